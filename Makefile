@@ -1,0 +1,32 @@
+# Everything a person or CI runs. Each target works on a new machine and where .venv exists.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench clean
+
+demo: $(READY)  ## train on the embedded data set without and with memory; print the table, write the report
+	$(BIN)/crossbatch compare --recipe glyphs-demo --out runs/demo
+
+test: $(READY)  ## the whole suite
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## lint, format, types, the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## what a step costs without and with the memory
+	$(BIN)/python -m benchmarks.step_cost
+
+clean:  ## remove what can be made again; runs/ stays
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("crossbatch needs Python 3.11 or newer; try make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@

@@ -1,0 +1,84 @@
+"""A loss and a memory together: the module that users call in their training step."""
+
+import torch
+from torch import Tensor, nn
+
+from crossbatch.errors import SettingError, ShapeError
+from crossbatch.losses import Pairing, PairLoss
+from crossbatch.losses.pair_loss import unit
+from crossbatch.memory import CrossBatchMemory
+from crossbatch.shapes import Embeddings, Ids, Labels, Scalar
+
+
+class CrossBatchLoss(nn.Module):
+    """`batch_weight` × the loss within the batch + `memory_weight` × the loss of the batch against the memory.
+
+    Each training call first enqueues the batch, so the memory term sees it too; an anchor's own row, and rows
+    of the same image where `ids` tell, are ignored. The first `warmup_steps` calls fill the memory but
+    return the batch term alone, at weight 1. In `eval()` nothing is enqueued and no step is counted. Both
+    weights are buffers, to be set from outside. `stats` tells of the last call: the value of both terms,
+    and the negatives per anchor that each term acts on.
+
+    Source: Wang et al., CVPR 2020; the weighted sum is that of the authors' code.
+
+    Example:
+        >>> loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(size=60_000, dim=128))
+        >>> loss = loss_fn(embeddings, labels, ids=ids)
+    """
+
+    memory_weight: Tensor
+    batch_weight: Tensor
+    step: Tensor
+
+    def __init__(
+        self,
+        loss: PairLoss,
+        memory: CrossBatchMemory,
+        *,
+        memory_weight: float = 1.0,
+        batch_weight: float = 1.0,
+        warmup_steps: int = 0,
+    ) -> None:
+        super().__init__()
+        if memory_weight < 0 or batch_weight < 0:
+            raise SettingError(
+                f"weights must not be negative, got memory_weight={memory_weight} and batch_weight={batch_weight}"
+            )
+        if warmup_steps < 0:
+            raise SettingError(f"warmup_steps must not be negative, got {warmup_steps}")
+        self.loss, self.memory, self.warmup_steps = loss, memory, warmup_steps
+        self.stats: dict[str, Tensor] = {}
+        self.register_buffer("memory_weight", torch.tensor(float(memory_weight)))
+        self.register_buffer("batch_weight", torch.tensor(float(batch_weight)))
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def memory_is_on(self) -> bool:
+        """Whether the next call compares with the memory."""
+        return int(self.step) >= self.warmup_steps
+
+    def forward(self, embeddings: Embeddings, labels: Labels, *, ids: Ids | None = None) -> Scalar:
+        """Loss of a batch of embeddings [batch, dim] with their labels and, if known, images."""
+        if len(labels) != len(embeddings):
+            raise ShapeError(f"{len(embeddings)} embeddings need as many labels, got {len(labels)}")
+        anchors, on = unit(embeddings), self.memory_is_on
+        own_slots = self._remember(anchors, labels, ids)
+        batch_term = self.loss.compare(anchors, anchors, Pairing.within(labels, ids))
+        self.stats = {"batch_loss": batch_term.detach(), **self._counts("batch")}
+        if not on:
+            return batch_term
+        refs = self.memory.columns()
+        pairing = Pairing(labels, refs.labels, ids, refs.ids, own_slots, refs.live)
+        memory_term = self.loss.compare(anchors, refs.embeddings, pairing)
+        self.stats |= {"memory_loss": memory_term.detach(), **self._counts("memory")}
+        return self.batch_weight * batch_term + self.memory_weight * memory_term
+
+    def _remember(self, anchors: Tensor, labels: Tensor, ids: Tensor | None) -> Tensor | None:
+        if not self.training:
+            return None
+        slots = self.memory.enqueue(anchors, labels, ids=ids, step=self.step)
+        self.step += 1
+        return slots
+
+    def _counts(self, term: str) -> dict[str, Tensor]:
+        return {f"{term}_{side}": count for side, count in self.loss.stats.items()}

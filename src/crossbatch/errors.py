@@ -1,0 +1,36 @@
+"""Every error this package raises on purpose; each message says what was given, what fits and the way out.
+
+* CrossBatchError
+  - ShapeError
+  - SettingError
+  - DataError
+  - RunError
+  - MissingExtraError
+"""
+
+
+class CrossBatchError(ValueError):
+    """Base of all errors raised by crossbatch; the command line prints it in one line and exits with 2."""
+
+
+class ShapeError(CrossBatchError):
+    """Tensors that belong together do not fit together."""
+
+
+class SettingError(CrossBatchError):
+    """An option or parameter has a value that cannot work."""
+
+
+class DataError(CrossBatchError):
+    """A data set is missing, broken or too small for what was asked of it."""
+
+
+class RunError(CrossBatchError):
+    """A run folder or checkpoint is missing, incomplete, or not to be overwritten."""
+
+
+class MissingExtraError(CrossBatchError):
+    """A feature needs a package that the base install leaves out."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(f'{feature} needs {package}: pip install "crossbatch[{extra}]"')

@@ -1,0 +1,72 @@
+"""Contrastive loss: pull positives together, push negatives that are closer than a margin."""
+
+from typing import Literal
+
+import torch
+
+from crossbatch.errors import SettingError
+from crossbatch.losses.pair_loss import PairLoss, Part
+from crossbatch.shapes import Counts, PairMask, PerAnchor, Similarities
+
+
+class ContrastiveLoss(PairLoss):
+    """Positives cost `pos_margin − s` below `pos_margin`; negatives cost `s − neg_margin` above `neg_margin`.
+
+    Both margins are cosines. Per anchor, `reduction="balanced"` takes the mean over the active positives plus
+    the mean over the active negatives (active: with a cost above zero), so that thousands of stale negatives
+    weigh no more than a few positives. `reduction="sum"` adds them all up, as the authors of XBM do: the
+    gradient is theirs, the value lower by `neg_margin` for each active negative. An anchor without a
+    positive, or without an active negative, contributes the other side alone.
+
+    Source: Hadsell et al., CVPR 2006, in the cosine form of Wang et al., CVPR 2020.
+    """
+
+    def __init__(
+        self,
+        neg_margin: float = 0.5,
+        pos_margin: float = 1.0,
+        reduction: Literal["balanced", "sum"] = "balanced",
+        *,
+        chunk: int = 4096,
+    ) -> None:
+        super().__init__(chunk=chunk)
+        if not -1 <= neg_margin < pos_margin <= 1:
+            raise SettingError(
+                f"margins are cosines with -1 <= neg_margin < pos_margin <= 1, got {neg_margin} and {pos_margin}"
+            )
+        if reduction not in ("balanced", "sum"):
+            raise SettingError(f'reduction is "balanced" or "sum", got {reduction!r}')
+        self.neg_margin, self.pos_margin, self.reduction = neg_margin, pos_margin, reduction
+
+    def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
+        """The formula of the class, on the whole matrix."""
+        pull = torch.where(positive, self.pos_margin - similarities, 0).relu()
+        push = torch.where(negative, similarities - self.neg_margin, 0).relu()
+        if self.reduction == "sum":
+            return pull.sum(1) + push.sum(1)
+        return pull.sum(1) / (pull > 0).sum(1).clamp(min=1) + push.sum(1) / (push > 0).sum(1).clamp(min=1)
+
+    def negatives(self, similarities: Similarities, least_positive: PerAnchor) -> Part:  # noqa: ARG002
+        """Those above `neg_margin`."""
+        active = similarities > self.neg_margin
+        if not active.any():
+            none = torch.zeros_like(similarities[:, 0])
+            return Part(none, None, none.long())
+        cost = (similarities - self.neg_margin).relu_()
+        return Part(cost.sum(1), active.to(similarities), active.sum(1))
+
+    def positives(self, similarities: Similarities, greatest_negative: PerAnchor) -> Part:  # noqa: ARG002
+        """Those below `pos_margin`."""
+        active = similarities < self.pos_margin
+        cost = (self.pos_margin - similarities).relu_()
+        return Part(cost.sum(1), -active.to(similarities), active.sum(1))
+
+    def combine(self, pull: PerAnchor, push: PerAnchor, pulled: Counts, pushed: Counts) -> PerAnchor:
+        """Mean or sum of each side."""
+        if self.reduction == "sum":
+            return pull + push
+        return pull / pulled.clamp(min=1) + push / pushed.clamp(min=1)
+
+    def extra_repr(self) -> str:
+        """What `print(loss)` says."""
+        return f'neg_margin={self.neg_margin}, pos_margin={self.pos_margin}, reduction="{self.reduction}"'

@@ -1,0 +1,134 @@
+"""What every pair loss is: a formula over the pairs of each anchor, computed a chunk of columns at a time."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from crossbatch.errors import SettingError, ShapeError
+from crossbatch.losses.pairing import Pairing
+from crossbatch.shapes import (
+    Counts,
+    Embeddings,
+    Ids,
+    Labels,
+    PairMask,
+    PerAnchor,
+    References,
+    RefIds,
+    RefLabels,
+    Scalar,
+    Similarities,
+)
+
+
+class Part(NamedTuple):
+    """What one block of columns adds to a side (positives or negatives) of each anchor.
+
+    `total` is Σ g(s) · exp(−scale) over the block, `weights` its derivative with respect to each
+    similarity (None: all zero), `pairs` how many have a weight, `extreme` the similarity that mining
+    asks for. Plain sums have scale 0. A side that is empty in log space has scale −∞ and total 0.
+    """
+
+    total: PerAnchor
+    weights: Similarities | None
+    pairs: Counts
+    scale: PerAnchor | None = None
+    extreme: PerAnchor | None = None
+
+
+class PairLoss(nn.Module, ABC):
+    """Mean over the anchors of a loss over their pairs; a subclass is one short formula, written twice.
+
+    `reference` is the plain form over the whole similarity matrix: it judges. `negatives`, `positives` and
+    `combine` are the same formula for the chunked form, in the order in which they are called.
+    `chunk` is the number of columns held at once.
+    """
+
+    log_space = False
+    mines = False
+
+    def __init__(self, *, chunk: int = 4096) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise SettingError(f"chunk must be at least 1 column, got {chunk}")
+        self.chunk = chunk
+        self.stats: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
+        """Loss of each anchor from all its similarities, differentiable, plain and slow."""
+
+    @abstractmethod
+    def negatives(self, similarities: Similarities, least_positive: PerAnchor) -> Part:
+        """What a block says of the negatives; other pairs are −∞. `least_positive` is +∞ without a positive."""
+
+    @abstractmethod
+    def positives(self, similarities: Similarities, greatest_negative: PerAnchor) -> Part:
+        """What a block says of the positives; other pairs are +∞. `greatest_negative` is −∞ without one."""
+
+    @abstractmethod
+    def combine(self, pull: PerAnchor, push: PerAnchor, pulled: Counts, pushed: Counts) -> PerAnchor:
+        """Loss of each anchor, differentiable, from both sides' totals (their logarithms in log space)."""
+
+    def forward(
+        self,
+        embeddings: Embeddings,
+        labels: Labels,
+        *,
+        ref_emb: References | None = None,
+        ref_labels: RefLabels | None = None,
+        ids: Ids | None = None,
+        ref_ids: RefIds | None = None,
+    ) -> Scalar:
+        """Compare a batch with itself, or with `ref_emb` [refs, dim] and `ref_labels` [refs].
+
+        Similarity is cosine. `ids` and `ref_ids` say which image a row is (−1: unknown); pairs of the same
+        image are ignored. Gradient flows to `embeddings`, and to `ref_emb` where it requires it.
+        """
+        anchors, refs, pairing = pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids)
+        return self.compare(anchors, refs, pairing)
+
+    def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Scalar:
+        """The loss of unit-length anchors against unit-length references; `stats` then tells of this call.
+
+        `stats` holds the mean number of positives and negatives per anchor that the loss acts on.
+        """
+        from crossbatch.losses.chunked import chunked_sides  # noqa: PLC0415  (it names this class)
+
+        if len(anchors) == 0:
+            return anchors.sum()
+        sides = chunked_sides(self, anchors, refs, pairing)
+        self.stats = {"positives": sides.pulled.float().mean(), "negatives": sides.pushed.float().mean()}
+        return self.combine(*sides).mean()
+
+
+def pair_up(
+    embeddings: Tensor,
+    labels: Tensor,
+    ref_emb: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    ids: Tensor | None = None,
+    ref_ids: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Pairing]:
+    """Check what a loss was called with; return unit anchors, unit references and their pairing."""
+    if (ref_emb is None) != (ref_labels is None):
+        raise ShapeError("ref_emb and ref_labels go together: give both or neither")
+    if len(labels) != len(embeddings):
+        raise ShapeError(f"{len(embeddings)} embeddings need as many labels, got {len(labels)}")
+    anchors = unit(embeddings)
+    if ref_emb is None or ref_labels is None:
+        return anchors, anchors, Pairing.within(labels, ids)
+    if len(ref_labels) != len(ref_emb) or ref_emb.shape[1] != embeddings.shape[1]:
+        raise ShapeError(
+            f"ref_emb is {tuple(ref_emb.shape)} with {len(ref_labels)} ref_labels; "
+            f"it needs one label a row and rows of length {embeddings.shape[1]}"
+        )
+    return anchors, unit(ref_emb), Pairing(labels, ref_labels, ids, ref_ids)
+
+
+def unit(embeddings: Tensor) -> Tensor:
+    """Rows scaled to length 1, in float32 at least: half precision loses what a margin compares."""
+    return normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))

@@ -1,0 +1,61 @@
+"""Which pairs of anchors and references are positive, negative, or ignored."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from crossbatch.shapes import Columns, PairMask
+
+
+class Pairing(NamedTuple):
+    """Everything but the embeddings that decides what a pair is.
+
+    Two rows are ignored, neither positive nor negative, when they are the same row (`own_slots`: the
+    column of each anchor's own row, −1 for none), when they carry the same known id (two copies of one
+    image; −1 is unknown and equals nothing), or when the column is not live. Otherwise equal labels
+    make a positive, different labels a negative.
+    """
+
+    labels: Tensor
+    ref_labels: Tensor
+    ids: Tensor | None = None
+    ref_ids: Tensor | None = None
+    own_slots: Tensor | None = None
+    live: Tensor | None = None
+
+    @classmethod
+    def within(cls, labels: Tensor, ids: Tensor | None = None) -> "Pairing":
+        """The pairs of a batch with itself."""
+        return cls(labels, labels, ids, ids, torch.arange(len(labels), device=labels.device))
+
+    def masks(self, columns: Columns) -> tuple[PairMask, PairMask]:
+        """Positive and ignored pairs of every anchor with these columns."""
+        ignored = torch.zeros(len(self.labels), len(columns), dtype=torch.bool, device=columns.device)
+        if self.own_slots is not None:
+            ignored |= self.own_slots[:, None] == columns
+        if self.ids is not None and self.ref_ids is not None:
+            ignored |= (self.ids[:, None] == self.ref_ids[columns]) & (self.ids >= 0)[:, None]
+        if self.live is not None:
+            ignored |= ~self.live[columns]
+        positive = (self.labels[:, None] == self.ref_labels[columns]) & ~ignored
+        return positive, ignored
+
+    def positive_columns(self) -> Columns:
+        """The live columns whose class is in the batch: all positives are among them."""
+        return self._same_class().nonzero()[:, 0]
+
+    def special_columns(self) -> Columns:
+        """The columns, ascending, in which some pair is positive or ignored; elsewhere all pairs are negative."""
+        special = self._same_class()
+        if self.own_slots is not None:
+            special[self.own_slots[self.own_slots >= 0]] = True
+        if self.ids is not None and self.ref_ids is not None:
+            special |= torch.isin(self.ref_ids, self.ids[self.ids >= 0])
+        if self.live is not None:
+            special |= ~self.live
+        return special.nonzero()[:, 0]
+
+    def _same_class(self) -> Tensor:
+        same = torch.isin(self.ref_labels, self.labels)
+        return same if self.live is None else same & self.live

@@ -1,0 +1,29 @@
+"""The plain form of every loss: the whole similarity matrix and autograd. Slow, obvious, the judge."""
+
+import torch
+
+from crossbatch.losses.pair_loss import PairLoss, pair_up
+from crossbatch.losses.pairing import Pairing
+from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, Scalar
+
+
+def reference_loss(
+    loss_fn: PairLoss,
+    embeddings: Embeddings,
+    labels: Labels,
+    ref_emb: References | None = None,
+    ref_labels: RefLabels | None = None,
+    *,
+    ids: Ids | None = None,
+    ref_ids: RefIds | None = None,
+) -> Scalar:
+    """What `loss_fn(embeddings, labels, …)` must equal, in value and in every gradient."""
+    anchors, refs, pairing = pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids)
+    return reference_compare(loss_fn, anchors, refs, pairing)
+
+
+def reference_compare(loss_fn: PairLoss, anchors: Embeddings, refs: References, pairing: Pairing) -> Scalar:
+    """What `loss_fn.compare` must equal."""
+    positive, ignored = pairing.masks(torch.arange(len(refs), device=refs.device))
+    similarities = anchors @ refs.to(anchors).T
+    return loss_fn.reference(similarities, positive, ~positive & ~ignored).mean()

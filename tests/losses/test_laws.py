@@ -1,0 +1,242 @@
+"""Laws that every loss obeys; a new loss is tested by adding it to `LOSSES`."""
+
+import itertools
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+from torch.testing import assert_close
+
+from crossbatch import ContrastiveLoss, MultiSimilarityLoss, PairLoss, reference_loss
+from crossbatch.errors import SettingError, ShapeError
+from crossbatch.losses import Pairing
+from crossbatch.losses.chunked import Sum, merge
+from crossbatch.losses.reference import reference_compare
+
+LOSSES = [
+    ContrastiveLoss(neg_margin=0.1),
+    ContrastiveLoss(neg_margin=0.1, pos_margin=0.8),
+    ContrastiveLoss(neg_margin=0.1, reduction="sum"),
+    MultiSimilarityLoss(),
+    MultiSimilarityLoss(alpha=1, beta=10, base=0.2, epsilon=0.5),
+]
+every_loss = pytest.mark.parametrize("loss_fn", LOSSES, ids=str)
+
+
+def rows(n: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
+    return torch.randn(n, 6, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def with_chunk(loss_fn: PairLoss, chunk: int) -> PairLoss:
+    loss_fn.chunk = chunk
+    return loss_fn
+
+
+def assert_equal_loss_and_gradients(loss_fn: PairLoss, inputs: dict, leaves: list[torch.Tensor]) -> torch.Tensor:
+    values = [loss_fn(**inputs), reference_loss(loss_fn, **inputs)]
+    assert_close(*values)
+    gradients = [torch.autograd.grad(value, leaves, allow_unused=True) for value in values]
+    for chunked, plain in zip(*gradients, strict=True):
+        assert_close(chunked, plain)
+        assert chunked.isfinite().all()
+    return gradients[0][0]
+
+
+@every_loss
+@pytest.mark.parametrize("classes", [1, 5, 500], ids=["all positive", "mixed", "mostly negative"])
+@pytest.mark.parametrize("chunk", [1, 10, 33, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_chunked_equals_reference(loss_fn: PairLoss, classes: int, chunk: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    anchors, refs = rows(8, dtype).requires_grad_(), rows(33, dtype, seed=1).requires_grad_()
+    inputs = {
+        "embeddings": anchors,
+        "labels": torch.randint(classes, (8,)),
+        "ref_emb": refs,
+        "ref_labels": torch.randint(classes, (33,)),
+        "ids": torch.randint(-1, 20, (8,)),
+        "ref_ids": torch.randint(-1, 20, (33,)),
+    }
+    assert_equal_loss_and_gradients(with_chunk(loss_fn, chunk), inputs, [anchors, refs])
+
+
+@every_loss
+@pytest.mark.parametrize("chunk", [3, 1000])
+def test_a_batch_compared_with_itself_gets_gradient_on_both_sides(loss_fn: PairLoss, chunk: int) -> None:
+    anchors, labels = rows(12).requires_grad_(), torch.arange(12) % 4
+    gradient = assert_equal_loss_and_gradients(
+        with_chunk(loss_fn, chunk), {"embeddings": anchors, "labels": labels}, [anchors]
+    )
+    one_side = loss_fn(anchors, labels, ref_emb=anchors.detach(), ref_labels=labels, ids=labels.cumsum(0))
+    assert not torch.allclose(gradient, torch.autograd.grad(one_side, anchors)[0])
+
+
+@every_loss
+def test_gradcheck(loss_fn: PairLoss) -> None:
+    labels = torch.arange(6) % 3
+    anchors, refs, ref_labels = rows(6).requires_grad_(), rows(9, seed=1).requires_grad_(), torch.arange(9) % 4
+    with_chunk(loss_fn, 4)
+    assert torch.autograd.gradcheck(lambda a: loss_fn(a, labels), anchors)
+    assert torch.autograd.gradcheck(lambda a, r: loss_fn(a, labels, ref_emb=r, ref_labels=ref_labels), (anchors, refs))
+
+
+@every_loss
+def test_loss_falls_along_its_gradient_and_orders_easy_before_hard(loss_fn: PairLoss) -> None:
+    labels = torch.tensor([0, 0, 1, 1])
+    easy = torch.eye(2, dtype=torch.float64).repeat_interleave(2, 0)
+    hard = torch.eye(2, dtype=torch.float64).repeat(2, 1)
+    assert loss_fn(easy, labels) < loss_fn(hard, labels)
+    blend = (hard + 0.3 * easy).requires_grad_()
+    (gradient,) = torch.autograd.grad(loss_fn(blend, labels), blend)
+    assert loss_fn(blend - 1e-3 * gradient, labels) < loss_fn(blend, labels)
+
+
+@every_loss
+@pytest.mark.parametrize("case", ["no positives", "no negatives", "no references", "one anchor", "collapsed"])
+def test_corner_cases_are_finite_and_equal_the_reference(loss_fn: PairLoss, case: str) -> None:
+    anchors, labels = rows(1 if case == "one anchor" else 4), torch.zeros(1 if case == "one anchor" else 4).long()
+    refs = rows(0 if case == "no references" else 7, seed=1)
+    ref_labels = torch.full((len(refs),), 2**60 if case == "no positives" else 0)
+    if case == "collapsed":
+        anchors, refs, ref_labels = torch.ones_like(anchors), torch.ones_like(refs), torch.arange(7)
+    inputs = {"embeddings": anchors.requires_grad_(), "labels": labels}
+    if case == "one anchor":
+        assert loss_fn(**inputs) == 0
+        assert_close(torch.autograd.grad(loss_fn(**inputs), anchors)[0], torch.zeros_like(anchors))
+        return
+    inputs |= {"ref_emb": refs, "ref_labels": ref_labels}
+    if len(refs):
+        assert_equal_loss_and_gradients(loss_fn, inputs, [anchors])
+    else:
+        assert loss_fn(**inputs) == 0
+
+
+def test_an_empty_batch_costs_nothing() -> None:
+    assert ContrastiveLoss()(torch.empty(0, 3), torch.empty(0, dtype=torch.int64)) == 0
+
+
+@every_loss
+def test_labels_are_compared_as_int64(loss_fn: PairLoss) -> None:
+    """16777216 and 16777217 are the same float32, and 2**60 and 2**60 + 1 the same float64."""
+    anchors, refs = rows(2), rows(2, seed=1)
+    for low in (16777216, 2**60):
+        labels = torch.tensor([low, low + 1])
+        value = loss_fn(anchors, labels, ref_emb=refs, ref_labels=labels)
+        assert_close(value, loss_fn(anchors, torch.arange(2), ref_emb=refs, ref_labels=torch.arange(2)))
+
+
+@every_loss
+def test_cosine_ignores_length(loss_fn: PairLoss) -> None:
+    anchors, labels = rows(8), torch.arange(8) % 3
+    assert_close(loss_fn(anchors * 17, labels), loss_fn(normalize(anchors), labels))
+
+
+@every_loss
+def test_two_copies_of_an_image_are_no_pair(loss_fn: PairLoss) -> None:
+    """With ids, what the image was a while ago is no pair of it, and a pair like any other for other images."""
+    anchors, refs = rows(3), rows(5, seed=1)
+    labels, ref_labels = torch.arange(3), torch.arange(5) % 3
+    ids, ref_ids = torch.arange(3), torch.arange(10, 15)
+    moved = -anchors
+    copies = {
+        "ref_emb": torch.cat([refs, moved]),
+        "ref_labels": torch.cat([ref_labels, labels]),
+        "ids": ids,
+    }
+    own = loss_fn(anchors, labels, ref_ids=torch.cat([ref_ids, ids]), **copies)
+    one = [
+        loss_fn(
+            anchors[i : i + 1],
+            labels[i : i + 1],
+            ref_emb=torch.cat([refs, moved[[j for j in range(3) if j != i]]]),
+            ref_labels=torch.cat([ref_labels, labels[[j for j in range(3) if j != i]]]),
+        )
+        for i in range(3)
+    ]
+    assert_close(own, torch.stack(one).mean())
+    unknown = loss_fn(anchors, labels, ref_ids=torch.full((8,), -1), **copies)
+    assert not torch.isclose(own, unknown)
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_no_worse_than_the_reference(loss_fn: PairLoss, dtype: torch.dtype) -> None:
+    anchors, refs = rows(16), rows(64, seed=1)
+    labels, ref_labels = torch.arange(16) % 4, torch.arange(64) % 8
+    exact = reference_loss(loss_fn, anchors.to(dtype).double(), labels, refs.to(dtype).double(), ref_labels)
+    half = loss_fn(anchors.to(dtype), labels, ref_emb=refs.to(dtype), ref_labels=ref_labels)
+    assert half.dtype == torch.float32
+    assert_close(half.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+@every_loss
+def test_autocast_changes_nothing(loss_fn: PairLoss) -> None:
+    anchors, labels = rows(8, torch.float32), torch.arange(8) % 3
+    plain = loss_fn(anchors, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close(loss_fn(anchors, labels), plain)
+
+
+@every_loss
+def test_holes_and_own_slots_are_masked(loss_fn: PairLoss) -> None:
+    anchors, refs = normalize(rows(4)), normalize(rows(9, seed=1))
+    labels, ref_labels = torch.arange(4) % 2, torch.arange(9) % 3
+    live = torch.tensor([True, False, True, True, False, True, True, True, False])
+    refs[~live] = anchors[0]
+    own = torch.tensor([-1, 0, 5, 3])
+    pairing = Pairing(labels, ref_labels, own_slots=own, live=live)
+    with_chunk(loss_fn, 4)
+    assert_close(loss_fn.compare(anchors, refs, pairing), reference_compare(loss_fn, anchors, refs, pairing))
+    kept = live.nonzero()[:, 0]
+    moved = torch.tensor([-1, 0, 3, 2])
+    without = Pairing(labels, ref_labels[live], own_slots=moved)
+    assert_close(loss_fn.compare(anchors, refs, pairing), loss_fn.compare(anchors, refs[kept], without))
+
+
+@every_loss
+def test_never_holds_more_than_one_chunk_of_the_matrix(loss_fn: PairLoss, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One class of many rows included: positives come in blocks as well."""
+    widths = []
+    for side in ("negatives", "positives"):
+        take = getattr(type(loss_fn), side)
+
+        def spy(self, similarities, bound, take=take):
+            widths.append(similarities.shape[1])
+            return take(self, similarities, bound)
+
+        monkeypatch.setattr(type(loss_fn), side, spy)
+    labels = torch.arange(4) % 2
+    with_chunk(loss_fn, 16)(rows(4), labels, ref_emb=rows(500, seed=1), ref_labels=torch.arange(500) % 2)
+    assert max(widths) == 16
+    assert sum(widths) == 1000
+
+
+def test_merge_is_associative() -> None:
+    torch.manual_seed(0)
+
+    def side() -> Sum:
+        scale = torch.randn(3, dtype=torch.float64) * 5
+        scale[torch.rand(3) < 0.3] = -torch.inf
+        total = torch.rand(3, dtype=torch.float64) * (scale > -torch.inf)
+        return Sum(total, scale, torch.randn(3, 2, dtype=torch.float64), torch.ones(3).long(), torch.randn(3))
+
+    for a, b, c in itertools.islice(iter(lambda: (side(), side(), side()), None), 20):
+        for left, right in zip(merge(merge(a, b), c), merge(a, merge(b, c)), strict=True):
+            assert_close(left, right)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_refuses_what_does_not_fit() -> None:
+    loss_fn = ContrastiveLoss()
+    with pytest.raises(ShapeError, match="4 embeddings need as many labels, got 3"):
+        loss_fn(rows(4), torch.arange(3))
+    with pytest.raises(ShapeError, match="go together"):
+        loss_fn(rows(4), torch.arange(4), ref_emb=rows(2))
+    with pytest.raises(ShapeError, match=r"ref_emb is \(2, 3\) with 2 ref_labels"):
+        loss_fn(rows(4), torch.arange(4), ref_emb=torch.ones(2, 3, dtype=torch.float64), ref_labels=torch.arange(2))
+    with pytest.raises(SettingError, match="margins are cosines"):
+        ContrastiveLoss(neg_margin=1.5)
+    with pytest.raises(SettingError, match="alpha and beta must be above 0"):
+        MultiSimilarityLoss(alpha=-1)
+    with pytest.raises(SettingError, match="at least 1 column"):
+        ContrastiveLoss(chunk=0)

@@ -1,0 +1,120 @@
+"""A loss and a memory together: what is compared with what, when, and what a checkpoint keeps."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss
+from crossbatch.errors import SettingError
+from crossbatch.losses import Pairing
+from crossbatch.losses.reference import reference_compare
+
+LOSSES = [ContrastiveLoss(neg_margin=0.0), MultiSimilarityLoss()]
+every_loss = pytest.mark.parametrize("loss", LOSSES, ids=str)
+
+
+def batch(step: int, n: int = 6, dtype: torch.dtype = torch.float32):
+    generator = torch.Generator().manual_seed(step)
+    ids = torch.randint(20, (n,), generator=generator)
+    return torch.randn(n, 5, generator=generator, dtype=dtype).requires_grad_(), ids % 4, ids
+
+
+@every_loss
+@pytest.mark.parametrize("known", [True, False], ids=["ids", "no ids"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_equals_batch_term_plus_weighted_memory_term(loss, known: bool, dtype: torch.dtype) -> None:
+    """Over a wrap of the memory and with a hole in it, against the plain form on the same rows."""
+    memory = CrossBatchMemory(size=15, dim=5, dtype=dtype)
+    loss_fn = CrossBatchLoss(loss, memory, memory_weight=0.7, batch_weight=0.4)
+    for step in range(6):
+        embeddings, labels, ids = batch(step)
+        ids = ids if known else None
+        value = loss_fn(embeddings, labels, ids=ids)
+        (gradient,) = torch.autograd.grad(value, embeddings)
+        unit = torch.nn.functional.normalize(embeddings)
+        newest = memory._order.topk(6).indices.flip(0)
+        live = memory._order >= 0
+        pairing = Pairing(labels, memory._labels, ids, memory._ids, newest, live)
+        plain = 0.4 * reference_compare(loss, unit, unit, Pairing.within(labels, ids))
+        plain = plain + 0.7 * reference_compare(loss, unit, memory._embeddings.float(), pairing)
+        assert_close(value, plain)
+        assert_close(gradient, torch.autograd.grad(plain, embeddings)[0])
+        if step == 3:
+            memory.drop(newest[:2])
+
+
+@every_loss
+def test_the_batch_term_keeps_the_gradient_of_both_sides(loss) -> None:
+    embeddings, labels, ids = batch(0)
+    loss_fn = CrossBatchLoss(loss, CrossBatchMemory(9, dim=5), memory_weight=0.0)
+    (gradient,) = torch.autograd.grad(loss_fn(embeddings, labels, ids=ids), embeddings)
+    assert_close(gradient, torch.autograd.grad(loss(embeddings, labels, ids=ids), embeddings)[0])
+
+
+def test_warm_up_fills_the_memory_and_leaves_the_weights_alone() -> None:
+    loss_fn = CrossBatchLoss(
+        ContrastiveLoss(), CrossBatchMemory(20, dim=5), batch_weight=0.0, memory_weight=2.0, warmup_steps=2
+    )
+    for step in range(2):
+        embeddings, labels, _ = batch(step)
+        assert not loss_fn.memory_is_on
+        assert_close(loss_fn(embeddings, labels), ContrastiveLoss()(embeddings, labels))
+        assert "memory_loss" not in loss_fn.stats
+    assert len(loss_fn.memory) == 12
+    assert loss_fn.memory_is_on
+    value = loss_fn(*batch(2)[:2])
+    assert_close(value, 2 * loss_fn.stats["memory_loss"])
+
+
+def test_eval_enqueues_nothing_and_counts_no_step() -> None:
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(20, dim=5))
+    loss_fn(*batch(0)[:2])
+    loss_fn.eval()
+    loss_fn(*batch(1)[:2])
+    assert len(loss_fn.memory) == 6
+    assert loss_fn.step == 1
+
+
+def test_a_checkpoint_continues_as_if_nothing_had_happened() -> None:
+    def build() -> CrossBatchLoss:
+        return CrossBatchLoss(ContrastiveLoss(neg_margin=0.0), CrossBatchMemory(10, dim=5), warmup_steps=3)
+
+    straight, resumed = build(), build()
+    for step in range(8):
+        embeddings, labels, ids = batch(step)
+        if step == 2 or step == 5:
+            fresh = build()
+            fresh.load_state_dict(resumed.state_dict())
+            resumed = fresh
+        assert torch.equal(straight(embeddings, labels, ids=ids), resumed(embeddings, labels, ids=ids))
+
+
+def test_a_batch_larger_than_the_memory() -> None:
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5))
+    assert loss_fn(*batch(0, n=9)[:2]).isfinite()
+    assert len(loss_fn.memory) == 4
+
+
+def test_a_batch_of_one() -> None:
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5))
+    assert loss_fn(*batch(0, n=1)[:2]) == 0
+    assert len(loss_fn.memory) == 1
+
+
+def test_tells_of_both_terms() -> None:
+    loss_fn = CrossBatchLoss(ContrastiveLoss(neg_margin=-0.99), CrossBatchMemory(60, dim=5))
+    for step in range(4):
+        loss_fn(*batch(step)[:2])
+    stats = loss_fn.stats
+    assert set(stats) == {
+        f"{term}_{what}" for term in ("batch", "memory") for what in ("loss", "positives", "negatives")
+    }
+    assert stats["memory_negatives"] > stats["batch_negatives"] > 0
+    assert not any(value.requires_grad for value in stats.values())
+
+
+def test_refuses_negative_weights() -> None:
+    with pytest.raises(SettingError, match="must not be negative, got memory_weight=-1"):
+        CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), memory_weight=-1)
+    with pytest.raises(SettingError, match="warmup_steps must not be negative"):
+        CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=-1)
