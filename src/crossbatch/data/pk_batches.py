@@ -1,0 +1,69 @@
+"""P×K batches: P classes, K images of each, an endless sequence that is a pure function of seed and step."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from crossbatch.errors import DataError
+
+
+class PKBatches:
+    """The batch of each step, without any state: batch `step` is the same whoever asks, in any order.
+
+    Classes come in shuffled rounds, each class once a round (a remainder that does not fill a batch waits for
+    another round). Of each, K images are drawn without replacement, or with it where a class has
+    fewer than K: `short_classes` says how many do. Classes with one image are left out, for want of a positive.
+    """
+
+    def __init__(self, labels: Tensor, classes: int, images: int, seed: int) -> None:
+        values = labels.numpy()
+        order = np.argsort(values, kind="stable")
+        groups = np.split(order, np.flatnonzero(np.diff(values[order])) + 1) if len(values) else []
+        self.groups = [group for group in groups if len(group) > 1]
+        if classes < 1 or images < 2:
+            raise DataError(f"a batch needs at least 1 class and 2 images of each, got {classes} × {images}")
+        if len(self.groups) < classes:
+            raise DataError(
+                f"a batch of {classes} classes needs as many training classes with two images, "
+                f"there are {len(self.groups)}: lower --batch.classes"
+            )
+        self.classes, self.images, self.seed = classes, images, seed
+        self.left_out = len(groups) - len(self.groups)
+        self.short_classes = sum(len(group) < images for group in self.groups)
+        self._round = len(self.groups) // classes
+        self._cached: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        """Images in a batch."""
+        return self.classes * self.images
+
+    def __getitem__(self, step: int) -> NDArray[np.int64]:
+        """Positions, in the labels given, of the images of this step; the K of a class are neighbours."""
+        number, place = divmod(step, self._round)
+        chosen = self._shuffled(number)[place * self.classes : (place + 1) * self.classes]
+        draw = np.random.default_rng((self.seed, 1, step))
+        return np.concatenate(
+            [draw.choice(self.groups[c], self.images, replace=len(self.groups[c]) < self.images) for c in chosen]
+        )
+
+    def _shuffled(self, number: int) -> NDArray[np.int64]:
+        """Order of the classes in a round; the last one asked for is kept, since steps come in sequence."""
+        if self._cached[0] != number:
+            self._cached = number, np.random.default_rng((self.seed, 0, number)).permutation(len(self.groups))
+        return self._cached[1]
+
+
+class Steps(Sampler[int]):
+    """Step numbers without end, from the one that `first` says when the loader starts."""
+
+    def __init__(self, first: Callable[[], int]) -> None:
+        self.first = first
+
+    def __iter__(self) -> Iterator[int]:
+        step = self.first()
+        while True:
+            yield step
+            step += 1

@@ -1,0 +1,142 @@
+"""What a data set is, once read: images, labels, and who trains, validates and is searched."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from crossbatch.errors import DataError
+
+
+class Images(Protocol):
+    """Images by number: the number is the image's id in training, in the memory and in every result."""
+
+    in_memory: bool
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def read(self, index: int) -> Image.Image:
+        """One image; `DataError` names the file that cannot be read."""
+
+    def name(self, index: int) -> str:
+        """What to call it in a table."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images of a data set: their labels and their ids, int64 [images] both."""
+
+    labels: Tensor
+    ids: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are in this part."""
+        return len(self.labels.unique())
+
+    def select(self, mask: Tensor) -> "Part":
+        """The images where a mask [images] is true."""
+        return Part(self.labels[mask], self.ids[mask])
+
+    def __add__(self, other: "Part") -> "Part":
+        return Part(torch.cat([self.labels, other.labels]), torch.cat([self.ids, other.ids]))
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Training, validation and test parts of one data set; no class is in two of them.
+
+    Without a `gallery`, each image of `query` is searched among all the others.
+    """
+
+    name: str
+    images: Images
+    class_names: tuple[str, ...]
+    train: Part
+    validation: Part
+    query: Part
+    gallery: Part | None
+    fingerprint: str
+    channels: int = 3
+    image_size: int = 64
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Split:
+    """How classes are divided where the data set itself does not say.
+
+    Args:
+        validation_share: Share of the training classes held out for validation, whole classes.
+        test_share: Share of all classes held out for test, where the data set brings no test part.
+        seed: Which classes: the same seed makes the same division, whatever the seed of the run.
+    """
+
+    validation_share: float = 0.2
+    test_share: float = 0.3
+    seed: int = 0
+
+
+def hold_out(part: Part, share: float, seed: int, what: str) -> tuple[Part, Part]:
+    """Divide a part by classes: the rest, and `share` of the classes, at least one where share is not 0."""
+    if not 0 <= share < 1:
+        raise DataError(f"{what} must be at least 0 and below 1, got {share}")
+    classes = part.labels.unique()
+    held = round(share * len(classes)) if share == 0 else max(1, round(share * len(classes)))
+    if held >= len(classes):
+        raise DataError(f"{len(classes)} classes are too few to hold out {what}={share} of them and train on the rest")
+    order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed))
+    mask = torch.isin(part.labels, classes[order[:held]])
+    return part.select(~mask), part.select(mask)
+
+
+def queries(part: Part) -> Tensor:
+    """Mask of the images that can be queries: those whose class has another image in the part."""
+    _, inverse, counts = part.labels.unique(return_inverse=True, return_counts=True)
+    several: Tensor = counts[inverse] > 1
+    return several
+
+
+def require_pairs(part: Part, what: str) -> None:
+    """Refuse a part in which no class has two images: there is nothing to pull together."""
+    if not queries(part).any():
+        raise DataError(
+            f"no class of the {what} has two images ({len(part)} images, {part.classes} classes): "
+            "a positive pair needs two images of one class"
+        )
+
+
+class FileImages:
+    """Images in files."""
+
+    in_memory = False
+
+    def __init__(self, paths: Iterable[Path], root: Path) -> None:
+        self.paths, self.root = list(paths), root
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, index: int) -> Image.Image:
+        """Decode a file as RGB."""
+        try:
+            with Image.open(self.paths[index]) as image:
+                return image.convert("RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            reason = str(error).split("\n")[0]
+            raise DataError(
+                f"cannot read the image {self.paths[index]} ({reason}); mend or remove it, or pass --on_corrupt skip"
+            ) from error
+
+    def name(self, index: int) -> str:
+        """Path below the root of the data set."""
+        path = self.paths[index]
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)

@@ -1,0 +1,1 @@
+"""Embedding models: built by name, saved and loaded."""

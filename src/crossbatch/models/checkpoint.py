@@ -1,0 +1,68 @@
+"""A trained model in two files: weights (safetensors) and all that is needed to use them (JSON)."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from crossbatch.errors import MissingExtraError, RunError
+from crossbatch.models.embedder import Embedder, build
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+
+
+@dataclass(frozen=True)
+class Description:
+    """How to build a model and prepare its images; `preprocessing` holds the fields of `Preprocessing`."""
+
+    backbone: str
+    dim: int
+    channels: int
+    preprocessing: dict[str, Any]
+    class_names: list[str]
+
+
+def save(folder: Path, model: Embedder, description: Description) -> None:
+    """Write both files whole: a reader never sees half of one."""
+    torch_files = _safetensors()
+    weights = folder / f"{WEIGHTS}.partial"
+    torch_files.save_file({name: value.contiguous() for name, value in model.state_dict().items()}, weights)
+    text = folder / f"{DESCRIPTION}.partial"
+    text.write_text(json.dumps(asdict(description), indent=1, ensure_ascii=False), encoding="utf-8")
+    weights.replace(folder / WEIGHTS)
+    text.replace(folder / DESCRIPTION)
+
+
+def load(folder: Path) -> tuple[Embedder, Description]:
+    """The model of a run folder, in evaluation mode."""
+    try:
+        description = Description(**json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
+        weights = _safetensors().load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{folder} holds no trained model ({Path(error.filename or WEIGHTS).name} is missing)"
+        ) from error
+    except MissingExtraError:
+        raise
+    except Exception as error:  # safetensors raises its own error type, JSON another
+        raise RunError(f"the model in {folder} cannot be read ({error}): train it again, or copy it whole") from error
+    model = build(description.backbone, description.dim, description.channels)
+    load_weights(model, weights, folder)
+    return model.eval(), description
+
+
+def load_weights(model: Embedder, weights: dict[str, Any], source: Path) -> None:
+    """Load weights that must fit exactly."""
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise RunError(f"the weights of {source} do not fit this model: {reason}") from error
+
+
+def _safetensors() -> Any:
+    try:
+        from safetensors import torch as torch_files  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise MissingExtraError("keeping a model", "safetensors", "train") from None
+    return torch_files
