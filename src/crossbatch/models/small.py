@@ -23,5 +23,5 @@ class SmallConvNet(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features [batch, num_features] of images [batch, channels, height, width]."""
-        features: Tensor = super().forward(images)
+        features: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
         return features

@@ -1,0 +1,100 @@
+"""The run folder: what a run leaves, under which names, and how to read it. No Lightning, no plots.
+
+config.yaml          every option, resolved; `--config` takes it back
+model.safetensors    the best model (see `models/checkpoint.py`), with model.json beside it
+summary.json         what the run came to: validation metrics, counts, seconds, versions
+evaluations.json     every look at a part, one entry each, so that looks at test can be counted
+examples/            queries and their nearest neighbours, as JSON and thumbnails
+checkpoints/         last.ckpt to go on from, best.ckpt
+logs/csv/*/metrics.csv, logs/tensorboard/
+"""
+
+import csv
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from crossbatch.errors import RunError
+
+CONFIG, SUMMARY, EVALUATIONS, COMPARISON = "config.yaml", "summary.json", "evaluations.json", "comparison.json"
+EXAMPLES = "examples"
+CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
+LOGS = "logs"
+REPORT = "report.html"
+
+
+def create(out: Path, config: dict[str, Any]) -> Path:
+    """Make a run folder; refuse one that holds anything."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out} is not empty: name another --out, go on with --resume {out}, or remove it")
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    return out
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file whole: whoever reads it sees the old one or the new one."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON that a run wrote."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{path.parent} is not a finished run: {path.name} is missing") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error})") from error
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The options of a run."""
+    try:
+        config = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{run} is not a run folder: {CONFIG} is missing") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{run / CONFIG} cannot be read ({str(error).splitlines()[0]})") from error
+    if not isinstance(config, dict):
+        raise RunError(f"{run / CONFIG} holds no options")
+    return config
+
+
+def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Every logged quantity as (step, value), of all sittings of the run; a later sitting overrides an earlier."""
+    table: dict[str, dict[int, float]] = {}
+    for path in sorted((run / LOGS / "csv").glob("*/metrics.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                for name, text in row.items():
+                    if text and name not in ("step", "epoch") and math.isfinite(float(text)):
+                        table.setdefault(name, {})[int(row["step"])] = float(text)
+    return {name: sorted(values.items()) for name, values in table.items()}
+
+
+def last_checkpoint(run: Path) -> Path:
+    """The checkpoint to go on from."""
+    path = run / CHECKPOINTS / f"{LAST}.ckpt"
+    if not path.is_file():
+        raise RunError(f"{run} has no {CHECKPOINTS}/{LAST}.ckpt to go on from: start it anew with another --out")
+    return path
+
+
+def add_evaluation(run: Path, entry: dict[str, Any]) -> int:
+    """Log a look at a part; returns which look at that part it was."""
+    path = run / EVALUATIONS
+    entries = read_json(path) if path.is_file() else []
+    write_json(path, [*entries, entry])
+    looks: int = 1 + sum(earlier["part"] == entry["part"] for earlier in entries)
+    return looks

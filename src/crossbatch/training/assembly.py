@@ -1,0 +1,146 @@
+"""From settings to the parts of a run: data, network, loss, and the plan that is printed before the first step."""
+
+from dataclasses import asdict, dataclass, replace
+
+import torch
+
+from crossbatch import data
+from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.data.images import PartBatches, Reader
+from crossbatch.data.pk_batches import PKBatches
+from crossbatch.data.records import DataSet, Part, Split
+from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Preprocessing, Transform
+from crossbatch.errors import SettingError
+from crossbatch.losses import LOSSES, PairLoss
+from crossbatch.memory import CrossBatchMemory
+from crossbatch.models import embedder
+from crossbatch.models.checkpoint import Description
+from crossbatch.training.data_module import PKDataModule, share_cores
+from crossbatch.training.metric_learner import MetricLearner
+from crossbatch.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything a run is made of."""
+
+    settings: Settings
+    data: DataSet
+    learner: MetricLearner
+    feed: PKDataModule
+    description: Description
+    threads: int
+
+    @property
+    def memory(self) -> CrossBatchMemory | None:
+        """The memory, if the run has one."""
+        loss_fn = self.learner.loss_fn
+        return loss_fn.memory if isinstance(loss_fn, CrossBatchLoss) else None
+
+    def drawn(self, images: int) -> PartBatches:
+        """So many training images, drawn at random without replacement, in batches."""
+        part = self.data.train
+        order = torch.randperm(len(part), generator=torch.Generator().manual_seed(self.settings.seed))[:images]
+        return self.feed.part(Part(part.labels[order], part.ids[order]))
+
+    def plan(self) -> list[str]:
+        """What the run will do, a sentence a line."""
+        settings, part, batches = self.settings, self.data.train, self.feed.batches
+        size, per_class = len(batches), settings.batch.images
+        lines = [
+            f"data      {self.data.name} (fingerprint {self.data.fingerprint}): {len(part):,} training images of "
+            f"{part.classes:,} classes; validation {len(self.data.validation):,} of {self.data.validation.classes:,}; "
+            f"test {len(self.data.query):,} of {self.data.query.classes:,}",
+            f"batch     {size} = {batches.classes} classes × {per_class} images: "
+            f"{size - per_class} negatives per anchor in the batch",
+        ]
+        if batches.short_classes:
+            lines.append(
+                f"          {batches.short_classes} classes have fewer than {per_class} images: drawn with replacement"
+            )
+        if batches.left_out:
+            lines.append(f"          {batches.left_out} classes have one image: they are not drawn for training")
+        memory = self.memory
+        if memory is None:
+            lines.append("memory    none")
+        else:
+            lines.append(
+                f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), "
+                f"{memory.nbytes / 1e6:.1f} MB: up to {memory.size - 1:,} pairs more per anchor, "
+                f"from step {settings.memory.start}"
+            )
+        weights = sum(weight.numel() for weight in self.learner.embedder.parameters())
+        pre = self.feed.evenly.preprocessing
+        lines.append(
+            f"model     {settings.model.backbone}, {weights:,} weights, {pre.size}×{pre.size}×{pre.channels} images; "
+            f"{settings.loss} loss"
+        )
+        lines.append(
+            f"training  {settings.optim.steps:,} steps, learning rate {settings.optim.lr:g}, "
+            f"{self.threads} torch threads, {self.feed.workers} loader processes"
+        )
+        return lines + [f"note      {note}" for note in self.data.notes]
+
+
+def load_data(settings: Settings) -> DataSet:
+    """Read the data set; a refit trains on the validation classes too."""
+    loaded = data.load(settings.data, settings.root, Split(**asdict(settings.split)))
+    return replace(loaded, train=loaded.train + loaded.validation) if settings.refit else loaded
+
+
+def assemble(settings: Settings, loaded: DataSet | None = None) -> Assembly:
+    """Build every part, refusing what does not fit; nothing is written."""
+    settings.check()
+    loaded = loaded or load_data(settings)
+    batches = PKBatches(loaded.train.labels, settings.batch.classes, settings.batch.images, settings.seed)
+    preprocessing = preprocess(settings, loaded)
+    torch.manual_seed(settings.seed)
+    network = embedder.build(
+        settings.model.backbone, settings.model.dim, loaded.channels, pretrained=settings.model.pretrained
+    )
+    learner = MetricLearner(network, _loss(settings, len(loaded.train)), settings.optim)
+    workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers)
+    reader = Reader(loaded.images, settings.loop.on_corrupt)
+    feed = PKDataModule(loaded, batches, preprocessing, _augmentation(loaded, preprocessing), reader, workers)
+    description = Description(
+        settings.model.backbone, settings.model.dim, loaded.channels, asdict(preprocessing), list(loaded.class_names)
+    )
+    return Assembly(settings, loaded, learner, feed, description, threads)
+
+
+def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
+    """As the timm backbone was trained; our own network takes the data set's size and values in [−1, 1]."""
+    size = settings.model.image_size
+    if size is not None and size < 8:
+        raise SettingError(f"--model.image_size must be at least 8 pixels, got {size}")
+    if settings.model.backbone == embedder.SMALL:
+        size = size or loaded.image_size
+        half = (0.5,) * loaded.channels
+        return Preprocessing(size, size, loaded.channels, half, half)
+    config = embedder.image_settings(settings.model.backbone)
+    size = size or int(config["input_size"][-1])
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    if loaded.channels == 1:
+        mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
+    return Preprocessing(size, round(size / float(config["crop_pct"])), loaded.channels, mean, std)
+
+
+def _augmentation(loaded: DataSet, preprocessing: Preprocessing) -> Transform:
+    return GlyphAugmentation(preprocessing) if loaded.channels == 1 else PhotoAugmentation(preprocessing)
+
+
+def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss:
+    try:
+        loss = LOSSES[settings.loss](**settings.loss_options)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise SettingError(
+            f"the {settings.loss} loss does not take --loss_options {settings.loss_options}: {error}"
+        ) from error
+    chosen = settings.memory
+    size = training_images if chosen.size is None else chosen.size
+    if size == 0:
+        return loss
+    memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype))
+    return CrossBatchLoss(
+        loss, memory, memory_weight=chosen.weight, batch_weight=chosen.batch_weight, warmup_steps=chosen.start
+    )

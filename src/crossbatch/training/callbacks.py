@@ -1,0 +1,170 @@
+"""What happens around the steps: fill the memory, tell a person how it goes, stop when asked to."""
+
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.data.images import PartBatches
+from crossbatch.training.metric_learner import LOG_EVERY, MetricLearner
+
+
+class FillMemory(L.Callback):
+    """When the warm-up ends, fill the memory with embeddings of randomly drawn training images.
+
+    Source: Wang et al., CVPR 2020, section 3.3. Images are drawn without replacement, embedded in evaluation mode.
+    """
+
+    def __init__(self, drawn: Callable[[int], PartBatches]) -> None:
+        self.drawn = drawn
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Just before the first step in which the memory counts."""
+        assert isinstance(module, MetricLearner)  # noqa: S101
+        loss_fn = module.loss_fn
+        if not isinstance(loss_fn, CrossBatchLoss) or trainer.global_step != loss_fn.warmup_steps:
+            return
+        module.embedder.eval()
+        batches = self.drawn(loss_fn.memory.size)
+        moved = (trainer.strategy.batch_to_device(batches[i]) for i in range(len(batches)))
+        loss_fn.memory.fill(lambda images: self._embed(trainer, module, images), moved, step=trainer.global_step)
+        module.embedder.train()
+
+    def _embed(self, trainer: L.Trainer, module: MetricLearner, images: Tensor) -> Tensor:
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            embedded: Tensor = module.embedder(images)
+        return embedded
+
+
+class Clock(L.Callback):
+    """Seconds spent in training steps and the data for them; validation and filling are not counted."""
+
+    def __init__(self) -> None:
+        self.seconds, self.images = 0.0, 0
+        self._since: float | None = None
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        """Count from the end of one step to the end of the next."""
+        now = time.perf_counter()
+        if self._since is not None:
+            self.seconds += now - self._since
+            _, _, _, (_, labels, _), _ = arguments
+            self.images += len(labels)
+        self._since = now
+
+    def on_validation_start(self, *_: Any) -> None:
+        """The next step starts a new interval."""
+        self._since = None
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images a second so far."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Kept in the checkpoint, so that a resumed run tells the whole time."""
+        return {"seconds": self.seconds, "images": self.images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.seconds, self.images = state_dict["seconds"], state_dict["images"]
+
+
+class ProgressBar(L.Callback):
+    """Loss, validation R@1, images a second, how full the memory is, time left; lines where there is no terminal."""
+
+    def __init__(self, console: Console, clock: Clock, title: str) -> None:
+        self.console, self.clock, self.title = console, clock, title
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
+        """Show the bar."""
+        if not self.console.is_terminal:
+            return
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed}/{task.total}  {task.fields[told]}"),
+            TimeRemainingColumn(compact=True),
+        ]
+        self._progress = Progress(*columns, console=self.console)
+        self._task = self._progress.add_task(
+            self.title, total=trainer.max_steps, told="", completed=trainer.global_step
+        )
+        self._progress.start()
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Move the bar."""
+        if self._progress is not None and trainer.global_step % LOG_EVERY == 0:
+            self._progress.update(self._task, completed=trainer.global_step, told=self._tell(trainer, module))
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """One line a validation where there is no bar."""
+        if self._progress is None and not trainer.sanity_checking:
+            step = f"{self.title}  {trainer.global_step}/{trainer.max_steps}"
+            self.console.print(f"{step}  {self._tell(trainer, module)}", soft_wrap=True, highlight=False)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Leave the bar where it stands."""
+        self._stop(trainer, module)
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+        """Give the terminal back."""
+        self._stop(trainer, module)
+
+    def _stop(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, completed=trainer.global_step, told=self._tell(trainer, module))
+            self._progress.stop()
+            self._progress = None
+
+    def _tell(self, trainer: L.Trainer, module: L.LightningModule) -> str:
+        assert isinstance(module, MetricLearner)  # noqa: S101
+        told = []
+        if "loss" in trainer.callback_metrics:
+            told.append(f"loss {float(trainer.callback_metrics['loss']):.3f}")
+        if module.validation is not None:
+            told.append(f"val R@1 {module.validation.recall[1]:.3f}")
+        told.append(f"{self.clock.images_per_second:,.0f} images/s")
+        if isinstance(module.loss_fn, CrossBatchLoss):
+            memory = module.loss_fn.memory
+            off = "" if module.loss_fn.memory_is_on else " (waiting)"
+            told.append(f"memory {len(memory) / memory.size:.0%}{off}")
+        return "  ".join(told)
+
+
+class StopWhenAsked(L.Callback):
+    """The first Ctrl-C ends the run after the step it is in, to be saved; a second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
+        """Listen; only the main thread may."""
+
+        def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            if self.asked:
+                raise KeyboardInterrupt
+            self.asked = True
+            trainer.should_stop = True
+
+        try:
+            self._before = signal.signal(signal.SIGINT, ask)
+        except ValueError:
+            self._before = None
+
+    def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Give the signal back."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None

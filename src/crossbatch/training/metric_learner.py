@@ -1,0 +1,73 @@
+"""The LightningModule: embed, compare, step; and what is logged of it."""
+
+import math
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.losses import PairLoss
+from crossbatch.metrics import Retrieval, evaluate
+from crossbatch.models.embedder import Embedder
+from crossbatch.training.settings import OptimSettings
+
+LOG_EVERY = 10
+Batch = tuple[Tensor, Tensor, Tensor]  # images, labels, ids
+
+
+class MetricLearner(L.LightningModule):
+    """Trains an embedder with a pair loss, with or without memory; validates by leave-one-out search."""
+
+    def __init__(self, embedder: Embedder, loss_fn: CrossBatchLoss | PairLoss, optim: OptimSettings) -> None:
+        super().__init__()
+        self.embedder, self.loss_fn, self.optim = embedder, loss_fn, optim
+        self.validation: Retrieval | None = None
+        self._embedded: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Loss of one P×K batch."""
+        images, labels, ids = batch
+        loss: Tensor = self.loss_fn(self.embedder(images), labels, ids=ids)
+        if (self.global_step + 1) % LOG_EVERY == 0:
+            self.log_dict(
+                {"loss": loss.detach(), "lr": self.trainer.optimizers[0].param_groups[0]["lr"], **self.stats()}
+            )
+        return loss
+
+    def stats(self) -> dict[str, float]:
+        """What the last step's loss says of itself, and how full and how old the memory is."""
+        if not isinstance(self.loss_fn, CrossBatchLoss):
+            return {f"batch_{name}": float(value) for name, value in self.loss_fn.stats.items()}
+        memory = self.loss_fn.memory
+        stats = {name: float(value) for name, value in self.loss_fn.stats.items()}
+        ages = self.loss_fn.step - 1 - memory.steps
+        return stats | {"memory_rows": float(len(memory)), "memory_age": float(ages.float().mean())}
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Embed one batch of the validation part."""
+        images, labels, ids = batch
+        if len(labels):
+            self._embedded.append((self.embedder(images).float(), labels, ids))
+
+    def on_validation_epoch_end(self) -> None:
+        """Search each validation image among the others."""
+        if not self._embedded:
+            return
+        embeddings, labels, ids = (torch.cat(columns) for columns in zip(*self._embedded, strict=True))
+        self._embedded.clear()
+        self.validation = evaluate(embeddings, labels, ids, embeddings, labels, ids)
+        self.log_dict({f"val/{name}": value for name, value in self.validation.summary().items()})
+
+    def configure_optimizers(self) -> Any:
+        """Adam over the embedder and over what a loss learns; the schedule moves every step."""
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.optim.lr, weight_decay=self.optim.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _lr_factor(self, step: int) -> float:
+        rise = min(1.0, (step + 1) / (self.optim.warmup + 1))
+        if self.optim.schedule == "constant":
+            return rise
+        return rise * (1 + math.cos(math.pi * min(1.0, step / self.optim.steps))) / 2

@@ -1,0 +1,203 @@
+"""Every option of a training run, typed: the command line, the config file and the run folder share them."""
+
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from crossbatch.errors import RunError, SettingError
+from crossbatch.losses import LOSSES
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How classes are divided where the data set itself does not say.
+
+    Args:
+        validation_share: Share of the training classes held out for validation; 0 for none.
+        test_share: Share of all classes held out for test, where a data set of yours brings no test part.
+        seed: Which classes; separate from the seed of the run.
+    """
+
+    validation_share: float = 0.2
+    test_share: float = 0.3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """A batch is P classes with K images each.
+
+    Args:
+        classes: Classes in a batch (P).
+        images: Images of each class (K); drawn with replacement where a class has fewer.
+    """
+
+    classes: int = 16
+    images: int = 4
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """The cross-batch memory.
+
+    Args:
+        size: Rows; by default as many as training images. 0 trains without memory.
+        start: Step from which the memory counts; before it, the batch alone trains.
+        weight: Weight of the memory term.
+        batch_weight: Weight of the batch term once the memory counts.
+        dtype: How rows are stored.
+        fill: Whether to fill the memory, when it starts, with embeddings of randomly drawn training images.
+    """
+
+    size: int | None = None
+    start: int = 400
+    weight: float = 1.0
+    batch_weight: float = 1.0
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    fill: bool = True
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The network.
+
+    Args:
+        backbone: Our `small` network, or any timm model by name.
+        dim: Length of an embedding.
+        pretrained: Start a timm backbone from its published weights; needs a network once.
+        image_size: Side of the square that the network sees, in pixels; by default the data set's or the backbone's.
+    """
+
+    backbone: str = "small"
+    dim: int = 128
+    pretrained: bool = False
+    image_size: int | None = None
+
+
+@dataclass(frozen=True)
+class OptimSettings:
+    """Adam and its schedule.
+
+    Args:
+        steps: Training steps.
+        lr: Learning rate after its warm-up.
+        weight_decay: L2 penalty.
+        warmup: Steps over which the learning rate rises from 0.
+        schedule: What follows: a cosine down to 0, or constant.
+        clip: Largest gradient norm; 0 does not clip.
+    """
+
+    steps: int = 2000
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup: int = 100
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip: float = 1.0
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How the run goes about it.
+
+    Args:
+        check_every: Steps between two looks at the validation classes; by default a twentieth of the steps.
+        patience: Stop after so many looks without a better R@1; 0 never stops early.
+        precision: Lightning's: 32-true, bf16-mixed or 16-mixed.
+        accelerator: Lightning's: auto, cpu, gpu, mps …
+        workers: Processes that read images; by default chosen for the data set and the cores, with torch's threads.
+        logger: Class path of a further Lightning logger, beside CSV and TensorBoard.
+        on_corrupt: An image that cannot be read is named, and then refused or skipped.
+    """
+
+    check_every: int | None = None
+    patience: int = 0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accelerator: str = "auto"
+    workers: int | None = None
+    logger: str | None = None
+    on_corrupt: Literal["refuse", "skip"] = "refuse"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All options of a training run.
+
+    Args:
+        data: Data set: glyphs (embedded), folder (one folder of images per class) or csv (path,label,role).
+        root: Where a folder or csv data set is.
+        loss: Pair loss, by name: contrastive or multi-similarity.
+        loss_options: Parameters of the loss by name, such as neg_margin or reduction.
+        refit: Train on all training classes, validation classes included; nothing is tuned or stopped early.
+        seed: Seed of weights, batches and augmentation.
+        split: Division of the classes.
+        batch: Shape of a batch.
+        memory: The cross-batch memory.
+        model: The network.
+        optim: Optimizer and schedule.
+        loop: Validation, precision, workers, loggers.
+    """
+
+    data: str = "glyphs"
+    root: Path | None = None
+    loss: str = "contrastive"
+    loss_options: dict[str, float | str] = field(default_factory=dict)
+    refit: bool = False
+    seed: int = 0
+    split: SplitSettings = field(default_factory=SplitSettings)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    loop: LoopSettings = field(default_factory=LoopSettings)
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is read or written."""
+        if self.loss not in LOSSES:
+            raise SettingError(f"there is no loss {self.loss!r}: choose one of {', '.join(LOSSES)}")
+        batch = self.batch.classes * self.batch.images
+        if self.memory.size is not None and 0 < self.memory.size < batch:
+            raise SettingError(
+                f"a memory of {self.memory.size} rows is smaller than a batch of {batch} images: "
+                f"raise --memory.size to at least {batch}, or set it to 0 to train without memory"
+            )
+        for name, value in {
+            "--memory.size": self.memory.size or 0,
+            "--memory.weight": self.memory.weight,
+            "--memory.batch_weight": self.memory.batch_weight,
+            "--memory.start": self.memory.start,
+            "--optim.weight_decay": self.optim.weight_decay,
+            "--optim.warmup": self.optim.warmup,
+            "--optim.clip": self.optim.clip,
+            "--loop.patience": self.loop.patience,
+        }.items():
+            if value < 0:
+                raise SettingError(f"{name} must not be negative, got {value}")
+        if self.optim.steps < 1 or self.optim.lr <= 0:
+            raise SettingError(
+                f"training needs --optim.steps of at least 1 and --optim.lr above 0, "
+                f"got {self.optim.steps} and {self.optim.lr}"
+            )
+
+    @property
+    def check_every(self) -> int:
+        """Steps between two looks at the validation classes."""
+        return min(self.loop.check_every or max(self.optim.steps // 20, 1), self.optim.steps)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for YAML and JSON."""
+        plain = asdict(self)
+        plain["root"] = None if self.root is None else str(self.root.absolute())
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Settings":
+        """The settings that `as_dict` made plain."""
+        values = dict(plain)
+        try:
+            for option in fields(cls):
+                if is_dataclass(option.type) and option.name in values:
+                    values[option.name] = option.type(**values[option.name])  # type: ignore[operator]
+            values["root"] = None if values.get("root") is None else Path(values["root"])
+            return cls(**values)
+        except TypeError as error:
+            raise RunError(f"the options of this run are not those of this version ({error})") from error

@@ -1,0 +1,193 @@
+"""One training run, from its parts to its run folder."""
+
+import importlib
+import inspect
+import logging
+import platform
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from rich.console import Console
+
+from crossbatch import runs
+from crossbatch.errors import RunError, SettingError
+from crossbatch.models import checkpoint
+from crossbatch.training.assembly import Assembly
+from crossbatch.training.callbacks import Clock, FillMemory, ProgressBar, StopWhenAsked
+from crossbatch.training.metric_learner import LOG_EVERY
+
+MONITOR = "val/R@1"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: its summary, as in its folder, and whether a person stopped it."""
+
+    summary: dict[str, Any]
+    interrupted: bool
+
+
+def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, init: Path | None = None) -> Outcome:
+    """Train into `run`; `resume` goes on from its last checkpoint, `init` starts from another run's model."""
+    settings = parts.settings
+    start = runs.last_checkpoint(run) if resume else None
+    step = _checkpoint_step(start) if start else 0
+    if init is not None:
+        source, _ = checkpoint.load(init)
+        checkpoint.load_weights(parts.learner.embedder, source.state_dict(), init)
+    loggers = _loggers(settings.loop.logger, run, step)
+    if not resume:
+        runs.create(run, settings.as_dict())
+    clock, stop = Clock(), StopWhenAsked()
+    saver = _saver(run, validates=len(parts.data.validation) > 0 and not settings.refit)
+    callbacks: list[L.Callback] = [FillMemory(parts.drawn), clock, saver, stop, ProgressBar(console, clock, run.name)]
+    if settings.loop.patience:
+        callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.loop.patience))
+    began = time.perf_counter()
+    with quiet_lightning(), torch_threads(parts.threads):
+        trainer = L.Trainer(
+            max_steps=settings.optim.steps,
+            max_epochs=-1,
+            accelerator=settings.loop.accelerator,
+            devices=1,
+            precision=settings.loop.precision,
+            gradient_clip_val=settings.optim.clip or None,
+            val_check_interval=settings.check_every,
+            check_val_every_n_epoch=None,
+            limit_val_batches=None if saver.monitor else 0,
+            num_sanity_val_steps=0,
+            log_every_n_steps=LOG_EVERY,
+            logger=loggers,
+            callbacks=callbacks,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=start, weights_only=True)
+        if stop.asked:
+            trainer.save_checkpoint(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt")
+    summary = _conclude(parts, run, saver, clock, trainer.global_step, time.perf_counter() - began)
+    return Outcome(summary, stop.asked and trainer.global_step < settings.optim.steps)
+
+
+def _conclude(
+    parts: Assembly, run: Path, saver: ModelCheckpoint, clock: Clock, steps: int, seconds: float
+) -> dict[str, Any]:
+    """Keep the best model and say what the run came to."""
+    best = Path(saver.best_model_path) if saver.best_model_path else None
+    network, validation = parts.learner.embedder, parts.learner.validation
+    if best is not None and best.is_file() and saver.monitor:
+        state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+        prefix = "embedder."
+        weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        checkpoint.load_weights(network, weights, best)
+    network.to("cpu").eval()
+    checkpoint.save(run, network, parts.description)
+    score = saver.best_model_score
+    summary = {
+        "data": parts.data.name,
+        "fingerprint": parts.data.fingerprint,
+        "loss": parts.settings.loss,
+        "memory_rows": 0 if parts.memory is None else parts.memory.size,
+        "seed": parts.settings.seed,
+        "lr": parts.settings.optim.lr,
+        "steps": steps,
+        "best_validation_R@1": None if score is None else float(score),
+        "last_validation": None if validation is None else validation.summary(),
+        "training_seconds": round(clock.seconds, 2),
+        "seconds": round(seconds, 2),
+        "images_per_second": round(clock.images_per_second, 1),
+        "torch": torch.__version__,
+        "threads": parts.threads,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
+        if not torch.cuda.is_available()
+        else torch.cuda.get_device_name(),
+    }
+    runs.write_json(run / runs.SUMMARY, summary)
+    return summary
+
+
+def _saver(run: Path, *, validates: bool) -> ModelCheckpoint:
+    """Last and best on validation; a refit has no validation, and its last is its best."""
+    saver = ModelCheckpoint(
+        dirpath=run / runs.CHECKPOINTS,
+        filename=runs.BEST,
+        monitor=MONITOR if validates else None,
+        mode="max",
+        save_last=True,
+        save_top_k=1,
+        every_n_train_steps=None if validates else 500,
+        save_on_train_epoch_end=None if validates else False,
+        enable_version_counter=False,
+    )
+    saver.CHECKPOINT_NAME_LAST = runs.LAST
+    return saver
+
+
+def _loggers(class_path: str | None, run: Path, step: int) -> list[Logger]:
+    """CSV (a folder for each sitting: Lightning's starts its file anew), TensorBoard, and the one asked for."""
+    logs = run / runs.LOGS
+    loggers: list[Logger] = [
+        CSVLogger(logs, name="csv", version=f"from_{step:08d}", flush_logs_every_n_steps=50),
+        TensorBoardLogger(logs, name="tensorboard", version=""),
+    ]
+    if class_path:
+        module, _, name = class_path.rpartition(".")
+        try:
+            extra = getattr(importlib.import_module(module), name)
+        except (ImportError, ValueError, AttributeError) as error:
+            raise SettingError(f"--loop.logger {class_path} cannot be imported ({error}): give a class path") from error
+        if not (isinstance(extra, type) and issubclass(extra, Logger)):
+            raise SettingError(f"--loop.logger {class_path} is not a Lightning logger")
+        takes_folder = "save_dir" in inspect.signature(extra).parameters
+        loggers.append(extra(**({"save_dir": str(logs)} if takes_folder else {})))
+    return loggers
+
+
+def _checkpoint_step(path: Path) -> int:
+    """The step a checkpoint was taken at; reading it whole finds a truncated one before anything starts."""
+    try:
+        return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
+    except Exception as error:  # torch raises what zipfile, pickle and its own reader raise
+        raise RunError(
+            f"the checkpoint {path} cannot be read (truncated or not one of ours): "
+            f"copy it again, or start anew with --init {path.parent.parent} and another --out"
+        ) from error
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Use so many threads within."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    yield
+    torch.set_num_threads(before)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Leave out what Lightning says of choices made here on purpose: loader processes, an endless epoch."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        for message in (
+            ".*does not have many workers.*",
+            ".*resuming from a checkpoint that ended before the epoch ended.*",
+            ".*Checkpoint directory.*exists and is not empty.*",
+            ".*Experiment logs directory.*exists and is not empty.*",
+            ".*LeafSpec.*",
+            ".*GPU available but not used.*",
+            ".*`IterableDataset`.*",
+        ):
+            warnings.filterwarnings("ignore", message)
+        yield
+    logger.setLevel(level)
