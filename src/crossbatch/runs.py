@@ -98,3 +98,10 @@ def add_evaluation(run: Path, entry: dict[str, Any]) -> int:
     write_json(path, [*entries, entry])
     looks: int = 1 + sum(earlier["part"] == entry["part"] for earlier in entries)
     return looks
+
+
+def example_folder(run: Path, part: str) -> Path:
+    """Where the examples of a part are; made if it is not there."""
+    folder = run / EXAMPLES / part
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

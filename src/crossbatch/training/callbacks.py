@@ -45,7 +45,7 @@ class FillMemory(L.Callback):
 
 
 class Clock(L.Callback):
-    """Seconds spent in training steps and the data for them; validation and filling are not counted."""
+    """Seconds spent in training steps, the data for them and filling the memory; validation is not counted."""
 
     def __init__(self) -> None:
         self.seconds, self.images = 0.0, 0

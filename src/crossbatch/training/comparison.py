@@ -1,0 +1,169 @@
+"""The same configuration without and with memory: each arm tuned alike, then trained over seeds, then tested once."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from crossbatch import runs
+from crossbatch.data.records import DataSet
+from crossbatch.errors import SettingError
+from crossbatch.models import checkpoint
+from crossbatch.training.assembly import assemble, load_data
+from crossbatch.training.evaluation import evaluate_run
+from crossbatch.training.settings import Settings
+from crossbatch.training.step_cost import StepCost, measure
+from crossbatch.training.train import fit
+
+WITHOUT, LONGER, WITH = "without memory", "without memory, equal time", "with memory"
+
+
+class Comparison:
+    """Runs of one comparison, in one folder; each run folder is trained at most once."""
+
+    def __init__(self, settings: Settings, out: Path, console: Console) -> None:
+        self.settings, self.out, self.console = settings, out, console
+        self.data: DataSet = load_data(replace(settings, refit=False))
+
+    def arm(self, name: str, **changes: Any) -> Settings:
+        """The settings of one run of an arm."""
+        settings = replace(self.settings, seed=changes.pop("seed", self.settings.seed))
+        memory = settings.memory if name == WITH else replace(settings.memory, size=0)
+        return replace(settings, memory=memory, optim=replace(settings.optim, **changes))
+
+    def run(self, name: str, settings: Settings) -> Path:
+        """Train one run, unless it is there."""
+        title = "-".join(name.replace(",", "").split())
+        refit = "-refit" if settings.refit else ""
+        folder = self.out / f"{title}-lr{settings.optim.lr:g}-seed{settings.seed}{refit}"
+        if not (folder / runs.SUMMARY).is_file():
+            loaded = load_data(settings) if settings.refit else self.data
+            outcome = fit(assemble(settings, loaded), folder, self.console)
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+        return folder
+
+
+def compare(
+    settings: Settings,
+    out: Path,
+    console: Console,
+    *,
+    seeds: int = 3,
+    learning_rates: Sequence[float] = (),
+    equal_time: bool = True,
+    ks: Sequence[int] = (1, 2, 4, 8),
+) -> dict[str, Any]:
+    """Search learning rates on validation with the first seed, alike for both arms; train; look at test once.
+
+    Without a memory of its own size the third arm, equal time, repeats the first for as many more steps as the
+    memory's steps cost in time. All of it is kept in `comparison.json`.
+    """
+    if settings.memory.size == 0:
+        raise SettingError("compare needs a memory to compare with: leave --memory.size out, or set it above 0")
+    if seeds < 1:
+        raise SettingError(f"--seeds must be at least 1, got {seeds}")
+    rates = tuple(learning_rates) or (settings.optim.lr,)
+    for rate in rates:
+        replace(settings, optim=replace(settings.optim, lr=rate)).check()
+    runs_here = Comparison(settings, out, console)
+    assemble(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
+    runs.create(out, settings.as_dict())
+    search = [
+        {"arm": name, "lr": rate, "validation R@1": _validation(runs_here, name, rate)}
+        for name in (WITHOUT, WITH)
+        for rate in (rates if len(rates) > 1 else ())
+    ]
+    chosen = {name: _best(search, name) or rates[0] for name in (WITHOUT, WITH)}
+    folders = {
+        name: [runs_here.run(name, runs_here.arm(name, lr=chosen[name], seed=settings.seed + i)) for i in range(seeds)]
+        for name in (WITHOUT, WITH)
+    }
+    cost = _cost(runs_here, folders[WITH][0])
+    steps = {WITHOUT: settings.optim.steps, WITH: settings.optim.steps}
+    if equal_time:
+        steps[LONGER] = math.ceil(settings.optim.steps * max(cost.ratio, 1.0))
+        folders[LONGER] = [
+            runs_here.run(
+                LONGER, runs_here.arm(LONGER, lr=chosen[WITHOUT], steps=steps[LONGER], seed=settings.seed + i)
+            )
+            for i in range(seeds)
+        ]
+    chosen[LONGER] = chosen[WITHOUT]
+    arms = [
+        _arm(name, folders[name], steps[name], chosen[name], runs_here.data, ks)
+        for name in (WITHOUT, LONGER, WITH)
+        if name in folders
+    ]
+    result = {
+        "data": runs_here.data.name,
+        "fingerprint": runs_here.data.fingerprint,
+        "loss": settings.loss,
+        "seeds": seeds,
+        "test": {"queries": len(runs_here.data.query), "classes": runs_here.data.query.classes},
+        "search": search,
+        "arms": arms,
+        "step_cost": {"without": cost.without, "with": cost.with_memory, "ratio": cost.ratio},
+        "error_ratio": _error_ratios(arms),
+    }
+    runs.write_json(out / runs.COMPARISON, result)
+    return result
+
+
+def _validation(comparison: Comparison, name: str, rate: float) -> float:
+    """Best validation R@1 of one run of the search, which never refits."""
+    settings = replace(comparison.arm(name, lr=rate), refit=False)
+    summary = runs.read_json(comparison.run(name, settings) / runs.SUMMARY)
+    best: float = summary["best_validation_R@1"]
+    return best
+
+
+def _best(search: Sequence[dict[str, Any]], name: str) -> float | None:
+    """The learning rate of an arm that validates best; the smaller of equals."""
+    mine = [row for row in search if row["arm"] == name]
+    return max(mine, key=lambda row: (row["validation R@1"], -row["lr"]))["lr"] if mine else None
+
+
+def _cost(comparison: Comparison, trained: Path) -> StepCost:
+    """Step cost with the memory of a trained network."""
+    parts = {name: assemble(comparison.arm(name), comparison.data) for name in (WITHOUT, WITH)}
+    weights = checkpoint.load(trained)[0].state_dict()
+    for arm in parts.values():
+        arm.learner.embedder.load_state_dict(weights)
+    return measure(parts[WITHOUT], parts[WITH])
+
+
+def _arm(
+    name: str, folders: Sequence[Path], steps: int, rate: float, loaded: DataSet, ks: Sequence[int]
+) -> dict[str, Any]:
+    """Look at test once for each run of an arm."""
+    tests = [evaluate_run(folder, loaded, "test", ks) for folder in folders]
+    summaries = [runs.read_json(folder / runs.SUMMARY) for folder in folders]
+    metrics = [metric for metric in tests[0] if metric.startswith("R@") or metric in ("R-precision", "MAP@R")]
+    return {
+        "name": name,
+        "lr": rate,
+        "steps": steps,
+        "memory_rows": summaries[0]["memory_rows"],
+        "runs": [folder.name for folder in folders],
+        "validation R@1": [summary["best_validation_R@1"] for summary in summaries],
+        "training_seconds": statistics.mean(summary["training_seconds"] for summary in summaries),
+        "test": {metric: [test[metric] for test in tests] for metric in metrics},
+    }
+
+
+def _error_ratios(arms: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """1 − R@1 with memory ÷ that of each arm without: of the means, and seed by seed."""
+    errors = {arm["name"]: [1 - value for value in arm["test"]["R@1"]] for arm in arms}
+    return {
+        name: {
+            "of means": sum(errors[WITH]) / sum(errors[name]) if sum(errors[name]) else None,
+            "by seed": [a / b if b else None for a, b in zip(errors[WITH], errors[name], strict=True)],
+        }
+        for name in errors
+        if name != WITH
+    }

@@ -1,0 +1,66 @@
+"""What the memory costs: whole training steps without and with it, in turn, in one process."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.training.assembly import Assembly
+from crossbatch.training.train import torch_threads
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Median seconds of a step, and the ratio of the medians."""
+
+    without: float
+    with_memory: float
+
+    @property
+    def ratio(self) -> float:
+        """With ÷ without."""
+        return self.with_memory / self.without
+
+
+def measure(without: Assembly, with_memory: Assembly, *, rounds: int = 40, warmup: int = 5) -> StepCost:
+    """Time steps of both in turn. A step is all of it: batch, forward, loss, backward, clip, Adam, enqueue.
+
+    The memory is filled first, with embeddings by the network that is given.
+    """
+    loss_fn = with_memory.learner.loss_fn
+    assert isinstance(loss_fn, CrossBatchLoss)  # noqa: S101
+    network = with_memory.learner.embedder.eval()
+    batches = with_memory.drawn(loss_fn.memory.size)
+    loss_fn.memory.fill(network, (batches[i] for i in range(len(batches))))
+    loss_fn.step.fill_(loss_fn.warmup_steps)
+    times: dict[str, list[float]] = {"without": [], "with": []}
+    with torch_threads(with_memory.threads):
+        steps = {"without": _step(without), "with": _step(with_memory)}
+        for number in range(rounds + warmup):
+            for name, step in steps.items():
+                began = time.perf_counter()
+                step(number)
+                if number >= warmup:
+                    times[name].append(time.perf_counter() - began)
+    return StepCost(statistics.median(times["without"]), statistics.median(times["with"]))
+
+
+def _step(parts: Assembly) -> Callable[[int], None]:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    learner = parts.learner.to(device).train()
+    feed = parts.feed.train_dataloader().dataset
+    optimizer = torch.optim.Adam(learner.parameters(), lr=0.0)
+
+    def step(number: int) -> None:
+        images, labels, ids = (tensor.to(device) for tensor in feed[number])
+        optimizer.zero_grad()
+        learner.loss_fn(learner.embedder(images), labels, ids=ids).backward()
+        torch.nn.utils.clip_grad_norm_(learner.parameters(), parts.settings.optim.clip or torch.inf)
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
