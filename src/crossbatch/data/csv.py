@@ -34,6 +34,10 @@ def _read(root: Path) -> list[tuple[Path, str, str]]:
             return [_row(root, reader.line_num, record) for record in reader]
     except UnicodeDecodeError as error:
         raise DataError(f"{root} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"{root} cannot be read as a CSV ({error}): is a quote not closed?") from error
+    except OSError as error:
+        raise DataError(f"{root} cannot be read ({error.strerror})") from error
 
 
 def _row(root: Path, line: int, record: dict[str, str | None]) -> tuple[Path, str, str]:

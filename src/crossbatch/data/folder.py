@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from crossbatch.data.records import DataSet, FileImages, Part, Split, hold_out, require_pairs
+from crossbatch.data.records import DataSet, FileImages, Part, Split, hold_out, queries, require_pairs
 from crossbatch.errors import DataError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -30,8 +30,10 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     rows = [(path, label, TRAIN) for path, label in _images_by_class(train_root, skipped)]
     if has_test:
         rows += [(path, label, role) for role in (QUERY, GALLERY) for path, label in _images_by_class(root / role)]
-    if not rows:
-        raise DataError(f"no images in {root}: expected one folder per class with {', '.join(sorted(SUFFIXES))} files")
+    for place, role in ((root / QUERY, QUERY), (root / GALLERY, GALLERY)) if has_test else ((root, TRAIN),):
+        if all(row[2] != role for row in rows):
+            expected = f"expected one folder per class with {', '.join(sorted(SUFFIXES))} files"
+            raise DataError(f"no images in {place}: {expected}")
     return build("folder", root, rows, split or Split())
 
 
@@ -50,15 +52,24 @@ def build(name: str, root: Path, rows: list[tuple[Path, str, str]], split: Split
     names = tuple(sorted({label for _, label, _ in rows}))
     numbers = {label: number for number, label in enumerate(names)}
     labels = torch.tensor([numbers[label] for _, label, _ in rows], dtype=torch.int64)
-    everything = Part(labels, torch.arange(len(rows)))
+    first: dict[Path, int] = {}
+    # A file listed twice, say as query and as gallery image, is one image with one id.
+    ids = torch.tensor([first.setdefault(path, number) for number, (path, _, _) in enumerate(rows)])
+    everything = Part(labels, ids)
     train, query, gallery = (everything.select(torch.tensor([row[2] == role for row in rows])) for role in ROLES)
     notes = []
     if len(query) == 0:
         require_pairs(train, "data set")
-        train, query = hold_out(train, split.test_share, split.seed, "--split.test_share")
+        train, query = _hold_out(train, split.test_share, split.seed, "--split.test_share", "test part")
         notes.append(f"no test part given: {query.classes} of {len(names)} classes were held out for test")
-    train, validation = hold_out(train, split.validation_share, split.seed, "--split.validation_share")
+    elif len(gallery) == 0:
+        require_pairs(query, "test part")
+    elif not torch.isin(query.labels, gallery.labels).any():
+        raise DataError("no class of the query images is in the gallery: there is nothing to find")
     require_pairs(train, "training part")
+    train, validation = _hold_out(
+        train, split.validation_share, split.seed, "--split.validation_share", "validation part"
+    )
     has_gallery = len(gallery) > 0
     shared = len(set(train.labels.tolist()) & set(query.labels.tolist()))
     if shared:
@@ -68,6 +79,18 @@ def build(name: str, root: Path, rows: list[tuple[Path, str, str]], split: Split
     return DataSet(
         name, images, names, train, validation, query, gallery if has_gallery else None, fingerprint, notes=notes
     )
+
+
+def _hold_out(part: Part, share: float, seed: int, option: str, what: str) -> tuple[Part, Part]:
+    """Divide by classes, and say before the training, not after it, that a side has nothing to find."""
+    rest, held = hold_out(part, share, seed, option)
+    for name, side in (("training part", rest), (what, held)):
+        if len(side) and not queries(side).any():
+            raise DataError(
+                f"with {option}={share} no class of the {name} has two images: "
+                "change the share, or have other classes drawn with --split.seed"
+            )
+    return rest, held
 
 
 def _fingerprint(rows: list[tuple[Path, str, str]], root: Path) -> str:

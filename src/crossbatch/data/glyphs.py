@@ -3,6 +3,7 @@
 Class = code point, instance = typeface. Rendered characters, never photographs.
 """
 
+import contextlib
 import hashlib
 import os
 import unicodedata
@@ -31,7 +32,7 @@ class GlyphImages:
 
     in_memory = True
 
-    def __init__(self, bitmaps: NDArray[np.uint8], codes: NDArray[np.int64], faces: NDArray[np.str_]) -> None:
+    def __init__(self, bitmaps: NDArray[np.uint8], codes: NDArray[np.int64], faces: list[str]) -> None:
         self.bitmaps, self.codes, self.faces = bitmaps, codes, faces
 
     def __len__(self) -> int:
@@ -89,9 +90,9 @@ def draw_cached(fonts: list[Path]) -> tuple[GlyphImages, str]:
         key.update(font.read_bytes())
     path = cache_folder() / f"glyphs-{key.hexdigest()[:16]}.npz"
     try:
-        with np.load(path, allow_pickle=False) as cached:
-            images = GlyphImages(cached["bitmaps"], cached["codes"], cached["faces"])
-    except (OSError, ValueError, KeyError, EOFError):
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as cached:
+            images = GlyphImages(cached["bitmaps"], cached["codes"], cached["faces"].tolist())
+    except Exception:  # a damaged archive raises what it likes: BadZipFile, zlib.error, TokenError, …
         images = draw(fonts)
         _write(path, images)
     digest = hashlib.sha256(images.bitmaps.tobytes() + images.codes.tobytes()).hexdigest()
@@ -106,7 +107,8 @@ def _write(path: Path, images: GlyphImages) -> None:
         np.savez_compressed(partial, bitmaps=images.bitmaps, codes=images.codes, faces=images.faces)
         partial.replace(path)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def draw(fonts: list[Path], same: float = SAME, fewest: int = FEWEST) -> GlyphImages:
@@ -128,7 +130,9 @@ def draw(fonts: list[Path], same: float = SAME, fewest: int = FEWEST) -> GlyphIm
             bitmaps += [bitmap for bitmap, _ in kept]
             faces += [face for _, face in kept]
             codes += [code] * len(kept)
-    return GlyphImages(np.stack(bitmaps), np.array(codes, dtype=np.int64), np.array(faces))
+    if not bitmaps:
+        raise DataError(f"no character has {fewest} different images in these {len(fonts)} fonts: bring more fonts")
+    return GlyphImages(np.stack(bitmaps), np.array(codes, dtype=np.int64), faces)
 
 
 def _draw_font(path: Path) -> dict[int, NDArray[np.uint8]]:

@@ -47,20 +47,20 @@ class TrainingBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """Images float [batch, channels, size, size], labels and ids int64 [batch]."""
-        chosen, images = [], []
-        for position in self.batches[step].tolist():
-            place, image = self._readable(position)
-            chosen.append(place)
+        chosen, images = self.batches[step].tolist(), []
+        for number, position in enumerate(chosen):
+            chosen[number], image = self._readable(position, chosen)
             images.append(image)
         seeds = [image_seed(self.batches.seed, step, position) for position in range(len(chosen))]
         return self.transform(images, seeds), self.part.labels[chosen], self.part.ids[chosen]
 
-    def _readable(self, position: int) -> tuple[int, Image.Image]:
-        """The image at a position, or the next of its class that can be read, and where it stands."""
+    def _readable(self, position: int, chosen: list[int]) -> tuple[int, Image.Image]:
+        """The image at a position, or one of its class that can be read, if possible not one already chosen."""
         image = self.reader.read(int(self.part.ids[position]))
         if image is not None:
             return position, image
-        for place in (self.part.labels == self.part.labels[position]).nonzero()[:, 0].tolist():
+        places = (self.part.labels == self.part.labels[position]).nonzero()[:, 0].tolist()
+        for place in sorted(places, key=lambda place: place in chosen):
             image = self.reader.read(int(self.part.ids[place]))
             if image is not None:
                 return place, image

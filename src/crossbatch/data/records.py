@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from PIL import Image
@@ -12,6 +12,7 @@ from torch import Tensor
 from crossbatch.errors import DataError
 
 
+@runtime_checkable
 class Images(Protocol):
     """Images by number: the number is the image's id in training, in the memory and in every result."""
 

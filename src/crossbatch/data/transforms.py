@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from PIL import Image
@@ -12,6 +12,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from torchvision.transforms import v2
 
 
+@runtime_checkable
 class Transform(Protocol):
     """Images and a seed for each → float [images, channels, size, size]."""
 
@@ -81,7 +82,7 @@ class PhotoAugmentation:
         drawn = []
         with torch.random.fork_rng(devices=[]):
             for image, seed in zip(images, seeds, strict=True):
-                torch.manual_seed(seed)
+                torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
                 drawn.append(v2.functional.pil_to_tensor(self.draw(self.preprocessing.colour(image))))
         return self.preprocessing.normalize(torch.stack(drawn))
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from crossbatch.errors import SettingError, ShapeError
 from crossbatch.shapes import Embeddings, Ids, References, RefIds
 
 QUERY_CHUNK, GALLERY_CHUNK = 512, 8192
@@ -24,6 +25,10 @@ def nearest(
 
     A gallery row with the id of the query is the query itself and is left out; of equals, the earlier comes first.
     """
+    if k < 1:
+        raise SettingError(f"a search needs k of at least 1, got {k}")
+    if (query_ids is None) != (gallery_ids is None):
+        raise ShapeError("query_ids and gallery_ids go together: bring both, or neither")
     parts = []
     for start in range(0, len(query), QUERY_CHUNK):
         rows = slice(start, start + QUERY_CHUNK)
@@ -43,11 +48,27 @@ def _nearest_to(
         columns = slice(start, start + GALLERY_CHUNK)
         similarities = query @ gallery[columns].T
         if own is not None and gallery_ids is not None:
-            similarities.masked_fill_(own[:, None] == gallery_ids[columns], -torch.inf)
-        found = similarities.topk(min(k, similarities.shape[1]))
-        merged = torch.cat([best, found.values], 1)
-        positions = torch.cat([where, found.indices + start], 1)
-        # A stable sort keeps what came first among equals; topk promises no order there.
+            similarities.masked_fill_(same_image(own, gallery_ids[columns]), -torch.inf)
+        found = _first_of_equals(similarities, min(k, similarities.shape[1]))
+        merged = torch.cat([best, similarities.gather(1, found)], 1)
+        positions = torch.cat([where, found + start], 1)
+        # A stable sort keeps what came first among equals.
         order = merged.sort(dim=1, descending=True, stable=True).indices[:, :k]
         best, where = merged.gather(1, order), positions.gather(1, order)
     return best, where.masked_fill(best == -torch.inf, -1)
+
+
+def _first_of_equals(similarities: Tensor, k: int) -> Tensor:
+    """Columns of the k largest of each row, ascending; topk takes any of those equal to the smallest it takes."""
+    found = similarities.topk(min(k + 1, similarities.shape[1]))
+    columns = found.indices[:, :k]
+    if found.values.shape[1] > k:
+        torn = found.values[:, k - 1] == found.values[:, k]
+        if torn.any():
+            columns[torn] = similarities[torn].sort(dim=1, descending=True, stable=True).indices[:, :k]
+    return columns.sort(dim=1).values
+
+
+def same_image(ids: Tensor, others: Tensor) -> Tensor:
+    """Mask [ids, others] of equal ids; an unknown one, −1, equals nothing."""
+    return (ids[:, None] == others) & (ids[:, None] >= 0)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import SettingError, ShapeError
-from crossbatch.metrics.neighbors import GALLERY_CHUNK, QUERY_CHUNK
+from crossbatch.metrics.neighbors import GALLERY_CHUNK, QUERY_CHUNK, same_image
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels
 
 TIE = 1e-6  # about the rounding error of a float32 product of unit vectors
@@ -57,17 +57,20 @@ def evaluate(
     """Search every query in the gallery. Rows are unit length; a gallery row with the query's id is left out."""
     if not ks or min(ks) < 1:
         raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
-    if len(query) != len(query_labels) or len(gallery) != len(gallery_labels):
-        raise ShapeError(
-            f"{len(query)} queries with {len(query_labels)} labels, {len(gallery)} gallery rows with "
-            f"{len(gallery_labels)}: one label a row is needed"
-        )
+    for name, rows, labels, ids in (
+        ("queries", query, query_labels, query_ids),
+        ("gallery rows", gallery, gallery_labels, gallery_ids),
+    ):
+        if not len(rows) == len(labels) == len(ids):
+            raise ShapeError(f"{len(rows)} {name} need as many labels and ids, got {len(labels)} and {len(ids)}")
+        if not rows.isfinite().all():
+            raise SettingError(f"the embeddings of the {name} are not finite and cannot be ranked: training diverged")
     # Sorted by class, the relevant rows of a chunk of queries are neighbours in the gallery.
     by_class = query_labels.argsort(stable=True)
     order = gallery_labels.argsort(stable=True)
     gallery, gallery_labels, gallery_ids = gallery[order], gallery_labels[order], gallery_ids[order]
     best, precision, mean_precision, kept = [], [], [], []
-    for rows in by_class.split(QUERY_CHUNK):
+    for rows in by_class.split(QUERY_CHUNK) if len(query) else ():
         ranks, relevant = _ranks(query[rows], query_labels[rows], query_ids[rows], gallery, gallery_labels, gallery_ids)
         has = relevant > 0
         ranks, relevant = ranks[has], relevant[has]
@@ -107,7 +110,7 @@ def _ranks(
         columns = slice(start, start + GALLERY_CHUNK)
         similarities = query @ gallery[columns].T
         negative = labels[:, None] != gallery_labels[columns]
-        negative &= ids[:, None] != gallery_ids[columns]
+        negative &= ~same_image(ids, gallery_ids[columns])
         reached = torch.searchsorted(ascending, similarities.masked_fill_(~negative, -torch.inf), right=True)
         histogram.scatter_add_(1, reached, negative.long())
     above = histogram.flip(1).cumsum(1)[:, :most].flip(1)  # of the ascending thresholds: negatives at or above
@@ -119,7 +122,7 @@ def _ranks(
 def _relevant(
     query: Tensor, labels: Tensor, ids: Tensor, gallery: Tensor, gallery_labels: Tensor, gallery_ids: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Similarities of the relevant rows, descending, +∞ … where there are fewer; and how many there are."""
+    """Similarities of the relevant rows, descending, −2 where there are fewer; and how many there are."""
     first, last = torch.searchsorted(gallery_labels, labels), torch.searchsorted(gallery_labels, labels, right=True)
     most = max(int((last - first).max()), 1)
     # −2 is below every cosine: what is missing sorts to the end, and no negative is counted against it.
@@ -128,7 +131,7 @@ def _relevant(
         columns = slice(start, min(start + GALLERY_CHUNK, int(last.max())))
         similarities = query @ gallery[columns].T
         relevant = labels[:, None] == gallery_labels[columns]
-        relevant &= ids[:, None] != gallery_ids[columns]
+        relevant &= ~same_image(ids, gallery_ids[columns])
         row, column = relevant.nonzero(as_tuple=True)
         found[row, column + start - first[row]] = similarities[row, column]
     return found.sort(dim=1, descending=True).values, (found > -2).sum(1)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from crossbatch.errors import MissingExtraError, RunError
@@ -56,7 +57,7 @@ def load_weights(model: Embedder, weights: dict[str, Any], source: Path) -> None
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
+        reason = shorten(str(error).splitlines()[-1], 160, placeholder=" …")
         raise RunError(f"the weights of {source} do not fit this model: {reason}") from error
 
 

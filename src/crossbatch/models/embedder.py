@@ -33,26 +33,30 @@ def build(backbone: str, dim: int, channels: int, *, pretrained: bool = False) -
         if pretrained:
             raise SettingError("the small network has no pretrained weights: name a timm backbone or leave them out")
         return Embedder(SmallConvNet(channels), SmallConvNet.num_features, dim)
-    timm = _timm(backbone)
-    try:
-        network = timm.create_model(backbone, pretrained=pretrained, num_classes=0, in_chans=channels)
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
-        raise SettingError(
-            f"the pretrained weights of {backbone} could not be fetched ({str(error).splitlines()[0][:120]}): "
-            "connect to a network, or leave --model.pretrained out"
-        ) from error
-    return Embedder(network, network.num_features, dim)
+    network = _create(backbone, pretrained=pretrained, in_chans=channels)
+    # With num_classes=0 the heads of MobileNetV3, VGG and others still widen num_features to this.
+    return Embedder(network, network.head_hidden_size, dim)
 
 
 def image_settings(backbone: str) -> dict[str, Any]:
     """What a timm backbone was trained with: input_size, crop_pct, mean, std."""
-    timm = _timm(backbone)
-    config: dict[str, Any] = timm.data.resolve_model_data_config(
-        timm.create_model(backbone, pretrained=False, num_classes=0)
-    )
+    network = _create(backbone, pretrained=False)
+    config: dict[str, Any] = _timm(backbone).data.resolve_model_data_config(network)
     return config
+
+
+def _create(backbone: str, *, pretrained: bool, **options: int) -> Any:
+    timm = _timm(backbone)
+    try:
+        return timm.create_model(backbone, pretrained=pretrained, num_classes=0, **options)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).split("\n")[0][:120]
+        if not pretrained:
+            raise SettingError(f"timm cannot build the backbone {backbone}: {reason}") from error
+        raise SettingError(
+            f"the pretrained weights of {backbone} could not be fetched ({reason}): "
+            "connect to a network, or leave --model.pretrained out"
+        ) from error
 
 
 def _timm(backbone: str) -> Any:

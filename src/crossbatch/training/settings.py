@@ -50,7 +50,7 @@ class MemorySettings:
     """
 
     size: int | None = None
-    start: int = 400
+    start: int = 200
     weight: float = 1.0
     batch_weight: float = 1.0
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -87,10 +87,10 @@ class OptimSettings:
         clip: Largest gradient norm; 0 does not clip.
     """
 
-    steps: int = 2000
+    steps: int = 1000
     lr: float = 1e-3
     weight_decay: float = 1e-4
-    warmup: int = 100
+    warmup: int = 50
     schedule: Literal["cosine", "constant"] = "cosine"
     clip: float = 1.0
 

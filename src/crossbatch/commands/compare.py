@@ -1,0 +1,96 @@
+"""`crossbatch compare`: does the memory help on these data, and what does it cost?"""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from crossbatch.commands.output import console_for, print_json, print_table
+from crossbatch.errors import RunError
+from crossbatch.training.settings import Settings
+
+
+def compare(
+    settings: Settings,
+    out: Path | None = None,
+    seeds: int = 3,
+    learning_rates: list[float] = [3e-4, 1e-3, 3e-3],  # noqa: B006  (the parser shows it and never changes it)
+    equal_time: bool = True,
+    k: list[int] = [1, 2, 4, 8],  # noqa: B006
+    json: bool = False,
+) -> int:
+    """Train the same configuration without and with memory, and print one table.
+
+    Both arms get the same search over learning rates, on validation classes with the first seed; then every seed
+    is trained with what was chosen, and the test classes are looked at once. Steps are equal; a further arm without
+    memory gets equal time.
+
+    Args:
+        settings: All options of a training run.
+        out: The folder to make; by default runs/compare-DATA-LOSS.
+        seeds: Runs of each arm, with seeds counted from --seed.
+        learning_rates: The learning rates tried in each arm, as [0.0003,0.001]; one alone is taken untried.
+        equal_time: Whether to train the arm without memory once more, for as long as the memory's takes.
+        k: The K of Recall@K, as [1,10,100].
+        json: Print the comparison as JSON, and nothing else, on standard output.
+    """
+    run = out or Path("runs", f"compare-{settings.data}-{settings.loss}")
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise RunError(f"{run} is not empty: name another --out, or remove it")
+    settings.check()
+    from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
+    from crossbatch.training.comparison import compare as compare_runs  # noqa: PLC0415  (imports Lightning)
+
+    console = console_for(json)
+    result = compare_runs(
+        settings, run, console, seeds=seeds, learning_rates=learning_rates, equal_time=equal_time, ks=k
+    )
+    path = write_report(run)
+    if json:
+        print_json({**result, "report": str(path)})
+    else:
+        show(console, result)
+        console.print(f"report: {path}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def show(console: Console, result: dict[str, Any]) -> None:
+    """Print the table of a comparison and what follows from it."""
+    metrics = list(result["arms"][0]["test"])
+    rows = [
+        [
+            arm["name"],
+            f"{arm['lr']:g}",
+            f"{arm['steps']:,}",
+            *(spread(arm["test"][metric]) for metric in metrics),
+            f"{arm['training_seconds']:.0f}",
+        ]
+        for arm in result["arms"]
+    ]
+    title = (
+        f"{result['data']} ({result['fingerprint']}), {result['loss']} loss, test: {result['test']['queries']:,} "
+        f"queries of {result['test']['classes']:,} classes, {result['seeds']} seeds"
+    )
+    print_table(console, title, ["arm", "lr", "steps", *metrics, "seconds"], rows)
+    for name, ratio in result["error_ratio"].items():
+        by_seed = ", ".join(f"{value:.3f}" for value in ratio["by seed"])
+        console.print(
+            f"1 − R@1 with memory ÷ {name}: {ratio['of means']:.3f} (seed by seed: {by_seed})",
+            soft_wrap=True,
+            highlight=False,
+        )
+    cost = result["step_cost"]
+    console.print(
+        f"a step with memory takes {cost['ratio']:.2f} × the time of one without "
+        f"({cost['with'] * 1e3:.0f} and {cost['without'] * 1e3:.0f} ms, medians of steps in turn)",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation over the seeds."""
+    mean = f"{statistics.mean(values):.4f}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.4f}"

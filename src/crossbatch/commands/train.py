@@ -1,0 +1,56 @@
+"""`crossbatch train`: one training run, into a run folder."""
+
+from pathlib import Path
+
+from crossbatch import runs
+from crossbatch.commands.output import console_for, print_json
+from crossbatch.errors import RunError, SettingError
+from crossbatch.training.settings import Settings
+
+
+def train(
+    settings: Settings,
+    out: Path | None = None,
+    resume: Path | None = None,
+    init: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Train an embedding model with a cross-batch memory.
+
+    Looks at the training and validation classes only; `crossbatch evaluate RUN` then looks at test.
+
+    Args:
+        settings: All options of a training run.
+        out: The run folder to make; by default runs/DATA-LOSS-seedN.
+        resume: A run folder to go on with, from its last checkpoint and with its own options.
+        init: A run folder whose model to start from, to fine-tune it.
+        json: Print the summary as JSON, and nothing else, on standard output.
+    """
+    if resume is not None and (init is not None or out is not None):
+        raise SettingError("--resume goes on in the run's own folder: leave --out and --init out")
+    settings.check()
+    if resume is not None:
+        settings = Settings.from_dict(runs.read_config(resume))
+        runs.last_checkpoint(resume)
+    run = resume or out or Path("runs", f"{settings.data}-{settings.loss}-seed{settings.seed}")
+    if resume is None and run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise RunError(f"{run} is not empty: name another --out, go on with --resume {run}, or remove it")
+    from crossbatch.training.assembly import assemble  # noqa: PLC0415  (imports Lightning)
+    from crossbatch.training.train import fit  # noqa: PLC0415
+
+    console = console_for(json)
+    parts = assemble(settings)
+    for line in parts.plan():
+        console.print(line, soft_wrap=True, highlight=False)
+    outcome = fit(parts, run, console, resume=resume is not None, init=init)
+    if json:
+        print_json({"run": str(run), **outcome.summary})
+    if outcome.interrupted:
+        steps = f"stopped after {outcome.summary['steps']:,} of {settings.optim.steps:,} steps"
+        console.print(f"{steps}; all is saved: crossbatch train --resume {run}", soft_wrap=True, highlight=False)
+        return 1
+    best = outcome.summary["best_validation_R@1"]
+    score = "trained on all classes" if best is None else f"best validation R@1 {best:.4f}"
+    console.print(f"{score}; run folder: {run}", soft_wrap=True, highlight=False)
+    console.print(f"next: crossbatch evaluate {run}; crossbatch report {run}", soft_wrap=True, highlight=False)
+    return 0

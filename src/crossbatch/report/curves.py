@@ -1,0 +1,126 @@
+"""The charts of a page: what was logged of each arm, as lines over the steps."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from crossbatch import runs
+from crossbatch.errors import RunError
+from crossbatch.report.plots import Colour, Line, Series, Stroke, draw
+
+POINTS = 150  # a chart about 450 pixels wide shows no more
+Metrics = dict[str, Series]
+
+
+class Arm(NamedTuple):
+    """The runs of one arm: its name, how it is drawn, and what each run logged."""
+
+    name: str
+    colour: Colour
+    stroke: Stroke
+    folders: list[Path]
+    logged: list[Metrics]
+
+
+class Chart(NamedTuple):
+    """A chart and the words around it."""
+
+    heading: str
+    caption: str
+    lines: list[Line]
+    svg: str
+
+
+def read_arm(name: str, colour: Colour, stroke: Stroke, folders: list[Path]) -> Arm:
+    """An arm with what its runs logged; a run whose folder is gone has logged nothing."""
+    return Arm(name, colour, stroke, folders, [_read(folder) for folder in folders])
+
+
+def charts(arms: Sequence[Arm]) -> list[Chart]:
+    """Every chart for which something was logged."""
+    return [made for make in (_validation, _loss, _hard_negatives, _rows, _age) if (made := make(arms))]
+
+
+def _validation(arms: Sequence[Arm]) -> Chart | None:
+    lines = [_line(arm, arm.name, "val/R@1", scale=100) for arm in arms]
+    return _chart(
+        "R@1 on the validation classes, %", "Each validation image is searched among the others.", lines, thinned=False
+    )
+
+
+def _loss(arms: Sequence[Arm]) -> Chart | None:
+    lines = [_line(arm, arm.name, "batch_loss", "loss") for arm in arms]
+    memory = [_line(arm, "memory term", "memory_loss")._replace(stroke="dotted") for arm in arms]
+    caption = "The loss within the batch: the same formula for every arm."
+    if any(line.seeds for line in memory):
+        caption += " Dotted: the term that compares the batch with the memory."
+    return _chart("Loss", caption, lines + memory)
+
+
+def _hard_negatives(arms: Sequence[Arm]) -> Chart | None:
+    shown = [arm for arm in arms if arm.stroke == "solid"]
+    batch = [
+        _line(arm, f"in the batch, {arm.name}", "batch_negatives")._replace(
+            stroke="dotted" if _remembers(arm) else "solid"
+        )
+        for arm in shown
+    ]
+    memory = [_line(arm, "in the memory", "memory_negatives") for arm in shown]
+    caption = "Mean number of negatives that the loss still acts on, for each image of the batch; logarithmic."
+    return _chart("Hard negatives per anchor", caption, batch + memory, logarithmic=True)
+
+
+def _rows(arms: Sequence[Arm]) -> Chart | None:
+    lines = [_line(arm, arm.name, "memory_rows") for arm in arms]
+    return _chart("Rows in the memory", "Embeddings held, each of an image seen earlier.", lines, from_zero=True)
+
+
+def _age(arms: Sequence[Arm]) -> Chart | None:
+    lines = [_line(arm, arm.name, "memory_age") for arm in arms]
+    caption = "How many steps ago a row was written. It settles at half the steps that a full memory spans."
+    return _chart("Mean age of the rows, steps", caption, lines, from_zero=True)
+
+
+def _chart(
+    heading: str,
+    caption: str,
+    lines: Sequence[Line],
+    *,
+    thinned: bool = True,
+    logarithmic: bool = False,
+    from_zero: bool = False,
+) -> Chart | None:
+    """A chart of the lines that have points, or none; long logs are averaged over neighbouring steps."""
+    present = [line for line in lines if line.seeds]
+    if not present:
+        return None
+    group = max(math.ceil(len(series) / POINTS) for line in present for series in line.seeds)
+    if thinned and group > 1:
+        caption += f" Each point is the mean of {group} logged steps."
+        present = [line._replace(seeds=[_thin(series, group) for series in line.seeds]) for line in present]
+    return Chart(heading, caption, present, draw(heading, present, logarithmic=logarithmic, from_zero=from_zero))
+
+
+def _line(arm: Arm, label: str, *names: str, scale: float = 1) -> Line:
+    """The first of the names that a run logged, for each run that logged one."""
+    found = [next((run[name] for name in names if run.get(name)), None) for run in arm.logged]
+    seeds = [[(step + 1, value * scale) for step, value in series] for series in found if series]
+    return Line(label, arm.colour, arm.stroke, seeds)
+
+
+def _thin(series: Series, group: int) -> Series:
+    """Means of `group` neighbours, at the last of their steps."""
+    parts = [series[i : i + group] for i in range(0, len(series), group)]
+    return [(part[-1][0], sum(value for _, value in part) / len(part)) for part in parts]
+
+
+def _remembers(arm: Arm) -> bool:
+    return any("memory_negatives" in run for run in arm.logged)
+
+
+def _read(folder: Path) -> Metrics:
+    try:
+        return runs.read_metrics(folder)
+    except (TypeError, ValueError, KeyError) as error:
+        raise RunError(f"the logs in {folder / runs.LOGS} cannot be read ({error}): remove the damaged file") from error

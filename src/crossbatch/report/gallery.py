@@ -1,0 +1,108 @@
+"""The gallery of a page: queries and their nearest neighbours, without and with memory, one above the other."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from crossbatch import runs
+from crossbatch.report.curves import Arm
+from crossbatch.report.plots import Colour
+
+SHOWN = 12
+PNG = "data:image/png;base64,"
+
+
+class Picture(NamedTuple):
+    """A thumbnail as a data URI (empty where the file is gone), and what it shows in words."""
+
+    uri: str
+    text: str
+    right: bool = False
+
+
+class Row(NamedTuple):
+    """The neighbours that one arm found, nearest first."""
+
+    name: str
+    colour: Colour
+    neighbors: list[Picture]
+
+
+class Card(NamedTuple):
+    """One query."""
+
+    title: str
+    picture: Picture
+    rows: list[Row]
+
+
+class Gallery(NamedTuple):
+    """Cards in the order they are shown, and a caption that says which order that is."""
+
+    part: str
+    caption: str
+    cards: list[Card]
+
+
+def gallery(arms: Sequence[Arm]) -> Gallery | None:
+    """Cards of the queries that the first run of every arm has examples of; None where there are none."""
+    folders = [arm.folders[0] / runs.EXAMPLES for arm in arms if arm.folders]
+    part = next((part for part in ("test", "validation") if folders and all(_has(f, part) for f in folders)), None)
+    if part is None:
+        return None
+    found = [{query["id"]: query for query in runs.read_json(f / part / "queries.json")} for f in folders]
+    shared = [image for image in found[0] if all(image in other for other in found)]
+    if not shared:
+        return None
+    ordered = sorted(shared, key=lambda image: _agreement([queries[image] for queries in found]))
+    cards = []
+    for image in ordered[:SHOWN]:
+        rows = [
+            Row(arm.name, arm.colour, [_neighbor(f / part, near) for near in queries[image]["neighbors"]])
+            for arm, f, queries in zip(arms, folders, found, strict=True)
+        ]
+        query = found[0][image]
+        name = str(query["class"])
+        cards.append(Card(name, Picture(_data_uri(folders[0] / part, query), f"query: {name}"), rows))
+    return Gallery(part, _caption(part, [[queries[i] for queries in found] for i in shared], len(cards)), cards)
+
+
+def _caption(part: str, queries: list[list[dict[str, Any]]], shown: int) -> str:
+    """Which queries, in which order, and how the arms compare on all that were drawn."""
+    kept = f"{shown} of {len(queries)} queries" if shown < len(queries) else f"{shown} queries"
+    if len(queries[0]) == 1:
+        return f"{kept}, drawn at random from the {part} classes, each with its nearest neighbours, nearest first."
+    only = [sum(_first(pair[i]) and not _first(pair[1 - i]) for pair in queries) for i in (0, 1)]
+    return (
+        f"{kept}, drawn at random from the {part} classes and sorted: first those whose nearest neighbour is right "
+        "with one and wrong with the other, then those with a different number of right neighbours, then those on "
+        f"which both agree. Of all {len(queries)}, the nearest neighbour is right only with memory for {only[1]} and "
+        f"only without for {only[0]}. Both are runs of the first seed."
+    )
+
+
+def _agreement(pair: Sequence[dict[str, Any]]) -> int:
+    """0: the nearest neighbours differ in being right, 1: the counts of right ones do, 2: neither."""
+    if len({_first(query) for query in pair}) > 1:
+        return 0
+    return 1 if len({sum(n["right"] for n in query["neighbors"]) for query in pair}) > 1 else 2
+
+
+def _first(query: dict[str, Any]) -> bool:
+    return bool(query["neighbors"]) and bool(query["neighbors"][0]["right"])
+
+
+def _neighbor(folder: Path, neighbor: dict[str, Any]) -> Picture:
+    right = bool(neighbor["right"])
+    text = f"{'right' if right else 'wrong'}: {neighbor['class']} (similarity {neighbor['similarity']:.2f})"
+    return Picture(_data_uri(folder, neighbor), text, right)
+
+
+def _data_uri(folder: Path, item: dict[str, Any]) -> str:
+    path = folder / Path(item["picture"]).name
+    return PNG + base64.b64encode(path.read_bytes()).decode("ascii") if path.is_file() else ""
+
+
+def _has(examples: Path, part: str) -> bool:
+    return (examples / part / "queries.json").is_file()

@@ -1,0 +1,167 @@
+"""The page: `report.html`, one file that needs nothing beside it, from a run folder or a comparison folder."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from crossbatch import runs
+from crossbatch.errors import MissingExtraError, RunError
+from crossbatch.report import results
+from crossbatch.report.curves import Arm, Chart, charts, read_arm
+from crossbatch.report.gallery import Gallery, gallery
+from crossbatch.report.plots import Colour, Stroke
+
+WITHOUT, LONGER, WITH = "without", "longer", "with"  # how an arm is drawn, whatever it is called
+DRAWN: dict[str, tuple[Colour, Stroke]] = {
+    WITHOUT: ("without", "solid"),
+    LONGER: ("without", "dashed"),
+    WITH: ("with", "solid"),
+}
+
+
+class Page(NamedTuple):
+    """Everything the template shows; what is None or empty is left out."""
+
+    title: str
+    sentence: str
+    subtitle: str
+    tiles: list[results.Tile]
+    table: results.Table | None
+    table_note: str
+    charts: list[Chart]
+    search: results.Table | None
+    gallery: Gallery | None
+    how_to_get_examples: str
+    settings: list[tuple[str, str]]
+    notes: list[str]
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` into a run folder or a comparison folder; returns its path."""
+    if not folder.is_dir():
+        raise RunError(f"{folder} is not a folder: name the folder of a run or of a comparison")
+    if (folder / runs.COMPARISON).is_file():
+        page = _of_comparison(folder)
+    elif (folder / runs.SUMMARY).is_file():
+        page = _of_run(folder)
+    else:
+        raise RunError(
+            f"{folder} holds neither a finished run ({runs.SUMMARY}) nor a finished comparison ({runs.COMPARISON}): "
+            "let it finish, or name another folder"
+        )
+    path = folder / runs.REPORT
+    runs.write_text(path, _render(page))
+    return path
+
+
+def _of_comparison(folder: Path) -> Page:
+    comparison = results.read_comparison(folder)
+    roles = _roles(comparison["arms"])
+    arms = [_arm(folder, arm, roles[arm["name"]]) for arm in comparison["arms"]]
+    names = {role: name for name, role in roles.items()}
+    colours = {name: " ".join(DRAWN[role]) for name, role in roles.items()}
+    seeds = int(comparison.get("seeds") or 1)
+    spread = f"Mean ± standard deviation over {seeds} seeds" if seeds > 1 else "One seed, so no deviation (–)"
+    first = next((path for arm in arms for path in arm.folders if (path / runs.SUMMARY).is_file()), None)
+    summary = runs.read_json(first / runs.SUMMARY) if first else {}
+    data = str(comparison.get("data", "unknown data"))
+    found = gallery([arm for arm in arms if arm.stroke == "solid"])
+    return Page(
+        title=f"{data}: training with a memory, and without",
+        sentence=results.comparison_sentence(comparison, names),
+        subtitle=f"{comparison.get('loss', '')} loss · {seeds} seed{'s' * (seeds > 1)}",
+        tiles=results.comparison_tiles(comparison, names),
+        table=results.comparison_table(comparison, colours),
+        table_note=f"On the test classes, which training never saw. {spread}. Each run looked at them once.",
+        charts=charts(arms),
+        search=results.search_table(comparison, colours),
+        gallery=found,
+        how_to_get_examples="" if found else f"crossbatch evaluate {folder.name}/RUN",
+        settings=_settings({**summary, **comparison}, _config(folder)),
+        notes=_notes(data),
+    )
+
+
+def _of_run(folder: Path) -> Page:
+    summary = runs.read_json(folder / runs.SUMMARY)
+    role = WITH if summary.get("memory_rows") else WITHOUT
+    name = f"{role} memory"
+    arm = read_arm(name, *DRAWN[role], [folder])
+    data = str(summary.get("data", "unknown data"))
+    found = gallery([arm])
+    return Page(
+        title=f"{data}: a run {name}",
+        sentence=results.run_sentence(summary),
+        subtitle=f"{summary.get('loss', '')} loss · {folder.name}",
+        tiles=[],
+        table=results.evaluation_table(folder, summary),
+        table_note="Look: how often this part has been looked at. A choice made after a look at test is tuned on test.",
+        charts=charts([arm]),
+        search=None,
+        gallery=found,
+        how_to_get_examples="" if found else f"crossbatch evaluate {folder.name}",
+        settings=_settings(summary, _config(folder)),
+        notes=_notes(data),
+    )
+
+
+def _roles(arms: list[dict[str, Any]]) -> dict[str, str]:
+    """With memory is the arm that has rows; of those without, the first is the plain one."""
+    roles: dict[str, str] = {}
+    for arm in arms:
+        taken = WITHOUT in roles.values()
+        roles[arm["name"]] = WITH if arm.get("memory_rows") else LONGER if taken else WITHOUT
+    return roles
+
+
+def _arm(folder: Path, arm: dict[str, Any], role: str) -> Arm:
+    return read_arm(arm["name"], *DRAWN[role], [folder / Path(name).name for name in arm.get("runs", [])])
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return runs.read_config(folder) if (folder / runs.CONFIG).is_file() else {}
+
+
+def _settings(result: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str]]:
+    """The small print, as terms and values; what is not known is left out."""
+    test, batch, memory = result.get("test") or {}, config.get("batch") or {}, config.get("memory") or {}
+    model, optim = config.get("model") or {}, config.get("optim") or {}
+    terms = {
+        "data set": (result.get("data"), "{}"),
+        "fingerprint of the data": (result.get("fingerprint"), "{}"),
+        "test": ((test.get("queries"), test.get("classes")), "{:,} queries of {:,} classes"),
+        "loss": (result.get("loss"), "{}"),
+        "batch": ((batch.get("classes"), batch.get("images")), "{} classes × {} images"),
+        "memory": ((result.get("memory_rows") or memory.get("size"),), "{:,} rows"),
+        "memory counts from": (memory.get("start") if memory.get("size") != 0 else None, "step {}"),
+        "network": ((model.get("backbone"), model.get("dim")), "{}, embeddings of length {}"),
+        "optimizer": ((optim.get("schedule"),), "Adam, {} schedule"),
+        "seeds": (result.get("seeds"), "{}"),
+        "seed": (None if "seeds" in result else result.get("seed"), "{}"),
+        "learning rate": (None if "arms" in result else result.get("lr"), "{:g}"),
+        "machine": (result.get("machine"), "{}"),
+        "torch": (result.get("torch"), "{}"),
+    }
+    shown = []
+    for term, (values, template) in terms.items():
+        values = values if isinstance(values, tuple) else (values,)
+        if None not in values:
+            shown.append((term, template.format(*values)))
+    return shown
+
+
+def _notes(data: str) -> list[str]:
+    return ["The glyphs are rendered characters, not photographs."] if data.startswith("glyphs") else []
+
+
+def _render(page: Page) -> str:
+    try:
+        from jinja2 import Environment, StrictUndefined  # noqa: PLC0415
+        from markupsafe import Markup  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise MissingExtraError("the report", "jinja2", "train") from None
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["our_svg"] = Markup
+    template = resources.files("crossbatch.report").joinpath("page.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(page._asdict())

@@ -1,0 +1,142 @@
+"""Line charts as inline SVG, in the colours of the page that shows them. matplotlib is imported here only."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from crossbatch.errors import MissingExtraError
+
+Series = list[tuple[int, float]]  # (step, value)
+Colour = Literal["without", "with"]
+Stroke = Literal["solid", "dashed", "dotted"]
+
+WIDTH, HEIGHT, TEXT = 400, 236, 12.5  # units of the SVG, shown at 350 to 480 pixels
+DASHES: dict[str, Any] = {"solid": "-", "dashed": (0, (4.5, 2.2)), "dotted": (0, (1.2, 1.6))}
+
+# Stand-ins that matplotlib draws with; each becomes a CSS variable of the page, which knows light from dark.
+VARIABLES = {"without": "#0a0b01", "with": "#0a0b02", "muted": "#0a0b03", "grid": "#0a0b04"}
+
+
+class Line(NamedTuple):
+    """One quantity of one arm: a thin line for each seed and, of several, their mean."""
+
+    label: str
+    colour: Colour
+    stroke: Stroke
+    seeds: list[Series]
+
+
+def draw(name: str, lines: Sequence[Line], *, logarithmic: bool = False, from_zero: bool = False) -> str:
+    """An `<svg>` element without fixed size. The same lines give the same text.
+
+    `name` must be unique on a page: the ids inside are derived from it. On a logarithmic axis, values of zero are
+    shown on a linear piece below the smallest value above zero.
+    """
+    try:
+        import matplotlib as mpl  # noqa: PLC0415
+        from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise MissingExtraError("the report", "matplotlib", "train") from None
+    from io import StringIO  # noqa: PLC0415
+
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": TEXT, "path.simplify": True}):
+        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
+        FigureCanvasSVG(figure)
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)  # inches
+        axes = figure.add_subplot()
+        for line in lines:
+            _draw_line(axes, line)
+        _dress(axes)
+        if logarithmic:
+            _logarithmic(axes, [value for line in lines for series in line.seeds for _, value in series])
+        elif from_zero:
+            axes.set_ylim(bottom=0)
+        file = StringIO()
+        figure.savefig(
+            file, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
+    return _inline(file.getvalue())
+
+
+def mean(seeds: Sequence[Series]) -> Series:
+    """Mean over seeds at the steps that all of them have."""
+    tables = [dict(series) for series in seeds]
+    common = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
+    return [(step, sum(table[step] for table in tables) / len(tables)) for step in common]
+
+
+def _draw_line(axes: Any, line: Line) -> None:
+    style = {"color": VARIABLES[line.colour], "linestyle": DASHES[line.stroke], "solid_capstyle": "round"}
+    several = len(line.seeds) > 1
+    for series in line.seeds:
+        width, alpha = (0.8, 0.4) if several else (2.0, 1.0)
+        axes.plot(*_columns(series), linewidth=width, alpha=alpha, marker=_marker(series, several), ms=3.5, **style)
+    if several:
+        series = mean(line.seeds)
+        axes.plot(*_columns(series), linewidth=2.0, marker=_marker(series, False), ms=3.5, **style)
+
+
+def _columns(series: Series) -> tuple[list[int], list[float]]:
+    return [step for step, _ in series], [value for _, value in series]
+
+
+def _marker(series: Series, thin: bool) -> str:
+    """Dots where there are few points; a single point would otherwise not be seen."""
+    return "o" if len(series) == 1 or (len(series) <= 12 and not thin) else ""
+
+
+def _dress(axes: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: PLC0415
+
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(VARIABLES["grid"])
+    axes.grid(axis="y", color=VARIABLES["grid"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, pad=5, labelcolor=VARIABLES["muted"])
+    axes.margins(x=0.02, y=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
+    axes.set_xlabel("step", loc="right", color=VARIABLES["muted"], labelpad=2)
+
+
+def _logarithmic(axes: Any, values: Sequence[float]) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator  # noqa: PLC0415
+
+    above = [value for value in values if value > 0]
+    if not above:
+        return
+    if min(values) > 0:
+        axes.set_yscale("log")
+    else:
+        axes.set_yscale("symlog", linthresh=min(above), linscale=0.5)
+        axes.set_ylim(bottom=min(0.0, *values))
+    wide = max(above) / min(above) >= 10
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter() if wide else FuncFormatter(lambda value, _: _number(value)))
+    if wide:
+        axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _number(value: float) -> str:
+    """1,000 rather than 1000 or 10³; small numbers as short as they are."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}".replace("-", "−")
+
+
+def _inline(svg: str) -> str:
+    """Only the element; no namespaces (HTML knows them), no fixed size, fonts and colours those of the page."""
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    viewbox = re.search(r'viewBox="[^"]*"', svg)
+    assert viewbox  # noqa: S101
+    svg = re.sub(r"<svg[^>]*>", f'<svg {viewbox[0]} aria-hidden="true">', svg, count=1)
+    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)
+    svg = re.sub(r"font: (?:[\w ]+ )?([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    for name, colour in VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return re.sub(r"\n\s*", "\n", svg)

@@ -1,0 +1,178 @@
+"""The results of a page in words and table cells: of a comparison, or of one run."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from crossbatch import runs
+from crossbatch.errors import RunError
+
+NONE = "–"
+
+
+class Cell(NamedTuple):
+    """What a table shows in one place; `mark` makes it stand out, `spread` follows smaller."""
+
+    text: str
+    spread: str = ""
+    mark: bool = False
+
+
+class Table(NamedTuple):
+    """Heads, and rows of which the first cell names the row; `colours` has one entry a row, "" for none."""
+
+    heads: list[str]
+    rows: list[list[Cell]]
+    colours: list[str]
+
+
+class Tile(NamedTuple):
+    """One number to see first, and what it is."""
+
+    number: str
+    text: str
+
+
+def percent(value: float) -> str:
+    """0.5717 → 57.17."""
+    return f"{100 * value:.2f}"
+
+
+def mean_and_spread(values: Sequence[float]) -> Cell:
+    """Mean and sample standard deviation in percent; one value has no deviation."""
+    spread = percent(statistics.stdev(values)) if len(values) > 1 else NONE
+    return Cell(percent(statistics.mean(values)), f"± {spread}")
+
+
+def duration(seconds: float | None) -> str:
+    """In the unit that people would say it in."""
+    if seconds is None:
+        return NONE
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.1f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def comparison_sentence(comparison: dict[str, Any], names: dict[str, str]) -> str:
+    """The result in plain words. `names` gives the arm that is drawn "without", "longer" and "with"."""
+    ratios = comparison.get("error_ratio") or {}
+    ratio = (ratios.get(names.get("without", "")) or {}).get("of means")
+    seeds = int(comparison.get("seeds") or 1)
+    if ratio is None:
+        return "Without memory every test query is answered right or nothing was measured: there is no ratio of errors."
+    said = (
+        f"With the memory, 1 − R@1 on the test classes is {ratio:.2f} × that without ({seeds} seed{'s' * (seeds > 1)})"
+    )
+    cost = (comparison.get("step_cost") or {}).get("ratio")
+    said += f", at {cost:.2f} × the time a step." if cost else "."
+    longer = (ratios.get(names.get("longer", "")) or {}).get("of means")
+    return said + (f" It is {longer:.2f} × that of training without memory for as long a time." if longer else "")
+
+
+def comparison_tiles(comparison: dict[str, Any], names: dict[str, str]) -> list[Tile]:
+    """R@1 of both, the ratio of errors with its range over seeds, and the cost of a step."""
+    tiles = []
+    tests = {arm["name"]: arm.get("test", {}).get("R@1") for arm in comparison["arms"]}
+    before, after = tests.get(names.get("without", "")), tests.get(names.get("with", ""))
+    if before and after:
+        numbers = f"{100 * statistics.mean(before):.1f} → {100 * statistics.mean(after):.1f} %"
+        tiles.append(Tile(numbers, "R@1 on the test classes, without → with memory"))
+    ratio = (comparison.get("error_ratio") or {}).get(names.get("without", "")) or {}
+    if ratio.get("of means") is not None:
+        by_seed = [value for value in ratio.get("by seed") or [] if value is not None]
+        spread = f"; seed by seed {min(by_seed):.2f} to {max(by_seed):.2f}" if len(by_seed) > 1 else ""
+        tiles.append(Tile(f"{ratio['of means']:.2f} ×", f"1 − R@1 with ÷ without{spread}"))
+    cost = comparison.get("step_cost") or {}
+    if cost.get("ratio"):
+        times = f": {1000 * cost['without']:.1f} → {1000 * cost['with']:.1f} ms" if "with" in cost else ""
+        tiles.append(Tile(f"{cost['ratio']:.2f} ×", f"time a step, with ÷ without{times}"))
+    return tiles
+
+
+def comparison_table(comparison: dict[str, Any], colours: dict[str, str]) -> Table:
+    """One row an arm."""
+    metrics = list(dict.fromkeys(metric for arm in comparison["arms"] for metric in arm.get("test", {})))
+    rows = []
+    for arm in comparison["arms"]:
+        measured = [
+            mean_and_spread(arm["test"][metric]) if arm.get("test", {}).get(metric) else Cell(NONE)
+            for metric in metrics
+        ]
+        settings = [Cell(_plain(arm.get(key))) for key in ("lr", "steps")]
+        costs = [Cell(_plain(arm.get("memory_rows"))), Cell(duration(arm.get("training_seconds")))]
+        rows.append([Cell(arm["name"]), *settings, *measured, *costs])
+    heads = ["arm", "learning rate", "steps", *(f"{metric}, %" for metric in metrics), "memory rows", "training"]
+    return Table(heads, rows, [colours[arm["name"]] for arm in comparison["arms"]])
+
+
+def search_table(comparison: dict[str, Any], colours: dict[str, str]) -> Table | None:
+    """Validation R@1 of every learning rate tried, the chosen ones marked; None without a search."""
+    search = comparison.get("search") or []
+    if not search:
+        return None
+    rates = sorted({row["lr"] for row in search})
+    tried = {(row["arm"], row["lr"]): row["validation R@1"] for row in search}
+    chosen = {arm["name"]: arm.get("lr") for arm in comparison["arms"]}
+    names = list(dict.fromkeys(row["arm"] for row in search))
+    rows = [
+        [Cell(name)]
+        + [
+            Cell(percent(tried[name, rate]), mark=chosen.get(name) == rate) if tried.get((name, rate)) else Cell(NONE)
+            for rate in rates
+        ]
+        for name in names
+    ]
+    return Table(["arm", *(f"lr {rate:g}" for rate in rates)], rows, [colours.get(name, "") for name in names])
+
+
+def run_sentence(summary: dict[str, Any]) -> str:
+    """What one run came to."""
+    steps, best = summary.get("steps"), summary.get("best_validation_R@1")
+    trained = f"{_plain(steps)} steps in {duration(summary.get('training_seconds'))} of training"
+    if best is None:
+        return f"{trained}; trained on all training classes, so there is no validation."
+    return f"Best R@1 on the validation classes: {percent(best)} %, in {trained}."
+
+
+def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
+    """Every look at a part; of a run that was never evaluated, its last validation."""
+    path = run / runs.EVALUATIONS
+    entries = runs.read_json(path) if path.is_file() else []
+    last = summary.get("last_validation")
+    if last:
+        entries = [{"part": "validation, at the end of training", **last}, *entries]
+    metrics = [name for name in dict.fromkeys(key for entry in entries for key in entry) if is_metric(name)]
+    if not metrics:
+        return None
+    rows = [
+        [Cell(entry["part"]), Cell(_plain(entry.get("look")))]
+        + [Cell(percent(entry[metric])) if entry.get(metric) is not None else Cell(NONE) for metric in metrics]
+        + [Cell(_plain(entry.get("queries")))]
+        for entry in entries
+    ]
+    return Table(["part", "look", *(f"{metric}, %" for metric in metrics), "queries"], rows, [""] * len(rows))
+
+
+def is_metric(name: str) -> bool:
+    """Whether a key of an evaluation is a share that the search measured."""
+    return name.startswith("R@") or name in ("R-precision", "MAP@R")
+
+
+def read_comparison(folder: Path) -> dict[str, Any]:
+    """A comparison, with arms in it."""
+    comparison = runs.read_json(folder / runs.COMPARISON)
+    arms = comparison.get("arms") if isinstance(comparison, dict) else None
+    if not isinstance(arms, list) or not arms or not all(isinstance(arm, dict) and "name" in arm for arm in arms):
+        raise RunError(f"{folder / runs.COMPARISON} names no arms: run the comparison again")
+    return comparison
+
+
+def _plain(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
