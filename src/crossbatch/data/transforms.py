@@ -1,9 +1,9 @@
 """From images to the tensor that a network takes, evenly for evaluation, at random for training."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from PIL import Image
@@ -32,6 +32,12 @@ class Preprocessing:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @classmethod
+    def restore(cls, plain: Mapping[str, Any]) -> "Preprocessing":
+        """From the fields as JSON keeps them, lists for tuples."""
+        mean, std = tuple(plain["mean"]), tuple(plain["std"])
+        return cls(plain["size"], plain["resize"], plain["channels"], mean, std)
 
     def tensor(self, images: Sequence[Image.Image]) -> Tensor:
         """Convert to the right channels, scale the short side, crop the centre, normalise."""

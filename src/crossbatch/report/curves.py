@@ -39,7 +39,7 @@ def read_arm(name: str, colour: Colour, stroke: Stroke, folders: list[Path]) -> 
 
 def charts(arms: Sequence[Arm]) -> list[Chart]:
     """Every chart for which something was logged."""
-    return [made for make in (_validation, _loss, _hard_negatives, _rows, _age) if (made := make(arms))]
+    return [made for make in (_validation, _loss, _hard_negatives, _learning_rate, _rows, _age) if (made := make(arms))]
 
 
 def _validation(arms: Sequence[Arm]) -> Chart | None:
@@ -69,6 +69,12 @@ def _hard_negatives(arms: Sequence[Arm]) -> Chart | None:
     memory = [_line(arm, "in the memory", "memory_negatives") for arm in shown]
     caption = "Mean number of negatives that the loss still acts on, for each image of the batch; logarithmic."
     return _chart("Hard negatives per anchor", caption, batch + memory, logarithmic=True)
+
+
+def _learning_rate(arms: Sequence[Arm]) -> Chart | None:
+    lines = [_line(arm, arm.name, "lr") for arm in arms]
+    lines = [line._replace(seeds=line.seeds[:1]) for line in lines]
+    return _chart("Learning rate", "As the optimizer used it; every seed has the same.", lines, from_zero=True)
 
 
 def _rows(arms: Sequence[Arm]) -> Chart | None:

@@ -1,5 +1,6 @@
 """The page: `report.html`, one file that needs nothing beside it, from a run folder or a comparison folder."""
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,11 +73,11 @@ def _of_comparison(folder: Path) -> Page:
         subtitle=f"{comparison.get('loss', '')} loss · {seeds} seed{'s' * (seeds > 1)}",
         tiles=results.comparison_tiles(comparison, names),
         table=results.comparison_table(comparison, colours),
-        table_note=f"On the test classes, which training never saw. {spread}. Each run looked at them once.",
+        table_note=f"Metrics in %, on the test classes, which training never saw. {spread}.",
         charts=charts(arms),
         search=results.search_table(comparison, colours),
         gallery=found,
-        how_to_get_examples="" if found else f"crossbatch evaluate {folder.name}/RUN",
+        how_to_get_examples="" if found else f"crossbatch evaluate {folder.resolve().name}/RUN",
         settings=_settings({**summary, **comparison}, _config(folder)),
         notes=_notes(data),
     )
@@ -92,14 +93,14 @@ def _of_run(folder: Path) -> Page:
     return Page(
         title=f"{data}: a run {name}",
         sentence=results.run_sentence(summary),
-        subtitle=f"{summary.get('loss', '')} loss · {folder.name}",
+        subtitle=f"{summary.get('loss', '')} loss · {folder.resolve().name}",
         tiles=[],
         table=results.evaluation_table(folder, summary),
-        table_note="Look: how often this part has been looked at. A choice made after a look at test is tuned on test.",
+        table_note="Metrics in %. Look: which look at this part it was; what is chosen after one is tuned on it.",
         charts=charts([arm]),
         search=None,
         gallery=found,
-        how_to_get_examples="" if found else f"crossbatch evaluate {folder.name}",
+        how_to_get_examples="" if found else f"crossbatch evaluate {folder.resolve().name}",
         settings=_settings(summary, _config(folder)),
         notes=_notes(data),
     )
@@ -126,28 +127,24 @@ def _settings(result: dict[str, Any], config: dict[str, Any]) -> list[tuple[str,
     """The small print, as terms and values; what is not known is left out."""
     test, batch, memory = result.get("test") or {}, config.get("batch") or {}, config.get("memory") or {}
     model, optim = config.get("model") or {}, config.get("optim") or {}
-    terms = {
-        "data set": (result.get("data"), "{}"),
-        "fingerprint of the data": (result.get("fingerprint"), "{}"),
-        "test": ((test.get("queries"), test.get("classes")), "{:,} queries of {:,} classes"),
-        "loss": (result.get("loss"), "{}"),
-        "batch": ((batch.get("classes"), batch.get("images")), "{} classes × {} images"),
-        "memory": ((result.get("memory_rows") or memory.get("size"),), "{:,} rows"),
-        "memory counts from": (memory.get("start") if memory.get("size") != 0 else None, "step {}"),
-        "network": ((model.get("backbone"), model.get("dim")), "{}, embeddings of length {}"),
-        "optimizer": ((optim.get("schedule"),), "Adam, {} schedule"),
-        "seeds": (result.get("seeds"), "{}"),
-        "seed": (None if "seeds" in result else result.get("seed"), "{}"),
-        "learning rate": (None if "arms" in result else result.get("lr"), "{:g}"),
-        "machine": (result.get("machine"), "{}"),
-        "torch": (result.get("torch"), "{}"),
+    rows = max([result.get("memory_rows") or 0, *(arm.get("memory_rows") or 0 for arm in result.get("arms", []))])
+    terms: dict[str, tuple[str, Sequence[Any]]] = {
+        "data set": ("{}", [result.get("data")]),
+        "fingerprint of the data": ("{}", [result.get("fingerprint")]),
+        "test": ("{:,} queries of {:,} classes", [test.get("queries"), test.get("classes")]),
+        "loss": ("{}", [result.get("loss")]),
+        "batch": ("{} classes × {} images", [batch.get("classes"), batch.get("images")]),
+        "memory": ("{:,} rows", [rows or None]),
+        "memory counts from": ("step {:,}", [memory.get("start") if rows else None]),
+        "network": ("{}, embeddings of length {}", [model.get("backbone"), model.get("dim")]),
+        "optimizer": ("Adam, {} schedule", [optim.get("schedule")]),
+        "seeds": ("{}", [result.get("seeds")]),
+        "seed": ("{}", [None if "seeds" in result else result.get("seed")]),
+        "learning rate": ("{:g}", [None if "arms" in result else result.get("lr")]),
+        "machine": ("{}", [result.get("machine")]),
+        "torch": ("{}", [result.get("torch")]),
     }
-    shown = []
-    for term, (values, template) in terms.items():
-        values = values if isinstance(values, tuple) else (values,)
-        if None not in values:
-            shown.append((term, template.format(*values)))
-    return shown
+    return [(term, text.format(*values)) for term, (text, values) in terms.items() if None not in values]
 
 
 def _notes(data: str) -> list[str]:

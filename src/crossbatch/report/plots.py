@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from io import StringIO
 from typing import Any, Literal, NamedTuple
 
 from crossbatch.errors import MissingExtraError
@@ -36,14 +37,12 @@ def draw(name: str, lines: Sequence[Line], *, logarithmic: bool = False, from_ze
         import matplotlib as mpl  # noqa: PLC0415
         from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
         from matplotlib.figure import Figure  # noqa: PLC0415
+        from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
     except ModuleNotFoundError:
         raise MissingExtraError("the report", "matplotlib", "train") from None
-    from io import StringIO  # noqa: PLC0415
-
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": TEXT, "path.simplify": True}):
-        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
+        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
         FigureCanvasSVG(figure)
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)  # inches
         axes = figure.add_subplot()
         for line in lines:
             _draw_line(axes, line)
@@ -96,6 +95,7 @@ def _dress(axes: Any) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(length=0, pad=5, labelcolor=VARIABLES["muted"])
     axes.margins(x=0.02, y=0.08)
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     for axis in (axes.xaxis, axes.yaxis):

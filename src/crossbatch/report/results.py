@@ -59,7 +59,7 @@ def duration(seconds: float | None) -> str:
 
 
 def comparison_sentence(comparison: dict[str, Any], names: dict[str, str]) -> str:
-    """The result in plain words. `names` gives the arm that is drawn "without", "longer" and "with"."""
+    """The result in plain words; `names` says which arm is drawn "without" and which "with"."""
     ratios = comparison.get("error_ratio") or {}
     ratio = (ratios.get(names.get("without", "")) or {}).get("of means")
     seeds = int(comparison.get("seeds") or 1)
@@ -70,8 +70,7 @@ def comparison_sentence(comparison: dict[str, Any], names: dict[str, str]) -> st
     )
     cost = (comparison.get("step_cost") or {}).get("ratio")
     said += f", at {cost:.2f} × the time a step." if cost else "."
-    longer = (ratios.get(names.get("longer", "")) or {}).get("of means")
-    return said + (f" It is {longer:.2f} × that of training without memory for as long a time." if longer else "")
+    return said
 
 
 def comparison_tiles(comparison: dict[str, Any], names: dict[str, str]) -> list[Tile]:
@@ -87,6 +86,9 @@ def comparison_tiles(comparison: dict[str, Any], names: dict[str, str]) -> list[
         by_seed = [value for value in ratio.get("by seed") or [] if value is not None]
         spread = f"; seed by seed {min(by_seed):.2f} to {max(by_seed):.2f}" if len(by_seed) > 1 else ""
         tiles.append(Tile(f"{ratio['of means']:.2f} ×", f"1 − R@1 with ÷ without{spread}"))
+    longer = ((comparison.get("error_ratio") or {}).get(names.get("longer", "")) or {}).get("of means")
+    if longer is not None:
+        tiles.append(Tile(f"{longer:.2f} ×", "the same ratio, where training without memory takes as long a time"))
     cost = comparison.get("step_cost") or {}
     if cost.get("ratio"):
         times = f": {1000 * cost['without']:.1f} → {1000 * cost['with']:.1f} ms" if "with" in cost else ""
@@ -106,7 +108,7 @@ def comparison_table(comparison: dict[str, Any], colours: dict[str, str]) -> Tab
         settings = [Cell(_plain(arm.get(key))) for key in ("lr", "steps")]
         costs = [Cell(_plain(arm.get("memory_rows"))), Cell(duration(arm.get("training_seconds")))]
         rows.append([Cell(arm["name"]), *settings, *measured, *costs])
-    heads = ["arm", "learning rate", "steps", *(f"{metric}, %" for metric in metrics), "memory rows", "training"]
+    heads = ["arm", "lr", "steps", *metrics, "memory rows", "training"]
     return Table(heads, rows, [colours[arm["name"]] for arm in comparison["arms"]])
 
 
@@ -122,7 +124,9 @@ def search_table(comparison: dict[str, Any], colours: dict[str, str]) -> Table |
     rows = [
         [Cell(name)]
         + [
-            Cell(percent(tried[name, rate]), mark=chosen.get(name) == rate) if tried.get((name, rate)) else Cell(NONE)
+            Cell(percent(tried[name, rate]), mark=chosen.get(name) == rate)
+            if tried.get((name, rate)) is not None
+            else Cell(NONE)
             for rate in rates
         ]
         for name in names
@@ -155,7 +159,7 @@ def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
         + [Cell(_plain(entry.get("queries")))]
         for entry in entries
     ]
-    return Table(["part", "look", *(f"{metric}, %" for metric in metrics), "queries"], rows, [""] * len(rows))
+    return Table(["part", "look", *metrics, "queries"], rows, [""] * len(rows))
 
 
 def is_metric(name: str) -> bool:
@@ -165,7 +169,7 @@ def is_metric(name: str) -> bool:
 
 def read_comparison(folder: Path) -> dict[str, Any]:
     """A comparison, with arms in it."""
-    comparison = runs.read_json(folder / runs.COMPARISON)
+    comparison: dict[str, Any] = runs.read_json(folder / runs.COMPARISON)
     arms = comparison.get("arms") if isinstance(comparison, dict) else None
     if not isinstance(arms, list) or not arms or not all(isinstance(arm, dict) and "name" in arm for arm in arms):
         raise RunError(f"{folder / runs.COMPARISON} names no arms: run the comparison again")

@@ -48,10 +48,16 @@ class PKDataModule(L.LightningDataModule):
             batches,
             batch_size=None,
             sampler=sampler,
+            collate_fn=_as_it_is,  # type: ignore[arg-type]
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.workers > 0,
         )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    """Items are whole batches already."""
+    return batch
 
 
 def share_cores(in_memory: bool, workers: int | None) -> tuple[int, int]:

@@ -29,7 +29,7 @@ def evaluate_run(
     """Search a part with the model of a run; the look is logged in the run folder, with examples beside it."""
     settings = Settings.from_dict(runs.read_config(run))
     model, description = checkpoint.load(run)
-    evenly = Evenly(Preprocessing(**description.preprocessing))
+    evenly = Evenly(Preprocessing.restore(description.preprocessing))
     reader = Reader(loaded.images, settings.loop.on_corrupt)
     query_part, gallery_part = (loaded.query, loaded.gallery) if part == "test" else (loaded.validation, None)
     if len(query_part) == 0:

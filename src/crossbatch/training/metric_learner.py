@@ -63,11 +63,13 @@ class MetricLearner(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam over the embedder and over what a loss learns; the schedule moves every step."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.optim.lr, weight_decay=self.optim.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(self.optim, step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _lr_factor(self, step: int) -> float:
-        rise = min(1.0, (step + 1) / (self.optim.warmup + 1))
-        if self.optim.schedule == "constant":
-            return rise
-        return rise * (1 + math.cos(math.pi * min(1.0, step / self.optim.steps))) / 2
+
+def lr_factor(optim: OptimSettings, step: int) -> float:
+    """Share of the learning rate at a step: a straight rise, then the schedule."""
+    rise = min(1.0, (step + 1) / (optim.warmup + 1))
+    if optim.schedule == "constant":
+        return rise
+    return rise * (1 + math.cos(math.pi * min(1.0, step / optim.steps))) / 2

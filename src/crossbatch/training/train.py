@@ -72,8 +72,8 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
             enable_model_summary=False,
         )
         trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=start, weights_only=True)
-        if stop.asked:
-            trainer.save_checkpoint(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt")
+        # Lightning saves "last" with a validation, and with one only if it also kept a best.
+        trainer.save_checkpoint(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt")
     summary = _conclude(parts, run, saver, clock, trainer.global_step, time.perf_counter() - began)
     return Outcome(summary, stop.asked and trainer.global_step < settings.optim.steps)
 

@@ -1,0 +1,172 @@
+"""A CSV of paths and labels becomes a data set; a bad line is refused by its number."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from crossbatch import data
+from crossbatch.data.csv import load
+from crossbatch.data.records import Split
+from crossbatch.errors import DataError
+
+LABELS = ["cat", "dog", "eel", "fox"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Four images of each label, a CSV beside them that is not written yet."""
+    for label in LABELS:
+        for number in range(4):
+            Image.new("L", (4, 4), number).save(tmp_path / f"{label}{number}.png")
+    return tmp_path / "images.csv"
+
+
+def lines(*roles: str) -> list[str]:
+    """A row of each image; with roles, one for each label."""
+    ending = (
+        {label: f",{role}" for label, role in zip(LABELS, roles, strict=True)} if roles else dict.fromkeys(LABELS, "")
+    )
+    return [f"{label}{number}.png,{label}{ending[label]}" for label in LABELS for number in range(4)]
+
+
+def write(root: Path, *rows: str, header: str = "path,label", end: str = "\n", encoding: str = "utf-8") -> Path:
+    root.write_bytes(end.join([header, *rows, ""]).encode(encoding))
+    return root
+
+
+def test_without_roles_whole_classes_are_held_out(root: Path) -> None:
+    found = data.load("csv", write(root, *lines()))
+    parts = [found.train, found.validation, found.query]
+    assert [(part.classes, len(part)) for part in parts] == [(2, 8), (1, 4), (1, 4)]
+    assert {label for part in parts for label in part.labels.tolist()} == {0, 1, 2, 3}
+    assert found.class_names == tuple(LABELS)
+    assert found.gallery is None
+    for part in parts:
+        for label, image in zip(part.labels.tolist(), part.ids.tolist(), strict=True):
+            assert found.images.name(image).startswith(found.class_names[label])
+
+
+def test_roles_say_who_is_searched_where(root: Path) -> None:
+    rows = [*lines("train", "", "train", "train")[:8], "eel0.png,eel,query", "eel1.png,eel,gallery"]
+    found = load(write(root, *rows, header="path,label,role"), Split(validation_share=0))
+    assert sorted({found.class_names[label] for label in found.train.labels.tolist()}) == ["cat", "dog"]
+    assert [found.images.name(int(image)) for image in found.query.ids] == ["eel0.png"]
+    assert found.gallery is not None
+    assert [found.images.name(int(image)) for image in found.gallery.ids] == ["eel1.png"]
+
+
+def test_queries_without_a_gallery_are_searched_among_each_other(root: Path) -> None:
+    found = load(write(root, *lines("train", "train", "query", "query"), header="path,label,role"))
+    assert found.gallery is None
+    assert len(found.query) == 8
+
+
+def test_an_image_that_is_query_and_gallery_row_is_one_image(root: Path) -> None:
+    """With two ids it would find itself."""
+    rows = [*lines()[:8], *(f"eel{n}.png,eel,{role}" for role in ("query", "gallery") for n in range(4))]
+    found = load(write(root, *rows, header="path,label,role"))
+    assert found.gallery is not None
+    assert found.query.ids.tolist() == found.gallery.ids.tolist()
+    assert [found.images.name(int(image)) for image in found.gallery.ids] == [f"eel{n}.png" for n in range(4)]
+
+
+def test_labels_stay_text(root: Path) -> None:
+    names = dict(zip(LABELS, ["007", "7", "7.0", "1e3"], strict=True))
+    rows = [f"{label}{number}.png,{names[label]}" for label in LABELS for number in range(4)]
+    assert load(write(root, *rows)).class_names == ("007", "1e3", "7", "7.0")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=repr)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_what_spreadsheets_write_is_read(root: Path, end: str, encoding: str) -> None:
+    """Byte-order mark, any line ending, quotes, more columns, blank lines."""
+    Image.new("L", (4, 4)).save(root.parent / "a, b.png")
+    rows = [f"{number},{line}" for number, line in enumerate(lines())]
+    found = load(
+        write(root, *rows, "", '16,"a, b.png",cat', header="number,path,label", end=end, encoding=encoding),
+        Split(validation_share=0),
+    )
+    assert found.class_names == tuple(LABELS)
+    assert found.images.name(16) == "a, b.png"
+    assert len(found.train) + len(found.query) == 17
+
+
+def test_paths_are_relative_to_the_csv_or_absolute(root: Path) -> None:
+    elsewhere = root.parent / "lists" / "images.csv"
+    elsewhere.parent.mkdir()
+    rows = [f"../{line}" for line in lines()[:15]]
+    found = load(write(elsewhere, *rows, f"{root.parent / 'fox3.png'},fox"))
+    assert found.images.read(15).size == (4, 4)
+
+
+def test_refuses_what_is_no_file(tmp_path: Path) -> None:
+    for path in (None, tmp_path, tmp_path / "gone.csv"):
+        with pytest.raises(DataError, match=r"--data csv needs --root, a CSV file with the columns path,label"):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("path,class", "has no column label: its header is path,class, it must name path and label"),
+        ("file,class", "has no column path and no column label: its header is file,class"),
+        ("path;label", "has no column path and no column label: its header is path;label"),
+    ],
+)
+def test_refuses_a_header_without_the_columns(root: Path, header: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(write(root, *lines(), header=header))
+
+
+def test_refuses_a_file_without_rows(root: Path) -> None:
+    with pytest.raises(DataError, match=r"no images in .*images.csv: it has a header and no rows"):
+        load(write(root))
+    root.write_bytes(b"")
+    with pytest.raises(DataError, match="its header is empty, it must name path and label"):
+        load(root)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("gone.png,cat,train", "line 4: there is no image .*gone.png"),
+        ("cat0.png,,train", "line 4: a row needs a path and a label, got 'cat0.png' and ''"),
+        (",cat,train", "line 4: a row needs a path and a label, got '' and 'cat'"),
+        ("cat0.png", "line 4: a row needs a path and a label, got 'cat0.png' and None"),
+        ("cat0.png,cat,test", "line 4: the role must be train, query or gallery, got 'test'"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=repr)
+def test_refuses_a_bad_line_by_its_number(root: Path, row: str, message: str, end: str) -> None:
+    with pytest.raises(DataError, match=f"images.csv, {message}"):
+        load(write(root, *lines("train", "train", "train", "train")[:2], row, header="path,label,role", end=end))
+
+
+def test_refuses_a_gallery_without_queries(root: Path) -> None:
+    with pytest.raises(DataError, match="has gallery rows and no query rows: mark the images that are searched for"):
+        load(write(root, *lines("train", "train", "train", "gallery"), header="path,label,role"))
+
+
+def test_refuses_queries_that_have_nothing_to_find(root: Path) -> None:
+    rows = lines("train", "train", "query", "query")
+    with pytest.raises(DataError, match=r"no class of the test part has two images \(1 images, 1 classes\)"):
+        load(write(root, *rows[:9], header="path,label,role"))
+
+
+def test_refuses_classes_without_a_pair(root: Path) -> None:
+    with pytest.raises(DataError, match=r"no class of the data set has two images \(4 images, 4 classes\)"):
+        load(write(root, *lines()[::4]))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_refuses_another_encoding(root: Path, encoding: str) -> None:
+    with pytest.raises(DataError, match=r"images.csv is not UTF-8 text \(.* at byte \d+\); save it as UTF-8"):
+        load(write(root, "é.png,cat", encoding=encoding))
+
+
+def test_refuses_a_quote_that_is_not_closed(root: Path) -> None:
+    with pytest.raises(DataError, match=r"images.csv cannot be read as a CSV \(field .*\): is a quote not closed\?"):
+        load(write(root, '"cat0.png,cat', *lines() * 1000))
+    with pytest.raises(DataError, match=r"images.csv cannot be read \(File name too long\)"):
+        load(write(root, f"{'x' * 5000}.png,cat"))

@@ -1,0 +1,199 @@
+"""A folder per class becomes training, validation and test parts; what cannot work is refused with the way out."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from crossbatch import data
+from crossbatch.data.folder import load
+from crossbatch.data.records import DataSet, Part, Split
+from crossbatch.errors import DataError
+
+THREE = {f"class{c}": 3 for c in range(10)}
+
+
+def tree(root: Path, sizes: dict[str, int], suffix: str = ".png") -> Path:
+    """A folder of small images per class."""
+    for label, size in sizes.items():
+        (root / label).mkdir(parents=True, exist_ok=True)
+        for number in range(size):
+            Image.new("RGB", (4, 4), (number, 0, 0)).save(root / label / f"{number}{suffix}")
+    return root
+
+
+def names(found: DataSet, part: Part) -> list[tuple[str, str]]:
+    """Class and file of each image of a part."""
+    pairs = zip(part.labels.tolist(), part.ids.tolist(), strict=True)
+    return [(found.class_names[label], Path(found.images.name(image)).as_posix()) for label, image in pairs]
+
+
+def classes(found: DataSet, part: Part) -> set[str]:
+    return {label for label, _ in names(found, part)}
+
+
+def test_without_a_test_part_whole_classes_are_held_out(tmp_path: Path) -> None:
+    found = data.load("folder", tree(tmp_path, THREE), Split(validation_share=0.3, test_share=0.3))
+    assert found.gallery is None
+    parts = [found.train, found.validation, found.query]
+    assert [part.classes for part in parts] == [5, 2, 3]
+    everything = [pair for part in parts for pair in names(found, part)]
+    assert sorted(everything) == [(label, f"{label}/{n}.png") for label in sorted(THREE) for n in range(3)]
+    assert sum((Counter(classes(found, part)) for part in parts), Counter()).most_common(1)[0][1] == 1
+    assert found.notes == ["no test part given: 3 of 10 classes were held out for test"]
+    assert found.images.read(0).mode == "RGB"
+    assert (found.channels, len(found.images)) == (3, 30)
+
+
+def test_the_split_has_a_seed_of_its_own(tmp_path: Path) -> None:
+    tree(tmp_path, THREE)
+    first, again, other = (load(tmp_path, Split(seed=seed)) for seed in (0, 0, 1))
+    assert torch.equal(first.query.ids, again.query.ids)
+    assert classes(first, first.query) != classes(other, other.query)
+    assert first.fingerprint == other.fingerprint
+
+
+def test_query_and_gallery_are_the_test_part(tmp_path: Path) -> None:
+    tree(tmp_path, THREE)
+    tree(tmp_path / "query", {"x": 1, "y": 2})
+    tree(tmp_path / "gallery", {"x": 2, "y": 1, "z": 4})
+    found = load(tmp_path)
+    assert names(found, found.query) == [("x", "query/x/0.png"), ("y", "query/y/0.png"), ("y", "query/y/1.png")]
+    assert found.gallery is not None
+    assert Counter(label for label, _ in names(found, found.gallery)) == {"x": 2, "y": 1, "z": 4}
+    assert classes(found, found.train) | classes(found, found.validation) == set(THREE)
+    assert not classes(found, found.train) & classes(found, found.validation)
+    assert found.notes == []
+
+
+def test_beside_query_and_gallery_a_train_folder_holds_the_training_classes(tmp_path: Path) -> None:
+    for role in ("train", "query", "gallery"):
+        tree(tmp_path / role, THREE if role == "train" else {"x": 2})
+    tree(tmp_path / "thumbnails", {"not a class": 5})
+    found = load(tmp_path, Split(validation_share=0))
+    assert classes(found, found.train) == set(THREE)
+    assert all(name.startswith("train/") for _, name in names(found, found.train))
+    assert len(found.validation) == 0
+
+
+def test_classes_in_training_and_test_are_told(tmp_path: Path) -> None:
+    for role in ("train", "query", "gallery"):
+        tree(tmp_path / role, THREE)
+    assert load(tmp_path, Split(validation_share=0)).notes == [
+        "10 classes are in both training and test: results are closed-set"
+    ]
+
+
+def test_labels_are_names_sorted_as_text(tmp_path: Path) -> None:
+    """10 comes before 9, and 007 is not 7."""
+    found = load(tree(tmp_path, {"9": 2, "10": 2, "007": 2, "7": 2, "é": 2}))
+    assert found.class_names == ("007", "10", "7", "9", "é")
+    for part in (found.train, found.validation, found.query):
+        assert all(name.split("/")[0] == label for label, name in names(found, part))
+
+
+def test_images_are_found_by_suffix_at_any_depth(tmp_path: Path) -> None:
+    tree(tmp_path, THREE)
+    tree(tmp_path / "class0" / "deeper", {"still": 2}, ".JPG")
+    (tmp_path / "class0" / "notes.txt").write_text("no image")
+    (tmp_path / "class0" / "folder.png").mkdir()
+    (tmp_path / "README.md").write_text("no class")
+    Image.new("L", (4, 4)).save(tmp_path / "of no class.png")
+    found = load(tmp_path)
+    assert len(found.images) == 32
+    assert len(found.class_names) == 10
+
+
+def test_classes_of_one_image_stay(tmp_path: Path) -> None:
+    """They are negatives and gallery rows."""
+    found = load(tree(tmp_path, THREE | {"single": 1}))
+    assert ("single", "single/0.png") in names(found, found.train + found.validation + found.query)
+
+
+def test_refuses_a_draw_that_leaves_a_part_without_a_pair(tmp_path: Path) -> None:
+    """Before training; another seed may draw better."""
+    tree(tmp_path, {"a": 2, "b": 2} | dict.fromkeys("cdefgh", 1))
+    outcomes = set()
+    for seed in range(20):
+        split = Split(validation_share=0, test_share=0.3, seed=seed)
+        try:
+            found = load(tmp_path, split)
+            outcomes.add("drawn")
+            assert all(part.classes < len(part) for part in (found.train, found.query))
+        except DataError as error:
+            outcomes.add(str(error))
+    way_out = "part has two images: change the share, or have other classes drawn with --split.seed"
+    assert outcomes == {
+        "drawn",
+        f"with --split.test_share=0.3 no class of the training {way_out}",
+        f"with --split.test_share=0.3 no class of the test {way_out}",
+    }
+
+
+def test_the_fingerprint_changes_with_what_is_listed(tmp_path: Path) -> None:
+    tree(tmp_path / "a", THREE)
+    first = load(tmp_path / "a").fingerprint
+    assert len(first) == 8
+    assert int(first, 16) >= 0
+    assert load(tree(tmp_path / "moved", THREE)).fingerprint == first
+    assert load(tree(tmp_path / "b", THREE | {"more": 1})).fingerprint != first
+    (tmp_path / "a" / "class0" / "0.png").write_bytes(b"shorter")
+    assert load(tmp_path / "a").fingerprint != first
+
+
+def test_refuses_what_is_no_folder(tmp_path: Path) -> None:
+    for root in (None, tmp_path / "gone"):
+        with pytest.raises(
+            DataError, match=r"--data folder needs --root, a folder with one folder .* got (None|.*gone)"
+        ):
+            load(root)
+
+
+def test_refuses_a_folder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^no images in .*: expected one folder per class with \.bmp, .*\.webp files$"):
+        load(tmp_path)
+    Image.new("L", (4, 4)).save(tmp_path / "of no class.png")
+    with pytest.raises(DataError, match="expected one folder per class"):
+        load(tmp_path)
+
+
+def test_refuses_classes_without_a_pair(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no class of the data set has two images \(4 images, 4 classes\): a positive"):
+        load(tree(tmp_path, dict.fromkeys("abcd", 1)))
+
+
+def test_refuses_too_few_classes(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"1 classes are too few to hold out --split.test_share=0.3"):
+        load(tree(tmp_path, {"a": 4}))
+    with pytest.raises(DataError, match=r"1 classes are too few to hold out --split.validation_share=0.2"):
+        load(tree(tmp_path, {"b": 4}))
+    assert load(tmp_path, Split(validation_share=0)).train.classes == 1
+
+
+@pytest.mark.parametrize("role", ["query", "gallery"])
+def test_refuses_half_a_test_part(role: str, tmp_path: Path) -> None:
+    tree(tmp_path, THREE)
+    tree(tmp_path / role, {"x": 2})
+    with pytest.raises(DataError, match=r"only one of query/ and gallery/: bring both, or neither"):
+        load(tmp_path)
+    other = "gallery" if role == "query" else "query"
+    (tmp_path / other).mkdir()
+    with pytest.raises(DataError, match=f"no images in .*{other}: expected one folder per class"):
+        load(tmp_path)
+
+
+def test_refuses_a_test_part_without_training(tmp_path: Path) -> None:
+    for role in ("query", "gallery"):
+        tree(tmp_path / role, {"x": 2})
+    with pytest.raises(DataError, match=r"no class of the training part has two images \(0 images, 0 classes\)"):
+        load(tmp_path)
+
+
+def test_refuses_queries_that_have_nothing_to_find(tmp_path: Path) -> None:
+    tree(tmp_path, THREE)
+    tree(tmp_path / "query", {"x": 2})
+    tree(tmp_path / "gallery", {"y": 2})
+    with pytest.raises(DataError, match="no class of the query images is in the gallery"):
+        load(tmp_path)

@@ -1,0 +1,209 @@
+"""Drawn characters: the filters hold, the drawing repeats itself, and a cache is whole or not there."""
+
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import ImageFont
+
+from crossbatch.data import glyphs
+from crossbatch.data.glyphs import GlyphImages, cache_folder, draw, draw_cached, font_files
+from crossbatch.data.records import DataSet, Split
+from crossbatch.errors import DataError
+
+LATIN_A, GREEK_ALPHA, CYRILLIC_A = 0x41, 0x391, 0x410
+# Brackets and the like in five sizes: few characters, drawn in a moment.
+SYMBOLS = [path for path in font_files() if path.name.startswith("STIXSiz")]
+
+
+@pytest.fixture(scope="module")
+def two_fonts() -> list[Path]:
+    return [path for path in font_files() if path.stem in {"DejaVuSansMono-Bold", "DejaVuSansMono-BoldOblique"}]
+
+
+@pytest.fixture(scope="module")
+def two(two_fonts: list[Path]) -> GlyphImages:
+    """An upright and an oblique face: letters differ, many symbols do not."""
+    return draw(two_fonts, fewest=2)
+
+
+def correlations(bitmaps: np.ndarray) -> np.ndarray:
+    return np.corrcoef(bitmaps.reshape(len(bitmaps), -1).astype(float))
+
+
+def test_every_bitmap_has_ink_and_a_margin(two: GlyphImages) -> None:
+    assert two.bitmaps.shape[1:] == (32, 32)
+    assert two.bitmaps.dtype == np.uint8
+    assert len(two.bitmaps) == len(two.codes) == len(two.faces) == len(two) > 1000
+    assert (two.bitmaps.max((1, 2)) > 0).all()
+    border = np.ones((32, 32), bool)
+    border[1:-1, 1:-1] = False
+    assert not two.bitmaps[:, border].any()
+
+
+def test_no_two_code_points_of_a_font_share_a_bitmap(two: GlyphImages) -> None:
+    faces = np.array(two.faces)
+    for face in set(two.faces):
+        of_face = two.bitmaps[faces == face]
+        assert len(np.unique(of_face, axis=0)) == len(of_face)
+    assert not {LATIN_A, GREEK_ALPHA, CYRILLIC_A} & set(two.codes.tolist())
+    assert ord("é") in two.codes
+
+
+def test_no_class_holds_near_copies(two_fonts: list[Path], two: GlyphImages) -> None:
+    copies = draw(two_fonts, same=1.1, fewest=2)
+    assert len(copies) > len(two) + 100
+    for code in np.unique(copies.codes):
+        pair = copies.bitmaps[copies.codes == code]
+        assert len(pair) == 2
+        # At the very threshold float32 decides.
+        if correlations(pair)[0, 1] > glyphs.SAME + 1e-4:
+            assert code not in two.codes
+        if correlations(pair)[0, 1] < glyphs.SAME - 1e-4:
+            assert code in two.codes
+
+
+def test_every_class_has_enough_images_of_different_faces(two: GlyphImages) -> None:
+    assert set(Counter(two.codes.tolist()).values()) == {2}
+    assert len(set(zip(two.codes.tolist(), two.faces, strict=True))) == len(two)
+    counts = Counter(draw(SYMBOLS, fewest=4).codes.tolist())
+    assert min(counts.values()) >= 4
+
+
+def test_nothing_is_drawn_that_the_font_lacks(two_fonts: list[Path], two: GlyphImages) -> None:
+    """The box that stands for a missing character is in no class."""
+    for path in two_fonts:
+        font = ImageFont.truetype(str(path), glyphs.FONT_PIXELS, layout_engine=ImageFont.Layout.BASIC)
+        box = glyphs._draw_one("\U000f0000", font)
+        assert box is not None
+        assert not (two.bitmaps == box).all((1, 2)).any()
+    assert all(unicodedata.category(chr(code))[0] not in "CZ" for code in two.codes.tolist())
+
+
+def test_drawing_again_draws_the_same() -> None:
+    first, second = draw(SYMBOLS), draw(SYMBOLS)
+    assert np.array_equal(first.bitmaps, second.bitmaps)
+    assert np.array_equal(first.codes, second.codes)
+    assert first.faces == second.faces
+
+
+def test_an_image_is_called_by_its_character_and_typeface(two: GlyphImages) -> None:
+    place = int(np.flatnonzero(two.codes == ord("é"))[0])
+    assert two.name(place) == "U+00E9 LATIN SMALL LETTER E WITH ACUTE in DejaVuSansMono-Bold"
+    assert (two.read(place).mode, two.read(place).size) == ("L", (32, 32))
+    assert np.array_equal(np.asarray(two.read(place)), two.bitmaps[place])
+    assert glyphs.code_name(0xE000) == "U+E000"
+
+
+def test_fonts_without_a_class_are_refused() -> None:
+    with pytest.raises(DataError, match="no character has 5 different images in these 1 fonts: bring more fonts"):
+        draw(SYMBOLS[:1])
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CROSSBATCH_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "crossbatch"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "crossbatch"
+    monkeypatch.setenv("CROSSBATCH_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of its own, not there yet."""
+    monkeypatch.setenv("CROSSBATCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def assert_same(found: tuple[GlyphImages, str], expected: GlyphImages) -> None:
+    assert np.array_equal(found[0].bitmaps, expected.bitmaps)
+    assert np.array_equal(found[0].codes, expected.codes)
+    assert found[0].faces == expected.faces
+
+
+def test_what_is_cached_is_read_and_not_drawn(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = draw(SYMBOLS)
+    first = draw_cached(SYMBOLS)
+    assert [path.suffix for path in cache.iterdir()] == [".npz"]
+    monkeypatch.setattr(glyphs, "draw", lambda fonts: pytest.fail("drawn again"))
+    second = draw_cached(SYMBOLS)
+    for found in (first, second):
+        assert_same(found, expected)
+    assert first[1] == second[1]
+    assert len(first[1]) == 8
+    assert int(first[1], 16) >= 0
+
+
+def test_other_fonts_have_another_cache_and_fingerprint(cache: Path) -> None:
+    fingerprints = {draw_cached(fonts)[1] for fonts in (SYMBOLS, SYMBOLS[1:])}
+    assert len(fingerprints) == len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "cut in the middle", "changed", "other arrays"])
+def test_a_damaged_cache_is_drawn_again_and_mended(cache: Path, damage: str) -> None:
+    expected = draw(SYMBOLS)
+    draw_cached(SYMBOLS)
+    (path,) = cache.iterdir()
+    content = path.read_bytes()
+    changed = bytearray(content)
+    changed[len(content) // 3] ^= 0xFF
+    if damage == "other arrays":
+        np.savez(path, bitmaps=expected.bitmaps)
+    else:
+        damaged = {"empty": b"", "garbage": b"no archive", "cut": content[:-30], "changed": bytes(changed)}
+        path.write_bytes(damaged.get(damage, content[: len(content) // 2]))
+    assert_same(draw_cached(SYMBOLS), expected)
+    assert list(cache.iterdir()) == [path]
+    with np.load(path) as mended:
+        assert np.array_equal(mended["bitmaps"], expected.bitmaps)
+
+
+def test_a_cache_that_cannot_be_written_leaves_nothing_behind(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_full(path: Path, **arrays: np.ndarray) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez_compressed", disk_full)
+        assert_same(draw_cached(SYMBOLS), draw(SYMBOLS))
+    assert list(cache.iterdir()) == []
+    cache.rmdir()
+    cache.write_text("a file where the folder should be")
+    assert_same(draw_cached(SYMBOLS), draw(SYMBOLS))
+
+
+def test_the_embedded_set_is_large_and_divided_by_class(glyphs: DataSet) -> None:
+    parts = [glyphs.train, glyphs.validation, glyphs.query]
+    held = [set(part.labels.tolist()) for part in parts]
+    classes = len(glyphs.class_names)
+    assert classes > 2000
+    assert len(glyphs.images) > 20_000
+    assert [len(part) for part in held] == [len(held[0]), round(0.2 * (classes - len(held[2]))), round(0.5 * classes)]
+    assert set.union(*held) == set(range(classes))
+    assert sum(map(len, held)) == classes
+    assert torch.equal(torch.cat([part.ids for part in parts]).sort().values, torch.arange(len(glyphs.images)))
+    assert min(Counter(torch.cat([part.labels for part in parts]).tolist()).values()) >= 5
+
+
+def test_labels_of_the_embedded_set_are_its_characters(glyphs: DataSet) -> None:
+    for part in (glyphs.train, glyphs.validation, glyphs.query):
+        for place in range(0, len(part), 997):
+            name = glyphs.images.name(int(part.ids[place]))
+            assert name.startswith(f"{glyphs.class_names[part.labels[place]]} in ")
+
+
+def test_the_embedded_set_says_what_it_is(glyphs: DataSet) -> None:
+    assert (glyphs.channels, glyphs.image_size, glyphs.gallery) == (1, 32, None)
+    assert len(glyphs.fingerprint) == 8
+    assert int(glyphs.fingerprint, 16) >= 0
+
+
+def test_the_embedded_set_has_no_root(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"glyphs are drawn, not read: leave --root out \(got "):
+        glyphs.load(tmp_path, Split())

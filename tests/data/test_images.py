@@ -1,0 +1,173 @@
+"""Batches of images: by step for training, in order for evaluation, and what happens to files that cannot be read."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from crossbatch.data.images import PartBatches, Reader, TrainingBatches
+from crossbatch.data.pk_batches import PKBatches, Steps
+from crossbatch.data.records import FileImages, Part
+from crossbatch.data.transforms import Evenly, PhotoAugmentation, Preprocessing
+from crossbatch.errors import DataError
+
+PREPROCESSING = Preprocessing(8, 8, 1, (0.0,), (1.0,))
+LABELS = torch.tensor([5, 5, 5, 5, 3, 3, 3, 9, 9, 9])
+# The part holds the images in another order than the data set: a position is no id.
+PART = Part(LABELS, torch.tensor([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]))
+STEPS = range(30)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> FileImages:
+    """Ten files; image `id` is plain, of grey 10 · id, so that pixels tell which they are of."""
+    for image in range(10):
+        Image.new("L", (9, 8), 10 * image).save(tmp_path / f"{image}.png")
+    return FileImages([tmp_path / f"{image}.png" for image in range(10)], tmp_path)
+
+
+def spoil(images: FileImages, *ids: int) -> None:
+    for image in ids:
+        images.paths[image].write_bytes(b"no image")
+
+
+def training(images: FileImages, on_corrupt: str = "refuse", transform: type = Evenly, classes: int = 2):
+    batches = PKBatches(LABELS, classes, 3, seed=0)
+    return TrainingBatches(Reader(images, on_corrupt), PART, batches, transform(PREPROCESSING))
+
+
+def ids_in(pixels: torch.Tensor) -> list[int]:
+    """Which images the pixels are of."""
+    assert (pixels == pixels[:, :, :1, :1]).all()
+    return (pixels[:, 0, 0, 0] * 25.5).round().long().tolist()
+
+
+def test_images_labels_and_ids_of_a_batch_belong_together(images: FileImages) -> None:
+    labels = dict(zip(PART.ids.tolist(), PART.labels.tolist(), strict=True))
+    for step in STEPS:
+        pixels, batch_labels, ids = training(images)[step]
+        assert pixels.shape == (6, 1, 8, 8)
+        assert ids_in(pixels) == ids.tolist() == PART.ids[PKBatches(LABELS, 2, 3, seed=0)[step]].tolist()
+        assert batch_labels.tolist() == [labels[image] for image in ids.tolist()]
+
+
+def test_a_batch_is_a_pure_function_of_its_step(images: FileImages) -> None:
+    for image in range(10):
+        Image.effect_noise((20, 20), 90).save(images.paths[image])
+    batches = training(images, transform=PhotoAugmentation)
+    in_sequence = [batches[step] for step in range(6)]
+    for step in (4, 1, 5):
+        for again in (batches[step], training(images, transform=PhotoAugmentation)[step]):
+            assert all(torch.equal(a, b) for a, b in zip(again, in_sequence[step], strict=True))
+    assert not torch.equal(in_sequence[0][0], in_sequence[1][0])
+
+
+def test_a_loader_starts_at_the_step_of_the_run(images: FileImages) -> None:
+    batches = training(images)
+    loader = DataLoader(batches, batch_size=None, sampler=Steps(lambda: 7))
+    for step, (pixels, _, ids) in zip(range(7, 10), loader, strict=False):
+        assert torch.equal(ids, batches[step][2])
+        assert torch.equal(pixels, batches[step][0])
+
+
+def test_a_corrupt_image_is_refused_by_name(images: FileImages) -> None:
+    spoil(images, 4)
+    with pytest.raises(
+        DataError, match=r"^cannot read the image .*4\.png \(.*\); mend or remove it, or pass --on_corrupt"
+    ):
+        [training(images)[step] for step in STEPS]
+    with pytest.raises(DataError, match=r"4\.png"):
+        PartBatches(Reader(images), PART, Evenly(PREPROCESSING), size=4)[1]
+
+
+def test_a_skipped_image_is_named_once_and_replaced_within_its_class(
+    images: FileImages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = [training(images)[step] for step in STEPS]
+    spoil(images, 8)
+    batches = training(images, "skip")
+    found = [batches[step] for step in STEPS]
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert told.err.startswith(f"skipped: cannot read the image {images.paths[8]} (")
+    assert told.out == ""
+    assert any(8 in ids.tolist() for _, _, ids in expected)
+    for (_, labels, ids), (pixels, found_labels, found_ids) in zip(expected, found, strict=True):
+        assert torch.equal(labels, found_labels)
+        assert ids_in(pixels) == found_ids.tolist()
+        assert (ids == found_ids)[ids != 8].all()
+        # Class 5 has three more images, and a batch three of a class: none need come twice.
+        assert len(set(found_ids.tolist())) == 6
+        assert 8 not in found_ids
+
+
+def test_what_replaces_a_skipped_image_is_a_pure_function_of_the_step_too(images: FileImages) -> None:
+    spoil(images, 8, 5)
+    batches = training(images, "skip")
+    for step in STEPS:
+        batches[step]
+    for step in (9, 2, 17):
+        assert torch.equal(batches[step][2], training(images, "skip")[step][2])
+
+
+def test_a_corrupt_image_is_tried_once(images: FileImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(images, 8, 7)
+    tried = []
+    read = FileImages.read
+    monkeypatch.setattr(FileImages, "read", lambda self, index: tried.append(index) or read(self, index))
+    batches = training(images, "skip")
+    for step in STEPS:
+        batches[step]
+    assert (tried.count(8), tried.count(7)) == (1, 1)
+
+
+def test_with_one_image_left_a_class_repeats_it(images: FileImages) -> None:
+    spoil(images, 5, 4)
+    for step in STEPS:
+        _, labels, ids = training(images, "skip", classes=3)[step]
+        assert ids[labels == 3].tolist() == [3, 3, 3]
+
+
+def test_a_class_without_a_readable_image_is_refused(images: FileImages) -> None:
+    spoil(images, 3, 4, 5)
+    with pytest.raises(DataError, match=r"^no image of the class of [345]\.png can be read: mend or remove the class$"):
+        training(images, "skip", classes=3)[0]
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 256])
+def test_a_part_comes_in_order_and_whole(images: FileImages, size: int) -> None:
+    batches = PartBatches(Reader(images), PART, Evenly(PREPROCESSING), size=size)
+    found = [batches[number] for number in range(len(batches))]
+    assert [len(ids) for _, _, ids in found[:-1]] == [size] * (len(found) - 1)
+    assert torch.cat([ids for _, _, ids in found]).tolist() == PART.ids.tolist()
+    assert torch.cat([labels for _, labels, _ in found]).tolist() == LABELS.tolist()
+    assert ids_in(torch.cat([pixels for pixels, _, _ in found])) == PART.ids.tolist()
+    with pytest.raises(IndexError):
+        batches[len(batches)]
+
+
+def test_images_of_a_part_that_cannot_be_read_are_left_out(
+    images: FileImages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(images, 8, 4, 3)
+    batches = PartBatches(Reader(images, "skip"), PART, Evenly(PREPROCESSING), size=2)
+    for _ in range(2):
+        found = [batches[number] for number in range(len(batches))]
+        assert [ids.tolist() for _, _, ids in found] == [[9], [7, 6], [5], [2], [1, 0]]
+        assert [labels.tolist() for _, labels, _ in found] == [[5], [5, 5], [3], [9], [9, 9]]
+        assert [ids_in(pixels) for pixels, _, _ in found] == [[9], [7, 6], [5], [2], [1, 0]]
+    assert capsys.readouterr().err.count("\n") == 3
+
+
+def test_a_batch_of_a_part_may_be_empty(images: FileImages) -> None:
+    spoil(images, 9, 8)
+    pixels, labels, ids = PartBatches(Reader(images, "skip"), PART, Evenly(PREPROCESSING), size=2)[0]
+    assert len(pixels) == len(labels) == len(ids) == 0
+
+
+def test_an_empty_part_has_no_batches(images: FileImages) -> None:
+    batches = PartBatches(Reader(images), PART.select(LABELS == 0), Evenly(PREPROCESSING))
+    assert len(batches) == 0
+    assert list(batches) == []

@@ -1,0 +1,119 @@
+"""P×K batches: so many classes, so many images, and nothing but seed and step decides which."""
+
+from collections import Counter
+from itertools import islice
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from crossbatch.data.pk_batches import PKBatches, Steps
+from crossbatch.errors import DataError
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> tuple[torch.Tensor, int, int, int]:
+    """Shuffled labels with classes of 1 to 6 images, and a P×K that fits them."""
+    sizes = torch.tensor([draw(st.integers(2, 6)), *draw(st.lists(st.integers(1, 6), max_size=8))])
+    first, seed = draw(st.sampled_from([0, -3, 2**24, 2**60])), draw(st.integers(0, 2**40))
+    labels = (first + torch.arange(len(sizes))).repeat_interleave(sizes)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    classes = draw(st.integers(1, int((sizes > 1).sum())))
+    return labels[order], classes, draw(st.integers(2, 5)), seed
+
+
+@given(parts())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_batch_has_p_classes_of_k_images(part: tuple[torch.Tensor, int, int, int]) -> None:
+    labels, classes, images, _ = part
+    batches = PKBatches(*part)
+    sizes = Counter(labels.tolist())
+    assert len(batches) == classes * images
+    assert batches.left_out == sum(size == 1 for size in sizes.values())
+    assert batches.short_classes == sum(1 < size < images for size in sizes.values())
+    for step in (0, 1, 2, 57, 10**9):
+        rows = batches[step].reshape(classes, images)
+        of_class = [set(labels[row].tolist()) for row in rows]
+        assert all(len(found) == 1 for found in of_class)
+        assert len(set.union(*of_class)) == classes
+        for row, (label,) in zip(rows, of_class, strict=True):
+            assert sizes[label] > 1
+            assert len(set(row.tolist())) == images or sizes[label] < images
+
+
+@given(parts())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_round_takes_each_class_at_most_once(part: tuple[torch.Tensor, int, int, int]) -> None:
+    labels, classes, _, _ = part
+    batches = PKBatches(*part)
+    several = {label for label, size in Counter(labels.tolist()).items() if size > 1}
+    steps = len(several) // classes
+    for number in range(3):
+        drawn = [
+            label
+            for step in range(number * steps, (number + 1) * steps)
+            for label in set(labels[batches[step]].tolist())
+        ]
+        assert len(set(drawn)) == len(drawn) == steps * classes
+        if len(several) % classes == 0:
+            assert set(drawn) == several
+
+
+@given(parts(), st.permutations(range(12)))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_batch_is_a_pure_function_of_seed_and_step(
+    part: tuple[torch.Tensor, int, int, int], order: list[int]
+) -> None:
+    batches = PKBatches(*part)
+    in_sequence = [batches[step].tolist() for step in range(12)]
+    torch.rand(3)
+    assert {step: batches[step].tolist() for step in order} == dict(enumerate(in_sequence))
+    assert [PKBatches(*part)[step].tolist() for step in range(12)] == in_sequence
+
+
+def test_seeds_steps_and_rounds_differ() -> None:
+    labels = torch.arange(200) % 40
+    first, second = PKBatches(labels, 8, 4, seed=0), PKBatches(labels, 8, 4, seed=1)
+    assert first[0].tolist() != second[0].tolist()
+    drawn = [tuple(first[step].tolist()) for step in range(30)]
+    assert len(set(drawn)) == 30
+    assert labels[first[0]].tolist() != labels[first[5]].tolist()
+
+
+def test_batches_have_no_end() -> None:
+    batches = PKBatches(torch.arange(8) % 4, 3, 2, seed=0)
+    assert len(list(islice(iter(batches), 50))) == 50
+    seen = Counter(label for step in range(400) for label in set((torch.arange(8) % 4)[batches[step]].tolist()))
+    assert set(seen) == {0, 1, 2, 3}
+    assert min(seen.values()) > 250
+
+
+def test_every_image_of_a_class_is_drawn() -> None:
+    """With replacement too, where a class is short."""
+    labels = torch.tensor([0] * 9 + [1] * 2)
+    batches = PKBatches(labels, 2, 4, seed=0)
+    assert batches.short_classes == 1
+    assert {int(row) for step in range(40) for row in batches[step]} == set(range(11))
+
+
+def test_refuses_what_cannot_be_drawn() -> None:
+    labels = torch.tensor([0, 0, 1, 1, 2])
+    with pytest.raises(DataError, match=r"a batch of 3 classes .* there are 2: lower --batch.classes"):
+        PKBatches(labels, 3, 2, seed=0)
+    with pytest.raises(DataError, match="there are 0"):
+        PKBatches(torch.empty(0, dtype=torch.int64), 1, 2, seed=0)
+    with pytest.raises(DataError, match="at least 1 class and 2 images of each, got 2 × 1"):
+        PKBatches(labels, 2, 1, seed=0)
+    with pytest.raises(DataError, match="at least 1 class and 2 images of each, got 0 × 2"):
+        PKBatches(labels, 0, 2, seed=0)
+    with pytest.raises(DataError, match="seed of the batches must be at least 0, got -1"):
+        PKBatches(labels, 2, 2, seed=-1)
+
+
+def test_steps_start_where_the_run_is_when_the_loader_starts() -> None:
+    at = 3
+    steps = Steps(lambda: at)
+    assert list(islice(steps, 3)) == [3, 4, 5]
+    at = 100
+    assert list(islice(steps, 2)) == [100, 101]

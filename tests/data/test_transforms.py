@@ -1,0 +1,125 @@
+"""What is drawn for an image depends on its seed and on nothing else."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+from crossbatch.data.transforms import (
+    Evenly,
+    GlyphAugmentation,
+    PhotoAugmentation,
+    Preprocessing,
+    Transform,
+    image_seed,
+)
+
+GREY = Preprocessing(size=12, resize=14, channels=1, mean=(0.5,), std=(0.25,))
+RGB = Preprocessing(size=12, resize=14, channels=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
+AUGMENTATIONS = [
+    kind(preprocessing) for kind in (PhotoAugmentation, GlyphAugmentation) for preprocessing in (GREY, RGB)
+]
+TRANSFORMS = [*AUGMENTATIONS, Evenly(GREY), Evenly(RGB)]
+
+
+def name(transform: Transform) -> str:
+    return f"{type(transform).__name__} {'grey' if transform.preprocessing.channels == 1 else 'RGB'}"
+
+
+every_augmentation = pytest.mark.parametrize("transform", AUGMENTATIONS, ids=name)
+every_transform = pytest.mark.parametrize("transform", TRANSFORMS, ids=name)
+
+
+def pictures(n: int, width: int = 20, height: int = 16) -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)) for _ in range(n)]
+
+
+@every_transform
+def test_an_image_looks_the_same_alone_and_in_any_batch(transform: Transform) -> None:
+    images, seeds = pictures(9), list(range(100, 109))
+    together = transform(images, seeds)
+    order = [4, 0, 8, 2]
+    assert_close(transform([images[i] for i in order], [seeds[i] for i in order]), together[order], rtol=0, atol=0)
+    for i in (0, 5):
+        assert_close(transform([images[i]], [seeds[i]])[0], together[i], rtol=0, atol=0)
+
+
+@every_augmentation
+def test_another_seed_draws_something_else(transform: Transform) -> None:
+    image = pictures(1) * 20
+    drawn = transform(image, [image_seed(0, 0, position) for position in range(20)])
+    assert len(torch.unique(drawn, dim=0)) > 15
+    assert_close(transform(image, [7] * 20), transform(image[:1], [7]).expand(20, -1, -1, -1))
+
+
+@pytest.mark.parametrize("preprocessing", [GREY, RGB], ids=["grey", "RGB"])
+def test_evaluation_takes_no_notice_of_seeds(preprocessing: Preprocessing) -> None:
+    images = pictures(3)
+    transform = Evenly(preprocessing)
+    assert torch.equal(transform(images, [1, 2, 3]), transform(images, [0, 0, 0]))
+
+
+@every_transform
+def test_no_generator_but_its_own_is_touched(transform: Transform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPU generators included: torch.manual_seed seeds those as well."""
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the GPUs were seeded"))
+    state = torch.get_rng_state()
+    transform(pictures(2), [1, 2])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_augmentation
+def test_the_state_of_the_generator_has_no_say(transform: Transform) -> None:
+    first = transform(pictures(2), [1, 2])
+    torch.manual_seed(99)
+    assert torch.equal(transform(pictures(2), [1, 2]), first)
+
+
+@every_transform
+@pytest.mark.parametrize("size", [(12, 12), (40, 9), (5, 30), (1, 1)])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_any_image_becomes_a_square_of_the_right_channels(
+    transform: Transform, size: tuple[int, int], mode: str
+) -> None:
+    pixels = transform([image.convert(mode) for image in pictures(2, *size)], [0, 1])
+    assert pixels.shape == (2, transform.preprocessing.channels, 12, 12)
+    assert pixels.dtype == torch.float32
+    assert pixels.isfinite().all()
+
+
+@every_transform
+def test_a_plain_image_stays_plain_and_is_normalised(transform: Transform) -> None:
+    """Nothing of another colour comes in at the border."""
+    pre = transform.preprocessing
+    pixels = transform([Image.new("RGB", (20, 16), (51, 51, 51))], [3])
+    expected = (0.2 - torch.tensor(pre.mean)) / torch.tensor(pre.std)
+    assert_close(pixels, expected[None, :, None, None].expand_as(pixels), rtol=0, atol=1e-5)
+
+
+def test_evaluation_scales_the_short_side_and_crops_the_centre() -> None:
+    image = Image.new("L", (48, 24))
+    image.paste(255, (20, 0, 28, 24))
+    pixels = Preprocessing(size=12, resize=12, channels=1, mean=(0.0,), std=(1.0,)).tensor([image])[0, 0]
+    assert pixels[:, 5:7].min() > 0.9
+    assert pixels[:, [0, 11]].max() < 0.1
+
+
+def test_a_moved_glyph_is_moved_a_little() -> None:
+    """A bar stays mostly where it was, and is never mirrored, upside down or out of sight."""
+    image = Image.new("L", (32, 32))
+    image.paste(255, (6, 8, 20, 16))
+    transform = GlyphAugmentation(Preprocessing(32, 32, 1, (0.0,), (1.0,)))
+    drawn = transform([image] * 50, list(range(50)))
+    ink = drawn.sum((1, 2, 3)) / (14 * 8)
+    assert ((ink > 0.6) & (ink < 1.6)).all()
+    assert (drawn[:, :, 8:16, 6:20].sum((1, 2, 3)) > 0.4 * drawn.sum((1, 2, 3))).all()
+    assert len(torch.unique(drawn, dim=0)) == 50
+
+
+def test_seeds_of_images_differ_and_are_known() -> None:
+    seeds = {image_seed(a, b, c) for a in range(4) for b in range(12) for c in range(12)}
+    assert len(seeds) == 4 * 12 * 12
+    assert image_seed(0, 0, 0) == image_seed(0, 0, 0)
+    assert all(0 <= seed < 2**56 for seed in seeds)

@@ -1,0 +1,219 @@
+"""The metrics equal their definitions, written as loops, and another library where it defines the same."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pytorch_metric_learning.distances import CosineSimilarity
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+from pytorch_metric_learning.utils.inference import CustomKNN
+from torch.nn.functional import normalize
+from torch.testing import assert_close
+
+from crossbatch.errors import SettingError, ShapeError
+from crossbatch.metrics import Retrieval, evaluate, retrieval
+
+KS = (1, 2, 3, 8)
+CHUNKS = [(1, 1), (2, 3), (5, 4), (512, 8192)]
+# All products of these are exact in float32, and many are equal.
+EXACT = torch.cat([torch.eye(4), -torch.eye(4), torch.cartesian_prod(*[torch.tensor([0.5, -0.5])] * 4)])
+Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def both(rows: Rows) -> Retrieval:
+    return evaluate(*rows, *rows, ks=KS)
+
+
+def by_definition(query: Rows, gallery: Rows) -> dict[int, tuple[int, float, float]]:
+    """Of each query with a relevant row: best rank, R-precision, MAP@R."""
+    found = {}
+    for position, (vector, label, image) in enumerate(zip(*(column.tolist() for column in query), strict=True)):
+        relevant, others = [], []
+        for row, row_label, row_image in zip(*(column.tolist() for column in gallery), strict=True):
+            if row_image == image >= 0:
+                continue
+            similarity = sum(a * b for a, b in zip(vector, row, strict=True))
+            (relevant if row_label == label else others).append(similarity)
+        if not relevant:
+            continue
+        relevant.sort(reverse=True)
+        ranks = [
+            number + sum(other >= similarity - retrieval.TIE for other in others)
+            for number, similarity in enumerate(relevant, 1)
+        ]
+        r = len(relevant)
+        precision = [sum(rank <= i for rank in ranks) / i for i in range(1, r + 1)]
+        found[position] = ranks[0], precision[-1], sum(precision[i - 1] for i in range(1, r + 1) if i in ranks) / r
+    return found
+
+
+def assert_equals_definition(query: Rows, gallery: Rows) -> None:
+    expected = by_definition(query, gallery)
+    if not expected:
+        with pytest.raises(ShapeError, match="no query has another image of its class in the gallery"):
+            evaluate(*query, *gallery, ks=KS)
+        return
+    measured = evaluate(*query, *gallery, ks=KS)
+    assert measured.queries == len(expected)
+    assert measured.left_out == len(query[0]) - len(expected)
+    assert dict(zip(measured.query_positions.tolist(), measured.best_rank.tolist(), strict=True)) == {
+        position: best for position, (best, _, _) in expected.items()
+    }
+    best, precision, mean_precision = zip(*expected.values(), strict=True)
+    mean = {f"R@{k}": sum(rank <= k for rank in best) / len(best) for k in KS}
+    mean |= {"R-precision": sum(precision) / len(best), "MAP@R": sum(mean_precision) / len(best)}
+    assert measured.summary() == pytest.approx(mean, abs=1e-6)
+
+
+@st.composite
+def ties(draw: st.DrawFn) -> tuple[Rows, Rows, tuple[int, int]]:
+    """Rows with exact ties; labels that are equal in float32 or float64; ids that are unknown, shared or neither."""
+    labels = st.sampled_from([0, 1, 2**24, 2**24 + 1, 2**60, 2**60 + 1, -5])
+
+    def side() -> Rows:
+        n = draw(st.integers(0, 12))
+        vectors = draw(st.lists(st.integers(0, len(EXACT) - 1), min_size=n, max_size=n))
+        columns = [draw(st.lists(values, min_size=n, max_size=n)) for values in (labels, st.integers(-1, 8))]
+        return (EXACT[torch.tensor(vectors, dtype=torch.int64)], *(torch.tensor(c, dtype=torch.int64) for c in columns))
+
+    query = side()
+    gallery = query if draw(st.booleans()) else side()
+    return query, gallery, draw(st.sampled_from(CHUNKS))
+
+
+@given(ties())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_equals_the_definition_with_exact_ties(case: tuple[Rows, Rows, tuple[int, int]]) -> None:
+    query, gallery, chunks = case
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval, "QUERY_CHUNK", chunks[0])
+        patch.setattr(retrieval, "GALLERY_CHUNK", chunks[1])
+        assert_equals_definition(query, gallery)
+
+
+@pytest.mark.parametrize("chunks", CHUNKS)
+@pytest.mark.parametrize("classes", [1, 3, 20])
+def test_equals_the_definition_on_a_cloud(
+    chunks: tuple[int, int], classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few large classes and many small ones; some queries are in the gallery too, at another place."""
+    monkeypatch.setattr(retrieval, "QUERY_CHUNK", chunks[0])
+    monkeypatch.setattr(retrieval, "GALLERY_CHUNK", chunks[1])
+    rows = normalize(torch.randn(40, 5, dtype=torch.float64))
+    labels, ids = torch.randint(classes, (40,)), torch.arange(40)
+    order = torch.randperm(40)
+    query = rows[:15], labels[:15], ids[:15]
+    assert_equals_definition(query, (rows[order], labels[order], ids[order]))
+    assert_equals_definition(query, (rows[15:], labels[15:], ids[15:]))
+    assert_equals_definition((rows, labels, ids), (rows, labels, ids))
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["query = gallery", "query ≠ gallery"])
+def test_equals_pytorch_metric_learning(same: bool) -> None:
+    labels = torch.cat([torch.randint(30, (200,)), torch.zeros(100).long()])
+    rows = normalize(torch.randn(30, 8)[labels] + 0.7 * torch.randn(300, 8))
+    ids = torch.arange(300)
+    query, gallery = (slice(None), slice(None)) if same else (slice(0, 80), slice(80, None))
+    theirs = AccuracyCalculator(
+        include=("precision_at_1", "r_precision", "mean_average_precision_at_r"),
+        k="max_bin_count",
+        device=torch.device("cpu"),
+        knn_func=CustomKNN(CosineSimilarity()),
+    ).get_accuracy(rows[query], labels[query], rows[gallery], labels[gallery], ref_includes_query=same)
+    ours = evaluate(rows[query], labels[query], ids[query], rows[gallery], labels[gallery], ids[gallery])
+    assert ours.recall[1] == pytest.approx(theirs["precision_at_1"], abs=1e-6)
+    assert ours.r_precision == pytest.approx(theirs["r_precision"], abs=1e-6)
+    assert ours.map_at_r == pytest.approx(theirs["mean_average_precision_at_r"], abs=1e-6)
+    assert 0.05 < ours.map_at_r < 0.95
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_collapsed_model_scores_0(dtype: torch.dtype) -> None:
+    point = normalize(torch.randn(1, 128))
+    rows = normalize(point + 1e-9 * torch.randn(40, 128)).to(dtype)
+    labels, ids = torch.arange(40) % 4, torch.arange(40)
+    measured = evaluate(rows, labels, ids, rows, labels, ids)
+    assert set(measured.summary().values()) == {0.0}
+
+
+def test_classes_apart_score_1() -> None:
+    rows, labels, ids = torch.eye(4).repeat(5, 1), torch.arange(4).repeat(5), torch.arange(20)
+    assert set(evaluate(rows, labels, ids, rows, labels, ids).summary().values()) == {1.0}
+
+
+def test_a_row_is_itself_by_its_id_and_not_by_its_place() -> None:
+    """The query's own row stands elsewhere in the gallery; a copy with an id of its own is found."""
+    query = torch.eye(2)[:1], torch.tensor([7]), torch.tensor([3])
+    rows = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    labels = torch.tensor([7, 7])
+    assert evaluate(*query, rows, labels, torch.tensor([9, 3])).best_rank.tolist() == [1]
+    with pytest.raises(ShapeError, match="no query has another image"):
+        evaluate(*query, rows[1:], labels[1:], torch.tensor([3]))
+    assert evaluate(*query, rows[1:], labels[1:], torch.tensor([4])).recall[1] == 1
+
+
+def test_unknown_ids_are_no_image() -> None:
+    unknown = torch.tensor([-1])
+    measured = evaluate(torch.eye(2)[:1], torch.tensor([0]), unknown, torch.eye(2)[:1], torch.tensor([0]), unknown)
+    assert (measured.queries, measured.recall[1]) == (1, 1.0)
+
+
+def test_queries_without_a_positive_are_left_out_and_counted() -> None:
+    labels = torch.tensor([5, 0, 6, 0, 7])
+    measured = both((EXACT[:5], labels, torch.arange(5)))
+    assert (measured.queries, measured.left_out) == (2, 3)
+    assert sorted(measured.query_positions.tolist()) == [1, 3]
+
+
+@pytest.mark.parametrize("low", [2**24, 2**53, 2**60])
+def test_labels_are_compared_as_int64(low: int) -> None:
+    labels = torch.tensor([low, low + 1]).repeat(10)
+    expected = both((EXACT[:20], labels - low, torch.arange(20)))
+    assert_close(both((EXACT[:20], labels, torch.arange(20))).summary(), expected.summary())
+
+
+def test_the_order_of_rows_is_no_part_of_the_result() -> None:
+    rows, labels, ids = normalize(torch.randn(50, 6, dtype=torch.float64)), torch.arange(50) % 7, torch.arange(50)
+    order = torch.randperm(50)
+    shuffled = evaluate(rows[order], labels[order], ids[order], rows, labels, ids, ks=KS)
+    assert shuffled.summary() == pytest.approx(both((rows, labels, ids)).summary())
+
+
+def test_never_holds_more_than_one_chunk_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One class of all rows included: what is held then is one value for each relevant row of a chunk of queries."""
+    monkeypatch.setattr(retrieval, "QUERY_CHUNK", 8)
+    monkeypatch.setattr(retrieval, "GALLERY_CHUNK", 16)
+    shapes = []
+
+    class Spy(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten.mm.default:
+                shapes.append(tuple(result.shape))
+            return result
+
+    rows, labels, ids = normalize(torch.randn(100, 4)), torch.arange(100) % 2, torch.arange(100)
+    with Spy():
+        both((rows, labels, ids))
+    assert max(n for n, _ in shapes) == 8
+    assert max(m for _, m in shapes) == 16
+    assert sum(n * m for n, m in shapes) >= 100 * 100
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_refuses_what_cannot_be_measured() -> None:
+    rows, labels, ids = torch.eye(3), torch.zeros(3).long(), torch.arange(3)
+    with pytest.raises(SettingError, match=r"K of at least 1, got \[0\]"):
+        evaluate(rows, labels, ids, rows, labels, ids, ks=[0])
+    with pytest.raises(SettingError, match=r"K of at least 1, got \[\]"):
+        evaluate(rows, labels, ids, rows, labels, ids, ks=[])
+    with pytest.raises(ShapeError, match="3 queries need as many labels and ids, got 2 and 3"):
+        evaluate(rows, labels[:2], ids, rows, labels, ids)
+    with pytest.raises(ShapeError, match="3 gallery rows need as many labels and ids, got 3 and 1"):
+        evaluate(rows, labels, ids, rows, labels, ids[:1])
+    with pytest.raises(SettingError, match="embeddings of the queries are not finite"):
+        evaluate(rows * torch.nan, labels, ids, rows, labels, ids)
+    with pytest.raises(ShapeError, match="nothing to measure"):
+        evaluate(rows[:0], labels[:0], ids[:0], rows, labels, ids)
+    with pytest.raises(ShapeError, match="nothing to measure"):
+        evaluate(rows, labels, ids, rows[:0], labels[:0], ids[:0])

@@ -1,0 +1,285 @@
+"""The report: whole in itself, complete, safe to open, the same each time, and never broken by what is missing."""
+
+import json
+import re
+import shutil
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossbatch.errors import MissingExtraError, RunError
+from crossbatch.report import write_report
+
+HOSTILE = "<b>&\"x'</b>"
+SECTIONS = ("results", "curves", "search", "gallery", "setting")
+CHARTS = ("R@1 on", "Loss", "Hard negatives", "Learning rate", "Rows in the memory", "Mean age")
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and the text that a person reads."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += " " + " ".join(data.split())
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def sections(self) -> list[str | None]:
+        return [attributes.get("id") for attributes in self.all("section")]
+
+    @property
+    def charts(self) -> list[str]:
+        return [str(attributes["aria-label"]) for attributes in self.all("figure")]
+
+
+def read(folder: Path) -> Reader:
+    return Reader(write_report(folder).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def text(made_up: Path) -> str:
+    """The page of the whole comparison."""
+    return write_report(made_up).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def page(text: str) -> Reader:
+    return Reader(text)
+
+
+def change(folder: Path, name: str, **values: Any) -> None:
+    """Replace entries of a JSON file; None removes one."""
+    held = json.loads((folder / name).read_text(encoding="utf-8")) | values
+    kept = {key: value for key, value in held.items() if value is not None}
+    (folder / name).write_text(json.dumps(kept), encoding="utf-8")
+
+
+def drop_logs(comparison: Path) -> None:
+    """Leave out the charts, where they are not the point: drawing them takes most of the time."""
+    for logs in comparison.glob("*/logs"):
+        shutil.rmtree(logs)
+
+
+@pytest.mark.parametrize("inner", ["", "with-memory-lr0.001-seed0"])
+def test_one_file_that_needs_nothing_else(comparison: Path, inner: str) -> None:
+    path = write_report(comparison / inner)
+    assert path == comparison / inner / "report.html"
+    text = path.read_text(encoding="utf-8")
+    page = Reader(text)
+    assert not re.search(r"https?:|@import|url\((?!#)", text)
+    assert not page.all("script")
+    assert not page.all("link")
+    sources = [str(attributes["src"]) for _, attributes in page.tags if "src" in attributes]
+    assert sources
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert all(
+        str(value).startswith("#")
+        for _, attributes in page.tags
+        for key, value in attributes.items()
+        if key.endswith("href")
+    )
+    assert not list(path.parent.glob("*.partial"))
+
+
+def test_a_comparison_shows_everything(page: Reader) -> None:
+    assert page.sections == list(SECTIONS)
+    assert [heading.startswith(start) for heading, start in zip(page.charts, CHARTS, strict=True)] == [True] * 6
+    said = page.text.replace("\u00a0", " ")
+    assert (
+        "With the memory, 1 − R@1 on the test classes is 0.80 × that without (3 seeds), at 1.12 × the time a step."
+        in said
+    )
+    assert "85.33 ± 0.33" in said
+    assert "seed by seed 0.78 to 0.83" in said
+    assert said.count("✓ chosen") == 2
+    for term in ("f3539c2d", "7,210 queries of 690 classes", "10,381 rows", "2.14.1", "rendered characters"):
+        assert term in said
+
+
+def test_a_run_shows_one_arm(run: Path) -> None:
+    page = read(run)
+    assert page.sections == ["results", "curves", "gallery", "setting"]
+    assert len(page.charts) == 6
+    assert "Best R@1 on the validation classes: 85.00" in page.text
+    assert "without memory" not in page.text
+
+
+def test_each_look_at_a_part_is_listed(run: Path) -> None:
+    looks = [{"part": "test", "R@1": 0.8125, "MAP@R": 0.4, "queries": 24, "look": look} for look in (1, 2)]
+    (run / "evaluations.json").write_text(json.dumps(looks), encoding="utf-8")
+    assert read(run).text.count("81.25") == 2
+
+
+def test_queries_that_differ_come_first_and_the_caption_says_so(page: Reader) -> None:
+    marks = ["✓" in mark for mark in re.findall("[✓✗]", page.text.partition("for its class.")[2])]
+    cards = [(marks[i : i + 8], marks[i + 8 : i + 16]) for i in range(0, len(marks), 16)]
+    assert len(cards) == 12
+    ranks = [0 if a[0] != b[0] else 1 if sum(a) != sum(b) else 2 for a, b in cards]
+    assert ranks == sorted(ranks)
+    assert set(ranks) == {0, 1, 2}
+    assert "12 of 24 queries" in page.text
+    assert "sorted: first those whose nearest neighbour is right with one and wrong with the other" in page.text
+    assert f"right only with memory for {ranks.count(0)} and only without for 0" in page.text
+
+
+def test_marks_are_more_than_a_colour(page: Reader) -> None:
+    words = [str(image["alt"]).partition(":")[0] for image in page.all("img")]
+    assert words.count("query") == 12
+    assert words.count("right") == page.text.partition("for its class.")[2].count("✓") > 0
+    assert words.count("wrong") == page.text.partition("for its class.")[2].count("✗") > 0
+
+
+def test_names_arrive_as_text(comparison: Path) -> None:
+    change(comparison, "comparison.json", data=HOSTILE, loss=HOSTILE)
+    drop_logs(comparison)
+    page = read(comparison)
+    assert len(page.all("b")) == 4, "the numbers of the tiles, and no other"
+    assert f"query: {HOSTILE}" in [image["alt"] for image in page.all("img")]
+    assert HOSTILE in page.text
+
+
+def test_the_same_results_give_the_same_page(comparison: Path, text: str) -> None:
+    moved = comparison.rename(comparison.with_name("elsewhere"))
+    assert write_report(moved).read_text(encoding="utf-8") == text
+
+
+def test_ids_are_unique(page: Reader) -> None:
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_colours_are_those_of_the_page(text: str) -> None:
+    assert "var(--with)" in "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
+    assert not re.search(r"#[0-9a-f]{6}", "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL)))
+
+
+def test_one_seed_no_search_no_equal_time(comparison: Path) -> None:
+    held = json.loads((comparison / "comparison.json").read_text(encoding="utf-8"))
+    arms = [arm for arm in held["arms"] if "equal" not in arm["name"]]
+    for arm in arms:
+        arm["runs"] = arm["runs"][:1]
+        arm["test"] = {metric: values[:1] for metric, values in arm["test"].items()}
+    ratios = {"without memory": {"of means": 0.8, "by seed": [0.8]}}
+    change(comparison, "comparison.json", arms=arms, seeds=1, search=[], error_ratio=ratios)
+    page = read(comparison)
+    assert page.sections == ["results", "curves", "gallery", "setting"]
+    assert "(1 seed)" in page.text
+    assert "85.00 ± –" in page.text
+    assert "equal time" not in page.text
+    assert "Thin: single seeds" not in page.text
+
+
+def test_without_an_error_there_is_no_ratio(comparison: Path) -> None:
+    change(comparison, "comparison.json", error_ratio={"without memory": {"of means": None, "by seed": [None] * 3}})
+    drop_logs(comparison)
+    assert "there is no ratio of errors" in read(comparison).text
+
+
+@pytest.mark.parametrize("name", ["step_cost", "error_ratio", "search", "test", "fingerprint", "seeds", "loss", "data"])
+def test_a_comparison_without_an_entry_is_still_shown(comparison: Path, name: str) -> None:
+    change(comparison, "comparison.json", **{name: None})
+    drop_logs(comparison)
+    assert {"results", "setting"} <= set(read(comparison).sections)
+
+
+def test_a_comparison_whose_runs_are_gone(comparison: Path) -> None:
+    for folder in comparison.iterdir():
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    page = read(comparison)
+    assert page.sections == ["results", "search", "gallery", "setting"]
+    assert "crossbatch evaluate made-up/RUN" in page.text
+
+
+def test_a_refit_has_no_validation(run: Path) -> None:
+    log = next(run.glob("logs/csv/*/metrics.csv"))
+    log.write_text(log.read_text(encoding="utf-8").replace("val/R@1", "other"), encoding="utf-8")
+    change(run, "summary.json", **{"best_validation_R@1": None, "last_validation": None})
+    page = read(run)
+    assert page.sections == ["curves", "gallery", "setting"]
+    assert not [heading for heading in page.charts if "validation" in heading]
+    assert "there is no validation" in page.text
+
+
+def test_a_run_without_memory(comparison: Path) -> None:
+    page = read(comparison / "without-memory-lr0.001-seed0")
+    assert [heading.split()[0] for heading in page.charts] == ["R@1", "Loss", "Hard", "Learning"]
+    assert "with memory" not in page.text
+
+
+def test_a_run_without_examples_says_which_command_makes_them(run: Path) -> None:
+    shutil.rmtree(run / "examples")
+    assert "crossbatch evaluate with-memory-lr0.001-seed0" in read(run).text
+
+
+def test_a_run_without_logs_or_pictures_or_options(run: Path) -> None:
+    shutil.rmtree(run / "logs")
+    (run / "config.yaml").unlink()
+    for picture in run.glob("examples/test/*.png"):
+        picture.unlink()
+    page = read(run)
+    assert page.sections == ["results", "gallery", "setting"]
+    assert not page.all("img")
+
+
+def test_hard_negatives_may_come_to_none(run: Path) -> None:
+    """Zero has no logarithm: the axis turns linear near it."""
+    (run / "logs/csv/from_00000000/metrics.csv").write_text(
+        "step,batch_negatives,memory_negatives\n9,3.0,120.0\n19,0.0,0.0\n29,0.5,nan\n", encoding="utf-8"
+    )
+    assert read(run).charts == ["Hard negatives per anchor"]
+    (run / "logs/csv/from_00000000/metrics.csv").write_text("step,batch_negatives\n9,0.0\n", encoding="utf-8")
+    assert read(run).charts == ["Hard negatives per anchor"]
+
+
+def test_long_logs_are_averaged(run: Path) -> None:
+    lines = "".join(f"{step},{step % 7}.5\n" for step in range(9, 20_000, 10))
+    (run / "logs/csv/from_00000000/metrics.csv").write_text("step,loss\n" + lines, encoding="utf-8")
+    assert "Each point is the mean of 14 logged steps" in read(run).text
+
+
+def test_errors_say_what_is_wrong(comparison: Path, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="nowhere is not a folder: name the folder of a run or of a comparison"):
+        write_report(tmp_path / "nowhere")
+    (run / "summary.json").unlink()
+    with pytest.raises(RunError, match=r"neither a finished run .* nor a finished comparison .*: let it finish"):
+        write_report(run)
+    (comparison / "comparison.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RunError, match=r"comparison\.json cannot be read"):
+        write_report(comparison)
+    (comparison / "comparison.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(RunError, match="names no arms: run the comparison again"):
+        write_report(comparison)
+
+
+def test_a_damaged_log_is_named(run: Path) -> None:
+    (run / "logs/csv/from_00000000/metrics.csv").write_text("loss,step\n0.5,9\n0.4\n", encoding="utf-8")
+    with pytest.raises(RunError, match=r"logs cannot be read .*remove the damaged file"):
+        write_report(run)
+
+
+@pytest.mark.parametrize(("package", "module"), [("matplotlib", "matplotlib"), ("jinja2", "jinja2")])
+def test_a_missing_package_is_named(run: Path, monkeypatch: pytest.MonkeyPatch, package: str, module: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf"the report needs {package}: pip install .crossbatch\[train\]"):
+        write_report(run)

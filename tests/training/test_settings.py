@@ -1,0 +1,48 @@
+"""Options: one round trip through plain values, and one sentence for each that cannot work."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from crossbatch.errors import CrossBatchError, RunError
+from crossbatch.training.settings import BatchSettings, MemorySettings, OptimSettings, Settings
+
+
+def test_settings_survive_yaml() -> None:
+    settings = Settings(
+        data="folder",
+        root=Path("/somewhere/photos"),
+        loss_options={"neg_margin": 0.3, "reduction": "sum"},
+        batch=BatchSettings(8, 3),
+        memory=MemorySettings(size=100, dtype="bfloat16"),
+        optim=OptimSettings(steps=7, lr=1e-5),
+    )
+    assert Settings.from_dict(yaml.safe_load(yaml.safe_dump(settings.as_dict()))) == settings
+
+
+def test_options_of_another_version_are_named() -> None:
+    with pytest.raises(RunError, match="not those of this version.*colour"):
+        Settings.from_dict({**Settings().as_dict(), "colour": "red"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loss": "nope"}, "no loss 'nope': choose one of contrastive, multi-similarity"),
+        ({"memory": MemorySettings(size=63)}, "a memory of 63 rows is smaller than a batch of 64 images"),
+        ({"memory": MemorySettings(size=-1)}, "--memory.size must not be negative, got -1"),
+        ({"memory": MemorySettings(weight=-0.5)}, "--memory.weight must not be negative, got -0.5"),
+        ({"memory": MemorySettings(batch_weight=-1.0)}, "--memory.batch_weight must not be negative"),
+        ({"optim": OptimSettings(steps=0)}, "--optim.steps of at least 1"),
+        ({"optim": OptimSettings(lr=0.0)}, "--optim.lr above 0"),
+    ],
+)
+def test_refuses_what_cannot_work(change: dict, message: str) -> None:
+    with pytest.raises(CrossBatchError, match=message):
+        replace(Settings(), **change).check()
+
+
+def test_no_memory_at_all_is_fine() -> None:
+    replace(Settings(), memory=MemorySettings(size=0)).check()

@@ -1,0 +1,218 @@
+"""A run: what it leaves, that it can be stopped and gone on with, and that nothing but seed and step decides it."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from crossbatch import runs
+from crossbatch.data.images import TrainingBatches
+from crossbatch.errors import RunError, SettingError
+from crossbatch.training.assembly import assemble
+from crossbatch.training.callbacks import FillMemory
+from crossbatch.training.evaluation import evaluate_run
+from crossbatch.training.settings import LoopSettings, MemorySettings, OptimSettings, Settings
+from crossbatch.training.train import Outcome, fit
+
+Quick = Callable[..., Settings]
+
+
+def train(settings: Settings, run: Path, console: Console, **options: object) -> Outcome:
+    return fit(assemble(settings), run, console, **options)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model.safetensors")
+
+
+def last(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+
+
+def test_a_run_leaves_everything_in_its_folder(quick: Quick, tmp_path: Path, console: Console) -> None:
+    run = tmp_path / "run"
+    outcome = train(quick(), run, console)
+    for name in ("config.yaml", "model.safetensors", "model.json", "summary.json", "checkpoints/best.ckpt"):
+        assert (run / name).is_file()
+    assert Settings.from_dict(runs.read_config(run)) == quick()
+    metrics = runs.read_metrics(run)
+    assert [step for step, _ in metrics["val/R@1"]] == [3, 7, 11]
+    assert metrics["memory_rows"][-1][1] == assemble(quick()).memory.size
+    assert outcome.summary == runs.read_json(run / "summary.json")
+    assert outcome.summary["steps"] == 12
+    assert not outcome.interrupted
+    assert not list(run.rglob("*.partial"))
+    assert "val R@1" in console.file.getvalue()
+    assert list((run / "logs" / "tensorboard").glob("events*"))
+
+
+def test_the_memory_is_filled_when_it_starts(quick: Quick, tmp_path: Path, console: Console) -> None:
+    parts = assemble(quick(steps=5, start=4))
+    fit(parts, tmp_path / "run", console)
+    memory = parts.memory
+    assert len(memory) == memory.size == len(parts.data.train)
+    assert sorted(memory.steps.tolist()) == [4] * len(memory)
+    held = memory.ids.tolist()
+    assert len(set(held)) >= memory.size - 6  # all images once, then one batch over the oldest
+
+
+def test_a_resumed_run_ends_where_a_straight_one_does(quick: Quick, tmp_path: Path, console: Console) -> None:
+    """Stopped by Ctrl-C in the middle; the memory, the schedule and the batches go on as if nothing had been."""
+    train(quick(), tmp_path / "straight", console)
+    parts = assemble(quick())
+    fill = FillMemory.on_train_batch_start
+
+    def interrupt(self, trainer, *rest):
+        if trainer.global_step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+        fill(self, trainer, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FillMemory, "on_train_batch_start", interrupt)
+        outcome = fit(parts, tmp_path / "stopped", console)
+    assert outcome.interrupted
+    assert outcome.summary["steps"] == 7
+    assert (tmp_path / "stopped" / "model.safetensors").is_file()
+    resumed = train(quick(), tmp_path / "stopped", console, resume=True)
+    assert not resumed.interrupted
+    assert resumed.summary["steps"] == 12
+    assert_same(last(tmp_path / "straight"), last(tmp_path / "stopped"))
+    assert len(list((tmp_path / "stopped" / "logs" / "csv").iterdir())) == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_runs_do_not_depend_on_workers(quick: Quick, tmp_path: Path, console: Console) -> None:
+    for workers in (0, 2):
+        loop = LoopSettings(check_every=4, accelerator="cpu", workers=workers)
+        parts = assemble(quick(steps=6, loop=loop))
+        parts = replace(parts, threads=1)
+        fit(parts, tmp_path / str(workers), console)
+    assert_same(last(tmp_path / "0"), last(tmp_path / "2"))
+
+
+def test_another_seed_is_another_run(quick: Quick, tmp_path: Path, console: Console) -> None:
+    for seed in (0, 0, 1):
+        run = tmp_path / f"{seed}-{len(list(tmp_path.iterdir()))}"
+        train(quick(steps=3, seed=seed), run, console)
+    first, again, other = (last(run) for run in sorted(tmp_path.iterdir()))
+    assert_same(first, again)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_best_model_is_the_one_that_validated_best(quick: Quick, tmp_path: Path, console: Console) -> None:
+    settings = quick(steps=12)
+    outcome = train(settings, tmp_path / "run", console)
+    values = [value for _, value in runs.read_metrics(tmp_path / "run")["val/R@1"]]
+    assert outcome.summary["best_validation_R@1"] == pytest.approx(max(values))
+    looked = evaluate_run(tmp_path / "run", assemble(settings).data, "validation")
+    assert looked["R@1"] == pytest.approx(max(values))
+
+
+def test_without_memory(quick: Quick, tmp_path: Path, console: Console) -> None:
+    outcome = train(quick(size=0), tmp_path / "run", console)
+    assert outcome.summary["memory_rows"] == 0
+    assert "memory_rows" not in runs.read_metrics(tmp_path / "run")
+
+
+def test_a_memory_that_never_starts_changes_nothing(quick: Quick, tmp_path: Path, console: Console) -> None:
+    train(quick(size=0), tmp_path / "without", console)
+    train(quick(start=100), tmp_path / "waiting", console)
+    assert_same(weights(tmp_path / "without"), weights(tmp_path / "waiting"))
+
+
+def test_init_starts_from_the_model_of_another_run(quick: Quick, tmp_path: Path, console: Console) -> None:
+    train(quick(steps=3), tmp_path / "first", console)
+    parts = assemble(quick(steps=1, optim=OptimSettings(steps=1, lr=1e-12, warmup=0)))
+    fit(parts, tmp_path / "second", console, init=tmp_path / "first")
+    before, after = weights(tmp_path / "first"), weights(tmp_path / "second")
+    assert torch.allclose(before["head.weight"], after["head.weight"], atol=1e-6)
+    other = assemble(quick(model=replace(quick().model, dim=4)))
+    with pytest.raises(RunError, match="do not fit this model"):
+        fit(other, tmp_path / "third", console, init=tmp_path / "first")
+    assert not (tmp_path / "third").exists()
+
+
+def test_refit_trains_on_all_training_classes(quick: Quick, tmp_path: Path, console: Console) -> None:
+    tuned, refit = assemble(quick()), assemble(quick(refit=True))
+    assert len(refit.data.train) == len(tuned.data.train) + len(tuned.data.validation)
+    assert not set(refit.data.train.labels.tolist()) & set(refit.data.query.labels.tolist())
+    outcome = fit(refit, tmp_path / "run", console)
+    assert outcome.summary["best_validation_R@1"] is None
+    prefix = "embedder."
+    final = {k.removeprefix(prefix): v for k, v in last(tmp_path / "run").items() if k.startswith(prefix)}
+    assert_same(weights(tmp_path / "run"), final)
+
+
+def test_stops_early(quick: Quick, tmp_path: Path, console: Console) -> None:
+    loop = LoopSettings(check_every=1, patience=2, accelerator="cpu", workers=0)
+    settings = quick(steps=200, loop=loop, optim=OptimSettings(steps=200, lr=1e-9, warmup=0))
+    assert train(settings, tmp_path / "run", console).summary["steps"] < 200
+
+
+def test_a_further_logger_by_class_path(quick: Quick, tmp_path: Path, console: Console) -> None:
+    path = "lightning.pytorch.loggers.CSVLogger"
+    loop = LoopSettings(check_every=4, accelerator="cpu", workers=0, logger=path)
+    train(quick(steps=4, loop=loop), tmp_path / "run", console)
+    assert list((tmp_path / "run" / "logs" / "lightning_logs").rglob("metrics.csv"))
+    for wrong in ("nowhere.Logger", "pathlib.Path"):
+        with pytest.raises(SettingError, match=f"--loop.logger {wrong}"):
+            train(quick(loop=replace(loop, logger=wrong)), tmp_path / "other", console)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_with_another_run_is_left_alone(quick: Quick, tmp_path: Path, console: Console) -> None:
+    (tmp_path / "precious").write_text("mine")
+    with pytest.raises(RunError, match="is not empty"):
+        train(quick(), tmp_path, console)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_truncated_checkpoint_is_named(quick: Quick, tmp_path: Path, console: Console) -> None:
+    run = tmp_path / "run"
+    train(quick(steps=4), run, console)
+    path = run / "checkpoints" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:2000])
+    before = sorted(run.rglob("*"))
+    with pytest.raises(RunError, match=r"last\.ckpt cannot be read \(truncated"):
+        train(quick(steps=4), run, console, resume=True)
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_corrupt_image_is_skipped_or_refused(quick: Quick, pictures: Path, tmp_path: Path, console: Console) -> None:
+    import shutil
+
+    root = tmp_path / "pictures"
+    shutil.copytree(pictures, root)
+    for folder in sorted(root.iterdir()):
+        (folder / "0.png").write_bytes(b"not a picture")
+    loop = LoopSettings(check_every=4, accelerator="cpu", workers=0, on_corrupt="skip")
+    assert train(quick(root=root, loop=loop), tmp_path / "skipped", console).summary["steps"] == 12
+    with pytest.raises(Exception, match=r"cannot read the image .*0\.png"):
+        train(quick(root=root), tmp_path / "refused", console)
+
+
+def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
+    plan = "\n".join(assemble(quick(memory=MemorySettings(size=20, start=4))).plan())
+    assert "negatives per anchor in the batch" in plan
+    assert "6 = 3 classes × 2 images: 4 negatives" in plan
+    assert "memory    20 rows of 8 (float32), 0.0 MB" in plan
+    assert "training images of 6 classes" in plan
+
+
+def test_training_batches_start_at_the_step_of_the_trainer(quick: Quick) -> None:
+    feed = assemble(quick()).feed
+    loader = feed.train_dataloader()
+    assert isinstance(loader.dataset, TrainingBatches)
+    first = next(iter(loader))
+    assert torch.equal(first[2], loader.dataset[0][2])
