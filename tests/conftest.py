@@ -1,10 +1,13 @@
 """What tests share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import config
+from PIL import Image
 
 from crossbatch.data import glyphs as drawn
 from crossbatch.data.records import DataSet
@@ -32,3 +35,17 @@ def glyphs(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CROSSBATCH_CACHE", str(folder))
         return drawn.load()
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve classes of six 16×16 pictures: a pattern a class, noise a picture."""
+    root, draw = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for number in range(12):
+        pattern = draw.integers(0, 256, (4, 4, 3)).repeat(4, 0).repeat(4, 1)
+        folder = root / f"class {number}"
+        folder.mkdir()
+        for i in range(6):
+            noisy = (pattern + draw.normal(0, 20, pattern.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(folder / f"{i}.png")
+    return root

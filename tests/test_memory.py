@@ -118,6 +118,7 @@ def test_a_wrap_keeps_the_newest_rows_in_their_slots() -> None:
     slots = memory.enqueue(torch.ones(3, 1), torch.arange(4, 7))
     assert slots.tolist() == [4, 0, 1]
     assert sorted(memory.labels.tolist()) == [2, 3, 4, 5, 6]
+    assert memory.enqueue(torch.ones(2, 1), torch.arange(7, 9)).tolist() == [2, 3]
 
 
 def test_label_zero_counts_as_a_row() -> None:

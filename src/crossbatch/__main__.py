@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsers = {name: command_parser(name, command) for name, command in COMMANDS.items()}
         options = whole_parser(parsers).parse_args(spell_out(sys.argv[1:] if arguments is None else arguments))
         name = options.subcommand
-        return call(COMMANDS[name], parsers[name].instantiate_classes(options[name]))
+        return call(COMMANDS[name], parsers[name].instantiate(options[name]))
     except (CrossBatchError, ArgumentError) as error:
         print(f"crossbatch: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

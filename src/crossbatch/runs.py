@@ -77,6 +77,8 @@ def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
     for path in sorted((run / LOGS / "csv").glob("*/metrics.csv")):
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
+                if None in row or None in row.values():
+                    continue  # a line cut off when the run was killed
                 for name, text in row.items():
                     if text and name not in ("step", "epoch") and math.isfinite(float(text)):
                         table.setdefault(name, {})[int(row["step"])] = float(text)

@@ -9,9 +9,10 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.errors import SettingError
 from crossbatch.training import comparison
+from crossbatch.training.assembly import assemble
 from crossbatch.training.comparison import LONGER, WITH, WITHOUT, compare
 from crossbatch.training.settings import Settings
-from crossbatch.training.step_cost import StepCost
+from crossbatch.training.step_cost import StepCost, measure
 
 
 def test_compares(quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch) -> None:
@@ -44,9 +45,6 @@ def test_compares(quick: Callable[..., Settings], tmp_path: Path, console: Conso
 
 
 def test_measures_what_a_step_costs(quick: Callable[..., Settings]) -> None:
-    from crossbatch.training.assembly import assemble
-    from crossbatch.training.step_cost import measure
-
     without, with_memory = assemble(quick(size=0)), assemble(quick())
     cost = measure(without, with_memory, rounds=3, warmup=1)
     assert cost.without > 0

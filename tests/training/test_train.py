@@ -1,6 +1,7 @@
 """A run: what it leaves, that it can be stopped and gone on with, and that nothing but seed and step decides it."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -190,8 +191,6 @@ def test_a_truncated_checkpoint_is_named(quick: Quick, tmp_path: Path, console: 
 
 
 def test_a_corrupt_image_is_skipped_or_refused(quick: Quick, pictures: Path, tmp_path: Path, console: Console) -> None:
-    import shutil
-
     root = tmp_path / "pictures"
     shutil.copytree(pictures, root)
     for folder in sorted(root.iterdir()):

@@ -1,4 +1,4 @@
-"""`crossbatch compare`: does the memory help on these data, and what does it cost?"""
+"""`crossbatch compare`: whether the memory helps on these data, and what it costs."""
 
 import statistics
 from collections.abc import Sequence

@@ -35,7 +35,8 @@ class FillMemory(L.Callback):
         module.embedder.eval()
         batches = self.drawn(loss_fn.memory.size)
         moved = (trainer.strategy.batch_to_device(batches[i]) for i in range(len(batches)))
-        loss_fn.memory.fill(lambda images: self._embed(trainer, module, images), moved, step=trainer.global_step)
+        readable = (batch for batch in moved if len(batch[1]))
+        loss_fn.memory.fill(lambda images: self._embed(trainer, module, images), readable, step=trainer.global_step)
         module.embedder.train()
 
     def _embed(self, trainer: L.Trainer, module: MetricLearner, images: Tensor) -> Tensor:

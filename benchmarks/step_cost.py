@@ -1,0 +1,28 @@
+"""What the memory adds to a training step: glyphs, default network, memory of the whole training part.
+
+Run with `make bench`. Steps without and with memory in turn, in one process; medians and their ratio. The memory holds
+embeddings by the untrained network, the worst case: nearly every negative is above the margin.
+"""
+
+from dataclasses import replace
+
+from crossbatch.training.assembly import assemble, load_data
+from crossbatch.training.settings import MemorySettings, Settings
+from crossbatch.training.step_cost import measure
+
+
+def main() -> None:
+    data = load_data(Settings())
+    for loss in ("contrastive", "multi-similarity"):
+        settings = Settings(loss=loss)
+        without = assemble(replace(settings, memory=MemorySettings(size=0)), data)
+        cost = measure(without, assemble(settings, data))
+        rows = len(data.train)
+        print(
+            f"{loss:17s} memory of {rows:,} rows: {cost.with_memory * 1e3:.1f} ms a step with, "
+            f"{cost.without * 1e3:.1f} ms without, ratio {cost.ratio:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
