@@ -16,7 +16,7 @@ def compare(
     settings: Settings,
     out: Path | None = None,
     seeds: int = 3,
-    learning_rates: list[float] = [3e-4, 1e-3, 3e-3],  # noqa: B006  (the parser shows it and never changes it)
+    learning_rates: list[float] = [3e-4, 1e-3, 3e-3, 1e-2],  # noqa: B006  (the parser shows it and never changes it)
     equal_time: bool = True,
     k: list[int] = [1, 2, 4, 8],  # noqa: B006
     json: bool = False,

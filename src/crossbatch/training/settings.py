@@ -50,7 +50,7 @@ class MemorySettings:
     """
 
     size: int | None = None
-    start: int = 200
+    start: int = 500
     weight: float = 1.0
     batch_weight: float = 1.0
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
