@@ -58,7 +58,8 @@ def compare(
 
 def show(console: Console, result: dict[str, Any]) -> None:
     """Print the table of a comparison and what follows from it."""
-    metrics = list(result["arms"][0]["test"])
+    recall = [metric for metric in result["arms"][0]["test"] if metric.startswith("R@")]
+    metrics = [*dict.fromkeys([recall[0], recall[-1]]), "MAP@R"]  # all of them are in the report
     rows = [
         [
             arm["name"],
@@ -71,7 +72,7 @@ def show(console: Console, result: dict[str, Any]) -> None:
     ]
     title = (
         f"{result['data']} ({result['fingerprint']}), {result['loss']} loss, test: {result['test']['queries']:,} "
-        f"queries of {result['test']['classes']:,} classes, {result['seeds']} seeds"
+        f"queries of {result['test']['classes']:,} classes, {result['seeds']} {'seed' if result['seeds'] == 1 else 'seeds'}"
     )
     print_table(console, title, ["arm", "lr", "steps", *metrics, "seconds"], rows)
     for name, ratio in result["error_ratio"].items():
