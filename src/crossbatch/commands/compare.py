@@ -70,11 +70,12 @@ def show(console: Console, result: dict[str, Any]) -> None:
         ]
         for arm in result["arms"]
     ]
+    seeds = "1 seed" if result["seeds"] == 1 else f"{result['seeds']} seeds"
     title = (
         f"{result['data']} ({result['fingerprint']}), {result['loss']} loss, test: {result['test']['queries']:,} "
-        f"queries of {result['test']['classes']:,} classes, {result['seeds']} {'seed' if result['seeds'] == 1 else 'seeds'}"
+        f"queries of {result['test']['classes']:,} classes, {seeds}"
     )
-    print_table(console, title, ["arm", "lr", "steps", *metrics, "seconds"], rows)
+    print_table(console, title, ["arm", "lr", "steps", *metrics, "time, s"], rows)
     for name, ratio in result["error_ratio"].items():
         by_seed = ", ".join(f"{value:.3f}" for value in ratio["by seed"])
         console.print(

@@ -8,7 +8,6 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-
 FILE_WIDTH = 120  # columns of a table that goes to a file or a pipe
 
 
