@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from crossbatch import runs
 from crossbatch.errors import MissingExtraError, RunError
 from crossbatch.report import write_report
 
@@ -273,9 +274,15 @@ def test_errors_say_what_is_wrong(comparison: Path, run: Path, tmp_path: Path) -
 
 
 def test_a_damaged_log_is_named(run: Path) -> None:
-    (run / "logs/csv/from_00000000/metrics.csv").write_text("loss,step\n0.5,9\n0.4\n", encoding="utf-8")
+    (run / "logs/csv/from_00000000/metrics.csv").write_text("loss,step\nmuch,9\n", encoding="utf-8")
     with pytest.raises(RunError, match=r"logs cannot be read .*remove the damaged file"):
         write_report(run)
+
+
+def test_a_line_cut_off_by_a_kill_is_left_out(run: Path) -> None:
+    (run / "logs/csv/from_00000000/metrics.csv").write_text("loss,step\n0.5,9\n0.4\n", encoding="utf-8")
+    assert runs.read_metrics(run) == {"loss": [(9, 0.5)]}
+    assert write_report(run).is_file()
 
 
 @pytest.mark.parametrize(("package", "module"), [("matplotlib", "matplotlib"), ("jinja2", "jinja2")])
