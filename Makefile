@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test check bench clean
 
 demo: $(READY)  ## train on the embedded data set without and with memory; print the table, write the report
+	rm -rf runs/demo
 	$(BIN)/crossbatch compare --recipe glyphs-demo --out runs/demo
 
 test: $(READY)  ## the whole suite

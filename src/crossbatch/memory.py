@@ -140,8 +140,8 @@ class CrossBatchMemory(nn.Module):
         device = self._order.device
         slots = torch.topk(self._order, kept, largest=False, sorted=True).indices
         self._embeddings[slots] = normalize(embeddings[n - kept :].float()).to(self._embeddings)
-        self._labels[slots] = labels[n - kept :].to(device)
-        self._ids[slots] = -1 if ids is None else ids[n - kept :].to(device)
+        self._labels[slots] = labels[n - kept :].to(self._labels)
+        self._ids[slots] = -1 if ids is None else ids[n - kept :].to(self._ids)
         self._steps[slots] = self._batches_seen if step is None else torch.as_tensor(step, device=device)
         self._live += (self._order[slots] < 0).sum()
         self._order[slots] = self._rows_seen + torch.arange(n - kept, n, device=device)
@@ -161,7 +161,7 @@ class CrossBatchMemory(nn.Module):
     @torch.no_grad()
     def lookup(self, ids: Ids) -> Rows:
         """The newest row of each image, aligned with `ids`; slot −1 where the memory holds none."""
-        used = int(self._used)
+        used = int(self._used) if len(ids) else 0
         wanted, back = ids.to(self._ids.device).unique(return_inverse=True)
         place = torch.searchsorted(wanted, self._ids[:used]).clamp_(max=max(len(wanted) - 1, 0))
         hit = ((wanted[place] == self._ids[:used]) & (self._ids[:used] >= 0) & (self._order[:used] >= 0)).nonzero()

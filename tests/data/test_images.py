@@ -75,7 +75,7 @@ def test_a_loader_starts_at_the_step_of_the_run(images: FileImages) -> None:
 def test_a_corrupt_image_is_refused_by_name(images: FileImages) -> None:
     spoil(images, 4)
     with pytest.raises(
-        DataError, match=r"^cannot read the image .*4\.png \(.*\); mend or remove it, or pass --on_corrupt"
+        DataError, match=r"^cannot read the image .*4\.png \(.*\); mend or remove it, or --loop.on_corrupt"
     ):
         [training(images)[step] for step in STEPS]
     with pytest.raises(DataError, match=r"4\.png"):

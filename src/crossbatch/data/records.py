@@ -134,7 +134,7 @@ class FileImages:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             reason = str(error).split("\n")[0]
             raise DataError(
-                f"cannot read the image {self.paths[index]} ({reason}); mend or remove it, or pass --on_corrupt skip"
+                f"cannot read the image {self.paths[index]} ({reason}); mend or remove it, or --loop.on_corrupt skip"
             ) from error
 
     def name(self, index: int) -> str:

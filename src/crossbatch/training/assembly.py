@@ -67,7 +67,7 @@ class Assembly:
             lines.append(
                 f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), "
                 f"{memory.nbytes / 1e6:.1f} MB: up to {memory.size - 1:,} pairs more per anchor, "
-                f"from step {settings.memory.start}"
+                f"from step {settings.memory_start}"
             )
         weights = sum(weight.numel() for weight in self.learner.embedder.parameters())
         pre = self.feed.evenly.preprocessing
@@ -142,5 +142,5 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
         return loss
     memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype))
     return CrossBatchLoss(
-        loss, memory, memory_weight=chosen.weight, batch_weight=chosen.batch_weight, warmup_steps=chosen.start
+        loss, memory, memory_weight=chosen.weight, batch_weight=chosen.batch_weight, warmup_steps=settings.memory_start
     )

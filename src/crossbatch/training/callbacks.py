@@ -61,9 +61,17 @@ class Clock(L.Callback):
             self.images += len(labels)
         self._since = now
 
+    def on_train_start(self, *_: Any) -> None:
+        """The first step counts whole."""
+        self._since = time.perf_counter()
+
     def on_validation_start(self, *_: Any) -> None:
-        """The next step starts a new interval."""
+        """Stop counting."""
         self._since = None
+
+    def on_validation_end(self, *_: Any) -> None:
+        """Go on counting: what comes next may be the filling of the memory."""
+        self._since = time.perf_counter()
 
     @property
     def images_per_second(self) -> float:

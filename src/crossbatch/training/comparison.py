@@ -65,6 +65,16 @@ def compare(
     """
     if settings.memory.size == 0:
         raise SettingError("compare needs a memory to compare with: leave --memory.size out, or set it above 0")
+    if settings.memory_start >= settings.optim.steps:
+        raise SettingError(
+            f"the memory would never count: --memory.start {settings.memory_start} must be below "
+            f"--optim.steps {settings.optim.steps}"
+        )
+    if min(ks, default=0) < 1:
+        raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
+    if len(learning_rates) > 1 and settings.split.validation_share == 0:
+        raise SettingError("a search over learning rates needs validation classes: raise --split.validation_share")
+    ks = sorted({1, *ks})
     if seeds < 1:
         raise SettingError(f"--seeds must be at least 1, got {seeds}")
     rates = tuple(learning_rates) or (settings.optim.lr,)

@@ -42,7 +42,7 @@ class MemorySettings:
 
     Args:
         size: Rows; by default as many as training images. 0 trains without memory.
-        start: Step from which the memory counts; before it, the batch alone trains.
+        start: Step from which the memory counts, by default half of the steps; before it, the batch alone trains.
         weight: Weight of the memory term.
         batch_weight: Weight of the batch term once the memory counts.
         dtype: How rows are stored.
@@ -50,7 +50,7 @@ class MemorySettings:
     """
 
     size: int | None = None
-    start: int = 500
+    start: int | None = None
     weight: float = 1.0
     batch_weight: float = 1.0
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -140,7 +140,7 @@ class Settings:
     data: str = "glyphs"
     root: Path | None = None
     loss: str = "contrastive"
-    loss_options: dict[str, float | str] = field(default_factory=dict)
+    loss_options: dict[str, int | float | str] = field(default_factory=dict)
     refit: bool = False
     seed: int = 0
     split: SplitSettings = field(default_factory=SplitSettings)
@@ -164,11 +164,14 @@ class Settings:
             "--memory.size": self.memory.size or 0,
             "--memory.weight": self.memory.weight,
             "--memory.batch_weight": self.memory.batch_weight,
-            "--memory.start": self.memory.start,
+            "--memory.start": self.memory.start or 0,
             "--optim.weight_decay": self.optim.weight_decay,
             "--optim.warmup": self.optim.warmup,
             "--optim.clip": self.optim.clip,
             "--loop.patience": self.loop.patience,
+            "--loop.workers": self.loop.workers or 0,
+            "--loop.check_every": self.loop.check_every or 0,
+            "--seed": self.seed,
         }.items():
             if value < 0:
                 raise SettingError(f"{name} must not be negative, got {value}")
@@ -177,6 +180,11 @@ class Settings:
                 f"training needs --optim.steps of at least 1 and --optim.lr above 0, "
                 f"got {self.optim.steps} and {self.optim.lr}"
             )
+
+    @property
+    def memory_start(self) -> int:
+        """Step from which the memory counts."""
+        return self.optim.steps // 2 if self.memory.start is None else self.memory.start
 
     @property
     def check_every(self) -> int:

@@ -49,7 +49,8 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
         runs.create(run, settings.as_dict())
     clock, stop = Clock(), StopWhenAsked()
     saver = _saver(run, validates=len(parts.data.validation) > 0 and not settings.refit)
-    callbacks: list[L.Callback] = [FillMemory(parts.drawn), clock, saver, stop, ProgressBar(console, clock, run.name)]
+    fill = [FillMemory(parts.drawn)] if settings.memory.fill else []
+    callbacks: list[L.Callback] = [*fill, clock, saver, stop, ProgressBar(console, clock, run.name)]
     if settings.loop.patience:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.loop.patience))
     began = time.perf_counter()
