@@ -29,11 +29,16 @@ REPORT = "report.html"
 
 def create(out: Path, config: dict[str, Any]) -> Path:
     """Make a run folder; refuse one that holds anything."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out} is not empty: name another --out, go on with --resume {out}, or remove it")
+    refuse_used(out)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     return out
+
+
+def refuse_used(out: Path) -> None:
+    """Refuse a folder that holds anything: a run never writes over another."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out} is not empty: name another --out, go on with train --resume {out}, or remove it")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
+from crossbatch import runs
 from crossbatch.commands.output import console_for, print_json, print_table
-from crossbatch.errors import RunError
 from crossbatch.training.settings import Settings
 
 
@@ -37,8 +37,7 @@ def compare(
         json: Print the comparison as JSON, and nothing else, on standard output.
     """
     run = out or Path("runs", f"compare-{settings.data}-{settings.loss}")
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise RunError(f"{run} is not empty: name another --out, or remove it")
+    runs.refuse_used(run)
     settings.check()
     from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
     from crossbatch.training.comparison import compare as compare_runs  # noqa: PLC0415  (imports Lightning)

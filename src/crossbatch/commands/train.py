@@ -4,7 +4,7 @@ from pathlib import Path
 
 from crossbatch import runs
 from crossbatch.commands.output import console_for, print_json
-from crossbatch.errors import RunError, SettingError
+from crossbatch.errors import SettingError
 from crossbatch.training.settings import Settings
 
 
@@ -33,8 +33,8 @@ def train(
         settings = Settings.from_dict(runs.read_config(resume))
         runs.last_checkpoint(resume)
     run = resume or out or Path("runs", f"{settings.data}-{settings.loss}-seed{settings.seed}")
-    if resume is None and run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise RunError(f"{run} is not empty: name another --out, go on with --resume {run}, or remove it")
+    if resume is None:
+        runs.refuse_used(run)
     from crossbatch.training.assembly import assemble  # noqa: PLC0415  (imports Lightning)
     from crossbatch.training.train import fit  # noqa: PLC0415
 

@@ -60,8 +60,8 @@ def compare(
 ) -> dict[str, Any]:
     """Search learning rates on validation with the first seed, alike for both arms; train; look at test once.
 
-    Without a memory of its own size the third arm, equal time, repeats the first for as many more steps as the
-    memory's steps cost in time. All of it is kept in `comparison.json`.
+    The third arm, equal time, repeats the first for as many more steps as the memory's steps cost in time.
+    All of it is kept in `comparison.json`.
     """
     if settings.memory.size == 0:
         raise SettingError("compare needs a memory to compare with: leave --memory.size out, or set it above 0")
