@@ -33,10 +33,20 @@ class MemoryMachine(RuleBasedStateMachine):
         self.model: list[tuple[int, int, int, torch.Tensor]] = []
         self.size, self.dtype, self.next, self.batches = size, dtype, 2**60 if big else 0, 0
 
-    @rule(n=st.integers(0, 14), known=st.booleans(), step=st.none() | st.integers(0, 5), half=st.booleans())
-    def enqueue(self, n: int, known: bool, step: int | None, half: bool) -> None:
+    @rule(
+        n=st.integers(0, 14),
+        known=st.booleans(),
+        step=st.none() | st.integers(0, 5),
+        half=st.booleans(),
+        unsound=st.none() | st.tuples(st.integers(0, 13), st.sampled_from([torch.nan, torch.inf, -torch.inf])),
+    )
+    def enqueue(
+        self, n: int, known: bool, step: int | None, half: bool, unsound: tuple[int, float] | None
+    ) -> None:
         labels, rows = torch.arange(self.next, self.next + n), rows_of(self.next, n)
         rows = rows.half() if half else rows
+        if unsound is not None:
+            rows[unsound[0] : unsound[0] + 1, 0] = unsound[1]
         ids = labels % 5 if known else None
         slots = self.memory.enqueue(rows * 3, labels, ids=ids, step=step)
         self.next += n
@@ -46,10 +56,12 @@ class MemoryMachine(RuleBasedStateMachine):
             (int(label), int(label) % 5 if known else -1, written, row)
             for label, row in zip(labels, stored, strict=True)
         ]
-        self.model = list(deque(self.model, maxlen=self.size))
+        # A row that is not finite pushes the oldest out, as any row does, and then leaves a hole.
+        self.model = [row for row in deque(self.model, maxlen=self.size) if row[3].isfinite().all()]
         self.batches += 1
         kept = slots >= 0
-        assert kept.tolist() == [i >= n - self.size for i in range(n)]
+        sound = rows.isfinite().all(1).tolist()
+        assert kept.tolist() == [i >= n - self.size and sound[i] for i in range(n)]
         assert torch.equal(self.memory._labels[slots[kept]], labels[kept])
 
     @rule(data=st.data())

@@ -132,30 +132,34 @@ class CrossBatchMemory(nn.Module):
     ) -> Slots:
         """Write a batch, detached and scaled to unit length; return the slot of each row.
 
-        Of a batch larger than the memory only the tail stays; the rows dropped get slot −1. `ids` say which
-        image a row is (−1: unknown); `step` defaults to the number of batches enqueued before this one.
+        Of a batch larger than the memory only the tail stays; the rows dropped get slot −1. So do rows with an
+        infinite value or NaN, as a step in half precision that overflows leaves them: their slots become holes. `ids`
+        say which image a row is (−1: unknown); `step` defaults to the number of batches enqueued before this one.
         """
         n = self._check(embeddings, labels, ids)
         kept = min(n, self.size)
         device = self._order.device
         slots = torch.topk(self._order, kept, largest=False, sorted=True).indices
-        self._embeddings[slots] = normalize(embeddings[n - kept :].float()).to(self._embeddings)
+        rows = normalize(embeddings[n - kept :].float()).to(self._embeddings)
+        sound = rows.isfinite().all(1)
+        self._embeddings[slots] = torch.where(sound[:, None], rows, 0)
         self._labels[slots] = labels[n - kept :].to(self._labels)
         self._ids[slots] = -1 if ids is None else ids[n - kept :].to(self._ids)
         self._steps[slots] = self._batches_seen if step is None else torch.as_tensor(step, device=device)
-        self._live += (self._order[slots] < 0).sum()
-        self._order[slots] = self._rows_seen + torch.arange(n - kept, n, device=device)
-        self._used.copy_(torch.maximum(self._used, self._live))
+        newest = self._rows_seen + torch.arange(n - kept, n, device=device)
+        self._live += sound.sum() - (self._order[slots] >= 0).sum()
+        self._order[slots] = torch.where(sound, newest, self._hole(slots))
+        self._used.copy_(torch.cat([self._used[None], slots + 1]).max())
         self._rows_seen += n
         self._batches_seen += 1
-        return torch.cat([slots.new_full((n - kept,), -1), slots]).to(labels.device)
+        return torch.cat([slots.new_full((n - kept,), -1), torch.where(sound, slots, -1)]).to(labels.device)
 
     @torch.no_grad()
     def drop(self, slots: Slots) -> None:
         """Forget these rows; the holes are the next to be filled. Slots already free stay so."""
         slots = slots.to(self._order.device).unique()
         slots = slots[(slots >= 0) & (self._order[slots.clamp(min=0)] >= 0)]
-        self._order[slots] = -2 * self.size - 1 + slots
+        self._order[slots] = self._hole(slots)
         self._live -= len(slots)
 
     @torch.no_grad()
@@ -205,6 +209,10 @@ class CrossBatchMemory(nn.Module):
         """Index of the live rows: a slice, hence a view, unless there are holes."""
         used = int(self._used)
         return slice(0, used) if used == int(self._live) else self.slots
+
+    def _hole(self, slots: Slots) -> Tensor:
+        """The order that marks slots dropped: below that of a slot never used."""
+        return slots - 2 * self.size - 1
 
     def _check(self, embeddings: Tensor, labels: Tensor, ids: Tensor | None) -> int:
         n, dim = embeddings.shape

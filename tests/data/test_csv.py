@@ -7,7 +7,7 @@ from PIL import Image
 
 from crossbatch import data
 from crossbatch.data.csv import load
-from crossbatch.data.records import Split
+from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
 LABELS = ["cat", "dog", "eel", "fox"]

@@ -9,7 +9,8 @@ from PIL import Image
 
 from crossbatch import data
 from crossbatch.data.folder import load
-from crossbatch.data.records import DataSet, Part, Split
+from crossbatch.data.records import DataSet, Part
+from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
 THREE = {f"class{c}": 3 for c in range(10)}

@@ -11,7 +11,8 @@ from PIL import ImageFont
 
 from crossbatch.data import glyphs
 from crossbatch.data.glyphs import GlyphImages, cache_folder, draw, draw_cached, font_files
-from crossbatch.data.records import DataSet, Split
+from crossbatch.data.records import DataSet
+from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
 LATIN_A, GREEK_ALPHA, CYRILLIC_A = 0x41, 0x391, 0x410

@@ -25,11 +25,9 @@ def evaluate(
         json: Print the result as JSON, and nothing else, on standard output.
     """
     settings = Settings.from_dict(runs.read_config(run))
-    from crossbatch.data.records import Split  # noqa: PLC0415
     from crossbatch.training.evaluation import evaluate_run  # noqa: PLC0415  (imports torchvision)
 
-    split = Split(settings.split.validation_share, settings.split.test_share, settings.split.seed)
-    result = evaluate_run(run, data.load(settings.data, root or settings.root, split), part, k)
+    result = evaluate_run(run, data.load(settings.data, root or settings.root, settings.split), part, k)
     if json:
         print_json(result)
         return 0

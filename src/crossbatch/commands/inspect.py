@@ -1,18 +1,17 @@
 """`crossbatch inspect`: what a data set holds."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from crossbatch import data as data_sets
 from crossbatch.commands.output import console_for, print_json, print_table
 from crossbatch.errors import RunError
-from crossbatch.training.settings import SplitSettings
+from crossbatch.data.split import Split
 
 
 def inspect(
     data: str = "glyphs",
     root: Path | None = None,
-    split: SplitSettings = SplitSettings(),  # noqa: B008  (frozen)
+    split: Split = Split(),  # noqa: B008  (frozen)
     sheet: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -26,10 +25,9 @@ def inspect(
         json: Print the counts as JSON, and nothing else, on standard output.
     """
     from crossbatch.data.contact_sheet import contact_sheet  # noqa: PLC0415  (imports Pillow)
-    from crossbatch.data.records import Split  # noqa: PLC0415
     from crossbatch.training.evaluation import describe_part  # noqa: PLC0415
 
-    loaded = data_sets.load(data, root, Split(**asdict(split)))
+    loaded = data_sets.load(data, root, split)
     parts = {"train": loaded.train, "validation": loaded.validation, "query": loaded.query, "gallery": loaded.gallery}
     counts = {name: describe_part(part) for name, part in parts.items() if part is not None and len(part)}
     if sheet is not None:

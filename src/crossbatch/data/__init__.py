@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from crossbatch.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
-    from crossbatch.data.records import DataSet, Split
+    from crossbatch.data.records import DataSet
+    from crossbatch.data.split import Split
 
 DATA_SETS = ("glyphs", "folder", "csv")
 

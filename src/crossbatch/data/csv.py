@@ -4,7 +4,8 @@ import csv
 from pathlib import Path
 
 from crossbatch.data.folder import QUERY, ROLES, TRAIN, build
-from crossbatch.data.records import DataSet, Split
+from crossbatch.data.records import DataSet
+from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from crossbatch.data.records import DataSet, FileImages, Part, Split, hold_out, queries, require_pairs
+from crossbatch.data.records import DataSet, FileImages, Part, hold_out, queries, require_pairs
+from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from crossbatch.data.records import DataSet, Part, Split, hold_out
+from crossbatch.data.records import DataSet, Part, hold_out
+from crossbatch.data.split import Split
 from crossbatch.errors import DataError, MissingExtraError
 
 SIZE = 32

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from crossbatch.errors import DataError
@@ -71,21 +72,6 @@ class DataSet:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Split:
-    """How classes are divided where the data set itself does not say.
-
-    Args:
-        validation_share: Share of the training classes held out for validation, whole classes.
-        test_share: Share of all classes held out for test, where the data set brings no test part.
-        seed: Which classes: the same seed makes the same division, whatever the seed of the run.
-    """
-
-    validation_share: float = 0.2
-    test_share: float = 0.3
-    seed: int = 0
-
-
 def hold_out(part: Part, share: float, seed: int, what: str) -> tuple[Part, Part]:
     """Divide a part by classes: the rest, and `share` of the classes, at least one where share is not 0."""
     if not 0 <= share < 1:
@@ -127,10 +113,13 @@ class FileImages:
         return len(self.paths)
 
     def read(self, index: int) -> Image.Image:
-        """Decode a file as RGB."""
+        """Decode a file as RGB, the way up that its EXIF data say; 16 bits a pixel are scaled to 8."""
         try:
             with Image.open(self.paths[index]) as image:
-                return image.convert("RGB")
+                upright = ImageOps.exif_transpose(image)
+                if upright.mode.startswith("I;16"):
+                    upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+                return upright.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             reason = str(error).split("\n")[0]
             raise DataError(

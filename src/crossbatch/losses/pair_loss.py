@@ -52,9 +52,9 @@ class PairLoss(nn.Module, ABC):
 
     def __init__(self, *, chunk: int = 4096) -> None:
         super().__init__()
-        if chunk < 1:
-            raise SettingError(f"chunk must be at least 1 column, got {chunk}")
-        self.chunk = chunk
+        if chunk < 1 or chunk != int(chunk):
+            raise SettingError(f"chunk must be a whole number of columns, at least 1, got {chunk}")
+        self.chunk = int(chunk)
         self.stats: dict[str, Tensor] = {}
 
     @abstractmethod

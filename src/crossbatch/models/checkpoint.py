@@ -6,7 +6,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from crossbatch.errors import MissingExtraError, RunError
+from crossbatch.errors import CrossBatchError, MissingExtraError, RunError
 from crossbatch.models.embedder import Embedder, build
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
@@ -39,15 +39,15 @@ def load(folder: Path) -> tuple[Embedder, Description]:
     try:
         description = Description(**json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
         weights = _safetensors().load_file(folder / WEIGHTS)
+        model = build(description.backbone, description.dim, description.channels)
     except FileNotFoundError as error:
         raise RunError(
             f"{folder} holds no trained model ({Path(error.filename or WEIGHTS).name} is missing)"
         ) from error
-    except MissingExtraError:
+    except CrossBatchError:
         raise
     except Exception as error:  # safetensors raises its own error type, JSON another
         raise RunError(f"the model in {folder} cannot be read ({error}): train it again, or copy it whole") from error
-    model = build(description.backbone, description.dim, description.channels)
     load_weights(model, weights, folder)
     return model.eval(), description
 

@@ -8,7 +8,7 @@ from crossbatch import data
 from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.data.images import PartBatches, Reader
 from crossbatch.data.pk_batches import PKBatches
-from crossbatch.data.records import DataSet, Part, Split
+from crossbatch.data.records import DataSet, Part
 from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Preprocessing, Transform
 from crossbatch.errors import SettingError
 from crossbatch.losses import LOSSES, PairLoss
@@ -84,7 +84,7 @@ class Assembly:
 
 def load_data(settings: Settings) -> DataSet:
     """Read the data set; a refit trains on the validation classes too."""
-    loaded = data.load(settings.data, settings.root, Split(**asdict(settings.split)))
+    loaded = data.load(settings.data, settings.root, settings.split)
     return replace(loaded, train=loaded.train + loaded.validation) if settings.refit else loaded
 
 

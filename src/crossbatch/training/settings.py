@@ -4,23 +4,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES
-
-
-@dataclass(frozen=True)
-class SplitSettings:
-    """How classes are divided where the data set itself does not say.
-
-    Args:
-        validation_share: Share of the training classes held out for validation; 0 for none.
-        test_share: Share of all classes held out for test, where a data set of yours brings no test part.
-        seed: Which classes; separate from the seed of the run.
-    """
-
-    validation_share: float = 0.2
-    test_share: float = 0.3
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,7 +129,7 @@ class Settings:
     loss_options: dict[str, int | float | str] = field(default_factory=dict)
     refit: bool = False
     seed: int = 0
-    split: SplitSettings = field(default_factory=SplitSettings)
+    split: Split = field(default_factory=Split)
     batch: BatchSettings = field(default_factory=BatchSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
     model: ModelSettings = field(default_factory=ModelSettings)
