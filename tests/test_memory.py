@@ -40,9 +40,7 @@ class MemoryMachine(RuleBasedStateMachine):
         half=st.booleans(),
         unsound=st.none() | st.tuples(st.integers(0, 13), st.sampled_from([torch.nan, torch.inf, -torch.inf])),
     )
-    def enqueue(
-        self, n: int, known: bool, step: int | None, half: bool, unsound: tuple[int, float] | None
-    ) -> None:
+    def enqueue(self, n: int, known: bool, step: int | None, half: bool, unsound: tuple[int, float] | None) -> None:
         labels, rows = torch.arange(self.next, self.next + n), rows_of(self.next, n)
         rows = rows.half() if half else rows
         if unsound is not None:

@@ -15,7 +15,7 @@ from crossbatch.commands.evaluate import evaluate
 from crossbatch.commands.inspect import inspect as inspect_data
 from crossbatch.commands.report import report
 from crossbatch.commands.train import train
-from crossbatch.errors import CrossBatchError, MissingExtraError, SettingError
+from crossbatch.errors import CrossBatchError, DivergedError, MissingExtraError, SettingError
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return call(COMMANDS[name], parsers[name].instantiate(options[name]))
     except (CrossBatchError, ArgumentError) as error:
         print(f"crossbatch: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, DivergedError) else 2
     except ModuleNotFoundError as error:
         if (error.name or "crossbatch").startswith("crossbatch"):
             raise

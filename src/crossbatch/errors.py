@@ -5,12 +5,13 @@
   - SettingError
   - DataError
   - RunError
+  - DivergedError
   - MissingExtraError
 """
 
 
 class CrossBatchError(ValueError):
-    """Base of all errors raised by crossbatch; the command line prints it in one line and exits with 2."""
+    """Base of all errors raised by crossbatch; the command line prints it in one line."""
 
 
 class ShapeError(CrossBatchError):
@@ -27,6 +28,10 @@ class DataError(CrossBatchError):
 
 class RunError(CrossBatchError):
     """A run folder or checkpoint is missing, incomplete, or not to be overwritten."""
+
+
+class DivergedError(CrossBatchError):
+    """Training left embeddings that are not finite: not bad input, but a run that failed."""
 
 
 class MissingExtraError(CrossBatchError):

@@ -1,6 +1,7 @@
 """The run folder: what a run leaves, under which names, and how to read it. No Lightning, no plots.
 
 config.yaml          every option, resolved; `--config` takes it back
+data.json            which data set it was: its name and fingerprint
 model.safetensors    the best model (see `models/checkpoint.py`), with model.json beside it
 summary.json         what the run came to: validation metrics, counts, seconds, versions
 evaluations.json     every look at a part, one entry each, so that looks at test can be counted
@@ -20,19 +21,50 @@ import yaml
 
 from crossbatch.errors import RunError
 
-CONFIG, SUMMARY, EVALUATIONS, COMPARISON = "config.yaml", "summary.json", "evaluations.json", "comparison.json"
+CONFIG, DATA, SUMMARY = "config.yaml", "data.json", "summary.json"
+EVALUATIONS, COMPARISON = "evaluations.json", "comparison.json"
 EXAMPLES = "examples"
 CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
 LOGS = "logs"
 REPORT = "report.html"
 
 
-def create(out: Path, config: dict[str, Any]) -> Path:
-    """Make a run folder; refuse one that holds anything."""
+def create(out: Path, config: dict[str, Any], data: dict[str, str]) -> None:
+    """Make a run folder for a data set of this name and fingerprint; refuse one that holds anything."""
     refuse_used(out)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    return out
+    write_json(out / DATA, data)
+
+
+def require_data(run: Path, data: dict[str, str]) -> None:
+    """Refuse another data set than the run's: its classes would be divided anew, test among training."""
+    before = read_json(run / DATA)
+    if before != data:
+        raise RunError(
+            f"{run} was trained on {_named(before)}, and the data set is now {_named(data)}: "
+            "bring the data set back as it was, say where it is with --root, or train anew"
+        )
+
+
+def _named(data: dict[str, str]) -> str:
+    return f"{data.get('name')} with fingerprint {data.get('fingerprint')}"
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run came to its end, rather than being stopped, killed or never begun."""
+    return (run / SUMMARY).is_file() and not read_json(run / SUMMARY).get("interrupted", False)
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether there is something to go on from."""
+    return (run / CHECKPOINTS / f"{LAST}.ckpt").is_file()
+
+
+def is_stopped_comparison(out: Path, config: dict[str, Any]) -> bool:
+    """Whether a folder holds a comparison of these very options that has not come to its end."""
+    begun = (out / CONFIG).is_file() and not (out / COMPARISON).is_file() and not (out / CHECKPOINTS).exists()
+    return begun and read_config(out) == config
 
 
 def refuse_used(out: Path) -> None:
@@ -92,10 +124,9 @@ def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 def last_checkpoint(run: Path) -> Path:
     """The checkpoint to go on from."""
-    path = run / CHECKPOINTS / f"{LAST}.ckpt"
-    if not path.is_file():
+    if not has_checkpoint(run):
         raise RunError(f"{run} has no {CHECKPOINTS}/{LAST}.ckpt to go on from: start it anew with another --out")
-    return path
+    return run / CHECKPOINTS / f"{LAST}.ckpt"
 
 
 def add_evaluation(run: Path, entry: dict[str, Any]) -> int:

@@ -238,5 +238,5 @@ def test_refuses_what_does_not_fit() -> None:
         ContrastiveLoss(neg_margin=1.5)
     with pytest.raises(SettingError, match="alpha and beta must be above 0"):
         MultiSimilarityLoss(alpha=-1)
-    with pytest.raises(SettingError, match="at least 1 column"):
+    with pytest.raises(SettingError, match="whole number of columns, at least 1"):
         ContrastiveLoss(chunk=0)

@@ -10,7 +10,7 @@ from pytorch_metric_learning.utils.inference import CustomKNN
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 
-from crossbatch.errors import SettingError, ShapeError
+from crossbatch.errors import DivergedError, SettingError, ShapeError
 from crossbatch.metrics import Retrieval, evaluate, retrieval
 
 KS = (1, 2, 3, 8)
@@ -211,7 +211,7 @@ def test_refuses_what_cannot_be_measured() -> None:
         evaluate(rows, labels[:2], ids, rows, labels, ids)
     with pytest.raises(ShapeError, match="3 gallery rows need as many labels and ids, got 3 and 1"):
         evaluate(rows, labels, ids, rows, labels, ids[:1])
-    with pytest.raises(SettingError, match="embeddings of the queries are not finite"):
+    with pytest.raises(DivergedError, match="embeddings of the queries are not finite"):
         evaluate(rows * torch.nan, labels, ids, rows, labels, ids)
     with pytest.raises(ShapeError, match="nothing to measure"):
         evaluate(rows[:0], labels[:0], ids[:0], rows, labels, ids)

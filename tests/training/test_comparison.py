@@ -1,5 +1,7 @@
 """A comparison: both arms searched alike on validation, trained over seeds, tested once."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,16 +9,17 @@ import pytest
 from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.errors import SettingError
+from crossbatch.errors import RunError, SettingError
 from crossbatch.training import comparison
 from crossbatch.training.assembly import assemble
+from crossbatch.training.callbacks import FillMemory
 from crossbatch.training.comparison import LONGER, WITH, WITHOUT, compare
 from crossbatch.training.settings import Settings
 from crossbatch.training.step_cost import StepCost, measure
 
 
 def test_compares(quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch) -> None:
-    monkeypatch.setattr(comparison, "measure", lambda *arms: StepCost(1.0, 1.5))
+    monkeypatch.setattr(comparison, "measure", lambda *arms: StepCost(1.0, 1.5, fill=0.9))
     out = tmp_path / "comparison"
     result = compare(quick(steps=8, start=2), out, console, seeds=2, learning_rates=(1e-4, 1e-2), ks=(1, 2))
     assert result == runs.read_json(out / "comparison.json")
@@ -29,7 +32,7 @@ def test_compares(quick: Callable[..., Settings], tmp_path: Path, console: Conso
         searched = {row["lr"]: row["validation R@1"] for row in result["search"] if row["arm"] == name}
         assert searched[arms[name]["lr"]] == max(searched.values())
     assert arms[WITHOUT]["steps"] == arms[WITH]["steps"] == 8
-    assert arms[LONGER]["steps"] == 12
+    assert arms[LONGER]["steps"] == 8 + 4  # the time of six steps' memory, at half a step each, and of filling it
     assert arms[LONGER]["lr"] == arms[WITHOUT]["lr"]
     assert arms[WITHOUT]["memory_rows"] == 0 < arms[WITH]["memory_rows"]
     for arm in arms.values():
@@ -58,3 +61,46 @@ def test_needs_a_memory_to_compare_with(quick: Callable[..., Settings], tmp_path
     with pytest.raises(SettingError, match="--seeds must be at least 1, got 0"):
         compare(quick(), tmp_path / "x", console, seeds=0)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_stopped_comparison_goes_on(
+    quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in its second run: the first is not trained again, the second goes on to the same end."""
+    settings, fit, fill, fitted = quick(steps=8, start=2), comparison.fit, FillMemory.on_train_batch_start, []
+
+    def interrupt(self, trainer, *rest):
+        if trainer.global_step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        fill(self, trainer, *rest)
+
+    def stop_in_the_second(parts, run, console, *, resume=False):
+        fitted.append((run.name, resume))
+        if len(fitted) == 2:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(FillMemory, "on_train_batch_start", interrupt)
+                return fit(parts, run, console, resume=resume)
+        return fit(parts, run, console, resume=resume)
+
+    monkeypatch.setattr(comparison, "fit", stop_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        compare(settings, tmp_path / "stopped", console, seeds=1)
+    assert not (tmp_path / "stopped" / "comparison.json").exists()
+    with pytest.raises(RunError, match="is not empty"):
+        compare(quick(steps=9, start=2), tmp_path / "stopped", console, seeds=1)
+    compare(settings, tmp_path / "stopped", console, seeds=1, equal_time=False)
+    (first, _), (second, begun), (gone_on, resumed) = fitted
+    assert first != second == gone_on
+    assert (begun, resumed) == (False, True)
+    compare(settings, tmp_path / "straight", console, seeds=1, equal_time=False)
+    arms = [runs.read_json(tmp_path / name / "comparison.json")["arms"] for name in ("stopped", "straight")]
+    assert [arm["test"] for arm in arms[0]] == [arm["test"] for arm in arms[1]]
+
+
+def test_a_learning_rate_that_diverges_loses_the_search(
+    quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "measure", lambda *arms: StepCost(1.0, 1.5))
+    result = compare(quick(steps=8, start=2), tmp_path / "c", console, seeds=1, learning_rates=(1e30, 1e-3))
+    assert {arm["lr"] for arm in result["arms"]} == {1e-3}
+    assert "diverged" in console.file.getvalue()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 from rich.console import Console
@@ -91,6 +92,69 @@ def test_a_resumed_run_ends_where_a_straight_one_does(quick: Quick, tmp_path: Pa
     assert_same(last(tmp_path / "straight"), last(tmp_path / "stopped"))
     assert len(list((tmp_path / "stopped" / "logs" / "csv").iterdir())) == 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def killed(settings: Settings, run: Path, console: Console, step: int) -> None:
+    """Train a run that ends without a word before a step."""
+
+    def kill(self: FillMemory, trainer: L.Trainer, *rest: object) -> None:
+        if trainer.global_step == step:
+            raise SystemError("killed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FillMemory, "on_train_batch_start", kill)
+        with pytest.raises(SystemError, match="killed"):
+            train(settings, run, console)
+
+
+def test_a_run_folder_may_move_and_keeps_its_best(quick: Quick, tmp_path: Path, console: Console) -> None:
+    """Gone on with elsewhere, at a learning rate that makes nothing better."""
+    settings = quick(optim=OptimSettings(steps=12, lr=1e-9))
+    killed(settings, tmp_path / "here", console, 10)
+    before = best_of(tmp_path / "here")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    resumed = train(settings, tmp_path / "there", console, resume=True)
+    assert best_of(tmp_path / "there") == before
+    assert resumed.summary["best_validation_R@1"] == before["best_model_score"]
+
+
+def best_of(run: Path) -> dict[str, object]:
+    """What the last checkpoint says of the best one."""
+    callbacks = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    (state,) = (value for name, value in callbacks.items() if name.startswith("BestModel"))
+    path = Path(state["best_model_path"])
+    assert path.parent == run / "checkpoints"
+    return {"best_model_score": float(state["best_model_score"]), "name": path.name}
+
+
+def test_a_kill_loses_no_more_than_since_the_last_validation(quick: Quick, tmp_path: Path, console: Console) -> None:
+    """Whether or not that validation was the best, and in a refit, which has none."""
+    for refit in (False, True):
+        killed(quick(refit=refit), tmp_path / f"{refit}", console, 10)
+        assert torch.load(tmp_path / f"{refit}" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 8
+
+
+def test_another_data_set_than_the_run_s_is_refused(
+    quick: Quick, pictures: Path, tmp_path: Path, console: Console
+) -> None:
+    root = tmp_path / "pictures"
+    shutil.copytree(pictures, root)
+    train(quick(root=root, steps=4), tmp_path / "run", console)
+    next(root.rglob("*.png")).unlink()
+    changed = assemble(quick(root=root, steps=4))
+    with pytest.raises(RunError, match=r"was trained on folder with fingerprint .* bring the data set back"):
+        evaluate_run(tmp_path / "run", changed.data)
+    with pytest.raises(RunError, match="was trained on folder"):
+        fit(changed, tmp_path / "run", console, resume=True)
+
+
+def test_what_lightning_refuses_is_refused_before_a_folder_is_made(
+    quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    for loop in (LoopSettings(accelerator="abacus"), LoopSettings(logger="lightning.pytorch.loggers.WandbLogger")):
+        with pytest.raises(SettingError, match=r"--loop\.(accelerator abacus|logger lightning)"):
+            train(quick(loop=loop), tmp_path / "run", console)
+    assert not (tmp_path / "run").exists()
 
 
 def test_runs_do_not_depend_on_workers(quick: Quick, tmp_path: Path, console: Console) -> None:

@@ -29,7 +29,7 @@ def compare(
 
     Args:
         settings: All options of a training run.
-        out: The folder to make; by default runs/compare-DATA-LOSS.
+        out: The folder to make; by default runs/compare-DATA-LOSS. One that was stopped goes on where it was.
         seeds: Runs of each arm, with seeds counted from --seed.
         learning_rates: The learning rates tried in each arm, as [0.0003,0.001]; one alone is taken untried.
         equal_time: Whether to train the arm without memory once more, for as long as the memory's takes.
@@ -37,8 +37,9 @@ def compare(
         json: Print the comparison as JSON, and nothing else, on standard output.
     """
     run = out or Path("runs", f"compare-{settings.data}-{settings.loss}")
-    runs.refuse_used(run)
     settings.check()
+    if not runs.is_stopped_comparison(run, settings.as_dict()):
+        runs.refuse_used(run)
     from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
     from crossbatch.training.comparison import compare as compare_runs  # noqa: PLC0415  (imports Lightning)
 

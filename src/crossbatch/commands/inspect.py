@@ -4,8 +4,8 @@ from pathlib import Path
 
 from crossbatch import data as data_sets
 from crossbatch.commands.output import console_for, print_json, print_table
-from crossbatch.errors import RunError
 from crossbatch.data.split import Split
+from crossbatch.errors import RunError
 
 
 def inspect(

@@ -71,6 +71,11 @@ class DataSet:
     image_size: int = 64
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells it from another, or from itself once it has changed."""
+        return {"name": self.name, "fingerprint": self.fingerprint}
+
 
 def hold_out(part: Part, share: float, seed: int, what: str) -> tuple[Part, Part]:
     """Divide a part by classes: the rest, and `share` of the classes, at least one where share is not 0."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crossbatch.errors import SettingError, ShapeError
+from crossbatch.errors import DivergedError, SettingError, ShapeError
 from crossbatch.metrics.neighbors import GALLERY_CHUNK, QUERY_CHUNK, same_image
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels
 
@@ -64,7 +64,10 @@ def evaluate(
         if not len(rows) == len(labels) == len(ids):
             raise ShapeError(f"{len(rows)} {name} need as many labels and ids, got {len(labels)} and {len(ids)}")
         if not rows.isfinite().all():
-            raise SettingError(f"the embeddings of the {name} are not finite and cannot be ranked: training diverged")
+            raise DivergedError(
+                f"the embeddings of the {name} are not finite and cannot be ranked: "
+                "training diverged; lower the learning rate"
+            )
     # Sorted by class, the relevant rows of a chunk of queries are neighbours in the gallery.
     by_class = query_labels.argsort(stable=True)
     order = gallery_labels.argsort(stable=True)

@@ -41,8 +41,7 @@ def percent(value: float) -> str:
 
 def mean_and_spread(values: Sequence[float]) -> Cell:
     """Mean and sample standard deviation in percent; one value has no deviation."""
-    spread = percent(statistics.stdev(values)) if len(values) > 1 else NONE
-    return Cell(percent(statistics.mean(values)), f"± {spread}")
+    return Cell(percent(statistics.mean(values)), f"± {percent(statistics.stdev(values))}" if len(values) > 1 else "")
 
 
 def duration(seconds: float | None) -> str:
@@ -66,7 +65,7 @@ def comparison_sentence(comparison: dict[str, Any], names: dict[str, str]) -> st
     if ratio is None:
         return "Without memory every test query is answered right or nothing was measured: there is no ratio of errors."
     said = (
-        f"With the memory, 1 − R@1 on the test classes is {ratio:.2f} × that without ({seeds} seed{'s' * (seeds > 1)})"
+        f"With the memory, 1 − R@1 on the test classes is {ratio:.3f} × that without ({seeds} seed{'s' * (seeds > 1)})"
     )
     cost = (comparison.get("step_cost") or {}).get("ratio")
     said += f", at {cost:.2f} × the time a step." if cost else "."
@@ -84,11 +83,11 @@ def comparison_tiles(comparison: dict[str, Any], names: dict[str, str]) -> list[
     ratio = (comparison.get("error_ratio") or {}).get(names.get("without", "")) or {}
     if ratio.get("of means") is not None:
         by_seed = [value for value in ratio.get("by seed") or [] if value is not None]
-        spread = f"; seed by seed {min(by_seed):.2f} to {max(by_seed):.2f}" if len(by_seed) > 1 else ""
-        tiles.append(Tile(f"{ratio['of means']:.2f} ×", f"1 − R@1 with ÷ without{spread}"))
+        spread = f"; seed by seed {min(by_seed):.3f} to {max(by_seed):.3f}" if len(by_seed) > 1 else ""
+        tiles.append(Tile(f"{ratio['of means']:.3f} ×", f"1 − R@1 with ÷ without{spread}"))
     longer = ((comparison.get("error_ratio") or {}).get(names.get("longer", "")) or {}).get("of means")
     if longer is not None:
-        tiles.append(Tile(f"{longer:.2f} ×", "the same ratio, where training without memory takes as long a time"))
+        tiles.append(Tile(f"{longer:.3f} ×", "the same ratio, where training without memory takes as long a time"))
     cost = comparison.get("step_cost") or {}
     if cost.get("ratio"):
         times = f": {1000 * cost['without']:.1f} → {1000 * cost['with']:.1f} ms" if "with" in cost else ""

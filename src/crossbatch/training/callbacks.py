@@ -1,13 +1,14 @@
-"""What happens around the steps: fill the memory, tell a person how it goes, stop when asked to."""
+"""What happens around the steps: fill the memory, tell a person how it goes, save, stop when asked to."""
 
 import signal
 import time
 from collections.abc import Callable
-from types import FrameType
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -151,6 +152,41 @@ class ProgressBar(L.Callback):
         return "  ".join(told)
 
 
+class BestModel(ModelCheckpoint):
+    """Lightning's, which forgets the best score when the run folder has moved; this one finds its file again."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the paths of the checkpoint to be where the run folder is now."""
+        here = Path(str(self.dirpath))
+        moved = {key: self._moved(value, here) for key, value in state_dict.items()}
+        moved["best_k_models"] = {self._moved(path, here): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**moved, "dirpath": self.dirpath})
+
+    @staticmethod
+    def _moved(value: Any, here: Path) -> Any:
+        return str(here / Path(value).name) if isinstance(value, str) and value.endswith(".ckpt") else value
+
+
+class SaveLast(Checkpoint):
+    """Writes the checkpoint to go on from: after each validation, where there is none as often, and at the end."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
+        """Save with what the validation has changed."""
+        trainer.save_checkpoint(self.path)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save where nothing is validated."""
+        if not trainer.enable_validation and trainer.global_step % self.every == 0:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
+        """Save the end, also when a person asked for it."""
+        trainer.save_checkpoint(self.path)
+
+
 class StopWhenAsked(L.Callback):
     """The first Ctrl-C ends the run after the step it is in, to be saved; a second one ends it at once."""
 
@@ -160,20 +196,27 @@ class StopWhenAsked(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
         """Listen; only the main thread may."""
-
-        def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            if self.asked:
-                raise KeyboardInterrupt
-            self.asked = True
-            trainer.should_stop = True
-
         try:
-            self._before = signal.signal(signal.SIGINT, ask)
+            self._before = signal.signal(signal.SIGINT, lambda *_: self.ask(trainer))
         except ValueError:
             self._before = None
 
-    def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def ask(self, trainer: L.Trainer) -> None:
+        """What Ctrl-C does."""
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        trainer.should_stop = True
+
+    def teardown(self, *_: Any, **__: Any) -> None:
         """Give the signal back."""
+        self._give_back()
+
+    def on_exception(self, *_: Any) -> None:
+        """Give it back after a failure too: Lightning then tears nothing down."""
+        self._give_back()
+
+    def _give_back(self) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
             self._before = None

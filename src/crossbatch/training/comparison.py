@@ -1,9 +1,9 @@
 """The same configuration without and with memory: each arm tuned alike, then trained over seeds, then tested once."""
 
-import math
+import shutil
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.data.records import DataSet
-from crossbatch.errors import SettingError
+from crossbatch.errors import DivergedError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.training.assembly import assemble, load_data
 from crossbatch.training.evaluation import evaluate_run
@@ -36,14 +36,16 @@ class Comparison:
         return replace(settings, memory=memory, optim=replace(settings.optim, **changes))
 
     def run(self, name: str, settings: Settings) -> Path:
-        """Train one run, unless it is there."""
+        """Train one run, unless it is there; go on with one that was stopped."""
         title = "-".join(name.replace(",", "").split())
         refit = "-refit" if settings.refit else ""
         folder = self.out / f"{title}-lr{settings.optim.lr:g}-seed{settings.seed}{refit}"
-        if not (folder / runs.SUMMARY).is_file():
+        if not runs.is_finished(folder):
             loaded = load_data(settings) if settings.refit else self.data
-            outcome = fit(assemble(settings, loaded), folder, self.console)
-            if outcome.interrupted:
+            resume = runs.has_checkpoint(folder)
+            if folder.exists() and not resume:
+                shutil.rmtree(folder)  # stopped before its first checkpoint: nothing to go on from
+            if fit(assemble(settings, loaded), folder, self.console, resume=resume).interrupted:
                 raise KeyboardInterrupt
         return folder
 
@@ -61,28 +63,17 @@ def compare(
     """Search learning rates on validation with the first seed, alike for both arms; train; look at test once.
 
     The third arm, equal time, repeats the first for as many more steps as the memory's steps cost in time.
-    All of it is kept in `comparison.json`.
+    All of it is kept in `comparison.json`. A comparison that was stopped goes on when asked for again in its folder.
     """
-    if settings.memory.size == 0:
-        raise SettingError("compare needs a memory to compare with: leave --memory.size out, or set it above 0")
-    if settings.memory_start >= settings.optim.steps:
-        raise SettingError(
-            f"the memory would never count: --memory.start {settings.memory_start} must be below "
-            f"--optim.steps {settings.optim.steps}"
-        )
-    if min(ks, default=0) < 1:
-        raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
-    if len(learning_rates) > 1 and settings.split.validation_share == 0:
-        raise SettingError("a search over learning rates needs validation classes: raise --split.validation_share")
+    _check(settings, seeds, learning_rates, ks)
     ks = sorted({1, *ks})
-    if seeds < 1:
-        raise SettingError(f"--seeds must be at least 1, got {seeds}")
     rates = tuple(learning_rates) or (settings.optim.lr,)
-    for rate in rates:
-        replace(settings, optim=replace(settings.optim, lr=rate)).check()
     runs_here = Comparison(settings, out, console)
     assemble(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
-    runs.create(out, settings.as_dict())
+    if runs.is_stopped_comparison(out, settings.as_dict()):
+        runs.require_data(out, runs_here.data.identity)
+    else:
+        runs.create(out, settings.as_dict(), runs_here.data.identity)
     search = [
         {"arm": name, "lr": rate, "validation R@1": _validation(runs_here, name, rate)}
         for name in (WITHOUT, WITH)
@@ -96,7 +87,7 @@ def compare(
     cost = _cost(runs_here, folders[WITH][0])
     steps = {WITHOUT: settings.optim.steps, WITH: settings.optim.steps}
     if equal_time:
-        steps[LONGER] = math.ceil(settings.optim.steps * max(cost.ratio, 1.0))
+        steps[LONGER] = settings.optim.steps + cost.steps_worth(settings.optim.steps - settings.memory_start)
         folders[LONGER] = [
             runs_here.run(
                 LONGER, runs_here.arm(LONGER, lr=chosen[WITHOUT], steps=steps[LONGER], seed=settings.seed + i)
@@ -117,18 +108,40 @@ def compare(
         "test": {"queries": len(runs_here.data.query), "classes": runs_here.data.query.classes},
         "search": search,
         "arms": arms,
-        "step_cost": {"without": cost.without, "with": cost.with_memory, "ratio": cost.ratio},
+        "step_cost": {"without": cost.without, "with": cost.with_memory, "ratio": cost.ratio, "fill": cost.fill},
         "error_ratio": _error_ratios(arms),
     }
     runs.write_json(out / runs.COMPARISON, result)
     return result
 
 
+def _check(settings: Settings, seeds: int, learning_rates: Sequence[float], ks: Sequence[int]) -> None:
+    """Refuse what cannot be compared, before anything is written."""
+    if settings.memory.size == 0:
+        raise SettingError("compare needs a memory to compare with: leave --memory.size out, or set it above 0")
+    if settings.memory_start >= settings.optim.steps:
+        raise SettingError(
+            f"the memory would never count: --memory.start {settings.memory_start} must be below "
+            f"--optim.steps {settings.optim.steps}"
+        )
+    if min(ks, default=0) < 1:
+        raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
+    if len(learning_rates) > 1 and settings.split.validation_share == 0:
+        raise SettingError("a search over learning rates needs validation classes: raise --split.validation_share")
+    if seeds < 1:
+        raise SettingError(f"--seeds must be at least 1, got {seeds}")
+    for rate in learning_rates:
+        replace(settings, optim=replace(settings.optim, lr=rate)).check()
+
+
 def _validation(comparison: Comparison, name: str, rate: float) -> float:
-    """Best validation R@1 of one run of the search, which never refits."""
+    """Best validation R@1 of one run of the search, which never refits; 0 if it diverged."""
     settings = replace(comparison.arm(name, lr=rate), refit=False)
-    summary = runs.read_json(comparison.run(name, settings) / runs.SUMMARY)
-    best: float = summary["best_validation_R@1"]
+    try:
+        best: float = runs.read_json(comparison.run(name, settings) / runs.SUMMARY)["best_validation_R@1"]
+    except DivergedError as error:
+        comparison.console.print(f"learning rate {rate:g}: {error}", soft_wrap=True, highlight=False)
+        return 0.0
     return best
 
 
@@ -139,12 +152,17 @@ def _best(search: Sequence[dict[str, Any]], name: str) -> float | None:
 
 
 def _cost(comparison: Comparison, trained: Path) -> StepCost:
-    """Step cost with the memory of a trained network."""
+    """Step cost with the memory of a trained network; measured once, since the steps of an arm follow from it."""
+    kept = comparison.out / "step_cost.json"
+    if kept.is_file():
+        return StepCost(**runs.read_json(kept))
     parts = {name: assemble(comparison.arm(name), comparison.data) for name in (WITHOUT, WITH)}
     weights = checkpoint.load(trained)[0].state_dict()
     for arm in parts.values():
         arm.learner.embedder.load_state_dict(weights)
-    return measure(parts[WITHOUT], parts[WITH])
+    cost = measure(parts[WITHOUT], parts[WITH])
+    runs.write_json(kept, asdict(cost))
+    return cost
 
 
 def _arm(

@@ -28,6 +28,7 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Search a part with the model of a run; the look is logged in the run folder, with examples beside it."""
     settings = Settings.from_dict(runs.read_config(run))
+    runs.require_data(run, loaded.identity)
     model, description = checkpoint.load(run)
     evenly = Evenly(Preprocessing.restore(description.preprocessing))
     reader = Reader(loaded.images, settings.loop.on_corrupt)

@@ -73,7 +73,7 @@ class OptimSettings:
         clip: Largest gradient norm; 0 does not clip.
     """
 
-    steps: int = 1000
+    steps: int = 2000
     lr: float = 1e-3
     weight_decay: float = 1e-4
     warmup: int = 50

@@ -1,5 +1,6 @@
 """What the memory costs: whole training steps without and with it, in turn, in one process."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -14,15 +15,20 @@ from crossbatch.training.train import torch_threads
 
 @dataclass(frozen=True)
 class StepCost:
-    """Median seconds of a step, and the ratio of the medians."""
+    """Median seconds of a step, the ratio of the medians, and the seconds of filling the memory once."""
 
     without: float
     with_memory: float
+    fill: float = 0.0
 
     @property
     def ratio(self) -> float:
         """With ÷ without."""
         return self.with_memory / self.without
+
+    def steps_worth(self, steps: int) -> int:
+        """How many steps without memory take the time that the memory adds to so many steps, filling included."""
+        return math.ceil(max(0.0, steps * (self.with_memory - self.without) + self.fill) / self.without)
 
 
 def measure(without: Assembly, with_memory: Assembly, *, rounds: int = 40, warmup: int = 5) -> StepCost:
@@ -34,10 +40,13 @@ def measure(without: Assembly, with_memory: Assembly, *, rounds: int = 40, warmu
     assert isinstance(loss_fn, CrossBatchLoss)  # noqa: S101
     network = with_memory.learner.embedder.eval()
     batches = with_memory.drawn(loss_fn.memory.size)
-    loss_fn.memory.fill(network, (batches[i] for i in range(len(batches))))
     loss_fn.step.fill_(loss_fn.warmup_steps)
     times: dict[str, list[float]] = {"without": [], "with": []}
     with torch_threads(with_memory.threads):
+        began = time.perf_counter()
+        with torch.no_grad():
+            loss_fn.memory.fill(network, (batches[i] for i in range(len(batches))))
+        fill = time.perf_counter() - began if with_memory.settings.memory.fill else 0.0
         steps = {"without": _step(without), "with": _step(with_memory)}
         for number in range(rounds + warmup):
             for name, step in steps.items():
@@ -45,7 +54,7 @@ def measure(without: Assembly, with_memory: Assembly, *, rounds: int = 40, warmu
                 step(number)
                 if number >= warmup:
                     times[name].append(time.perf_counter() - began)
-    return StepCost(statistics.median(times["without"]), statistics.median(times["with"]))
+    return StepCost(statistics.median(times["without"]), statistics.median(times["with"]), fill)
 
 
 def _step(parts: Assembly) -> Callable[[int], None]:

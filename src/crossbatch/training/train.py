@@ -14,6 +14,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.console import Console
@@ -22,8 +23,9 @@ from crossbatch import runs
 from crossbatch.errors import RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.training.assembly import Assembly
-from crossbatch.training.callbacks import Clock, FillMemory, ProgressBar, StopWhenAsked
+from crossbatch.training.callbacks import BestModel, Clock, FillMemory, ProgressBar, SaveLast, StopWhenAsked
 from crossbatch.training.metric_learner import LOG_EVERY
+from crossbatch.training.settings import Settings
 
 MONITOR = "val/R@1"
 
@@ -44,18 +46,30 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
     if init is not None:
         source, _ = checkpoint.load(init)
         checkpoint.load_weights(parts.learner.embedder, source.state_dict(), init)
-    loggers = _loggers(settings.loop.logger, run, step)
-    if not resume:
-        runs.create(run, settings.as_dict())
     clock, stop = Clock(), StopWhenAsked()
-    saver = _saver(run, validates=len(parts.data.validation) > 0 and not settings.refit)
+    best = _best_saver(run) if len(parts.data.validation) and not settings.refit else None
+    last = SaveLast(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt", settings.check_every)
     fill = [FillMemory(parts.drawn)] if settings.memory.fill else []
-    callbacks: list[L.Callback] = [*fill, clock, saver, stop, ProgressBar(console, clock, run.name)]
+    callbacks: list[L.Callback] = [*fill, clock, stop, ProgressBar(console, clock, run.name)]
     if settings.loop.patience:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.loop.patience))
+    callbacks += [last] if best is None else [best, last]  # "last" holds what "best" has just learned
     began = time.perf_counter()
     with quiet_lightning(), torch_threads(parts.threads):
-        trainer = L.Trainer(
+        trainer = _trainer(settings, _loggers(settings.loop.logger, run, step), callbacks, validates=best is not None)
+        if resume:
+            runs.require_data(run, parts.data.identity)
+        else:
+            runs.create(run, settings.as_dict(), parts.data.identity)
+        trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=start, weights_only=True)
+    interrupted = stop.asked and trainer.global_step < settings.optim.steps
+    summary = _conclude(parts, run, best, clock, trainer.global_step, time.perf_counter() - began, interrupted)
+    return Outcome(summary, interrupted)
+
+
+def _trainer(settings: Settings, loggers: list[Logger], callbacks: list[L.Callback], *, validates: bool) -> L.Trainer:
+    try:
+        return L.Trainer(
             max_steps=settings.optim.steps,
             max_epochs=-1,
             accelerator=settings.loop.accelerator,
@@ -64,7 +78,7 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
             gradient_clip_val=settings.optim.clip or None,
             val_check_interval=settings.check_every,
             check_val_every_n_epoch=None,
-            limit_val_batches=None if saver.monitor else 0,
+            limit_val_batches=None if validates else 0,
             num_sanity_val_steps=0,
             log_every_n_steps=LOG_EVERY,
             logger=loggers,
@@ -72,27 +86,33 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=start, weights_only=True)
-        # Lightning saves "last" with a validation, and with one only if it also kept a best.
-        trainer.save_checkpoint(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt")
-    summary = _conclude(parts, run, saver, clock, trainer.global_step, time.perf_counter() - began)
-    return Outcome(summary, stop.asked and trainer.global_step < settings.optim.steps)
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        loop = settings.loop
+        raise SettingError(
+            f"Lightning refuses --loop.accelerator {loop.accelerator} with --loop.precision {loop.precision}: {error}"
+        ) from error
 
 
 def _conclude(
-    parts: Assembly, run: Path, saver: ModelCheckpoint, clock: Clock, steps: int, seconds: float
+    parts: Assembly,
+    run: Path,
+    saver: ModelCheckpoint | None,
+    clock: Clock,
+    steps: int,
+    seconds: float,
+    interrupted: bool,
 ) -> dict[str, Any]:
     """Keep the best model and say what the run came to."""
-    best = Path(saver.best_model_path) if saver.best_model_path else None
+    best = Path(saver.best_model_path) if saver and saver.best_model_path else None
     network, validation = parts.learner.embedder, parts.learner.validation
-    if best is not None and best.is_file() and saver.monitor:
+    if best is not None and best.is_file():
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         prefix = "embedder."
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         checkpoint.load_weights(network, weights, best)
     network.to("cpu").eval()
     checkpoint.save(run, network, parts.description)
-    score = saver.best_model_score
+    score = None if saver is None else saver.best_model_score
     summary = {
         "data": parts.data.name,
         "fingerprint": parts.data.fingerprint,
@@ -101,6 +121,7 @@ def _conclude(
         "seed": parts.settings.seed,
         "lr": parts.settings.optim.lr,
         "steps": steps,
+        "interrupted": interrupted,
         "best_validation_R@1": None if score is None else float(score),
         "last_validation": None if validation is None else validation.summary(),
         "training_seconds": round(clock.seconds, 2),
@@ -116,21 +137,10 @@ def _conclude(
     return summary
 
 
-def _saver(run: Path, *, validates: bool) -> ModelCheckpoint:
-    """Last and best on validation; a refit has no validation, and its last is its best."""
-    saver = ModelCheckpoint(
-        dirpath=run / runs.CHECKPOINTS,
-        filename=runs.BEST,
-        monitor=MONITOR if validates else None,
-        mode="max",
-        save_last=True,
-        save_top_k=1,
-        every_n_train_steps=None if validates else 500,
-        save_on_train_epoch_end=None if validates else False,
-        enable_version_counter=False,
+def _best_saver(run: Path) -> ModelCheckpoint:
+    return BestModel(
+        dirpath=run / runs.CHECKPOINTS, filename=runs.BEST, monitor=MONITOR, mode="max", enable_version_counter=False
     )
-    saver.CHECKPOINT_NAME_LAST = runs.LAST
-    return saver
 
 
 def _loggers(class_path: str | None, run: Path, step: int) -> list[Logger]:
@@ -149,7 +159,10 @@ def _loggers(class_path: str | None, run: Path, step: int) -> list[Logger]:
         if not (isinstance(extra, type) and issubclass(extra, Logger)):
             raise SettingError(f"--loop.logger {class_path} is not a Lightning logger")
         takes_folder = "save_dir" in inspect.signature(extra).parameters
-        loggers.append(extra(**({"save_dir": str(logs)} if takes_folder else {})))
+        try:
+            loggers.append(extra(**({"save_dir": str(logs)} if takes_folder else {})))
+        except (ImportError, TypeError, ValueError) as error:
+            raise SettingError(f"--loop.logger {class_path} cannot be made ({error}): install what it needs") from error
     return loggers
 
 
