@@ -1,6 +1,5 @@
-"""What happens around the steps: fill the memory, tell a person how it goes, save, stop when asked to."""
+"""What happens around the steps: fill the memory, tell a person how it goes, save."""
 
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -185,38 +184,3 @@ class SaveLast(Checkpoint):
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
         """Save the end, also when a person asked for it."""
         trainer.save_checkpoint(self.path)
-
-
-class StopWhenAsked(L.Callback):
-    """The first Ctrl-C ends the run after the step it is in, to be saved; a second one ends it at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
-
-    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
-        """Listen; only the main thread may."""
-        try:
-            self._before = signal.signal(signal.SIGINT, lambda *_: self.ask(trainer))
-        except ValueError:
-            self._before = None
-
-    def ask(self, trainer: L.Trainer) -> None:
-        """What Ctrl-C does."""
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        trainer.should_stop = True
-
-    def teardown(self, *_: Any, **__: Any) -> None:
-        """Give the signal back."""
-        self._give_back()
-
-    def on_exception(self, *_: Any) -> None:
-        """Give it back after a failure too: Lightning then tears nothing down."""
-        self._give_back()
-
-    def _give_back(self) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None

@@ -23,7 +23,8 @@ from crossbatch import runs
 from crossbatch.errors import RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.training.assembly import Assembly
-from crossbatch.training.callbacks import BestModel, Clock, FillMemory, ProgressBar, SaveLast, StopWhenAsked
+from crossbatch.training.callbacks import BestModel, Clock, FillMemory, ProgressBar, SaveLast
+from crossbatch.training.interrupt import stop_when_asked
 from crossbatch.training.metric_learner import LOG_EVERY
 from crossbatch.training.settings import Settings
 
@@ -46,11 +47,11 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
     if init is not None:
         source, _ = checkpoint.load(init)
         checkpoint.load_weights(parts.learner.embedder, source.state_dict(), init)
-    clock, stop = Clock(), StopWhenAsked()
+    clock = Clock()
     best = _best_saver(run) if len(parts.data.validation) and not settings.refit else None
     last = SaveLast(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt", settings.check_every)
     fill = [FillMemory(parts.drawn)] if settings.memory.fill else []
-    callbacks: list[L.Callback] = [*fill, clock, stop, ProgressBar(console, clock, run.name)]
+    callbacks: list[L.Callback] = [*fill, clock, ProgressBar(console, clock, run.name)]
     if settings.loop.patience:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.loop.patience))
     callbacks += [last] if best is None else [best, last]  # "last" holds what "best" has just learned
@@ -61,8 +62,9 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
             runs.require_data(run, parts.data.identity)
         else:
             runs.create(run, settings.as_dict(), parts.data.identity)
-        trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=start, weights_only=True)
-    interrupted = stop.asked and trainer.global_step < settings.optim.steps
+        with stop_when_asked(trainer) as asked:
+            trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=start, weights_only=True)
+    interrupted = asked.yes and trainer.global_step < settings.optim.steps
     summary = _conclude(parts, run, best, clock, trainer.global_step, time.perf_counter() - began, interrupted)
     return Outcome(summary, interrupted)
 
