@@ -3,10 +3,12 @@
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.pair_loss import PairLoss, Part
-from crossbatch.shapes import Counts, PairMask, PerAnchor, Similarities
+from crossbatch.losses.chunked import Chunks, Part
+from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 
 class ContrastiveLoss(PairLoss):
@@ -46,26 +48,25 @@ class ContrastiveLoss(PairLoss):
             return pull.sum(1) + push.sum(1)
         return pull.sum(1) / (pull > 0).sum(1).clamp(min=1) + push.sum(1) / (push > 0).sum(1).clamp(min=1)
 
-    def negatives(self, similarities: Similarities, least_positive: PerAnchor) -> Part:  # noqa: ARG002
-        """Those above `neg_margin`."""
+    def over(self, chunks: Chunks) -> PerAnchor:
+        """Both sides, as sums or means."""
+        pull, push = chunks.positives(self._pull), chunks.negatives(self._push)
+        if self.reduction == "sum":
+            return pull.value + push.value
+        return pull.mean + push.mean
+
+    def _pull(self, similarities: Tensor, _: Tensor) -> Part:
+        active = similarities < self.pos_margin
+        cost = (self.pos_margin - similarities).relu_()
+        return Part(cost.sum(1), active.to(cost), active.sum(1), slope=-1)
+
+    def _push(self, similarities: Tensor, _: Tensor) -> Part:
         active = similarities > self.neg_margin
         if not active.any():
             none = torch.zeros_like(similarities[:, 0])
             return Part(none, None, none.long())
-        cost = (similarities - self.neg_margin).relu_()
-        return Part(cost.sum(1), active.to(similarities), active.sum(1))
-
-    def positives(self, similarities: Similarities, greatest_negative: PerAnchor) -> Part:  # noqa: ARG002
-        """Those below `pos_margin`."""
-        active = similarities < self.pos_margin
-        cost = (self.pos_margin - similarities).relu_()
-        return Part(cost.sum(1), -active.to(similarities), active.sum(1))
-
-    def combine(self, pull: PerAnchor, push: PerAnchor, pulled: Counts, pushed: Counts) -> PerAnchor:
-        """Mean or sum of each side."""
-        if self.reduction == "sum":
-            return pull + push
-        return pull / pulled.clamp(min=1) + push / pushed.clamp(min=1)
+        cost = similarities.sub_(self.neg_margin).relu_()
+        return Part(cost.sum(1), active.to(cost), active.sum(1))
 
     def extra_repr(self) -> str:
         """What `print(loss)` says."""

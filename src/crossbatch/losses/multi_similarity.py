@@ -1,11 +1,13 @@
 """Multi-similarity loss with its mining: weigh each pair by how hard it is among the others."""
 
 import torch
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.pair_loss import PairLoss, Part
-from crossbatch.shapes import Counts, PairMask, PerAnchor, Similarities
+from crossbatch.losses.chunked import Chunks, Part, log_sum
+from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 
 class MultiSimilarityLoss(PairLoss):
@@ -18,9 +20,6 @@ class MultiSimilarityLoss(PairLoss):
 
     Source: Wang et al., Multi-Similarity Loss with General Pair Weighting, CVPR 2019, equations 11 to 15.
     """
-
-    log_space = True
-    mines = True
 
     def __init__(
         self, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5, epsilon: float = 0.1, *, chunk: int = 4096
@@ -38,27 +37,22 @@ class MultiSimilarityLoss(PairLoss):
         push = torch.where(negative & (similarities > floor), self.beta * (similarities - self.base), -torch.inf)
         return softplus(pull.logsumexp(1)) / self.alpha + softplus(push.logsumexp(1)) / self.beta
 
-    def negatives(self, similarities: Similarities, least_positive: PerAnchor) -> Part:
-        """Those above the least positive, less ε."""
-        greatest = similarities.amax(1)
-        mined = similarities > (least_positive - self.epsilon)[:, None]
-        return self._part(mined, similarities, self.beta, greatest)._replace(extreme=greatest)
+    def over(self, chunks: Chunks) -> PerAnchor:
+        """The logarithm of each side's sum, over the negatives first: their greatest bounds the positives."""
+        floor = (chunks.least_positive() - self.epsilon)[:, None]
 
-    def positives(self, similarities: Similarities, greatest_negative: PerAnchor) -> Part:
-        """Those below the greatest negative, plus ε."""
-        mined = similarities < (greatest_negative + self.epsilon)[:, None]
-        return self._part(mined, similarities, -self.alpha, similarities.amin(1))
+        def negatives(similarities: Tensor, _: Tensor) -> Part:
+            greatest, mined = similarities.amax(1), similarities > floor
+            return self._part(similarities, mined, self.beta)._replace(extreme=greatest)
 
-    def _part(self, mined: PairMask, similarities: Similarities, slope: float, hardest: PerAnchor) -> Part:
-        count = mined.sum(1)
-        scale = torch.where(count > 0, slope * (hardest - self.base), -torch.inf)
-        exponent = torch.where(mined, slope * (similarities - hardest[:, None]), -torch.inf)
-        terms = exponent.exp_()
-        return Part(terms.sum(1), slope * terms, count, scale)
+        push = chunks.negatives(negatives, log=True)
+        ceiling = (push.extreme + self.epsilon)[:, None]
+        pull = chunks.positives(lambda s, _: self._part(s, s < ceiling, -self.alpha), log=True)
+        return softplus(pull.value) / self.alpha + softplus(push.value) / self.beta
 
-    def combine(self, pull: PerAnchor, push: PerAnchor, pulled: Counts, pushed: Counts) -> PerAnchor:  # noqa: ARG002
-        """Both logarithms of 1 + Σ, from the logarithms of Σ."""
-        return softplus(pull) / self.alpha + softplus(push) / self.beta
+    def _part(self, similarities: Tensor, mined: Tensor, slope: float) -> Part:
+        exponents = similarities.sub_(self.base).mul_(slope).masked_fill_(~mined, -torch.inf)
+        return log_sum(exponents, slope, mined.sum(1))
 
     def extra_repr(self) -> str:
         """What `print(loss)` says."""

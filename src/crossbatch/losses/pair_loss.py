@@ -1,16 +1,15 @@
 """What every pair loss is: a formula over the pairs of each anchor, computed a chunk of columns at a time."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from crossbatch.errors import SettingError, ShapeError
+from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pairing import Pairing
 from crossbatch.shapes import (
-    Counts,
     Embeddings,
     Ids,
     Labels,
@@ -24,31 +23,12 @@ from crossbatch.shapes import (
 )
 
 
-class Part(NamedTuple):
-    """What one block of columns adds to a side (positives or negatives) of each anchor.
-
-    `total` is Σ g(s) · exp(−scale) over the block, `weights` its derivative with respect to each
-    similarity (None: all zero), `pairs` how many have a weight, `extreme` the similarity that mining
-    asks for. Plain sums have scale 0. A side that is empty in log space has scale −∞ and total 0.
-    """
-
-    total: PerAnchor
-    weights: Similarities | None
-    pairs: Counts
-    scale: PerAnchor | None = None
-    extreme: PerAnchor | None = None
-
-
 class PairLoss(nn.Module, ABC):
     """Mean over the anchors of a loss over their pairs; a subclass is one short formula, written twice.
 
-    `reference` is the plain form over the whole similarity matrix: it judges. `negatives`, `positives` and
-    `combine` are the same formula for the chunked form, in the order in which they are called.
-    `chunk` is the number of columns held at once.
+    `reference` is the plain form over the whole similarity matrix: it judges. `over` is the same formula as sums
+    over chunks of pairs. `chunk` is the number of columns held at once.
     """
-
-    log_space = False
-    mines = False
 
     def __init__(self, *, chunk: int = 4096) -> None:
         super().__init__()
@@ -62,16 +42,8 @@ class PairLoss(nn.Module, ABC):
         """Loss of each anchor from all its similarities, differentiable, plain and slow."""
 
     @abstractmethod
-    def negatives(self, similarities: Similarities, least_positive: PerAnchor) -> Part:
-        """What a block says of the negatives; other pairs are −∞. `least_positive` is +∞ without a positive."""
-
-    @abstractmethod
-    def positives(self, similarities: Similarities, greatest_negative: PerAnchor) -> Part:
-        """What a block says of the positives; other pairs are +∞. `greatest_negative` is −∞ without one."""
-
-    @abstractmethod
-    def combine(self, pull: PerAnchor, push: PerAnchor, pulled: Counts, pushed: Counts) -> PerAnchor:
-        """Loss of each anchor, differentiable, from both sides' totals (their logarithms in log space)."""
+    def over(self, chunks: Chunks) -> PerAnchor:
+        """Loss of each anchor, differentiable, from sums over its pairs."""
 
     def forward(
         self,
@@ -96,13 +68,12 @@ class PairLoss(nn.Module, ABC):
 
         `stats` holds the mean number of positives and negatives per anchor that the loss acts on.
         """
-        from crossbatch.losses.chunked import chunked_sides  # noqa: PLC0415  (it names this class)
-
         if len(anchors) == 0:
             return anchors.sum()
-        sides = chunked_sides(self, anchors, refs, pairing)
-        self.stats = {"positives": sides.pulled.float().mean(), "negatives": sides.pushed.float().mean()}
-        return self.combine(*sides).mean()
+        chunks = Chunks(anchors, refs, pairing, self.chunk)
+        loss = self.over(chunks).mean()
+        self.stats = {side: pairs.float().mean() for side, pairs in chunks.acted_on.items()}
+        return loss
 
 
 def pair_up(

@@ -41,21 +41,19 @@ class Pairing(NamedTuple):
         positive = (self.labels[:, None] == self.ref_labels[columns]) & ~ignored
         return positive, ignored
 
-    def positive_columns(self) -> Columns:
-        """The live columns whose class is in the batch: all positives are among them."""
-        return self._same_class().nonzero()[:, 0]
+    def special_columns(self) -> tuple[Tensor, Tensor]:
+        """Columns of the batch's classes, which hold all positives; and those with a pair that is no negative.
 
-    def special_columns(self) -> Columns:
-        """The columns, ascending, in which some pair is positive or ignored; elsewhere all pairs are negative."""
-        special = self._same_class()
+        Both ascending. Holes are among the second only.
+        """
+        of_class = torch.isin(self.ref_labels, self.labels.unique())
+        if self.live is not None:
+            of_class &= self.live
+        special = of_class.clone()
         if self.own_slots is not None:
             special[self.own_slots[self.own_slots >= 0]] = True
         if self.ids is not None and self.ref_ids is not None:
             special |= torch.isin(self.ref_ids, self.ids[self.ids >= 0])
         if self.live is not None:
             special |= ~self.live
-        return special.nonzero()[:, 0]
-
-    def _same_class(self) -> Tensor:
-        same = torch.isin(self.ref_labels, self.labels)
-        return same if self.live is None else same & self.live
+        return of_class.nonzero()[:, 0], special.nonzero()[:, 0]

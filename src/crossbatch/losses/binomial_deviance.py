@@ -1,0 +1,50 @@
+"""Binomial deviance: a soft cost of each pair by itself."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from crossbatch.errors import SettingError
+from crossbatch.losses.chunked import Chunks, Part
+from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.shapes import PairMask, PerAnchor, Similarities
+
+
+class BinomialDevianceLoss(PairLoss):
+    """Positives cost `log(1 + exp(−α (s − λ))) / α`, negatives `log(1 + exp(β (s − λ))) / β`.
+
+    `alpha`, `beta`: steepness; `base` (λ): a cosine. Per anchor the mean over the positives, plus the sum over the
+    negatives divided by how many are above λ: the paper takes their mean, in which a memory's thousands of easy
+    negatives would drown the hard ones. An anchor without a positive, or a negative, contributes the other side alone.
+    Source: Yi et al., Deep Metric Learning for Practical Person Re-Identification, ICPR 2014.
+    """
+
+    def __init__(self, alpha: float = 2.0, beta: float = 40.0, base: float = 0.5, *, chunk: int = 4096) -> None:
+        super().__init__(chunk=chunk)
+        if alpha <= 0 or beta <= 0:
+            raise SettingError(f"alpha and beta must be above 0, got {alpha} and {beta}")
+        self.alpha, self.beta, self.base = alpha, beta, base
+
+    def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
+        """The formula of the class, on the whole matrix."""
+        pull = torch.where(positive, softplus(-self.alpha * (similarities - self.base)), 0).sum(1) / self.alpha
+        push = torch.where(negative, softplus(self.beta * (similarities - self.base)), 0).sum(1) / self.beta
+        near = (negative & (similarities > self.base)).sum(1)
+        return pull / positive.sum(1).clamp(min=1) + push / near.clamp(min=1)
+
+    def over(self, chunks: Chunks) -> PerAnchor:
+        """Both sides' means."""
+        return chunks.positives(self._pull).mean + chunks.negatives(self._push).mean
+
+    def _pull(self, similarities: Tensor, _: Tensor) -> Part:
+        exponents = similarities.sub_(self.base).mul_(-self.alpha)
+        return Part(softplus(exponents).sum(1) / self.alpha, exponents.sigmoid(), slope=-1)
+
+    def _push(self, similarities: Tensor, _: Tensor) -> Part:
+        near = (similarities > self.base).sum(1)
+        exponents = similarities.sub_(self.base).mul_(self.beta)
+        return Part(softplus(exponents).sum(1) / self.beta, exponents.sigmoid(), near)
+
+    def extra_repr(self) -> str:
+        """What `print(loss)` says."""
+        return f"alpha={self.alpha}, beta={self.beta}, base={self.base}"

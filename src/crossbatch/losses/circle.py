@@ -1,0 +1,59 @@
+"""Circle loss: each pair at its own pace, the faster the farther it is from where it should be."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from crossbatch.errors import SettingError
+from crossbatch.losses.chunked import Chunks, Part, log_sum
+from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.shapes import PairMask, PerAnchor, Similarities
+
+
+class CircleLoss(PairLoss):
+    """`log(1 + Σ_neg exp(γ αₙ (s − m)) · Σ_pos exp(−γ αₚ (s − 1 + m)))`, with `αₙ = [s + m]₊`, `αₚ = [1 + m − s]₊`.
+
+    γ: `scale`; m: `margin`, a difference of cosines. The paces α are taken as constants in the gradient, as in the
+    paper's equation 10. An anchor without a positive, or without a negative, contributes 0.
+    Source: Sun et al., Circle Loss, CVPR 2020.
+    """
+
+    def __init__(self, margin: float = 0.4, scale: float = 80.0, *, chunk: int = 4096) -> None:
+        super().__init__(chunk=chunk)
+        if scale <= 0 or not 0 <= margin < 1:
+            raise SettingError(f"scale must be above 0 and 0 <= margin < 1, got scale={scale} and margin={margin}")
+        self.margin, self.scale = margin, scale
+
+    def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
+        """The formula of the class, on the whole matrix."""
+        m, constant = self.margin, similarities.detach()
+        pull = -self.scale * (1 + m - constant).relu() * (similarities - 1 + m)
+        push = self.scale * (constant + m).relu() * (similarities - m)
+        return softplus(
+            torch.where(positive, pull, -torch.inf).logsumexp(1) + torch.where(negative, push, -torch.inf).logsumexp(1)
+        )
+
+    def over(self, chunks: Chunks) -> PerAnchor:
+        """The logarithm of each side's sum."""
+        pull, push = chunks.positives(self._pull, log=True), chunks.negatives(self._push, log=True)
+        return softplus(pull.value + push.value)
+
+    def _pull(self, similarities: Tensor, _: Tensor) -> Part:
+        pace = (1 + self.margin - similarities).relu_()
+        exponents = (similarities - 1 + self.margin).mul_(pace).mul_(-self.scale)
+        return self._part(exponents, pace, similarities == torch.inf, -self.scale)
+
+    def _push(self, similarities: Tensor, _: Tensor) -> Part:
+        pace = (similarities + self.margin).relu_()
+        exponents = (similarities - self.margin).mul_(pace).mul_(self.scale)
+        return self._part(exponents, pace, similarities == -torch.inf, self.scale)
+
+    @staticmethod
+    def _part(exponents: Tensor, pace: Tensor, absent: Tensor, slope: float) -> Part:
+        part = log_sum(exponents.masked_fill_(absent, -torch.inf), slope)
+        terms = exponents  # log_sum has overwritten them
+        return part._replace(weights=pace.mul_(terms))
+
+    def extra_repr(self) -> str:
+        """What `print(loss)` says."""
+        return f"margin={self.margin}, scale={self.scale}"

@@ -1,0 +1,43 @@
+"""Generalized lifted structure loss: all positives of an anchor against all its negatives."""
+
+import torch
+from torch.nn.functional import relu
+
+from crossbatch.errors import SettingError
+from crossbatch.losses.chunked import Chunks, log_sum
+from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.shapes import PairMask, PerAnchor, Similarities
+
+
+class LiftedStructureLoss(PairLoss):
+    """`[log Σ_pos exp(γ (pos_margin − s)) + log Σ_neg exp(γ (s − neg_margin))]₊ / γ`; γ: `scale`.
+
+    Both margins are cosines. The generalized form, of each anchor rather than each pair, on cosine in place of
+    distance. An anchor without a positive, or without a negative, contributes 0. Sources: Oh Song et al., CVPR 2016;
+    Hermans et al., 2017, equation 8.
+    """
+
+    def __init__(
+        self, scale: float = 16.0, pos_margin: float = 1.0, neg_margin: float = 0.5, *, chunk: int = 4096
+    ) -> None:
+        super().__init__(chunk=chunk)
+        if scale <= 0:
+            raise SettingError(f"scale must be above 0, got {scale}")
+        self.scale, self.pos_margin, self.neg_margin = scale, pos_margin, neg_margin
+
+    def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
+        """The formula of the class, on the whole matrix."""
+        pull = torch.where(positive, self.scale * (self.pos_margin - similarities), -torch.inf).logsumexp(1)
+        push = torch.where(negative, self.scale * (similarities - self.neg_margin), -torch.inf).logsumexp(1)
+        return relu(pull + push) / self.scale
+
+    def over(self, chunks: Chunks) -> PerAnchor:
+        """The logarithm of each side's sum."""
+        scale = self.scale
+        pull = chunks.positives(lambda s, _: log_sum(s.sub_(self.pos_margin).mul_(-scale), -scale), log=True)
+        push = chunks.negatives(lambda s, _: log_sum(s.sub_(self.neg_margin).mul_(scale), scale), log=True)
+        return relu(pull.value + push.value) / scale
+
+    def extra_repr(self) -> str:
+        """What `print(loss)` says."""
+        return f"scale={self.scale}, pos_margin={self.pos_margin}, neg_margin={self.neg_margin}"

@@ -1,0 +1,47 @@
+"""Neighbourhood component analysis: the share of an anchor's neighbours, softly counted, that are of its class."""
+
+import torch
+from torch.nn.functional import softplus
+
+from crossbatch.errors import SettingError
+from crossbatch.losses.chunked import Chunks, log_sum
+from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.shapes import PairMask, PerAnchor, Similarities
+
+
+class NCALoss(PairLoss):
+    """`−log(Σ_pos exp(γ s) / Σ_all exp(γ s))`; γ: `scale`.
+
+    On unit vectors the paper's exp(−d²) is this with γ = 2, but for a constant. An anchor without a positive
+    contributes 0. Source: Goldberger et al., NeurIPS 2004; the logarithm as in their section 2.1.
+    """
+
+    def __init__(self, scale: float = 16.0, *, chunk: int = 4096) -> None:
+        super().__init__(chunk=chunk)
+        if scale <= 0:
+            raise SettingError(f"scale must be above 0, got {scale}")
+        self.scale = scale
+
+    def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
+        """The formula of the class, on the whole matrix."""
+        scaled = self.scale * similarities
+        pull = torch.where(positive, scaled, -torch.inf).logsumexp(1)
+        push = torch.where(negative, scaled, -torch.inf).logsumexp(1)
+        return _share(pull, push, positive.any(1))
+
+    def over(self, chunks: Chunks) -> PerAnchor:
+        """The logarithm of each side's sum."""
+        scale = self.scale
+        push = chunks.negatives(lambda s, _: log_sum(s.mul_(scale), scale), log=True)
+        pull = chunks.positives(
+            lambda s, _: log_sum(s.masked_fill_(s == torch.inf, -torch.inf).mul_(scale), scale), log=True
+        )
+        return _share(pull.value, push.value, pull.pairs > 0)
+
+    def extra_repr(self) -> str:
+        """What `print(loss)` says."""
+        return f"scale={self.scale}"
+
+
+def _share(pull: PerAnchor, push: PerAnchor, has: torch.Tensor) -> PerAnchor:
+    return torch.where(has, softplus(torch.where(has, push, 0) - torch.where(has, pull, 0)), 0)

@@ -1,0 +1,82 @@
+"""N-pair and NT-Xent: each positive against all negatives at once."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from crossbatch.errors import SettingError
+from crossbatch.losses.chunked import Chunks, Part, log_sum
+from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.shapes import PairMask, PerAnchor, Similarities
+
+
+def tuplet_reference(similarities: Similarities, positive: PairMask, negative: PairMask, scale: float) -> PerAnchor:
+    """Mean over the positives of `log(1 + Σ_neg exp(scale · (s_neg − s_pos)))`, on the whole matrix."""
+    scaled = scale * similarities
+    push = torch.where(negative, scaled, -torch.inf).logsumexp(1, keepdim=True)
+    return torch.where(positive, softplus(push - scaled), 0).sum(1) / positive.sum(1).clamp(min=1)
+
+
+def tuplet_over(chunks: Chunks, scale: float) -> PerAnchor:
+    """The same: the negatives' logarithm of Σ exp first, which then is the context of each positive."""
+
+    def positives(similarities: Tensor, push: Tensor) -> Part:
+        exponents = push[:, None] - scale * similarities
+        weights = exponents.sigmoid()
+        return Part(softplus(exponents).sum(1), weights, slope=-scale, by_context=weights.sum(1))
+
+    push = chunks.negatives(lambda s, _: log_sum(s.mul_(scale), scale), log=True)
+    return chunks.positives(positives, push.value).mean
+
+
+class NTXentLoss(PairLoss):
+    """Mean over the positives of `−log(exp(s_pos / T) / (exp(s_pos / T) + Σ_neg exp(s_neg / T)))`; T: `temperature`.
+
+    Also called InfoNCE. The denominator holds one positive, never the others. An anchor without a positive, or
+    without a negative, contributes 0. Sources: van den Oord et al., 2018; Chen et al., ICML 2020.
+    """
+
+    def __init__(self, temperature: float = 0.1, *, chunk: int = 4096) -> None:
+        super().__init__(chunk=chunk)
+        if temperature <= 0:
+            raise SettingError(f"temperature must be above 0, got {temperature}")
+        self.temperature = temperature
+
+    def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
+        """The formula of the class, on the whole matrix."""
+        return tuplet_reference(similarities, positive, negative, 1 / self.temperature)
+
+    def over(self, chunks: Chunks) -> PerAnchor:
+        """Negatives, then each positive against them."""
+        return tuplet_over(chunks, 1 / self.temperature)
+
+    def extra_repr(self) -> str:
+        """What `print(loss)` says."""
+        return f"temperature={self.temperature}"
+
+
+class NPairLoss(PairLoss):
+    """Mean over the positives of `log(1 + Σ_neg exp(γ (s_neg − s_pos)))`; γ: `scale`.
+
+    The (N+1)-tuplet loss; here every positive of the anchor makes a tuplet with every negative, and cosine with a
+    scale takes the place of inner product with a penalty on length. It equals NT-Xent with T = 1 / γ. An anchor
+    without a positive, or without a negative, contributes 0. Source: Sohn, NeurIPS 2016, equation 6.
+    """
+
+    def __init__(self, scale: float = 16.0, *, chunk: int = 4096) -> None:
+        super().__init__(chunk=chunk)
+        if scale <= 0:
+            raise SettingError(f"scale must be above 0, got {scale}")
+        self.scale = scale
+
+    def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
+        """The formula of the class, on the whole matrix."""
+        return tuplet_reference(similarities, positive, negative, self.scale)
+
+    def over(self, chunks: Chunks) -> PerAnchor:
+        """Negatives, then each positive against them."""
+        return tuplet_over(chunks, self.scale)
+
+    def extra_repr(self) -> str:
+        """What `print(loss)` says."""
+        return f"scale={self.scale}"
