@@ -1,14 +1,31 @@
 """Values worked out by hand, by a loop, and by an independent library."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import pytorch_metric_learning.losses as pml
 import torch
+from pytorch_metric_learning.distances import CosineSimilarity
+from pytorch_metric_learning.reducers import DoNothingReducer
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 
-from crossbatch import ContrastiveLoss, MultiSimilarityLoss
+from crossbatch import (
+    BinomialDevianceLoss,
+    CircleLoss,
+    ContrastiveLoss,
+    LiftedStructureLoss,
+    MarginLoss,
+    MultiSimilarityLoss,
+    NCALoss,
+    NPairLoss,
+    NTXentLoss,
+    PairLoss,
+    SupConLoss,
+    TripletLoss,
+    reference_loss,
+)
 
 
 def test_contrastive_by_hand() -> None:
@@ -59,3 +76,121 @@ def test_sums_agree_with_pytorch_metric_learning(with_references: bool) -> None:
     refs = refs if with_references else {}
     theirs = pml.MultiSimilarityLoss(alpha=2, beta=50, base=0.5)(anchors, labels, **refs)
     assert_close(MultiSimilarityLoss(epsilon=3)(anchors, labels, **refs), theirs)
+
+
+def by_anchor(parts: dict[str, dict], anchors: int, mean_of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Mean over the anchors of a mean over each anchor's pairs, of each part that the library returns unreduced."""
+    total = torch.zeros(anchors, dtype=torch.float64)
+    for part in parts.values():
+        indices = part["indices"]
+        anchor = indices[0] if isinstance(indices, tuple) else indices
+        for i in range(anchors):
+            mine = part["losses"][anchor == i]
+            total[i] += mean_of(mine) if len(mine) else 0
+    return total.mean()
+
+
+def over_active(costs: torch.Tensor) -> torch.Tensor:
+    return costs.sum() / (costs > 0).sum().clamp(min=1)
+
+
+SAME_AS_THEIRS = [
+    (
+        ContrastiveLoss(neg_margin=0.1),
+        lambda **o: pml.ContrastiveLoss(pos_margin=1, neg_margin=0.1, distance=CosineSimilarity(), **o),
+        over_active,
+    ),
+    (
+        TripletLoss(margin=0.2),
+        lambda **o: pml.TripletMarginLoss(margin=0.2, distance=CosineSimilarity(), **o),
+        over_active,
+    ),
+    (NTXentLoss(temperature=0.2), lambda **o: pml.NTXentLoss(temperature=0.2, **o), torch.mean),
+    (NPairLoss(scale=5), lambda **o: pml.NTXentLoss(temperature=0.2, **o), torch.mean),
+    (SupConLoss(temperature=0.2), lambda **o: pml.SupConLoss(temperature=0.2, **o), torch.mean),
+    (NCALoss(scale=6), lambda **o: pml.NCALoss(softmax_scale=3, **o), torch.mean),
+    (CircleLoss(margin=0.4, scale=8), lambda **o: pml.CircleLoss(m=0.4, gamma=8, **o), torch.mean),
+    (
+        LiftedStructureLoss(scale=1, pos_margin=0.9, neg_margin=0.1),
+        lambda **o: pml.GeneralizedLiftedStructureLoss(
+            neg_margin=0.1, pos_margin=0.9, distance=CosineSimilarity(), **o
+        ),
+        torch.mean,
+    ),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "mean_of"), SAME_AS_THEIRS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize("with_references", [False, True])
+def test_agrees_with_pytorch_metric_learning(
+    ours: PairLoss, theirs: Callable[..., torch.nn.Module], mean_of: Callable, with_references: bool
+) -> None:
+    """Unreduced theirs, averaged by anchor as ours are: their reducers average over all pairs of a batch."""
+    anchors, labels = torch.randn(12, 8, dtype=torch.float64), torch.arange(12) % 4
+    refs = {"ref_emb": torch.randn(30, 8, dtype=torch.float64), "ref_labels": torch.randint(4, (30,))}
+    refs = refs if with_references else {}
+    unreduced = theirs(reducer=DoNothingReducer())(anchors, labels, **refs)
+    assert_close(ours(anchors, labels, **refs), by_anchor(unreduced, 12, mean_of), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("mining", ["all", "semi-hard", "hard"])
+def test_triplets_equal_a_loop_over_triplets(mining: str) -> None:
+    anchors, labels = normalize(torch.randn(9, 4, dtype=torch.float64)), torch.arange(9) % 3
+    refs, ref_labels = normalize(torch.randn(20, 4, dtype=torch.float64)), torch.randint(4, (20,))
+    total = 0.0
+    for anchor, label in zip(anchors, labels, strict=True):
+        similarities = (refs @ anchor).tolist()
+        positives = [s for s, other in zip(similarities, ref_labels, strict=True) if other == label]
+        negatives = [s for s, other in zip(similarities, ref_labels, strict=True) if other != label]
+        if mining == "hard":
+            positives, negatives = [min(positives)], [max(negatives)]
+        costs = [
+            0.3 + n - p for p in positives for n in negatives if 0.3 + n - p > 0 and (mining != "semi-hard" or n < p)
+        ]
+        total += sum(costs) / max(len(costs), 1)
+    loss_fn = TripletLoss(margin=0.3, mining=mining, chunk=7)
+    assert_close(loss_fn(anchors, labels, ref_emb=refs, ref_labels=ref_labels).item(), total / 9)
+
+
+def test_margin_equals_a_loop_and_learns_its_boundary() -> None:
+    anchors, labels = normalize(torch.randn(8, 4, dtype=torch.float64)), torch.arange(8) % 3
+    total, gradient = 0.0, 0.0
+    for i in range(8):
+        apart = [(float((anchors[i] - anchors[j]).norm()), bool(labels[i] == labels[j])) for j in range(8) if j != i]
+        pulls = [0.2 + d - 1.1 for d, same in apart if same and 0.2 + d > 1.1]
+        pushes = [0.2 + 1.1 - d for d, same in apart if not same and d < 0.2 + 1.1]
+        total += sum(pulls) / max(len(pulls), 1) + sum(pushes) / max(len(pushes), 1)
+        gradient += bool(pushes) - bool(pulls)
+    loss_fn = MarginLoss(margin=0.2, beta=1.1)
+    loss = loss_fn(anchors, labels)
+    assert_close(loss.item(), total / 8, rtol=1e-6, atol=1e-6)
+    loss.backward()
+    assert_close(loss_fn.beta.grad.item(), gradient / 8)
+    assert "beta" in loss_fn.state_dict()
+
+
+def test_binomial_deviance_by_hand() -> None:
+    """One positive at 0.5; negatives at √3/2, above λ = 0.6, and −0.5, below: their sum is divided by one."""
+    angle = torch.tensor([0.0, 60.0, 30.0, 120.0], dtype=torch.float64).deg2rad()
+    rows = torch.stack([angle.cos(), angle.sin()], 1)
+    cost = lambda slope, s: math.log1p(math.exp(slope * (s - 0.6))) / abs(slope)  # noqa: E731
+    expected = cost(-2, 0.5) + cost(40, math.sqrt(3) / 2) + cost(40, -0.5)
+    loss_fn = BinomialDevianceLoss(base=0.6)
+    found = loss_fn(rows[:1], torch.tensor([0]), ref_emb=rows[1:], ref_labels=torch.tensor([0, 1, 2]))
+    assert_close(found.item(), expected)
+
+
+EXTREME = [ContrastiveLoss(), TripletLoss(), MultiSimilarityLoss(), BinomialDevianceLoss(), LiftedStructureLoss(64)]
+EXTREME += [NPairLoss(64), NTXentLoss(0.01), SupConLoss(0.01), NCALoss(64), CircleLoss(scale=256), MarginLoss()]
+
+
+@pytest.mark.parametrize("loss_fn", EXTREME, ids=str)
+def test_finite_at_extreme_similarities(loss_fn: PairLoss) -> None:
+    """Everything at one point and at opposite points, at the steepest settings in use; float32 as in training."""
+    point = torch.tensor([[1.0, 0.0]])
+    anchors = torch.cat([point, point, -point, -point]).requires_grad_()
+    for labels in (torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1]), torch.arange(4)):
+        for loss in (loss_fn(anchors, labels), reference_loss(loss_fn, anchors, labels)):
+            (gradient,) = torch.autograd.grad(loss, anchors)
+            assert loss.isfinite()
+            assert gradient.isfinite().all()
