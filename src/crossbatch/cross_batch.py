@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from crossbatch.errors import SettingError, ShapeError
-from crossbatch.losses import Pairing, PairLoss
+from crossbatch.losses import Compares, Pairing
 from crossbatch.losses.pair_loss import unit
 from crossbatch.memory import CrossBatchMemory
 from crossbatch.shapes import Embeddings, Ids, Labels, Scalar
@@ -32,7 +32,7 @@ class CrossBatchLoss(nn.Module):
 
     def __init__(
         self,
-        loss: PairLoss,
+        loss: Compares,
         memory: CrossBatchMemory,
         *,
         memory_weight: float = 1.0,
@@ -40,6 +40,11 @@ class CrossBatchLoss(nn.Module):
         warmup_steps: int = 0,
     ) -> None:
         super().__init__()
+        if not hasattr(loss, "compare"):
+            raise SettingError(
+                f"{type(loss).__name__} is no loss of this package: take one of crossbatch.losses, or wrap it in "
+                "crossbatch.interop.pytorch_metric_learning.TheirLoss if it is one of pytorch-metric-learning"
+            )
         if memory_weight < 0 or batch_weight < 0:
             raise SettingError(
                 f"weights must not be negative, got memory_weight={memory_weight} and batch_weight={batch_weight}"

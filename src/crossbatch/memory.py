@@ -1,7 +1,7 @@
 """The cross-batch memory: the embeddings of past batches, with their labels, images and steps."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,15 @@ class CrossBatchMemory(nn.Module):
     _used: Tensor
     _rows_seen: Tensor
     _batches_seen: Tensor
+
+    def __new__(cls, *arguments: Any, **options: Any) -> "CrossBatchMemory":
+        """Meet a call in the manner of pytorch-metric-learning, whose class has the same name, with a clear word."""
+        if "embedding_size" in options or "loss" in options or any(isinstance(one, nn.Module) for one in arguments):
+            raise SettingError(
+                "CrossBatchMemory(size, dim) holds rows and no loss, unlike that of pytorch-metric-learning: "
+                "CrossBatchLoss(loss, CrossBatchMemory(size=…, dim=…)) joins the two"
+            )
+        return super().__new__(cls)
 
     def __init__(
         self, size: int, dim: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
@@ -119,6 +128,13 @@ class CrossBatchMemory(nn.Module):
     def steps(self) -> RefIds:
         """Step that wrote each live row."""
         return self._steps[self._selection()]
+
+    def forward(self, *_: Any, **__: Any) -> None:
+        """A memory computes nothing."""
+        raise SettingError(
+            "a CrossBatchMemory is not called: CrossBatchLoss(loss, memory)(embeddings, labels) compares with it, "
+            "memory.enqueue(embeddings, labels) writes to it"
+        )
 
     def columns(self) -> Columns:
         """Every slot in use, holes included, as views: what a loss streams over and masks."""

@@ -7,7 +7,7 @@ from crossbatch.losses.lifted_structure import LiftedStructureLoss
 from crossbatch.losses.margin import MarginLoss
 from crossbatch.losses.multi_similarity import MultiSimilarityLoss
 from crossbatch.losses.nca import NCALoss
-from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.losses.pair_loss import Compares, PairLoss
 from crossbatch.losses.pairing import Pairing
 from crossbatch.losses.reference import reference_loss
 from crossbatch.losses.sup_con import SupConLoss
@@ -32,6 +32,7 @@ __all__ = [
     "LOSSES",
     "BinomialDevianceLoss",
     "CircleLoss",
+    "Compares",
     "ContrastiveLoss",
     "LiftedStructureLoss",
     "MarginLoss",

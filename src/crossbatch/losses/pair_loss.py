@@ -1,6 +1,7 @@
 """What every pair loss is: a formula over the pairs of each anchor, computed a chunk of columns at a time."""
 
 from abc import ABC, abstractmethod
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,16 @@ from crossbatch.shapes import (
     Scalar,
     Similarities,
 )
+
+
+@runtime_checkable
+class Compares(Protocol):
+    """What `CrossBatchLoss` asks of a loss."""
+
+    stats: dict[str, Tensor]
+
+    def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
+        """The loss of unit-length anchors against unit-length references."""
 
 
 class PairLoss(nn.Module, ABC):

@@ -1,0 +1,110 @@
+"""pytorch-metric-learning both ways: their losses and miners over our memory, our losses behind their call."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crossbatch.errors import MissingExtraError, SettingError, ShapeError
+from crossbatch.losses import Pairing, PairLoss
+from crossbatch.losses.pair_loss import pair_up
+
+try:
+    from pytorch_metric_learning import losses as theirs
+    from pytorch_metric_learning.miners import BaseMiner
+    from pytorch_metric_learning.utils import loss_and_miner_utils
+except ModuleNotFoundError:
+    raise MissingExtraError("working with its losses", "pytorch-metric-learning", "pml") from None
+
+Indices = tuple[Tensor, ...]  # (anchors, positives, anchors, negatives), or triplets (anchors, positives, negatives)
+# Named as usable with references by their own memory, but NCALoss takes no account of which pairs it is given.
+WITH_REFERENCES = sorted(set(theirs.CrossBatchMemory.supported_losses()) - {"NCALoss"})
+
+
+class TheirLoss(nn.Module):
+    """A loss of theirs, if wanted with a miner of theirs, where `CrossBatchLoss` takes one of ours.
+
+    Pairs of a row with itself or with a copy of its image, and rows dropped from the memory, are left out of what the
+    miner finds, or of all pairs without one. Value and reduction are theirs: a mean over pairs, not over anchors.
+    Every pair is listed: 32 bytes each.
+
+    Example:
+        >>> loss = TheirLoss(TripletMarginLoss(), MultiSimilarityMiner())
+        >>> loss_fn = CrossBatchLoss(loss, CrossBatchMemory(size=60_000, dim=128))
+    """
+
+    def __init__(self, loss: nn.Module, miner: BaseMiner | None = None) -> None:
+        super().__init__()
+        name = type(loss).__name__
+        if hasattr(theirs, name) and name not in WITH_REFERENCES:
+            raise SettingError(
+                f"{name} cannot compare chosen pairs with a memory: "
+                f"take {', '.join(WITH_REFERENCES)}, or a loss of ours"
+            )
+        self.loss, self.miner = loss, miner
+        self.stats: dict[str, Tensor] = {}
+
+    def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
+        """Their loss of anchors against references; `stats` as of any loss."""
+        kept = slice(None) if pairing.live is None else pairing.live.nonzero()[:, 0]
+        positive, ignored = pairing.masks(torch.arange(len(refs), device=refs.device)[kept])
+        rows, labels = refs[kept].to(anchors), pairing.ref_labels[kept]
+        if self.miner is None:
+            indices: Indices = (*positive.nonzero().unbind(1), *(~positive & ~ignored).nonzero().unbind(1))
+        else:
+            mined = self.miner(anchors, pairing.labels, rows, labels)
+            indices = _without(ignored, mined)
+        found = loss_and_miner_utils.convert_to_pairs(indices, pairing.labels, labels)
+        self.stats = {
+            side: torch.tensor(len(found[place]) / max(len(anchors), 1))
+            for side, place in (("positives", 0), ("negatives", 2))
+        }
+        loss: Tensor = self.loss(anchors, pairing.labels, indices, rows, labels)
+        return loss
+
+
+class OurLoss(nn.Module):
+    """A loss of ours called as theirs are: `loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)`.
+
+    Without `indices_tuple` it is the loss itself. With it, the loss of these pairs alone (triplets count as their
+    pairs, each once), in the plain form: a matrix of batch × references is made, as they make it.
+    """
+
+    def __init__(self, loss: PairLoss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Indices | None = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """Mean over the anchors."""
+        if indices_tuple is None:
+            whole: Tensor = self.loss(embeddings, labels, ref_emb=ref_emb, ref_labels=ref_labels)
+            return whole
+        anchors, refs, _ = pair_up(embeddings, labels, ref_emb, ref_labels)
+        positive, negative = torch.zeros(2, len(anchors), len(refs), dtype=torch.bool, device=anchors.device)
+        of_pos, pos, of_neg, neg = loss_and_miner_utils.convert_to_pairs(indices_tuple, labels, ref_labels)
+        for mask, rows, columns in ((positive, of_pos, pos), (negative, of_neg, neg)):
+            if len(rows) and (rows.max() >= len(anchors) or columns.max() >= len(refs)):
+                raise ShapeError(
+                    f"indices_tuple points beyond {len(anchors)} anchors and {len(refs)} references: "
+                    "mine with the same ref_emb as the loss gets"
+                )
+            mask[rows, columns] = True
+        return self.loss.reference(anchors @ refs.T, positive, negative).mean()
+
+
+def _without(ignored: Tensor, indices: Any) -> Indices:
+    """Leave out ignored pairs, and triplets in which there is one."""
+    if len(indices) == 3:
+        anchors, positives, negatives = indices
+        kept = ~ignored[anchors, positives] & ~ignored[anchors, negatives]
+        return anchors[kept], positives[kept], negatives[kept]
+    of_pos, pos, of_neg, neg = indices
+    kept_pos, kept_neg = ~ignored[of_pos, pos], ~ignored[of_neg, neg]
+    return of_pos[kept_pos], pos[kept_pos], of_neg[kept_neg], neg[kept_neg]

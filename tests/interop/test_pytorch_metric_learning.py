@@ -1,0 +1,131 @@
+"""Their losses over our memory give what a loop over the pairs that count gives; ours behind their call are ours."""
+
+import pytest
+import pytorch_metric_learning.losses as theirs
+import torch
+from pytorch_metric_learning.distances import CosineSimilarity
+from pytorch_metric_learning.miners import BatchHardMiner, MultiSimilarityMiner, TripletMarginMiner
+from torch.nn.functional import normalize
+from torch.testing import assert_close
+
+from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss, SupConLoss, TripletLoss
+from crossbatch.errors import SettingError, ShapeError
+from crossbatch.interop.pytorch_metric_learning import OurLoss, TheirLoss
+from crossbatch.losses import Pairing
+
+
+def rows(n: int, seed: int = 0) -> torch.Tensor:
+    return normalize(torch.randn(n, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)))
+
+
+def setting() -> tuple[torch.Tensor, torch.Tensor, Pairing]:
+    """Own rows, copies of an image and holes among the references."""
+    anchors, refs = rows(8), rows(30, 1)
+    own, live = torch.arange(20, 28), torch.rand(30) > 0.2
+    live[own] = True
+    refs[own] = anchors
+    labels, ref_labels = torch.arange(8) % 3, torch.randint(4, (30,))
+    ref_labels[own] = labels
+    ids, ref_ids = torch.arange(8), torch.randint(100, 130, (30,))
+    ref_ids[own], ref_ids[:3] = ids, ids[:3]
+    ref_labels[:3], live[:3] = labels[:3], True
+    return anchors, refs, Pairing(labels, ref_labels, ids, ref_ids, own, live)
+
+
+@pytest.mark.parametrize(
+    ("their_loss", "our_loss"),
+    [
+        (theirs.MultiSimilarityLoss(alpha=2, beta=50, base=0.5), MultiSimilarityLoss(epsilon=3)),
+        (theirs.SupConLoss(temperature=0.2), SupConLoss(temperature=0.2)),
+    ],
+    ids=["multi-similarity", "sup-con"],
+)
+def test_their_loss_leaves_out_what_ours_does(their_loss: torch.nn.Module, our_loss: torch.nn.Module) -> None:
+    anchors, refs, pairing = setting()
+    assert_close(TheirLoss(their_loss).compare(anchors, refs, pairing), our_loss.compare(anchors, refs, pairing))
+    everything = their_loss(anchors, pairing.labels, None, refs, pairing.ref_labels)
+    assert not torch.isclose(everything, our_loss.compare(anchors, refs, pairing))
+
+
+@pytest.mark.parametrize(
+    "miner", [MultiSimilarityMiner(), TripletMarginMiner(0.3, distance=CosineSimilarity()), BatchHardMiner()], ids=type
+)
+def test_mined_pairs_are_shifted_and_none_is_ignored(miner: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pairs that reach their loss have the classes they claim, and none is a row with itself, a copy or a hole."""
+    anchors, refs, pairing = setting()
+    seen = []
+
+    class Spy(theirs.TripletMarginLoss):
+        def compute_loss(self, embeddings, labels, indices_tuple, ref_emb, ref_labels):
+            seen.append((indices_tuple, ref_emb, ref_labels))
+            return super().compute_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+
+    loss = TheirLoss(Spy(), miner)
+    loss.compare(anchors, refs, pairing)
+    ((indices, ref_emb, ref_labels),) = seen
+    assert torch.equal(ref_emb, refs[pairing.live])
+    kept_ids = pairing.ref_ids[pairing.live]
+    of_pos, pos, of_neg, neg = (indices[0], indices[1], indices[-3 if len(indices) == 4 else 0], indices[-1])
+    if len(indices) == 4:
+        of_neg = indices[2]
+    assert len(pos)
+    assert (pairing.labels[of_pos] == ref_labels[pos]).all()
+    assert (pairing.labels[of_neg] != ref_labels[neg]).all()
+    assert (pairing.ids[of_pos] != kept_ids[pos]).all()
+    assert loss.stats["positives"] == len(pos) / 8
+
+
+def test_over_a_memory_in_training() -> None:
+    loss_fn = CrossBatchLoss(TheirLoss(theirs.TripletMarginLoss(), MultiSimilarityMiner()), CrossBatchMemory(40, 8))
+    for step in range(6):
+        embeddings = rows(12, step).float().requires_grad_()
+        loss = loss_fn(embeddings, torch.arange(12) % 4, ids=torch.arange(12) + step)
+        loss.backward()
+        assert embeddings.grad.isfinite().all()
+    assert loss > 0
+    assert set(loss_fn.stats) > {"memory_positives", "memory_negatives", "batch_positives"}
+
+
+@pytest.mark.parametrize("loss", [ContrastiveLoss(neg_margin=0.1), TripletLoss(margin=0.3), MultiSimilarityLoss()])
+def test_our_loss_behind_their_call(loss: torch.nn.Module) -> None:
+    embeddings, labels, refs, ref_labels = rows(8), torch.arange(8) % 3, rows(20, 1), torch.randint(3, (20,))
+    ours = OurLoss(loss)
+    assert_close(ours(embeddings, labels), loss(embeddings, labels))
+    whole = loss(embeddings, labels, ref_emb=refs, ref_labels=ref_labels)
+    assert_close(ours(embeddings, labels, None, refs, ref_labels), whole)
+    same = labels[:, None] == ref_labels
+    pairs = (*same.nonzero().unbind(1), *(~same).nonzero().unbind(1))
+    assert_close(ours(embeddings, labels, pairs, refs, ref_labels), whole)
+    with pytest.raises(ShapeError, match="points beyond 8 anchors and 8 references"):
+        ours(embeddings, labels, pairs)
+
+
+def test_our_loss_of_the_pairs_their_miner_finds() -> None:
+    """Their multi-similarity miner keeps what ours keeps inside the loss."""
+    embeddings, labels = rows(12), torch.arange(12) % 4
+    mined = MultiSimilarityMiner(epsilon=0.1)(embeddings, labels)
+    found = OurLoss(MultiSimilarityLoss(epsilon=3))(embeddings, labels, mined)
+    assert_close(found, MultiSimilarityLoss(epsilon=0.1)(embeddings, labels))
+    triplets = TripletMarginMiner(0.3, distance=CosineSimilarity())(embeddings, labels)
+    assert OurLoss(TripletLoss(margin=0.3))(embeddings, labels, triplets) > 0
+
+
+def test_says_what_does_not_fit() -> None:
+    with pytest.raises(SettingError, match=r"ProxyAnchorLoss cannot compare chosen pairs with a memory: take Angular"):
+        TheirLoss(theirs.ProxyAnchorLoss(num_classes=3, embedding_size=8))
+    with pytest.raises(SettingError, match="NCALoss cannot"):
+        TheirLoss(theirs.NCALoss())
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_a_memory_or_loss_used_as_theirs_is_told_how() -> None:
+    for call in (
+        lambda: CrossBatchMemory(theirs.ContrastiveLoss(), 128, 1024),
+        lambda: CrossBatchMemory(loss=ContrastiveLoss(), embedding_size=128),
+    ):
+        with pytest.raises(SettingError, match=r"CrossBatchLoss\(loss, CrossBatchMemory\(size=…, dim=…\)\)"):
+            call()
+    with pytest.raises(SettingError, match=r"is not called: CrossBatchLoss\(loss, memory\)"):
+        CrossBatchMemory(4, 8)(rows(2), torch.arange(2))
+    with pytest.raises(SettingError, match=r"TripletMarginLoss is no loss of this package.*TheirLoss"):
+        CrossBatchLoss(theirs.TripletMarginLoss(), CrossBatchMemory(4, 8))
