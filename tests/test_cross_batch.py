@@ -21,7 +21,7 @@ def batch(step: int, n: int = 6, dtype: torch.dtype = torch.float32):
 
 @every_loss
 @pytest.mark.parametrize("known", [True, False], ids=["ids", "no ids"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_equals_batch_term_plus_weighted_memory_term(loss, known: bool, dtype: torch.dtype) -> None:
     """Over a wrap of the memory and with a hole in it, against the plain form on the same rows."""
     memory = CrossBatchMemory(size=15, dim=5, dtype=dtype)

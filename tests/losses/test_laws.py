@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import cosine_similarity, normalize
 from torch.testing import assert_close
 
 from crossbatch import (
@@ -199,6 +199,29 @@ def test_half_precision_is_no_worse_than_the_reference(loss_fn: PairLoss, dtype:
     half = loss_fn(anchors.to(dtype), labels, ref_emb=refs.to(dtype), ref_labels=ref_labels)
     assert half.dtype == torch.float32
     assert_close(half.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rows_in_half_precision_point_the_same_way(loss_fn: PairLoss, dtype: torch.dtype) -> None:
+    """A memory in half precision, multiplied in it where the device can; which row is hardest may be another."""
+    anchors, refs = rows(32, torch.float32).requires_grad_(), normalize(rows(2000, torch.float32, seed=1))
+    pairing = Pairing(torch.arange(32) % 8, torch.arange(2000) % 50)
+    gradients = [
+        torch.autograd.grad(with_chunk(loss_fn, 300).compare(normalize(anchors), kept, pairing), anchors)[0]
+        for kept in (refs, refs.to(dtype))
+    ]
+    least = 0.99 if 'mining="hard"' in str(loss_fn) else 0.999
+    assert cosine_similarity(*(gradient.flatten() for gradient in gradients), dim=0) > least
+
+
+@every_loss
+def test_one_class_of_a_thousand_rows(loss_fn: PairLoss) -> None:
+    """Its positives, and the triplets they make, come in blocks."""
+    anchors, refs = rows(4).requires_grad_(), rows(1200, seed=1)
+    labels, ref_labels = torch.tensor([0, 0, 1, 2]), (torch.arange(1200) % 12).clamp(max=1)
+    inputs = {"embeddings": anchors, "labels": labels, "ref_emb": refs, "ref_labels": ref_labels}
+    assert_equal_loss_and_gradients(with_chunk(loss_fn, 256), inputs, [anchors])
 
 
 @every_loss

@@ -1,0 +1,51 @@
+"""The floor: the two matrix products that a pair loss over a memory cannot avoid, and nothing else.
+
+Similarities of the batch with every row, and the gradient's sum over every row with a weight; here each weight is the
+similarity itself. A chunk of rows at a time, so that what one product writes the other finds in cache.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+CHUNKS = (1024, 2048, 4096, 8192, 16384)
+
+
+def two_products(anchors: Tensor, rows: Tensor, chunk: int) -> Tensor:
+    total = torch.zeros_like(anchors)
+    for block in rows.split(chunk):
+        total += (anchors @ block.T) @ block
+    return total
+
+
+def best_chunk(anchors: Tensor, rows: Tensor, repeats: int = 5) -> int:
+    """The chunk size of five with the least median time."""
+    return min(CHUNKS, key=lambda chunk: median_time(lambda: two_products(anchors, rows, chunk), repeats))
+
+
+def median_time(call: Callable[[], object], repeats: int) -> float:
+    call()
+    return statistics.median(timed(call) for _ in range(repeats))
+
+
+def timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each call, all taking turns, so that what the machine does hits all alike."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for name in [name for _ in range(rounds) for name in calls]:
+        times[name].append(timed(calls[name]))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def spread(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"
