@@ -1,8 +1,8 @@
 """Forward and backward of every loss over a memory: ours, the plain form, pytorch-metric-learning's, and the floor.
 
 Run with `make bench`, or `python -m benchmarks.losses --rows 60000 --losses contrastive triplet`. All that share a
-memory take turns in one process. Peak memory is resident size over what was there before, of one call in a process of its
-own, which also finds out what would take over 20 s or all memory: that is skipped and said.
+memory take turns in one process. Peak memory is resident size over what was there before, of one call in a process of
+its own, which also finds out what would take over 20 s or all memory: that is skipped and said.
 """
 
 import argparse

@@ -1,5 +1,8 @@
 """A loss and a memory together: what is compared with what, when, and what a checkpoint keeps."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -118,3 +121,28 @@ def test_refuses_negative_weights() -> None:
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), memory_weight=-1)
     with pytest.raises(SettingError, match="warmup_steps must not be negative"):
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=-1)
+
+
+COMPILED = """
+import torch
+from torch._dynamo.utils import counters
+from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss
+
+for loss in (ContrastiveLoss(neg_margin=0.0), MultiSimilarityLoss()):
+    loss_fn = CrossBatchLoss(loss, CrossBatchMemory(40, dim=5), warmup_steps=2)
+    step = torch.compile(lambda rows, labels, ids: loss_fn(rows, labels, ids=ids), backend="eager")
+    for number in range(16):
+        if number == 12:
+            assert counters["frames"]["ok"] > 0
+            counters.clear()
+        rows, ids = torch.randn(6, 5, requires_grad=True), torch.randint(20, (6,))
+        step(rows, ids % 4, ids).backward()
+        assert rows.grad.isfinite().all()
+    assert not counters["frames"] and not counters["stats"], counters
+"""
+
+
+def test_a_compiled_step_is_compiled_no_more_once_the_memory_is_full() -> None:
+    """In a process of its own: the checks of shapes that these tests add cannot be traced."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -111,7 +111,8 @@ class Settings:
     Args:
         data: Data set: glyphs (embedded), folder (one folder of images per class) or csv (path,label,role).
         root: Where a folder or csv data set is.
-        loss: Pair loss, by name: contrastive or multi-similarity.
+        loss: Pair loss, by name: contrastive, triplet, multi-similarity, binomial-deviance, lifted-structure, n-pair,
+            nt-xent, sup-con, nca, circle or margin.
         loss_options: Parameters of the loss by name, such as neg_margin or reduction.
         refit: Train on all training classes, validation classes included; nothing is tuned or stopped early.
         seed: Seed of weights, batches and augmentation.

@@ -1,0 +1,126 @@
+"""Verify and time the losses on a CUDA device: `python -m benchmarks.cuda_check`. Says what failed; exit status 1 then.
+
+Value and gradient against the plain form on the CPU in float64; half-precision rows against float32; peak memory; a
+memory of the paper's size in bytes; time against the roofline, the larger of what the products and the reading of rows take.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch.nn.functional import cosine_similarity
+
+from benchmarks.floor import best_chunk, interleaved, two_products
+from benchmarks.memories import Memory, random_unit
+from crossbatch import CrossBatchMemory
+from crossbatch.losses import LOSSES, Pairing, PairLoss
+from crossbatch.losses.reference import reference_compare
+
+PAPER_ROWS, PAPER_DIM = 59_551, 512
+TRIPLET_ROWS = 2_000  # the plain form of triplets is anchors × positives × negatives
+
+
+def main() -> int:
+    if not torch.cuda.is_available():
+        print("no CUDA device here: nothing was checked")
+        return 0
+    print(torch.cuda.get_device_name(), "torch", torch.__version__)
+    failed = [name for name in LOSSES for check in (agrees, half_agrees) if not check(name)]
+    paper_bytes()
+    for name in ("contrastive", "multi-similarity", "sup-con", "triplet"):
+        times(name)
+    print("failed: " + ", ".join(failed) if failed else "all agree")
+    return 1 if failed else 0
+
+
+def agrees(name: str) -> bool:
+    memory = random_unit(TRIPLET_ROWS, 128, 64)
+    value, gradient = value_and_gradient(name, memory, "cuda", torch.float32)
+    exact, exact_gradient = value_and_gradient(name, memory, "cpu", torch.float64, plain=True)
+    cosine = float(cosine_similarity(gradient, exact_gradient, dim=0))
+    print(f"{name:18s} value {value:.6f}, exact {exact:.6f}; gradients' cosine {cosine:.6f}")
+    return abs(value - exact) <= 1e-3 * max(1, abs(exact)) and cosine > 0.9999
+
+
+def half_agrees(name: str) -> bool:
+    memory = random_unit(60_000, 128, 64)
+    _, single = value_and_gradient(name, memory, "cuda", torch.float32)
+    good = True
+    for dtype in (torch.bfloat16, torch.float16):
+        _, half = value_and_gradient(name, memory._replace(rows=memory.rows.to(dtype)), "cuda", None)
+        cosine = float(cosine_similarity(half, single, dim=0))
+        print(f"{name:18s} rows in {dtype}: gradients' cosine {cosine:.6f}")
+        good &= cosine > 0.999
+    return good
+
+
+def value_and_gradient(
+    name: str, memory: Memory, device: str, dtype: torch.dtype | None, *, plain: bool = False
+) -> tuple[float, torch.Tensor]:
+    loss_fn: PairLoss = LOSSES[name]()
+    loss_fn.to(device)
+    anchors = memory.anchors.to(device, dtype).requires_grad_()
+    rows = memory.rows.to(device) if dtype is None else memory.rows.to(device, dtype)
+    pairing = Pairing(memory.labels.to(device), memory.row_labels.to(device))
+    compare: Callable[..., torch.Tensor] = (lambda *a: reference_compare(loss_fn, *a)) if plain else loss_fn.compare
+    loss = compare(anchors, rows, pairing)
+    (gradient,) = torch.autograd.grad(loss, anchors)
+    return float(loss), gradient.flatten().double().cpu()
+
+
+def paper_bytes() -> None:
+    memory = CrossBatchMemory(PAPER_ROWS, PAPER_DIM, device="cuda")
+    print(f"a memory of {PAPER_ROWS:,} × {PAPER_DIM} takes {memory.nbytes / 1e9:.3f} GB; the paper says 0.2 GB")
+
+
+def times(name: str) -> None:
+    for rows in (60_000, 1_000_000):
+        memory = Memory(*(part.cuda() for part in random_unit(rows, 128, 64)))
+        chunk = best_chunk(memory.anchors, memory.rows)
+        calls = {"floor": partial(two_products, memory.anchors, memory.rows, chunk)}
+        calls |= {f"chunk {size}": _step(name, memory, size) for size in (4096, 16_384, 65_536)}
+        for call in calls.values():
+            call()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        calls["chunk 65536"]()
+        peak = (torch.cuda.max_memory_allocated() - before) / 2**20
+        found = interleaved(calls, 20) | {"roofline": roofline(rows, 128, 64)}
+        said = ", ".join(f"{key} {1e3 * value:.2f} ms" for key, value in found.items())
+        print(f"{name:18s} {rows:>9,} rows: {said}; peak {peak:.0f} MB")
+
+
+def _step(name: str, memory: Memory, chunk: int) -> Callable[[], None]:
+    loss_fn, anchors = LOSSES[name](chunk=chunk).cuda(), memory.anchors.clone().requires_grad_()
+    pairing = Pairing(memory.labels, memory.row_labels)
+
+    def step() -> None:
+        anchors.grad = None
+        loss_fn.compare(anchors, memory.rows, pairing).backward()
+
+    return step
+
+
+def roofline(rows: int, dim: int, batch: int) -> float:
+    """Seconds: this device's own measured rates, for a large product and a large copy."""
+    left, right = torch.randn(4096, 4096, device="cuda"), torch.randn(4096, 4096, device="cuda")
+    products = 2 * 4096**3 / _seconds(lambda: left @ right)
+    big = torch.empty(2**28, device="cuda")
+    copied = 2 * big.numel() * 4 / _seconds(big.clone)
+    return max(4 * rows * dim * batch / products, 2 * rows * dim * 4 / copied)
+
+
+def _seconds(call: Callable[[], object], repeats: int = 10) -> float:
+    call()
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - began) / repeats
+
+
+if __name__ == "__main__":
+    sys.exit(main())
