@@ -19,7 +19,7 @@ class BinomialDevianceLoss(PairLoss):
     Source: Yi et al., Deep Metric Learning for Practical Person Re-Identification, ICPR 2014.
     """
 
-    def __init__(self, alpha: float = 2.0, beta: float = 40.0, base: float = 0.5, *, chunk: int = 4096) -> None:
+    def __init__(self, alpha: float = 2.0, beta: float = 40.0, base: float = 0.5, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
         if alpha <= 0 or beta <= 0:
             raise SettingError(f"alpha and beta must be above 0, got {alpha} and {beta}")

@@ -18,7 +18,7 @@ class CircleLoss(PairLoss):
     Source: Sun et al., Circle Loss, CVPR 2020.
     """
 
-    def __init__(self, margin: float = 0.4, scale: float = 80.0, *, chunk: int = 4096) -> None:
+    def __init__(self, margin: float = 0.4, scale: float = 80.0, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
         if scale <= 0 or not 0 <= margin < 1:
             raise SettingError(f"scale must be above 0 and 0 <= margin < 1, got scale={scale} and margin={margin}")
@@ -35,24 +35,17 @@ class CircleLoss(PairLoss):
 
     def over(self, chunks: Chunks) -> PerAnchor:
         """The logarithm of each side's sum."""
-        pull, push = chunks.positives(self._pull, log=True), chunks.negatives(self._push, log=True)
+        pull = chunks.positives(lambda s, _: self._part(s.neg_().add_(1), chunks.spare(s), -self.scale), log=True)
+        push = chunks.negatives(lambda s, _: self._part(s, chunks.spare(s), self.scale), log=True)
         return softplus(pull.value + push.value)
 
-    def _pull(self, similarities: Tensor, _: Tensor) -> Part:
-        pace = (1 + self.margin - similarities).relu_()
-        exponents = (similarities - 1 + self.margin).mul_(pace).mul_(-self.scale)
-        return self._part(exponents, pace, similarities == torch.inf, -self.scale)
-
-    def _push(self, similarities: Tensor, _: Tensor) -> Part:
-        pace = (similarities + self.margin).relu_()
-        exponents = (similarities - self.margin).mul_(pace).mul_(self.scale)
-        return self._part(exponents, pace, similarities == -torch.inf, self.scale)
-
-    @staticmethod
-    def _part(exponents: Tensor, pace: Tensor, absent: Tensor, slope: float) -> Part:
-        part = log_sum(exponents.masked_fill_(absent, -torch.inf), slope)
-        terms = exponents  # log_sum has overwritten them
-        return part._replace(weights=pace.mul_(terms))
+    def _part(self, similarities: Tensor, pace: Tensor, slope: float) -> Part:
+        """Of negatives; what s is to a negative, 1 − s is to a positive. `pace` is overwritten."""
+        # A pace of nothing, rather than 0, leaves the exponent of an absent pair at −∞.
+        torch.add(similarities, self.margin, out=pace).clamp_(min=1e-30)
+        exponents = similarities.sub_(self.margin).mul_(pace).mul_(self.scale)
+        part = log_sum(exponents, slope)
+        return part._replace(weights=pace.mul_(exponents))  # log_sum has overwritten them with its terms
 
     def extra_repr(self) -> str:
         """What `print(loss)` says."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.chunked import Chunks, Part
+from crossbatch.losses.chunked import Chunks, Part, active_part
 from crossbatch.losses.pair_loss import PairLoss
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
@@ -29,7 +29,7 @@ class ContrastiveLoss(PairLoss):
         pos_margin: float = 1.0,
         reduction: Literal["balanced", "sum"] = "balanced",
         *,
-        chunk: int = 4096,
+        chunk: int | None = None,
     ) -> None:
         super().__init__(chunk=chunk)
         if not -1 <= neg_margin < pos_margin <= 1:
@@ -56,17 +56,10 @@ class ContrastiveLoss(PairLoss):
         return pull.mean + push.mean
 
     def _pull(self, similarities: Tensor, _: Tensor) -> Part:
-        active = similarities < self.pos_margin
-        cost = (self.pos_margin - similarities).relu_()
-        return Part(cost.sum(1), active.to(cost), active.sum(1), slope=-1)
+        return active_part(similarities.neg_().add_(self.pos_margin), slope=-1)
 
     def _push(self, similarities: Tensor, _: Tensor) -> Part:
-        active = similarities > self.neg_margin
-        if not active.any():
-            none = torch.zeros_like(similarities[:, 0])
-            return Part(none, None, none.long())
-        cost = similarities.sub_(self.neg_margin).relu_()
-        return Part(cost.sum(1), active.to(cost), active.sum(1))
+        return active_part(similarities.sub_(self.neg_margin))
 
     def extra_repr(self) -> str:
         """What `print(loss)` says."""

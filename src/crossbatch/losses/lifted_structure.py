@@ -18,7 +18,7 @@ class LiftedStructureLoss(PairLoss):
     """
 
     def __init__(
-        self, scale: float = 16.0, pos_margin: float = 1.0, neg_margin: float = 0.5, *, chunk: int = 4096
+        self, scale: float = 16.0, pos_margin: float = 1.0, neg_margin: float = 0.5, *, chunk: int | None = None
     ) -> None:
         super().__init__(chunk=chunk)
         if scale <= 0:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.chunked import Chunks, Part
+from crossbatch.losses.chunked import Chunks, Part, active_part
 from crossbatch.losses.pair_loss import PairLoss
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
@@ -20,7 +20,7 @@ class MarginLoss(PairLoss):
     Source: Wu et al., Sampling Matters in Deep Embedding Learning, ICCV 2017, without their sampling.
     """
 
-    def __init__(self, margin: float = 0.2, beta: float = 1.2, *, chunk: int = 4096) -> None:
+    def __init__(self, margin: float = 0.2, beta: float = 1.2, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
         if margin < 0 or beta <= 0:
             raise SettingError(f"margin must not be negative and beta above 0, got {margin} and {beta}")
@@ -48,10 +48,12 @@ class MarginLoss(PairLoss):
 
     @staticmethod
     def _part(costs: Tensor, distances: Tensor, sign: int) -> Part:
-        active = costs > 0
-        weights = torch.where(active & (distances > SHORTEST), 1 / distances, 0)
-        pairs = active.sum(1)
-        return Part(costs.relu_().sum(1), weights, pairs, slope=sign, by_context=sign * pairs.to(costs))
+        part = active_part(costs, sign)
+        if part.weights is None:
+            return part
+        moving = (distances - SHORTEST).sign_()  # 0 where the distance was clamped
+        pairs = part.weights.sum(1)
+        return part._replace(weights=part.weights.mul(moving).div_(distances), by_context=sign * pairs)
 
     def extra_repr(self) -> str:
         """What `print(loss)` says."""

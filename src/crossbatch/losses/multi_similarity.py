@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.chunked import Chunks, Part, log_sum
+from crossbatch.losses.chunked import LEAST, Chunks, Part
 from crossbatch.losses.pair_loss import PairLoss
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
@@ -22,7 +22,13 @@ class MultiSimilarityLoss(PairLoss):
     """
 
     def __init__(
-        self, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5, epsilon: float = 0.1, *, chunk: int = 4096
+        self,
+        alpha: float = 2.0,
+        beta: float = 50.0,
+        base: float = 0.5,
+        epsilon: float = 0.1,
+        *,
+        chunk: int | None = None,
     ) -> None:
         super().__init__(chunk=chunk)
         if alpha <= 0 or beta <= 0:
@@ -41,18 +47,26 @@ class MultiSimilarityLoss(PairLoss):
         """The logarithm of each side's sum, over the negatives first: their greatest bounds the positives."""
         floor = (chunks.least_positive() - self.epsilon)[:, None]
 
-        def negatives(similarities: Tensor, _: Tensor) -> Part:
-            greatest, mined = similarities.amax(1), similarities > floor
-            return self._part(similarities, mined, self.beta)._replace(extreme=greatest)
-
-        push = chunks.negatives(negatives, log=True)
+        push = chunks.negatives(lambda s, _: self._part(s, floor, self.beta, chunks.spare(s)), log=True)
         ceiling = (push.extreme + self.epsilon)[:, None]
-        pull = chunks.positives(lambda s, _: self._part(s, s < ceiling, -self.alpha), log=True)
+        pull = chunks.positives(lambda s, _: self._part(s, ceiling, -self.alpha, chunks.spare(s)), log=True)
         return softplus(pull.value) / self.alpha + softplus(push.value) / self.beta
 
-    def _part(self, similarities: Tensor, mined: Tensor, slope: float) -> Part:
-        exponents = similarities.sub_(self.base).mul_(slope).masked_fill_(~mined, -torch.inf)
-        return log_sum(exponents, slope, mined.sum(1))
+    def _part(self, similarities: Tensor, bound: Tensor, slope: float, mined: Tensor) -> Part:
+        """Negatives above the bound, or, where the slope is negative, positives below it; `mined` is overwritten."""
+        above = slope > 0
+        greatest = similarities.amax(1)
+        hardest = greatest if above else similarities.amin(1)
+        some = hardest > bound[:, 0] if above else hardest < bound[:, 0]
+        scale = torch.where(some, slope * (hardest - self.base), -torch.inf)
+        if not some.any():
+            none = torch.zeros_like(hardest)
+            return Part(none, None, none.long(), slope, scale, extreme=greatest)
+        # Ones and zeros as floats: on a CPU a mask of bools takes several times as long.
+        (torch.gt if above else torch.lt)(similarities, bound, out=mined)
+        hardest = hardest.clamp(LEAST, -LEAST)[:, None]
+        terms = similarities.sub_(hardest).mul_(slope).exp_().mul_(mined)
+        return Part(terms.sum(1), terms, mined.sum(1).long(), slope, scale, extreme=greatest)
 
     def extra_repr(self) -> str:
         """What `print(loss)` says."""

@@ -16,7 +16,7 @@ class NCALoss(PairLoss):
     contributes 0. Source: Goldberger et al., NeurIPS 2004; the logarithm as in their section 2.1.
     """
 
-    def __init__(self, scale: float = 16.0, *, chunk: int = 4096) -> None:
+    def __init__(self, scale: float = 16.0, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
         if scale <= 0:
             raise SettingError(f"scale must be above 0, got {scale}")

@@ -38,14 +38,15 @@ class PairLoss(nn.Module, ABC):
     """Mean over the anchors of a loss over their pairs; a subclass is one short formula, written twice.
 
     `reference` is the plain form over the whole similarity matrix: it judges. `over` is the same formula as sums
-    over chunks of pairs. `chunk` is the number of columns held at once.
+    over chunks of pairs. `chunk` is the number of columns held at once, by default
+    what fits the caches.
     """
 
-    def __init__(self, *, chunk: int = 4096) -> None:
+    def __init__(self, *, chunk: int | None = None) -> None:
         super().__init__()
-        if chunk < 1 or chunk != int(chunk):
+        if chunk is not None and (chunk < 1 or chunk != int(chunk)):
             raise SettingError(f"chunk must be a whole number of columns, at least 1, got {chunk}")
-        self.chunk = int(chunk)
+        self.chunk = None if chunk is None else int(chunk)
         self.stats: dict[str, Tensor] = {}
 
     @abstractmethod

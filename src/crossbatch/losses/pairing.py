@@ -46,14 +46,22 @@ class Pairing(NamedTuple):
 
         Both ascending. Holes are among the second only.
         """
-        of_class = torch.isin(self.ref_labels, self.labels.unique())
+        of_class = _isin(self.ref_labels, self.labels)
         if self.live is not None:
             of_class &= self.live
         special = of_class.clone()
         if self.own_slots is not None:
             special[self.own_slots[self.own_slots >= 0]] = True
         if self.ids is not None and self.ref_ids is not None:
-            special |= torch.isin(self.ref_ids, self.ids[self.ids >= 0])
+            special |= _isin(self.ref_ids, self.ids[self.ids >= 0])
         if self.live is not None:
             special |= ~self.live
         return of_class.nonzero()[:, 0], special.nonzero()[:, 0]
+
+
+def _isin(values: Tensor, few: Tensor) -> Tensor:
+    """`torch.isin`, by bisection: it compares each value with each of the few, or sorts them all."""
+    if len(few) == 0:
+        return torch.zeros_like(values, dtype=torch.bool)
+    few = few.sort().values
+    return few[torch.searchsorted(few, values).clamp_(max=len(few) - 1)] == values

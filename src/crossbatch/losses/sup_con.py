@@ -16,7 +16,7 @@ class SupConLoss(PairLoss):
     positive contributes 0. Source: Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, equation 2.
     """
 
-    def __init__(self, temperature: float = 0.1, *, chunk: int = 4096) -> None:
+    def __init__(self, temperature: float = 0.1, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
         if temperature <= 0:
             raise SettingError(f"temperature must be above 0, got {temperature}")

@@ -10,6 +10,8 @@ from crossbatch.losses.chunked import Chunks, Part
 from crossbatch.losses.pair_loss import PairLoss
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
+FEW = 32  # positives of an anchor up to which one at a time is faster than a search among them
+
 
 class TripletLoss(PairLoss):
     """A triplet costs `[margin + s_neg − s_pos]₊`; per anchor the mean over the triplets that cost anything.
@@ -22,7 +24,7 @@ class TripletLoss(PairLoss):
     """
 
     def __init__(
-        self, margin: float = 0.1, mining: Literal["all", "semi-hard", "hard"] = "all", *, chunk: int = 4096
+        self, margin: float = 0.1, mining: Literal["all", "semi-hard", "hard"] = "all", *, chunk: int | None = None
     ) -> None:
         super().__init__(chunk=chunk)
         if not 0 < margin < 1:
@@ -50,16 +52,39 @@ class TripletLoss(PairLoss):
             return self._hardest(chunks)
         total = triplets = 0 * chunks.anchors.sum(1)  # without a positive too there is a gradient: of zeros
         for positives in chunks.positive_blocks():
-            side = chunks.negatives(self._against, positives.sort(1).values)
+            most = int((positives < torch.inf).sum(1).max())
+            side = chunks.negatives(
+                lambda s, p: self._against(s, p, chunks.spare(s)), positives.sort(1).values[:, :most].contiguous()
+            )
             total, triplets = total + side.value, triplets + side.pairs
         return total / triplets.clamp(min=1)
 
-    def _against(self, similarities: Tensor, positives: Tensor) -> Part:
+    def _against(self, similarities: Tensor, positives: Tensor, costs: Tensor) -> Part:
+        """Negatives against the positives of their anchor, ascending."""
+        similarities = similarities.clamp_(min=-2)  # an absent pair is farther than any positive, and finite
+        if positives.shape[1] <= FEW:
+            return self._against_each(similarities, positives, costs)
+        return self._against_sorted(similarities, positives)
+
+    def _against_each(self, similarities: Tensor, positives: Tensor, costs: Tensor) -> Part:
+        """One positive after the other, in arithmetic in place, which beats any search while they are few."""
+        weights = torch.zeros_like(similarities)
+        total, by_context = torch.zeros_like(similarities[:, 0]), torch.zeros_like(positives)
+        for place in range(positives.shape[1]):
+            positive = positives[:, place, None]
+            torch.sub(similarities, positive - self.margin, out=costs).relu_()
+            if self.mining == "semi-hard":
+                costs.mul_((positive - similarities).relu_().sign_())
+            total += costs.sum(1)
+            weights += costs.sign_()
+            by_context[:, place] = -costs.sum(1)
+        return Part(total, weights, weights.sum(1).long(), by_context=by_context)
+
+    def _against_sorted(self, similarities: Tensor, positives: Tensor) -> Part:
         """Of a negative, the positives in its triplets are neighbours in their order: those from `first` to `last`.
 
         Sums over them are differences of cumulative sums; what each positive gets is counted by where those end.
         """
-        similarities = similarities.clamp_(min=-2)  # an absent pair is farther than any positive, and finite
         shifted = similarities + self.margin
         sums = torch.where(positives < torch.inf, positives, 0).cumsum(1)
         sums = torch.cat([torch.zeros_like(sums[:, :1]), sums], 1)

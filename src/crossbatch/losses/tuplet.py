@@ -36,7 +36,7 @@ class NTXentLoss(PairLoss):
     without a negative, contributes 0. Sources: van den Oord et al., 2018; Chen et al., ICML 2020.
     """
 
-    def __init__(self, temperature: float = 0.1, *, chunk: int = 4096) -> None:
+    def __init__(self, temperature: float = 0.1, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
         if temperature <= 0:
             raise SettingError(f"temperature must be above 0, got {temperature}")
@@ -63,7 +63,7 @@ class NPairLoss(PairLoss):
     without a positive, or without a negative, contributes 0. Source: Sohn, NeurIPS 2016, equation 6.
     """
 
-    def __init__(self, scale: float = 16.0, *, chunk: int = 4096) -> None:
+    def __init__(self, scale: float = 16.0, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
         if scale <= 0:
             raise SettingError(f"scale must be above 0, got {scale}")
