@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from crossbatch import runs
 from crossbatch.data.images import TrainingBatches
 from crossbatch.errors import RunError, SettingError
+from crossbatch.losses import LOSSES
 from crossbatch.training.assembly import assemble
 from crossbatch.training.callbacks import FillMemory
 from crossbatch.training.evaluation import evaluate_run
@@ -279,3 +280,13 @@ def test_training_batches_start_at_the_step_of_the_trainer(quick: Quick) -> None
     assert isinstance(loader.dataset, TrainingBatches)
     first = next(iter(loader))
     assert torch.equal(first[2], loader.dataset[0][2])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_by_its_name(loss: str, quick: Quick, tmp_path: Path, console: Console) -> None:
+    settings = quick(steps=4, start=2, loss=loss)
+    train(settings, tmp_path / "run", console)
+    learnt = [name for name in last(tmp_path / "run") if name.startswith("loss_fn.loss.")]
+    assert learnt == (["loss_fn.loss.beta"] if loss == "margin" else [])
+    metrics = runs.read_metrics(tmp_path / "run")
+    assert metrics["val/R@1"]

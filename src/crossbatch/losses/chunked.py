@@ -249,7 +249,7 @@ def _fold(anchors: Tensor, context: Tensor, log: bool, blocks: Iterator[Block], 
         part = take(similarities, context)
         direction = None
         if part.weights is not None:
-            direction = _weighted(part.weights, rows).to(anchors).mul_(part.slope)
+            direction = _weighted(part, part.weights, rows).to(anchors).mul_(part.slope)
         added = Sum(part.total, part.scale, direction, part.by_context, part.pairs, part.extreme)
         total = added if total is None else merge(total, added)
     if total is None:
@@ -277,19 +277,21 @@ def active_part(costs: Tensor, slope: float = 1.0) -> Part:
 LEAST = -1e30  # in place of −∞, which less itself is not a number
 
 
-def log_sum(exponents: Tensor, slope: float = 1.0, pairs: Tensor | None = None) -> Part:
-    """The part that sums exp(exponents), where their derivative by each similarity is `slope`; they are overwritten."""
-    scale = exponents.amax(1)
-    terms = exponents.sub_(scale.clamp(min=LEAST)[:, None]).exp_()
-    return Part(terms.sum(1), terms, pairs, slope, scale)
+def log_sum(similarities: Tensor, slope: float = 1.0, base: float = 0.0) -> Part:
+    """The part that sums exp(slope · (s − base)) over all pairs; the similarities are overwritten with the weights."""
+    extreme = similarities.amax(1) if slope > 0 else similarities.amin(1)
+    finite = extreme.clamp(LEAST, -LEAST)[:, None]
+    terms = torch.add(-slope * finite, similarities, alpha=slope, out=similarities).exp_()
+    return Part(terms.sum(1), terms, slope=slope, scale=slope * (extreme - base))
 
 
-def _weighted(weights: Tensor, rows: Tensor) -> Tensor:
-    """`weights @ rows` over the rows that have a weight: after a while of training few have."""
-    if weights.device.type == "cpu":  # on a GPU, to know how many would mean to wait for it
+def _weighted(part: Part, weights: Tensor, rows: Tensor) -> Tensor:
+    """`weights @ rows` over the rows that have a weight, if they are few, as after a while of training."""
+    # On a GPU, to know would mean to wait for it. No more rows have a weight than there are pairs.
+    few = rows.device.type == "cpu" and part.pairs is not None and int(part.pairs.sum()) < len(rows) // 2
+    if few:
         columns = weights.amax(0).nonzero()[:, 0]
-        if len(columns) < len(rows) // 2:
-            weights, rows = weights[:, columns], rows[columns]
+        weights, rows = weights[:, columns], rows[columns]
     return weights.to(rows) @ rows
 
 

@@ -44,8 +44,8 @@ class CircleLoss(PairLoss):
         # A pace of nothing, rather than 0, leaves the exponent of an absent pair at −∞.
         torch.add(similarities, self.margin, out=pace).clamp_(min=1e-30)
         exponents = similarities.sub_(self.margin).mul_(pace).mul_(self.scale)
-        part = log_sum(exponents, slope)
-        return part._replace(weights=pace.mul_(exponents))  # log_sum has overwritten them with its terms
+        part = log_sum(exponents)  # overwrites them with its terms
+        return part._replace(weights=pace.mul_(exponents), slope=slope)
 
     def extra_repr(self) -> str:
         """What `print(loss)` says."""

@@ -34,8 +34,8 @@ class LiftedStructureLoss(PairLoss):
     def over(self, chunks: Chunks) -> PerAnchor:
         """The logarithm of each side's sum."""
         scale = self.scale
-        pull = chunks.positives(lambda s, _: log_sum(s.sub_(self.pos_margin).mul_(-scale), -scale), log=True)
-        push = chunks.negatives(lambda s, _: log_sum(s.sub_(self.neg_margin).mul_(scale), scale), log=True)
+        pull = chunks.positives(lambda s, _: log_sum(s, -scale, self.pos_margin), log=True)
+        push = chunks.negatives(lambda s, _: log_sum(s, scale, self.neg_margin), log=True)
         return relu(pull.value + push.value) / scale
 
     def extra_repr(self) -> str:

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.chunked import LEAST, Chunks, Part
+from crossbatch.losses.chunked import Chunks, Part, log_sum
 from crossbatch.losses.pair_loss import PairLoss
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
@@ -55,18 +55,17 @@ class MultiSimilarityLoss(PairLoss):
     def _part(self, similarities: Tensor, bound: Tensor, slope: float, mined: Tensor) -> Part:
         """Negatives above the bound, or, where the slope is negative, positives below it; `mined` is overwritten."""
         above = slope > 0
-        greatest = similarities.amax(1)
-        hardest = greatest if above else similarities.amin(1)
-        some = hardest > bound[:, 0] if above else hardest < bound[:, 0]
-        scale = torch.where(some, slope * (hardest - self.base), -torch.inf)
-        if not some.any():
-            none = torch.zeros_like(hardest)
-            return Part(none, None, none.long(), slope, scale, extreme=greatest)
+        extreme = similarities.amax(1) if above else None
         # Ones and zeros as floats: on a CPU a mask of bools takes several times as long.
         (torch.gt if above else torch.lt)(similarities, bound, out=mined)
-        hardest = hardest.clamp(LEAST, -LEAST)[:, None]
-        terms = similarities.sub_(hardest).mul_(slope).exp_().mul_(mined)
-        return Part(terms.sum(1), terms, mined.sum(1).long(), slope, scale, extreme=greatest)
+        pairs = mined.sum(1)
+        absent = torch.where(pairs > 0, 0, -torch.inf)  # to a scale: what an empty sum has
+        if not pairs.any():
+            return Part(pairs, None, pairs.long(), slope, absent, extreme=extreme)
+        part = log_sum(similarities, slope, self.base)
+        weights = similarities.mul_(mined)  # log_sum has overwritten them with its terms
+        scale = absent if part.scale is None else absent + part.scale
+        return Part(weights.sum(1), weights, pairs.long(), slope, scale, extreme=extreme)
 
     def extra_repr(self) -> str:
         """What `print(loss)` says."""

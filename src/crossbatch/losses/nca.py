@@ -32,10 +32,8 @@ class NCALoss(PairLoss):
     def over(self, chunks: Chunks) -> PerAnchor:
         """The logarithm of each side's sum."""
         scale = self.scale
-        push = chunks.negatives(lambda s, _: log_sum(s.mul_(scale), scale), log=True)
-        pull = chunks.positives(
-            lambda s, _: log_sum(s.masked_fill_(s == torch.inf, -torch.inf).mul_(scale), scale), log=True
-        )
+        push = chunks.negatives(lambda s, _: log_sum(s, scale), log=True)
+        pull = chunks.positives(lambda s, _: log_sum(s.masked_fill_(s == torch.inf, -torch.inf), scale), log=True)
         return _share(pull.value, push.value, pull.pairs > 0)
 
     def extra_repr(self) -> str:

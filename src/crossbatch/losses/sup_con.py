@@ -31,8 +31,8 @@ class SupConLoss(PairLoss):
     def over(self, chunks: Chunks) -> PerAnchor:
         """Three sums: both sides' for the denominator, and the mean of the positives."""
         scale = 1 / self.temperature
-        push = chunks.negatives(lambda s, _: log_sum(s.mul_(scale), scale), log=True)
-        pull = chunks.positives(lambda s, _: log_sum(_absent(s, -torch.inf).mul_(scale), scale), log=True)
+        push = chunks.negatives(lambda s, _: log_sum(s, scale), log=True)
+        pull = chunks.positives(lambda s, _: log_sum(_absent(s, -torch.inf), scale), log=True)
         mean = chunks.positives(self._linear).mean
         has = pull.pairs > 0
         everything = torch.logaddexp(torch.where(has, push.value, 0), torch.where(has, pull.value, 0))

@@ -25,7 +25,7 @@ def tuplet_over(chunks: Chunks, scale: float) -> PerAnchor:
         weights = exponents.sigmoid()
         return Part(softplus(exponents).sum(1), weights, slope=-scale, by_context=weights.sum(1))
 
-    push = chunks.negatives(lambda s, _: log_sum(s.mul_(scale), scale), log=True)
+    push = chunks.negatives(lambda s, _: log_sum(s, scale), log=True)
     return chunks.positives(positives, push.value).mean
 
 
