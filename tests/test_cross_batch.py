@@ -130,7 +130,9 @@ from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiS
 
 for loss in (ContrastiveLoss(neg_margin=0.0), MultiSimilarityLoss()):
     loss_fn = CrossBatchLoss(loss, CrossBatchMemory(40, dim=5), warmup_steps=2)
-    step = torch.compile(lambda rows, labels, ids: loss_fn(rows, labels, ids=ids), backend="eager")
+    torch._dynamo.reset()
+    network = torch.nn.Linear(5, 5)
+    step = torch.compile(lambda rows, labels, ids: loss_fn(network(rows), labels, ids=ids), backend="eager")
     for number in range(40):
         if number == 32:
             assert counters["frames"]["ok"] > 0

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses import Compares, Pairing
+from crossbatch.losses.eager import eagerly
 from crossbatch.losses.pair_loss import unit
 from crossbatch.memory import CrossBatchMemory
 from crossbatch.shapes import Embeddings, Ids, Labels, Scalar
@@ -62,6 +63,7 @@ class CrossBatchLoss(nn.Module):
         """Whether the next call compares with the memory."""
         return int(self.step) >= self.warmup_steps
 
+    @eagerly
     def forward(self, embeddings: Embeddings, labels: Labels, *, ids: Ids | None = None) -> Scalar:
         """Loss of a batch of embeddings [batch, dim] with their labels and, if known, images."""
         if len(labels) != len(embeddings):

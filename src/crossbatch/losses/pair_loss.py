@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses.chunked import Chunks
+from crossbatch.losses.eager import eagerly
 from crossbatch.losses.pairing import Pairing
 from crossbatch.shapes import (
     Embeddings,
@@ -75,6 +76,7 @@ class PairLoss(nn.Module, ABC):
         anchors, refs, pairing = pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids)
         return self.compare(anchors, refs, pairing)
 
+    @eagerly
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Scalar:
         """The loss of unit-length anchors against unit-length references; `stats` then tells of this call.
 

@@ -1,0 +1,20 @@
+"""Leave a function out of a compiled step: what it does depends on the data, and would be compiled again and again."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def eagerly(function: Callable[P, R]) -> Callable[P, R]:
+    """As `torch.compiler.disable` does, whose import alone takes a second: only where something was compiled."""
+
+    @wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> R:
+        dynamo = sys.modules.get("torch._dynamo")
+        return (function if dynamo is None else dynamo.disable(function))(*arguments, **options)
+
+    return call
