@@ -6,7 +6,7 @@ similarity itself. A chunk of rows at a time, so that what one product writes th
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -45,7 +45,3 @@ def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str
     for name in [name for _ in range(rounds) for name in calls]:
         times[name].append(timed(calls[name]))
     return {name: statistics.median(values) for name, values in times.items()}
-
-
-def spread(values: Sequence[float]) -> str:
-    return f"{min(values):.2f} to {max(values):.2f}"
