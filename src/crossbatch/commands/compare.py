@@ -23,9 +23,9 @@ def compare(
 ) -> int:
     """Train the same configuration without and with memory, and print one table.
 
-    Both arms get the same search over learning rates, on validation classes with the first seed; then every seed
-    is trained with what was chosen, and the test classes are looked at once. Steps are equal; a further arm without
-    memory gets equal time.
+    Both arms get the same search over learning rates, on validation classes with the first seed, widened where the
+    best is at an end; then every seed is trained with what was chosen, and the test classes are looked at once. Steps
+    are equal; a further arm without memory gets equal time.
 
     Args:
         settings: All options of a training run.

@@ -2,7 +2,7 @@
 
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from crossbatch.training.step_cost import StepCost, measure
 from crossbatch.training.train import fit
 
 WITHOUT, LONGER, WITH = "without memory", "without memory, equal time", "with memory"
+WIDENINGS = 2  # times a search goes beyond an end of its learning rates
 
 
 class Comparison:
@@ -62,6 +63,7 @@ def compare(
 ) -> dict[str, Any]:
     """Search learning rates on validation with the first seed, alike for both arms; train; look at test once.
 
+    Where an arm's best is at an end of the rates, the next one beyond is tried too, in both arms.
     The third arm, equal time, repeats the first for as many more steps as the memory's steps cost in time.
     All of it is kept in `comparison.json`. A comparison that was stopped goes on when asked for again in its folder.
     """
@@ -74,11 +76,7 @@ def compare(
         runs.require_data(out, runs_here.data.identity)
     else:
         runs.create(out, settings.as_dict(), runs_here.data.identity)
-    search = [
-        {"arm": name, "lr": rate, "validation R@1": _validation(runs_here, name, rate)}
-        for name in (WITHOUT, WITH)
-        for rate in (rates if len(rates) > 1 else ())
-    ]
+    search = _search(runs_here, rates) if len(rates) > 1 else []
     chosen = {name: _best(search, name) or rates[0] for name in (WITHOUT, WITH)}
     folders = {
         name: [runs_here.run(name, runs_here.arm(name, lr=chosen[name], seed=settings.seed + i)) for i in range(seeds)]
@@ -132,6 +130,27 @@ def _check(settings: Settings, seeds: int, learning_rates: Sequence[float], ks: 
         raise SettingError(f"--seeds must be at least 1, got {seeds}")
     for rate in learning_rates:
         replace(settings, optim=replace(settings.optim, lr=rate)).check()
+
+
+def _search(comparison: Comparison, rates: Sequence[float]) -> list[dict[str, Any]]:
+    """Validation R@1 of every rate in both arms, and of those that their best ones ask for beyond."""
+    scores: dict[tuple[str, float], float] = {}
+    tried = sorted(set(rates))
+    for _ in range(1 + WIDENINGS):
+        for name in (WITHOUT, WITH):
+            for rate in tried:
+                if (name, rate) not in scores:
+                    scores[name, rate] = _validation(comparison, name, rate)
+        search = [{"arm": n, "lr": rate, "validation R@1": scores[n, rate]} for n in (WITHOUT, WITH) for rate in tried]
+        tried = _widened(tried, {_best(search, name) for name in (WITHOUT, WITH)})
+    return search
+
+
+def _widened(rates: Sequence[float], best: Collection[float | None]) -> list[float]:
+    """The rates and, by their own step, the next one beyond each end at which a best one is."""
+    below = [rates[0] ** 2 / rates[1]] if rates[0] in best else []
+    above = [rates[-1] ** 2 / rates[-2]] if rates[-1] in best else []
+    return [*(float(f"{rate:.2g}") for rate in below), *rates, *(float(f"{rate:.2g}") for rate in above)]
 
 
 def _validation(comparison: Comparison, name: str, rate: float) -> float:
