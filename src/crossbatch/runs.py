@@ -5,15 +5,17 @@ data.json            which data set it was: its name and fingerprint
 model.safetensors    the best model (see `models/checkpoint.py`), with model.json beside it
 summary.json         what the run came to: validation metrics, counts, seconds, versions
 evaluations.json     every look at a part, one entry each, so that looks at test can be counted
-examples/            queries and their nearest neighbours, as JSON and thumbnails
+examples/PART/       queries and their nearest neighbours, as JSON and thumbnails; classes.csv, worst.csv
 checkpoints/         last.ckpt to go on from, best.ckpt
 logs/csv/*/metrics.csv, logs/tensorboard/
 """
 
 import csv
+import io
 import json
 import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from crossbatch.errors import RunError
 
 CONFIG, DATA, SUMMARY = "config.yaml", "data.json", "summary.json"
 EVALUATIONS, COMPARISON = "evaluations.json", "comparison.json"
-EXAMPLES = "examples"
+EXAMPLES, CLASSES, WORST = "examples", "classes.csv", "worst.csv"
 CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
 LOGS = "logs"
 REPORT = "report.html"
@@ -83,6 +85,22 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV whole, its columns those of the first row; numbers to six digits."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        table.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+    write_text(path, text.getvalue())
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV that `write_table` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def read_json(path: Path) -> Any:

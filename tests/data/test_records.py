@@ -119,5 +119,5 @@ def test_an_image_is_called_by_its_path_below_the_root(tmp_path: Path) -> None:
 def test_an_unknown_data_set_is_refused_with_a_near_name() -> None:
     with pytest.raises(DataError, match=r"no data set 'glyph' \(did you mean glyphs\?\): choose one of glyphs, folder"):
         data.load("glyph")
-    with pytest.raises(CrossBatchError, match="no data set 'sop': choose one of"):
-        data.load("sop")
+    with pytest.raises(CrossBatchError, match="no data set 'imagenet': choose one of"):
+        data.load("imagenet")

@@ -24,8 +24,8 @@ def both(rows: Rows) -> Retrieval:
     return evaluate(*rows, *rows, ks=KS)
 
 
-def by_definition(query: Rows, gallery: Rows) -> dict[int, tuple[int, float, float]]:
-    """Of each query with a relevant row: best rank, R-precision, MAP@R."""
+def by_definition(query: Rows, gallery: Rows) -> dict[int, tuple[list[int], float, float]]:
+    """Of each query with a relevant row: the ranks of all, R-precision, MAP@R."""
     found = {}
     for position, (vector, label, image) in enumerate(zip(*(column.tolist() for column in query), strict=True)):
         relevant, others = [], []
@@ -43,7 +43,7 @@ def by_definition(query: Rows, gallery: Rows) -> dict[int, tuple[int, float, flo
         ]
         r = len(relevant)
         precision = [sum(rank <= i for rank in ranks) / i for i in range(1, r + 1)]
-        found[position] = ranks[0], precision[-1], sum(precision[i - 1] for i in range(1, r + 1) if i in ranks) / r
+        found[position] = ranks, precision[-1], sum(precision[i - 1] for i in range(1, r + 1) if i in ranks) / r
     return found
 
 
@@ -57,11 +57,13 @@ def assert_equals_definition(query: Rows, gallery: Rows) -> None:
     assert measured.queries == len(expected)
     assert measured.left_out == len(query[0]) - len(expected)
     assert dict(zip(measured.query_positions.tolist(), measured.best_rank.tolist(), strict=True)) == {
-        position: best for position, (best, _, _) in expected.items()
+        position: ranks[0] for position, (ranks, _, _) in expected.items()
     }
-    best, precision, mean_precision = zip(*expected.values(), strict=True)
-    mean = {f"R@{k}": sum(rank <= k for rank in best) / len(best) for k in KS}
-    mean |= {"R-precision": sum(precision) / len(best), "MAP@R": sum(mean_precision) / len(best)}
+    ranks, precision, mean_precision = zip(*expected.values(), strict=True)
+    n = len(expected)
+    mean = {f"R@{k}": sum(one[0] <= k for one in ranks) / n for k in KS}
+    mean |= {"R-precision": sum(precision) / n, "MAP@R": sum(mean_precision) / n}
+    mean |= {f"IR-recall@{k}": sum(sum(rank <= k for rank in one) / len(one) for one in ranks) / n for k in KS}
     assert measured.summary() == pytest.approx(mean, abs=1e-6)
 
 
@@ -138,7 +140,9 @@ def test_a_collapsed_model_scores_0(dtype: torch.dtype) -> None:
 
 def test_classes_apart_score_1() -> None:
     rows, labels, ids = torch.eye(4).repeat(5, 1), torch.arange(4).repeat(5), torch.arange(20)
-    assert set(evaluate(rows, labels, ids, rows, labels, ids).summary().values()) == {1.0}
+    summary = evaluate(rows, labels, ids, rows, labels, ids).summary()
+    found = {f"IR-recall@{k}": min(k / 4, 1) for k in (1, 2, 4, 8)}
+    assert summary == dict.fromkeys(["R@1", "R@2", "R@4", "R@8", "R-precision", "MAP@R"], 1.0) | found
 
 
 def test_a_row_is_itself_by_its_id_and_not_by_its_place() -> None:

@@ -144,7 +144,7 @@ def test_another_data_set_than_the_run_s_is_refused(
     next(root.rglob("*.png")).unlink()
     changed = assemble(quick(root=root, steps=4))
     with pytest.raises(RunError, match=r"was trained on folder with fingerprint .* bring the data set back"):
-        evaluate_run(tmp_path / "run", changed.data)
+        evaluate_run(tmp_path / "run", changed.data, "test")
     with pytest.raises(RunError, match="was trained on folder"):
         fit(changed, tmp_path / "run", console, resume=True)
 

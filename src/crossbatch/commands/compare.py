@@ -18,7 +18,7 @@ def compare(
     seeds: int = 3,
     learning_rates: list[float] = [3e-4, 1e-3, 3e-3, 1e-2],  # noqa: B006  (the parser shows it and never changes it)
     equal_time: bool = True,
-    k: list[int] = [1, 2, 4, 8],  # noqa: B006
+    k: list[int] = [],  # noqa: B006
     json: bool = False,
 ) -> int:
     """Train the same configuration without and with memory, and print one table.
@@ -33,7 +33,7 @@ def compare(
         seeds: Runs of each arm, with seeds counted from --seed.
         learning_rates: The learning rates tried in each arm, as [0.0003,0.001]; one alone is taken untried.
         equal_time: Whether to train the arm without memory once more, for as long as the memory's takes.
-        k: The K of Recall@K, as [1,10,100].
+        k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
         json: Print the comparison as JSON, and nothing else, on standard output.
     """
     run = out or Path("runs", f"compare-{settings.data}-{settings.loss}")

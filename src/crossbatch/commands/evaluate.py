@@ -1,7 +1,9 @@
 """`crossbatch evaluate RUN`: search a part of the data set with a trained model."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
+
+from rich.console import Console
 
 from crossbatch import data, runs
 from crossbatch.commands.output import console_for, print_json, print_table
@@ -10,33 +12,55 @@ from crossbatch.training.settings import Settings
 
 def evaluate(
     run: Path,
-    part: Literal["test", "validation"] = "test",
-    k: list[int] = [1, 2, 4, 8],  # noqa: B006  (the parser shows it and never changes it)
+    part: str = "test",
+    k: list[int] = [],  # noqa: B006  (the parser shows it and never changes it)
     root: Path | None = None,
+    worst: int = 0,
+    classes: int = 0,
     json: bool = False,
 ) -> int:
     """Measure Recall@K, R-precision and MAP@R of a run's best model; each look is counted in the run folder.
 
+    Tables of every class and of the worst queries are written to RUN/examples/PART.
+
     Args:
         run: Run folder.
-        part: test, or the validation classes.
-        k: The K of Recall@K, as [1,10,100].
+        part: test, for every test list of the data set; one of them, as VehicleID's large; or validation.
+        k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
         root: Where the data set is now, if it has moved since the run.
-        json: Print the result as JSON, and nothing else, on standard output.
+        worst: Print so many queries, the worst.
+        classes: Print so many classes, the worst.
+        json: Print the result as JSON, and nothing else, on standard output: one object, or for several lists an array.
     """
     settings = Settings.from_dict(runs.read_config(run))
-    from crossbatch.training.evaluation import evaluate_run  # noqa: PLC0415  (imports torchvision)
+    from crossbatch.training.evaluation import evaluate_run, parts_named  # noqa: PLC0415  (imports torchvision)
 
-    result = evaluate_run(run, data.load(settings.data, root or settings.root, settings.split), part, k)
+    loaded = data.load(settings.data, root or settings.root, settings.split)
+    results = [evaluate_run(run, loaded, name, k) for name in parts_named(loaded, part)]
     if json:
-        print_json(result)
+        print_json(results[0] if len(results) == 1 else results)
         return 0
+    console = console_for(json)
+    for result in results:
+        _show(console, run.name, result)
+        for file, rows in ((runs.CLASSES, classes), (runs.WORST, worst)):
+            if rows > 0:
+                _show_table(console, runs.example_folder(run, result["part"]) / file, rows)
+    return 0
+
+
+def _show(console: Console, run: str, result: dict[str, Any]) -> None:
     metrics = [name for name in result if name.startswith("R@") or name in ("R-precision", "MAP@R")]
     title = (
-        f"{result['data']} ({result['fingerprint']}), {part}: {result['queries']:,} queries among "
+        f"{result['data']} ({result['fingerprint']}), {result['part']}: {result['queries']:,} queries among "
         f"{result['gallery']:,} images of {result['classes']:,} classes; look {result['look']}"
     )
-    print_table(console_for(json), title, ["run", *metrics], [[run.name, *(f"{result[m]:.4f}" for m in metrics)]])
+    print_table(console, title, ["run", *metrics], [[run, *(f"{result[metric]:.4f}" for metric in metrics)]])
     if result["left_out"]:
-        console_for(json).print(f"{result['left_out']} images without another of their class were not queried")
-    return 0
+        console.print(f"{result['left_out']} images without another of their class were not queried")
+
+
+def _show_table(console: Console, path: Path, rows: int) -> None:
+    table = runs.read_table(path)
+    title = f"the worst {min(rows, len(table))} of {len(table):,} in {path}"
+    print_table(console, title, list(table[0]), [list(row.values()) for row in table[:rows]])

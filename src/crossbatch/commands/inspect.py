@@ -1,11 +1,18 @@
 """`crossbatch inspect`: what a data set holds."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from crossbatch import data as data_sets
 from crossbatch.commands.output import console_for, print_json, print_table
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError
+
+if TYPE_CHECKING:
+    from crossbatch.data.records import DataSet  # imports Pillow
 
 
 def inspect(
@@ -18,8 +25,8 @@ def inspect(
     """Tell what a data set holds: images, classes, images per class, and how it is divided.
 
     Args:
-        data: glyphs, folder or csv.
-        root: Where a folder or csv data set is.
+        data: glyphs, folder, csv, sop, in_shop, vehicle_id, cub or cars.
+        root: Where the data set is; glyphs are drawn.
         split: Division of the classes.
         sheet: Write a contact sheet, one row a class, to this PNG file.
         json: Print the counts as JSON, and nothing else, on standard output.
@@ -27,23 +34,36 @@ def inspect(
     from crossbatch.data.contact_sheet import contact_sheet  # noqa: PLC0415  (imports Pillow)
     from crossbatch.training.evaluation import describe_part  # noqa: PLC0415
 
-    loaded = data_sets.load(data, root, split)
-    parts = {"train": loaded.train, "validation": loaded.validation, "query": loaded.query, "gallery": loaded.gallery}
-    counts = {name: describe_part(part) for name, part in parts.items() if part is not None and len(part)}
+    loaded = data_sets.load(data, root, replace(split, complete=False))
+    counts = {name: describe_part(part) for name, part in loaded.parts.items()}
     if sheet is not None:
         if sheet.suffix.lower() != ".png":
             raise RunError(f"a contact sheet is a PNG file: --sheet {sheet.with_suffix('.png')}, got {sheet}")
         sheet.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(loaded).save(sheet)
     if json:
-        print_json({"data": loaded.name, "fingerprint": loaded.fingerprint, "parts": counts, "notes": loaded.notes})
+        described = {"data": loaded.name, "fingerprint": loaded.fingerprint, "parts": counts, "notes": loaded.notes}
+        print_json(described | ({"published": dict(loaded.expected)} if loaded.expected else {}))
         return 0
     console = console_for(json)
     header = ["part", "images", "classes", "fewest per class", "median", "most", "classes of one image"]
     rows = [[name, *(f"{value:,}" for value in count.values())] for name, count in counts.items()]
     print_table(console, f"{loaded.name} (fingerprint {loaded.fingerprint})", header, rows)
+    if loaded.expected:
+        _show_published(console, loaded)
     for note in loaded.notes:
         console.print(note, highlight=False)
     if sheet is not None:
         console.print(f"contact sheet: {sheet}", highlight=False)
     return 0
+
+
+def _show_published(console: Console, loaded: "DataSet") -> None:
+    """Counts beside those of the release, validation classes counted as the training classes they are."""
+    here = {**loaded.parts, "train": loaded.train + loaded.validation}
+    rows = []
+    for name, published in loaded.expected.items():
+        images, classes = ("not known" if count is None else f"{count:,}" for count in published)
+        rows.append([name, f"{len(here[name]):,}", images, f"{here[name].classes:,}", classes])
+    header = ["part", "images", "published", "classes", "published"]
+    print_table(console, "here, and in the release", header, rows)

@@ -1,6 +1,7 @@
 """Data sets by name. A data set is one file with one function: `load(root, split) -> DataSet`."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from crossbatch.data.records import DataSet
     from crossbatch.data.split import Split
 
-DATA_SETS = ("glyphs", "folder", "csv")
+DATA_SETS = ("glyphs", "folder", "csv", "sop", "in_shop", "vehicle_id", "cub", "cars")
 
 
 def load(name: str, root: Path | None = None, split: "Split | None" = None) -> "DataSet":
@@ -20,8 +21,9 @@ def load(name: str, root: Path | None = None, split: "Split | None" = None) -> "
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise DataError(f"there is no data set {name!r}{hint}: choose one of {', '.join(DATA_SETS)}")
     try:
-        from crossbatch.data import csv, folder, glyphs  # noqa: PLC0415
+        from crossbatch.data import cars, csv, cub, folder, glyphs, in_shop, sop, vehicle_id  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError("reading images", str(error.name), "train") from None
-    loaders = {"glyphs": glyphs.load, "folder": folder.load, "csv": csv.load}
+    sets = (glyphs, folder, csv, sop, in_shop, vehicle_id, cub, cars)
+    loaders: dict[str, Callable[..., DataSet]] = {name: one.load for name, one in zip(DATA_SETS, sets, strict=True)}
     return loaders[name](root, split)

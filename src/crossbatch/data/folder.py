@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from crossbatch.data.records import DataSet, FileImages, Part, hold_out, queries, require_pairs
+from crossbatch.data.records import DataSet, FileImages, Part, Search, hold_out, queries, require_pairs
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
@@ -71,15 +71,13 @@ def build(name: str, root: Path, rows: list[tuple[Path, str, str]], split: Split
     train, validation = _hold_out(
         train, split.validation_share, split.seed, "--split.validation_share", "validation part"
     )
-    has_gallery = len(gallery) > 0
     shared = len(set(train.labels.tolist()) & set(query.labels.tolist()))
     if shared:
         notes.append(f"{shared} classes are in both training and test: results are closed-set")
     images = FileImages((path for path, _, _ in rows), root)
     fingerprint = _fingerprint(rows, root)
-    return DataSet(
-        name, images, names, train, validation, query, gallery if has_gallery else None, fingerprint, notes=notes
-    )
+    test = Search(query, gallery if len(gallery) else None)
+    return DataSet(name, images, names, train, validation, {"test": test}, fingerprint, notes=notes)
 
 
 def _hold_out(part: Part, share: float, seed: int, option: str, what: str) -> tuple[Part, Part]:

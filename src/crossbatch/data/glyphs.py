@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from crossbatch.data.records import DataSet, Part, hold_out
+from crossbatch.data.records import DataSet, Part, Search, hold_out
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError, MissingExtraError
 
@@ -65,7 +65,9 @@ def load(root: Path | None = None, split: Split | None = None) -> DataSet:
     rest, test = hold_out(everything, TEST_SHARE, split.seed, "the test half")
     train, validation = hold_out(rest, split.validation_share, split.seed, "--split.validation_share")
     names = tuple(code_name(int(code)) for code in codes)
-    return DataSet("glyphs", images, names, train, validation, test, None, fingerprint, channels=1, image_size=SIZE)
+    return DataSet(
+        "glyphs", images, names, train, validation, {"test": Search(test)}, fingerprint, channels=1, image_size=SIZE
+    )
 
 
 def font_files() -> list[Path]:

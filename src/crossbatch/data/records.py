@@ -1,6 +1,6 @@
 """What a data set is, once read: images, labels, and who trains, validates and is searched."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -53,10 +53,19 @@ class Part:
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """Training, validation and test parts of one data set; no class is in two of them.
+class Search:
+    """What is searched in what: without a `gallery`, each image of `query` among all the others."""
 
-    Without a `gallery`, each image of `query` is searched among all the others.
+    query: Part
+    gallery: Part | None = None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Training, validation and test parts of one data set.
+
+    `tests` has one search by the name test, or several by the names of their lists. `ks`: the K of Recall@K that are
+    usual for it. `expected`: images and classes that the published parts have, None where that is not known.
     """
 
     name: str
@@ -64,12 +73,37 @@ class DataSet:
     class_names: tuple[str, ...]
     train: Part
     validation: Part
-    query: Part
-    gallery: Part | None
+    tests: Mapping[str, Search]
     fingerprint: str
     channels: int = 3
     image_size: int = 64
+    ks: tuple[int, ...] = (1, 2, 4, 8)
+    expected: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def searches(self) -> dict[str, Search]:
+        """Every part that can be searched, by its name."""
+        return {**self.tests, "validation": Search(self.validation)}
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Every part by its name; a test list without a gallery has the list's name."""
+        parts = {"train": self.train, "validation": self.validation}
+        for name, search in self.tests.items():
+            parts |= {name: search.query} if search.gallery is None else {"query": search.query}
+            parts |= {} if search.gallery is None else {"gallery": search.gallery}
+        return {name: part for name, part in parts.items() if len(part)}
+
+    @property
+    def query(self) -> Part:
+        """Queries of the first test list."""
+        return next(iter(self.tests.values())).query
+
+    @property
+    def gallery(self) -> Part | None:
+        """Gallery of the first test list, if it has one."""
+        return next(iter(self.tests.values())).gallery
 
     @property
     def identity(self) -> dict[str, str]:
@@ -111,8 +145,8 @@ class FileImages:
 
     in_memory = False
 
-    def __init__(self, paths: Iterable[Path], root: Path) -> None:
-        self.paths, self.root = list(paths), root
+    def __init__(self, paths: Iterable[Path | str], root: Path) -> None:
+        self.paths, self.root = list(paths), root  # strings too: to make 120,053 paths takes a second
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -133,5 +167,5 @@ class FileImages:
 
     def name(self, index: int) -> str:
         """Path below the root of the data set."""
-        path = self.paths[index]
+        path = Path(self.paths[index])
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)

@@ -1,6 +1,7 @@
 """Exact search and the metrics of retrieval."""
 
+from crossbatch.metrics.breakdown import ClassResult, by_class, worst_first
 from crossbatch.metrics.neighbors import Neighbors, nearest
 from crossbatch.metrics.retrieval import Retrieval, evaluate
 
-__all__ = ["Neighbors", "Retrieval", "evaluate", "nearest"]
+__all__ = ["ClassResult", "Neighbors", "Retrieval", "by_class", "evaluate", "nearest", "worst_first"]

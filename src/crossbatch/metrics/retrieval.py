@@ -1,10 +1,11 @@
-"""Retrieval metrics as the metric-learning papers define them: Recall@K, R-precision, MAP@R.
+"""Retrieval metrics as the metric-learning papers define them: Recall@K, R-precision, MAP@R, IR-recall@K.
 
 For each query, the gallery (without the query itself) is ranked by cosine; a row is relevant if it has the
 query's class, and R is how many are.
 
 * Recall@K: 1 if a relevant row is among the first K, else 0 (Jégou et al., 2011, as used for SOP and In-shop).
-  Information retrieval calls this success at K; its own recall is another measure.
+  Information retrieval calls this success at K; its own recall is another measure, the next.
+* IR-recall@K: the share of relevant rows among the first K; it reaches 1 for K of at least R only.
 * R-precision: the share of relevant rows among the first R.
 * MAP@R: the mean over ranks i = 1 … R of (precision among the first i if rank i is relevant, else 0)
   (Musgrave et al., A Metric Learning Reality Check, ECCV 2020).
@@ -29,20 +30,49 @@ TIE = 1e-6  # about the rounding error of a float32 product of unit vectors
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Means over the queries, in [0, 1], and the values of each query that has a relevant row, by its position."""
+    """What was found for each query that has a relevant row, tensors [queries]; and the means, in [0, 1].
 
-    recall: dict[int, float]
-    r_precision: float
-    map_at_r: float
-    queries: int
-    left_out: int
+    `query_positions`: which query it is. `best_rank`: rank of the first relevant row, from 1. `precision`: R-precision.
+    `average_precision`: what it adds to MAP@R. `found`: for each K, the share of its relevant rows among the first K.
+    `left_out`: how many queries have no relevant row.
+    """
+
     query_positions: Tensor
     best_rank: Tensor
+    precision: Tensor
+    average_precision: Tensor
+    found: dict[int, Tensor]
+    left_out: int
+
+    @property
+    def queries(self) -> int:
+        """How many queries have a relevant row."""
+        return len(self.best_rank)
+
+    @property
+    def recall(self) -> dict[int, float]:
+        """For each K, the share of queries with a relevant row among the first K."""
+        return {k: _mean(self.best_rank <= k) for k in self.found}
+
+    @property
+    def r_precision(self) -> float:
+        """Mean R-precision."""
+        return _mean(self.precision)
+
+    @property
+    def map_at_r(self) -> float:
+        """MAP@R."""
+        return _mean(self.average_precision)
 
     def summary(self) -> dict[str, float]:
-        """Names and values, as in every table and file."""
+        """Names and means, as in every table and file."""
         recall = {f"R@{k}": value for k, value in self.recall.items()}
-        return recall | {"R-precision": self.r_precision, "MAP@R": self.map_at_r}
+        found = {f"IR-recall@{k}": _mean(share) for k, share in self.found.items()}
+        return recall | {"R-precision": self.r_precision, "MAP@R": self.map_at_r} | found
+
+
+def _mean(values: Tensor) -> float:
+    return values.double().mean().item()
 
 
 def evaluate(
@@ -72,32 +102,35 @@ def evaluate(
     by_class = query_labels.argsort(stable=True)
     order = gallery_labels.argsort(stable=True)
     gallery, gallery_labels, gallery_ids = gallery[order], gallery_labels[order], gallery_ids[order]
-    best, precision, mean_precision, kept = [], [], [], []
-    for rows in by_class.split(QUERY_CHUNK) if len(query) else ():
-        ranks, relevant = _ranks(query[rows], query_labels[rows], query_ids[rows], gallery, gallery_labels, gallery_ids)
-        has = relevant > 0
-        ranks, relevant = ranks[has], relevant[has]
-        kept.append(rows[has])
-        if not has.any():
-            continue
-        within = ranks <= relevant[:, None]
-        place = torch.arange(1, ranks.shape[1] + 1, device=ranks.device)
-        best.append(ranks[:, 0])
-        precision.append(within.sum(1) / relevant)
-        mean_precision.append((within * place / ranks).sum(1) / relevant)
-    positions = torch.cat(kept) if kept else torch.empty(0, dtype=torch.int64)
-    if not best:
+    parts = [
+        _measure(
+            rows, ks, *_ranks(query[rows], query_labels[rows], query_ids[rows], gallery, gallery_labels, gallery_ids)
+        )
+        for rows in by_class.split(QUERY_CHUNK)
+        if len(rows)
+    ]
+    parts = [part for part in parts if part.queries]
+    if not parts:
         raise ShapeError("no query has another image of its class in the gallery: there is nothing to measure")
-    first = torch.cat(best)
-    return Retrieval(
-        {k: (first <= k).double().mean().item() for k in ks},
-        torch.cat(precision).double().mean().item(),
-        torch.cat(mean_precision).double().mean().item(),
-        len(first),
-        len(query) - len(first),
-        positions,
-        first,
+    position, best, precision, average = (
+        torch.cat(columns)
+        for columns in zip(
+            *((p.query_positions, p.best_rank, p.precision, p.average_precision) for p in parts), strict=True
+        )
     )
+    found = {k: torch.cat([part.found[k] for part in parts]) for k in ks}
+    return Retrieval(position, best, precision, average, found, len(query) - len(best))
+
+
+def _measure(rows: Tensor, ks: Sequence[int], ranks: Tensor, relevant: Tensor) -> Retrieval:
+    """The metrics of some queries, given the ranks of their relevant rows."""
+    has = relevant > 0
+    rows, ranks, relevant = rows[has], ranks[has], relevant[has]
+    within = ranks <= relevant[:, None]
+    place = torch.arange(1, ranks.shape[1] + 1, device=ranks.device)
+    found = {k: (ranks <= k).sum(1) / relevant for k in ks}
+    average = (within * place / ranks).sum(1) / relevant
+    return Retrieval(rows, ranks[:, 0], within.sum(1) / relevant, average, found, int((~has).sum()))
 
 
 def _ranks(
@@ -106,19 +139,24 @@ def _ranks(
     """Rank of each relevant row, ascending, [queries, most relevant]; beyond a query's R it is past any K."""
     thresholds, relevant = _relevant(query, labels, ids, gallery, gallery_labels, gallery_ids)
     most = thresholds.shape[1]
-    # Negatives at or above each threshold: count, for each, how many thresholds lie at or below it.
-    histogram = torch.zeros(len(query), most + 1, dtype=torch.int64, device=query.device)
-    ascending = (thresholds - TIE).flip(1).contiguous()
-    for start in range(0, len(gallery), GALLERY_CHUNK):
-        columns = slice(start, start + GALLERY_CHUNK)
-        similarities = query @ gallery[columns].T
-        negative = labels[:, None] != gallery_labels[columns]
-        negative &= ~same_image(ids, gallery_ids[columns])
-        reached = torch.searchsorted(ascending, similarities.masked_fill_(~negative, -torch.inf), right=True)
-        histogram.scatter_add_(1, reached, negative.long())
-    above = histogram.flip(1).cumsum(1)[:, :most].flip(1)  # of the ascending thresholds: negatives at or above
-    ranks = above.flip(1) + torch.arange(1, most + 1, device=query.device)
     missing = torch.arange(most, device=query.device) >= relevant[:, None]
+    ascending = (thresholds - TIE).flip(1)
+    lowest = (thresholds - TIE).masked_fill(missing, torch.inf).amin(1, keepdim=True)
+    # Rows of a table lie one after the other, 8 apart, so that one search finds the place of each negative in its own.
+    table = (ascending.double() + 8 * torch.arange(len(query), device=query.device)[:, None]).flatten()
+    histogram = torch.zeros(len(query) * (most + 1), dtype=torch.int64, device=query.device)
+    for start in range(0, len(gallery), GALLERY_CHUNK):
+        similarities = query @ gallery[start : start + GALLERY_CHUNK].T
+        # Of a trained model few rows are this near: whatever is asked of them is asked of few.
+        row, column = (similarities >= lowest).nonzero(as_tuple=True)
+        other = gallery_labels[column + start] != labels[row]
+        other &= (gallery_ids[column + start] != ids[row]) | (ids[row] < 0)
+        row, column = row[other], column[other]
+        reached = torch.searchsorted(table, similarities[row, column].double() + 8 * row, right=True)
+        histogram += (reached + row).bincount(minlength=len(histogram))
+    counts = histogram.view(len(query), most + 1)
+    above = counts.flip(1).cumsum(1)[:, :most]  # of the descending thresholds: negatives at or above
+    ranks = above + torch.arange(1, most + 1, device=query.device)
     return ranks.masked_fill_(missing, torch.iinfo(torch.int64).max), relevant
 
 

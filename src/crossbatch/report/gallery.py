@@ -48,7 +48,9 @@ class Gallery(NamedTuple):
 def gallery(arms: Sequence[Arm]) -> Gallery | None:
     """Cards of the queries that the first run of every arm has examples of; None where there are none."""
     folders = [arm.folders[0] / runs.EXAMPLES for arm in arms if arm.folders]
-    part = next((part for part in ("test", "validation") if folders and all(_has(f, part) for f in folders)), None)
+    parts = sorted(path.name for path in folders[0].glob("*")) if folders else []
+    parts.sort(key="validation".__eq__)  # test, whatever its list is called, before it
+    part = next((part for part in parts if all(_has(folder, part) for folder in folders)), None)
     if part is None:
         return None
     found = [{query["id"]: query for query in runs.read_json(f / part / "queries.json")} for f in folders]

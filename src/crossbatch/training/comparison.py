@@ -59,7 +59,7 @@ def compare(
     seeds: int = 3,
     learning_rates: Sequence[float] = (),
     equal_time: bool = True,
-    ks: Sequence[int] = (1, 2, 4, 8),
+    ks: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Search learning rates on validation with the first seed, alike for both arms; train; look at test once.
 
@@ -68,9 +68,9 @@ def compare(
     All of it is kept in `comparison.json`. A comparison that was stopped goes on when asked for again in its folder.
     """
     _check(settings, seeds, learning_rates, ks)
-    ks = sorted({1, *ks})
     rates = tuple(learning_rates) or (settings.optim.lr,)
     runs_here = Comparison(settings, out, console)
+    ks = sorted({1, *(ks or runs_here.data.ks)})
     assemble(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
     if runs.is_stopped_comparison(out, settings.as_dict()):
         runs.require_data(out, runs_here.data.identity)
@@ -122,7 +122,7 @@ def _check(settings: Settings, seeds: int, learning_rates: Sequence[float], ks: 
             f"the memory would never count: --memory.start {settings.memory_start} must be below "
             f"--optim.steps {settings.optim.steps}"
         )
-    if min(ks, default=0) < 1:
+    if min(ks, default=1) < 1:
         raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
     if len(learning_rates) > 1 and settings.split.validation_share == 0:
         raise SettingError("a search over learning rates needs validation classes: raise --split.validation_share")
@@ -187,8 +187,8 @@ def _cost(comparison: Comparison, trained: Path) -> StepCost:
 def _arm(
     name: str, folders: Sequence[Path], steps: int, rate: float, loaded: DataSet, ks: Sequence[int]
 ) -> dict[str, Any]:
-    """Look at test once for each run of an arm."""
-    tests = [evaluate_run(folder, loaded, "test", ks) for folder in folders]
+    """Look at test, the first of its lists, once for each run of an arm."""
+    tests = [evaluate_run(folder, loaded, next(iter(loaded.tests)), ks) for folder in folders]
     summaries = [runs.read_json(folder / runs.SUMMARY) for folder in folders]
     metrics = [metric for metric in tests[0] if metric.startswith("R@") or metric in ("R-precision", "MAP@R")]
     return {

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,31 +14,42 @@ from crossbatch.data.images import PartBatches, Reader
 from crossbatch.data.records import DataSet, Part
 from crossbatch.data.transforms import Evenly, Preprocessing
 from crossbatch.errors import DataError
-from crossbatch.metrics import Retrieval, evaluate, nearest
+from crossbatch.metrics import Retrieval, by_class, evaluate, nearest, worst_first
 from crossbatch.models import checkpoint
 from crossbatch.models.embedder import Embedder
 from crossbatch.training.settings import Settings
 
-PartName = Literal["test", "validation"]
 EXAMPLE_QUERIES, EXAMPLE_NEIGHBORS, THUMBNAIL = 24, 8, 64
+WORST_QUERIES = 1000  # rows of the table; the table of classes has them all
 
 
-def evaluate_run(
-    run: Path, loaded: DataSet, part: PartName = "test", ks: Sequence[int] = (1, 2, 4, 8)
-) -> dict[str, Any]:
-    """Search a part with the model of a run; the look is logged in the run folder, with examples beside it."""
+def parts_named(loaded: DataSet, name: str) -> list[str]:
+    """The searches that a name stands for; `test` for every test list."""
+    names = list(loaded.tests) if name == "test" else [name]
+    for one in names:
+        if one not in loaded.searches or len(loaded.searches[one].query) == 0:
+            there = ", ".join(part for part, search in loaded.searches.items() if len(search.query))
+            raise DataError(
+                f"{loaded.name} has no {one} part to search: choose one of {there}, or test for all of test"
+            )
+    return names
+
+
+def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) -> dict[str, Any]:
+    """Search a part with the model of a run; the look is logged in the run folder, with examples and tables beside it.
+
+    The K of Recall@K are those of the data set, unless they are given.
+    """
     settings = Settings.from_dict(runs.read_config(run))
     runs.require_data(run, loaded.identity)
     model, description = checkpoint.load(run)
     evenly = Evenly(Preprocessing.restore(description.preprocessing))
     reader = Reader(loaded.images, settings.loop.on_corrupt)
-    query_part, gallery_part = (loaded.query, loaded.gallery) if part == "test" else (loaded.validation, None)
-    if len(query_part) == 0:
-        raise DataError(f"{loaded.name} has no {part} part to search")
+    search = loaded.searches[part]
     began = time.perf_counter()
-    query = embed(model, PartBatches(reader, query_part, evenly))
-    gallery = query if gallery_part is None else embed(model, PartBatches(reader, gallery_part, evenly))
-    measured = evaluate(*query, *gallery, ks=ks)
+    query = embed(model, PartBatches(reader, search.query, evenly))
+    gallery = query if search.gallery is None else embed(model, PartBatches(reader, search.gallery, evenly))
+    measured = evaluate(*query, *gallery, ks=ks or loaded.ks)
     entry = {
         "part": part,
         "data": loaded.name,
@@ -48,11 +59,12 @@ def evaluate_run(
         "queries": measured.queries,
         "left_out": measured.left_out,
         "gallery": len(gallery[1]),
-        "classes": query_part.classes,
+        "classes": search.query.classes,
         "seconds": round(time.perf_counter() - began, 2),
     }
     entry["look"] = runs.add_evaluation(run, entry)
     write_examples(run, part, loaded, query, gallery, measured)
+    write_tables(run, part, loaded, query, gallery, measured)
     return entry
 
 
@@ -96,6 +108,47 @@ def write_examples(
         ]
         queries.append({**_describe(folder, loaded, image, int(labels[i])), "neighbors": neighbors})
     runs.write_json(folder / "queries.json", queries)
+
+
+def write_tables(
+    run: Path,
+    part: str,
+    loaded: DataSet,
+    query: tuple[Tensor, Tensor, Tensor],
+    gallery: tuple[Tensor, Tensor, Tensor],
+    measured: Retrieval,
+) -> None:
+    """Keep the results of each class, and the worst queries with what was found in their place; the worst first."""
+    folder = runs.example_folder(run, part)
+    classes = [
+        {"class": loaded.class_names[label], "queries": queries, "R@1": recall, "R-precision": precision, "MAP@R": mean}
+        for label, queries, recall, precision, mean in by_class(measured, query[1])
+    ]
+    runs.write_table(folder / runs.CLASSES, classes)
+    worst = worst_first(measured)[:WORST_QUERIES]
+    places = measured.query_positions[worst]
+    embeddings, labels, ids = (column[places] for column in query)
+    found = nearest(embeddings, gallery[0], 1, query_ids=ids, gallery_ids=gallery[2])
+    near = found.positions[:, 0]
+    columns = (ids, labels, measured.best_rank[worst], measured.average_precision[worst], gallery[2][near])
+    rows = [
+        {
+            "query": loaded.images.name(image),
+            "class": loaded.class_names[label],
+            "first right at": rank,
+            "AP@R": average,
+            "nearest": loaded.images.name(nearest_image),
+            "its class": loaded.class_names[nearest_label],
+            "similarity": similarity,
+        }
+        for image, label, rank, average, nearest_image, nearest_label, similarity in zip(
+            *(column.tolist() for column in columns),
+            gallery[1][near].tolist(),
+            found.similarities[:, 0].tolist(),
+            strict=True,
+        )
+    ]
+    runs.write_table(folder / runs.WORST, rows)
 
 
 def _describe(folder: Path, loaded: DataSet, image: int, label: int) -> dict[str, Any]:

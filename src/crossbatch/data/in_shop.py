@@ -1,0 +1,51 @@
+"""DeepFashion In-shop Clothes Retrieval: each query image is searched in the gallery."""
+
+from pathlib import Path
+
+from crossbatch.data.records import DataSet
+from crossbatch.data.release import TRAIN, Release, Row, build, read_rows
+from crossbatch.data.split import Split
+from crossbatch.errors import DataError
+
+PARTS = (TRAIN, "query", "gallery")
+RELEASE = Release(
+    "in_shop",
+    "In-shop Clothes Retrieval",
+    "https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html",
+    "In-shop Clothes Retrieval Benchmark",
+    ("Eval/list_eval_partition.txt", "list_eval_partition.txt"),
+    {TRAIN: (25_882, 3_997), "query": (14_218, 3_985), "gallery": (12_612, 3_985)},
+    (1, 10, 20, 30, 40, 50),
+)
+
+
+def load(root: Path | None, split: Split | None = None) -> DataSet:
+    """A count, a header, then rows `image_name item_id evaluation_status`; images in Img/img/ or img/."""
+    folder, listing = RELEASE.find(root)
+    rows = []
+    for path, label, status in read_rows(listing, 3, skip=2):
+        if status not in PARTS:
+            raise DataError(f"{listing}: the status of {path} must be train, query or gallery, got {status!r}")
+        rows.append(Row(path, label, (status,)))
+    _require_count(listing, len(rows))
+    base = folder / "Img" if (folder / "Img" / "img").is_dir() else folder
+    loaded = build(RELEASE, base, rows, split, {"test": ("query", "gallery")})
+    _require_answers(loaded)
+    return loaded
+
+
+def _require_count(listing: Path, rows: int) -> None:
+    with listing.open(encoding="utf-8-sig") as lines:
+        first = lines.readline().strip()
+    if first != str(rows):
+        raise DataError(f"{listing} announces {first} images in its first line and lists {rows:,}: unpack it again")
+
+
+def _require_answers(loaded: DataSet) -> None:
+    search = loaded.tests["test"]
+    alone = set(search.query.labels.tolist()) - set(search.gallery.labels.tolist() if search.gallery else ())
+    if alone:
+        raise DataError(
+            f"{RELEASE.title}: {len(alone):,} query items have no gallery image, the first is "
+            f"{loaded.class_names[min(alone)]}: mend the listing"
+        )

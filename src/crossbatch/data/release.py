@@ -1,0 +1,166 @@
+"""A published data set as it unpacks: found, read line by line, and held against what was published."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from crossbatch.data.records import DataSet, FileImages, Part, Search, hold_out
+from crossbatch.data.split import Split
+from crossbatch.errors import DataError
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a data set is called, where one asks for it, and what it holds.
+
+    `listings`: paths below the root, any one of which shows that it is there. `expected`: images and classes of each
+    part; None is not published. `ks`: the K of Recall@K in the papers.
+    """
+
+    name: str
+    title: str
+    source: str
+    folder: str
+    listings: tuple[str, ...]
+    expected: Mapping[str, tuple[int | None, int | None]]
+    ks: tuple[int, ...]
+
+    def find(self, root: Path | None) -> tuple[Path, Path]:
+        """The folder of the release, `root` or its subfolder of the official name; and the listing in it."""
+        for folder in () if root is None else (root, root / self.folder):
+            for listing in self.listings:
+                if (folder / listing).is_file():
+                    return folder, folder / listing
+        given = "--root is missing" if root is None else f"{root} holds no {' or '.join(self.listings)}"
+        raise DataError(
+            f"{self.title} is not there ({given}): --data {self.name} needs --root, the folder {self.folder} "
+            f"as the release unpacks; ask for it at {self.source}"
+        )
+
+
+class Row(NamedTuple):
+    """One image of a listing: its path, as written there, its class, and the parts that it is in."""
+
+    path: str
+    label: str
+    parts: tuple[str, ...]
+
+
+def read_rows(listing: Path, columns: int, *, skip: int = 0) -> Iterator[list[str]]:
+    """The words of each line, however they are spaced; `skip` lines are headers."""
+    try:
+        with listing.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, 1):
+                words = line.split()
+                if number > skip and words:
+                    if len(words) != columns:
+                        raise DataError(
+                            f"{listing}, line {number}: expected {columns} columns, got {len(words)}: {line.strip()!r}"
+                        )
+                    yield words
+    except UnicodeDecodeError as error:
+        raise DataError(f"{listing} is not text ({error.reason} at byte {error.start}): unpack it again") from error
+    except OSError as error:
+        raise DataError(f"{listing} cannot be read ({error.strerror}): unpack the release again") from error
+
+
+def build(
+    release: Release, base: Path, rows: Sequence[Row], split: Split | None, tests: Mapping[str, tuple[str, str | None]]
+) -> DataSet:
+    """Make the data set: images below `base`; `tests` names the query and the gallery part of each test list."""
+    split = split or Split()
+    names = sorted({row.label for row in rows}, key=lambda label: (len(label), label))
+    numbers = {label: number for number, label in enumerate(names)}
+    labels = torch.tensor([numbers[row.label] for row in rows], dtype=torch.int64)
+    everything = Part(labels, torch.arange(len(rows)))
+    parts = {
+        part: everything.select(torch.tensor([part in row.parts for row in rows], dtype=torch.bool))
+        for part in dict.fromkeys(part for row in rows for part in row.parts)
+    }
+    for part in release.expected:
+        if part not in parts:
+            raise DataError(f"{release.title} has no {part} images in {base}: unpack the release again")
+    _refuse_shared(release, parts, names)
+    notes = _wrong_counts(release, parts)
+    if notes and split.complete:
+        raise DataError(
+            f"{release.title} in {base}: {'; '.join(notes)}; results would not compare with published ones: "
+            "bring the whole release, or go on with what is there by --split.complete false"
+        )
+    train, validation = hold_out(parts[TRAIN], split.validation_share, split.seed, "--split.validation_share")
+    digest = hashlib.sha256("".join(f"{row.path}\t{row.label}\t{row.parts}\n" for row in rows).encode())
+    return DataSet(
+        release.name,
+        FileImages(present(release, base, [row.path for row in rows]), base),
+        tuple(names),
+        train,
+        validation,
+        {name: Search(parts[query], parts[gallery] if gallery else None) for name, (query, gallery) in tests.items()},
+        digest.hexdigest()[:8],
+        ks=release.ks,
+        expected=release.expected,
+        notes=notes,
+    )
+
+
+def present(release: Release, base: Path, paths: Sequence[str]) -> list[str]:
+    """Each listed file as it is on disk, where only its case may differ; one that is missing is named."""
+    folders: dict[str, dict[str, str]] = {}
+    found, missing = [], []
+    for path in paths:
+        folder, _, file = path.rpartition("/")
+        if folder not in folders:
+            folders[folder] = _files(base / folder)
+        place = folders[folder].get(file.lower())
+        if place is None:
+            missing.append(path)
+        else:
+            found.append(place)
+    if missing:
+        raise DataError(
+            f"{release.title}: {len(missing):,} of {len(paths):,} listed images are not in {base}, "
+            f"the first is {missing[0]}: unpack the images again"
+        )
+    return found
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Paths of the files of a folder, as strings, by their names in lower case."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name.lower(): entry.path for entry in entries}
+    except OSError:
+        return {}
+
+
+def _refuse_shared(release: Release, parts: Mapping[str, Part], names: Sequence[str]) -> None:
+    """No class may be both trained on and tested with."""
+    trained = parts[TRAIN].labels.unique()
+    for name, part in parts.items():
+        tested = part.labels.unique()
+        shared = tested[torch.isin(tested, trained)]
+        if name != TRAIN and len(shared):
+            raise DataError(
+                f"{release.title}: {len(shared):,} classes are in both the {TRAIN} and the {name} part, "
+                f"the first is {names[int(shared[0])]}: mend the listing, the test would be of classes trained on"
+            )
+
+
+def _wrong_counts(release: Release, parts: Mapping[str, Part]) -> list[str]:
+    """What differs from the published counts, a clause for each part."""
+    wrong = []
+    for name, (images, classes) in release.expected.items():
+        got = len(parts[name]), parts[name].classes
+        if images not in (None, got[0]) or classes not in (None, got[1]):
+            should = " of ".join(
+                f"{count:,} {what}" for count, what in ((images, "images"), (classes, "classes")) if count is not None
+            )
+            wrong.append(f"the {name} part has {got[0]:,} images of {got[1]:,} classes where the release has {should}")
+    return wrong

@@ -1,0 +1,28 @@
+"""Stanford Online Products: each test image is searched among all the others."""
+
+from pathlib import Path
+
+from crossbatch.data.records import DataSet
+from crossbatch.data.release import TRAIN, Release, Row, build, read_rows
+from crossbatch.data.split import Split
+
+RELEASE = Release(
+    "sop",
+    "Stanford Online Products",
+    "https://cvgl.stanford.edu/projects/lifted_struct/",
+    "Stanford_Online_Products",
+    ("Ebay_train.txt",),
+    {TRAIN: (59_551, 11_318), "test": (60_502, 11_316)},
+    (1, 10, 100, 1000),
+)
+
+
+def load(root: Path | None, split: Split | None = None) -> DataSet:
+    """Rows `image_id class_id super_class_id path` of Ebay_train.txt and Ebay_test.txt, under one header line."""
+    base, _ = RELEASE.find(root)
+    rows = [
+        Row(path, label, (part,))
+        for part in (TRAIN, "test")
+        for _, label, _, path in read_rows(base / f"Ebay_{part}.txt", 4, skip=1)
+    ]
+    return build(RELEASE, base, rows, split, {"test": ("test", None)})
