@@ -144,6 +144,15 @@ def test_flags_and_recipes_are_spelt_out() -> None:
     path = recipe_path("glyphs-demo")
     assert spell_out(["train", "--recipe", "glyphs-demo"]) == ["train", "--config", path]
     assert spell_out(["train", "--recipe=glyphs-demo"]) == ["train", "--config", path]
+    assert spell_out(["train", "--recipe"]) == ["train", "--recipe"]
+    assert spell_out(["inspect", "--fonts", "a", "b", "--json"]) == [
+        "inspect",
+        "--fonts",
+        '["a", "b"]',
+        "--json",
+        "true",
+    ]
+    assert spell_out(["inspect", "--fonts", "[a, b]"]) == ["inspect", "--fonts", "[a, b]"]
 
 
 def imported_by(code: str) -> set[str]:

@@ -1,9 +1,11 @@
 """The command line: one dictionary of commands. A command's signature is its options and its help."""
 
 import inspect
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +84,21 @@ def call(command: Callable[..., int], options: Namespace) -> int:
 
 
 def spell_out(arguments: Sequence[str]) -> list[str]:
-    """`--recipe NAME` is the configuration of that name; `--json` alone means `--json true`."""
+    """`--recipe NAME` is that configuration's file, `--json` alone means `--json true`, `--fonts A B` is a list."""
     spelt: list[str] = []
-    for i, argument in enumerate(arguments):
-        before = arguments[i - 1] if i else ""
-        if argument.startswith("--recipe="):
-            spelt += ["--config", recipe_path(argument.removeprefix("--recipe="))]
-        elif before == "--recipe":
-            spelt += ["--config", recipe_path(argument)]
-        elif argument in FLAGS and [*arguments, ""][i + 1] not in ("true", "false"):
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, _, value = argument.partition("=")
+        if name == "--recipe" and (value or rest):
+            spelt += ["--config", recipe_path(value or rest.pop(0))]
+        elif argument == "--fonts":
+            places = list(takewhile(lambda one: not one.startswith("-"), rest))
+            rest = rest[len(places) :]
+            spelt += [argument, places[0] if len(places) == 1 and places[0].startswith("[") else json.dumps(places)]
+        elif argument in FLAGS and rest[:1] not in (["true"], ["false"]):
             spelt += [argument, "true"]
-        elif argument != "--recipe" or i == len(arguments) - 1:
+        else:
             spelt.append(argument)
     return spelt
 

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fontTools.ttLib import TTCollection, TTFont
 from PIL import ImageFont
 
-from crossbatch.data import glyphs
-from crossbatch.data.glyphs import GlyphImages, cache_folder, draw, draw_cached, font_files
+from crossbatch import data
+from crossbatch.data import glyphs, typefaces
+from crossbatch.data.glyphs import cache_folder, draw_cached, font_files, fonts_in
 from crossbatch.data.records import DataSet
 from crossbatch.data.split import Split
+from crossbatch.data.typefaces import GlyphImages, draw
 from crossbatch.errors import DataError
 
 LATIN_A, GREEK_ALPHA, CYRILLIC_A = 0x41, 0x391, 0x410
@@ -61,9 +64,9 @@ def test_no_class_holds_near_copies(two_fonts: list[Path], two: GlyphImages) -> 
         pair = copies.bitmaps[copies.codes == code]
         assert len(pair) == 2
         # At the very threshold float32 decides.
-        if correlations(pair)[0, 1] > glyphs.SAME + 1e-4:
+        if correlations(pair)[0, 1] > typefaces.SAME + 1e-4:
             assert code not in two.codes
-        if correlations(pair)[0, 1] < glyphs.SAME - 1e-4:
+        if correlations(pair)[0, 1] < typefaces.SAME - 1e-4:
             assert code in two.codes
 
 
@@ -77,8 +80,8 @@ def test_every_class_has_enough_images_of_different_faces(two: GlyphImages) -> N
 def test_nothing_is_drawn_that_the_font_lacks(two_fonts: list[Path], two: GlyphImages) -> None:
     """The box that stands for a missing character is in no class."""
     for path in two_fonts:
-        font = ImageFont.truetype(str(path), glyphs.FONT_PIXELS, layout_engine=ImageFont.Layout.BASIC)
-        box = glyphs._draw_one("\U000f0000", font)
+        font = ImageFont.truetype(str(path), typefaces.FONT_PIXELS, layout_engine=ImageFont.Layout.BASIC)
+        box = typefaces._draw_one("\U000f0000", font)
         assert box is not None
         assert not (two.bitmaps == box).all((1, 2)).any()
     assert all(unicodedata.category(chr(code))[0] not in "CZ" for code in two.codes.tolist())
@@ -208,3 +211,80 @@ def test_the_embedded_set_says_what_it_is(glyphs: DataSet) -> None:
 def test_the_embedded_set_has_no_root(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"glyphs are drawn, not read: leave --root out \(got "):
         glyphs.load(tmp_path, Split())
+
+
+def test_an_outline_that_typefaces_of_a_file_share_is_drawn_once(tmp_path: Path) -> None:
+    """Of two typefaces in one file the second shares its outlines with the first, but for one character."""
+    source = SYMBOLS[0]
+    collection = TTCollection()
+    collection.fonts = [TTFont(source), TTFont(source)]
+    changed = collection.fonts[1]
+    one, another = list(changed.getBestCmap())[5:7]
+    for table in changed["cmap"].tables:
+        if one in table.cmap:
+            table.cmap[one] = table.cmap[another]
+    path = tmp_path / "two.ttc"
+    collection.save(path, shareTables=True)
+    single = Counter(code for code, _, _ in typefaces._draw_font(source, None))
+    double = Counter(code for code, _, _ in typefaces._draw_font(path, None))
+    # Drawn as `another` too, `one` shares a bitmap with it: neither tells which of the two it is there.
+    assert {code for code in single | double if single[code] != double[code]} == {another}
+    assert (single[another], double[another], double[one]) == (1, 0, 1)
+
+
+def test_a_script_is_drawn_alone(monkeypatch: pytest.MonkeyPatch, two_fonts: list[Path]) -> None:
+    monkeypatch.setitem(typefaces.SCRIPTS, "han", "GREEK SMALL")
+    drawn = draw(two_fonts, script="han", fewest=2)
+    assert len(drawn) > 50
+    assert all(unicodedata.name(chr(code)).startswith("GREEK SMALL") for code in drawn.codes.tolist())
+
+
+def test_hanzi_has_the_counts_of_sop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Over a drawn set as large as Debian's fonts give, of empty bitmaps."""
+    counts = torch.randint(5, 16, (25_000,))
+    codes = torch.arange(0x4E00, 0x4E00 + len(counts)).repeat_interleave(counts)
+    images = GlyphImages(np.zeros((len(codes), 1, 1), np.uint8), codes.numpy(), ["face"] * len(codes))
+    monkeypatch.setattr(glyphs, "draw_cached", lambda fonts, script: (images, "0" * 8))
+    fonts = [SYMBOLS[0]]
+    found = glyphs.load(None, Split(validation_share=0), fonts, "han")
+    assert {name: (len(part), part.classes) for name, part in found.parts.items()} == {
+        "train": (59_551, 11_318),
+        "test": (60_502, 11_316),
+    }
+    assert (found.name, found.ks) == ("hanzi", (1, 10, 100, 1000))
+    assert not set(found.train.labels.tolist()) & set(found.query.labels.tolist())
+    for part in found.parts.values():
+        assert part.labels.unique(return_counts=True)[1].min() >= 2
+        assert len(part.ids.unique()) == len(part)
+        assert torch.equal(torch.from_numpy(np.unique(codes, return_inverse=True)[1])[part.ids], part.labels)
+    again, other = (glyphs.load(None, Split(seed=seed), fonts, "han") for seed in (0, 1))
+    assert torch.equal(again.query.ids, found.query.ids)
+    assert not torch.equal(other.query.ids, found.query.ids)
+    few = GlyphImages(images.bitmaps[:5000], images.codes[:5000], images.faces[:5000])
+    monkeypatch.setattr(glyphs, "draw_cached", lambda fonts, script: (few, "0" * 8))
+    with pytest.raises(DataError, match=r"these fonts have 4.. characters in five typefaces or more"):
+        glyphs.load(None, Split(), fonts, "han")
+
+
+def test_fonts_are_found_once_each_whatever_links_lead_to_them(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "a.TTF").write_bytes(b"font")
+    (tmp_path / "deep" / "readme.txt").write_bytes(b"no font")
+    (tmp_path / "link.ttf").symlink_to(tmp_path / "deep" / "er" / "a.TTF")
+    assert fonts_in([tmp_path, tmp_path / "link.ttf"]) == [tmp_path / "deep" / "er" / "a.TTF"]
+
+
+def test_fonts_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there are no fonts in --fonts .*: it does not exist"):
+        glyphs.load(fonts=[tmp_path / "none"], script="han")
+    with pytest.raises(DataError, match=r"no .ttf, .otf, .ttc, .otc file in --fonts"):
+        glyphs.load(fonts=[tmp_path], script="han")
+    (tmp_path / "bad.ttf").write_bytes(b"no font")
+    with pytest.raises(DataError, match=r"the font .*bad.ttf cannot be read"):
+        draw(fonts_in([tmp_path]))
+    with pytest.raises(
+        DataError, match="the script han is not in the embedded fonts: say where fonts are with --fonts"
+    ):
+        glyphs.load(script="han")
+    with pytest.raises(DataError, match="--fonts and --script are for --data glyphs, not for sop: leave them out"):
+        data.load("sop", tmp_path, script="han")

@@ -35,7 +35,7 @@ def evaluate(
     settings = Settings.from_dict(runs.read_config(run))
     from crossbatch.training.evaluation import evaluate_run, parts_named  # noqa: PLC0415  (imports torchvision)
 
-    loaded = data.load(settings.data, root or settings.root, settings.split)
+    loaded = data.load(settings.data, root or settings.root, settings.split, settings.fonts, settings.script)
     results = [evaluate_run(run, loaded, name, k) for name in parts_named(loaded, part)]
     if json:
         print_json(results[0] if len(results) == 1 else results)

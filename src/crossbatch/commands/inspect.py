@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def inspect(
     data: str = "glyphs",
     root: Path | None = None,
+    fonts: list[Path] = [],  # noqa: B006  (the parser shows it and never changes it)
+    script: Literal["han"] | None = None,
     split: Split = Split(),  # noqa: B008  (frozen)
     sheet: Path | None = None,
     json: bool = False,
@@ -27,6 +29,8 @@ def inspect(
     Args:
         data: glyphs, folder, csv, sop, in_shop, vehicle_id, cub or cars.
         root: Where the data set is; glyphs are drawn.
+        fonts: Font files, or folders with fonts in them, to draw glyphs from.
+        script: Draw the characters of this script only.
         split: Division of the classes.
         sheet: Write a contact sheet, one row a class, to this PNG file.
         json: Print the counts as JSON, and nothing else, on standard output.
@@ -34,7 +38,7 @@ def inspect(
     from crossbatch.data.contact_sheet import contact_sheet  # noqa: PLC0415  (imports Pillow)
     from crossbatch.training.evaluation import describe_part  # noqa: PLC0415
 
-    loaded = data_sets.load(data, root, replace(split, complete=False))
+    loaded = data_sets.load(data, root, replace(split, complete=False), fonts, script)
     counts = {name: describe_part(part) for name, part in loaded.parts.items()}
     if sheet is not None:
         if sheet.suffix.lower() != ".png":

@@ -1,9 +1,9 @@
 """Data sets by name. A data set is one file with one function: `load(root, split) -> DataSet`."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from crossbatch.errors import DataError, MissingExtraError
 
@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 DATA_SETS = ("glyphs", "folder", "csv", "sop", "in_shop", "vehicle_id", "cub", "cars")
 
 
-def load(name: str, root: Path | None = None, split: "Split | None" = None) -> "DataSet":
-    """Read a data set by its name; images themselves are read when they are needed."""
+def load(
+    name: str,
+    root: Path | None = None,
+    split: "Split | None" = None,
+    fonts: Sequence[Path] = (),
+    script: Literal["han"] | None = None,
+) -> "DataSet":
+    """Read a data set by its name; images themselves are read when they are needed. Glyphs alone take fonts."""
     if name not in DATA_SETS:
         close = difflib.get_close_matches(name, DATA_SETS, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
@@ -26,4 +32,8 @@ def load(name: str, root: Path | None = None, split: "Split | None" = None) -> "
         raise MissingExtraError("reading images", str(error.name), "train") from None
     sets = (glyphs, folder, csv, sop, in_shop, vehicle_id, cub, cars)
     loaders: dict[str, Callable[..., DataSet]] = {name: one.load for name, one in zip(DATA_SETS, sets, strict=True)}
+    if name == "glyphs":
+        return glyphs.load(root, split, fonts, script)
+    if fonts or script:
+        raise DataError(f"--fonts and --script are for --data glyphs, not for {name}: leave them out")
     return loaders[name](root, split)

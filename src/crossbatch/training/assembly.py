@@ -84,7 +84,7 @@ class Assembly:
 
 def load_data(settings: Settings) -> DataSet:
     """Read the data set; a refit trains on the validation classes too."""
-    loaded = data.load(settings.data, settings.root, settings.split)
+    loaded = data.load(settings.data, settings.root, settings.split, settings.fonts, settings.script)
     return replace(loaded, train=loaded.train + loaded.validation) if settings.refit else loaded
 
 

@@ -109,8 +109,11 @@ class Settings:
     """All options of a training run.
 
     Args:
-        data: Data set: glyphs (embedded), folder (one folder of images per class) or csv (path,label,role).
-        root: Where a folder or csv data set is.
+        data: Data set: glyphs (embedded), folder (one folder of images per class), csv (path,label,role), or a
+            published one: sop, in_shop, vehicle_id, cub or cars.
+        root: Where the data set is; glyphs are drawn.
+        fonts: Font files, or folders with fonts in them, to draw glyphs from in place of the embedded ones.
+        script: Draw the characters of this script only, in a split of the size of SOP.
         loss: Pair loss, by name: contrastive, triplet, multi-similarity, binomial-deviance, lifted-structure, n-pair,
             nt-xent, sup-con, nca, circle or margin.
         loss_options: Parameters of the loss by name, such as neg_margin or reduction.
@@ -126,6 +129,8 @@ class Settings:
 
     data: str = "glyphs"
     root: Path | None = None
+    fonts: list[Path] = field(default_factory=list)
+    script: Literal["han"] | None = None
     loss: str = "contrastive"
     loss_options: dict[str, int | float | str] = field(default_factory=dict)
     refit: bool = False
@@ -182,6 +187,7 @@ class Settings:
         """Plain values, for YAML and JSON."""
         plain = asdict(self)
         plain["root"] = None if self.root is None else str(self.root.absolute())
+        plain["fonts"] = [str(font.absolute()) for font in self.fonts]
         return plain
 
     @classmethod
@@ -193,6 +199,7 @@ class Settings:
                 if is_dataclass(option.type) and option.name in values:
                     values[option.name] = option.type(**values[option.name])  # type: ignore[operator]
             values["root"] = None if values.get("root") is None else Path(values["root"])
+            values["fonts"] = [Path(font) for font in values.get("fonts", [])]
             return cls(**values)
         except TypeError as error:
             raise RunError(f"the options of this run are not those of this version ({error})") from error

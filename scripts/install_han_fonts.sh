@@ -1,0 +1,7 @@
+#!/bin/sh
+# Install the seven Debian font packages (116 MB) that the data set hanzi is drawn from; then
+#   crossbatch inspect --data glyphs --fonts /usr/share/fonts --script han
+set -eu
+apt-get install --yes --no-install-recommends \
+  fonts-noto-cjk fonts-wqy-zenhei fonts-droid-fallback fonts-arphic-ukai fonts-arphic-uming fonts-babelstone-han \
+  fonts-hanazono
