@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crossbatch.errors import CrossBatchError, RunError
+from crossbatch.errors import CrossBatchError, RunError, SettingError
+from crossbatch.training.metric_learner import lr_factor
 from crossbatch.training.settings import BatchSettings, MemorySettings, OptimSettings, Settings
 
 
@@ -14,6 +15,7 @@ def test_settings_survive_yaml() -> None:
     settings = Settings(
         data="folder",
         root=Path("/somewhere/photos"),
+        fonts=[Path("/somewhere/fonts")],
         loss_options={"neg_margin": 0.3, "reduction": "sum"},
         batch=BatchSettings(8, 3),
         memory=MemorySettings(size=100, dtype="bfloat16"),
@@ -46,3 +48,11 @@ def test_refuses_what_cannot_work(change: dict, message: str) -> None:
 
 def test_no_memory_at_all_is_fine() -> None:
     replace(Settings(), memory=MemorySettings(size=0)).check()
+
+
+def test_the_learning_rate_falls_by_ten_at_each_milestone() -> None:
+    optim = OptimSettings(steps=10, warmup=0, schedule="steps", milestones=[3, 6])
+    assert [lr_factor(optim, step) for step in range(8)] == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01])
+    for wrong in (OptimSettings(schedule="steps"), OptimSettings(milestones=[3])):
+        with pytest.raises(SettingError, match=r"--optim.milestones go with --optim.schedule steps"):
+            Settings(optim=wrong).check()

@@ -69,7 +69,8 @@ class OptimSettings:
         lr: Learning rate after its warm-up.
         weight_decay: L2 penalty.
         warmup: Steps over which the learning rate rises from 0.
-        schedule: What follows: a cosine down to 0, or constant.
+        schedule: What follows: a cosine down to 0, constant, or a tenth of it from each milestone on.
+        milestones: Steps at which the schedule `steps` divides the learning rate by ten.
         clip: Largest gradient norm; 0 does not clip.
     """
 
@@ -77,7 +78,8 @@ class OptimSettings:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     warmup: int = 50
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "steps"] = "cosine"
+    milestones: list[int] = field(default_factory=list)
     clip: float = 1.0
 
 
@@ -171,6 +173,11 @@ class Settings:
             raise SettingError(
                 f"training needs --optim.steps of at least 1 and --optim.lr above 0, "
                 f"got {self.optim.steps} and {self.optim.lr}"
+            )
+        if (self.optim.schedule == "steps") != bool(self.optim.milestones):
+            raise SettingError(
+                f"--optim.milestones go with --optim.schedule steps: give both or neither, "
+                f"got {self.optim.milestones} and {self.optim.schedule}"
             )
 
     @property
