@@ -13,8 +13,9 @@ from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Pre
 from crossbatch.errors import SettingError
 from crossbatch.losses import LOSSES, PairLoss
 from crossbatch.memory import CrossBatchMemory
-from crossbatch.models import embedder
+from crossbatch.models import backbones
 from crossbatch.models.checkpoint import Description
+from crossbatch.models.embedder import build
 from crossbatch.training.data_module import PKDataModule, share_cores
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.settings import Settings
@@ -95,29 +96,28 @@ def assemble(settings: Settings, loaded: DataSet | None = None) -> Assembly:
     batches = PKBatches(loaded.train.labels, settings.batch.classes, settings.batch.images, settings.seed)
     preprocessing = preprocess(settings, loaded)
     torch.manual_seed(settings.seed)
-    network = embedder.build(
-        settings.model.backbone, settings.model.dim, loaded.channels, pretrained=settings.model.pretrained
-    )
+    chosen = settings.model
+    network = build(chosen.backbone, chosen.dim, loaded.channels, pooling=chosen.pooling, pretrained=chosen.pretrained)
     learner = MetricLearner(network, _loss(settings, len(loaded.train)), settings.optim)
     workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers)
     reader = Reader(loaded.images, settings.loop.on_corrupt)
     feed = PKDataModule(loaded, batches, preprocessing, _augmentation(loaded, preprocessing), reader, workers)
     description = Description(
-        settings.model.backbone, settings.model.dim, loaded.channels, asdict(preprocessing), list(loaded.class_names)
+        chosen.backbone, chosen.dim, loaded.channels, asdict(preprocessing), list(loaded.class_names), chosen.pooling
     )
     return Assembly(settings, loaded, learner, feed, description, threads)
 
 
 def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
-    """As the timm backbone was trained; our own network takes the data set's size and values in [−1, 1]."""
+    """As the backbone's weights were trained; our small network takes the data set's size and values in [−1, 1]."""
     size = settings.model.image_size
     if size is not None and size < 8:
         raise SettingError(f"--model.image_size must be at least 8 pixels, got {size}")
-    if settings.model.backbone == embedder.SMALL:
+    if settings.model.backbone == backbones.SMALL:
         size = size or loaded.image_size
         half = (0.5,) * loaded.channels
         return Preprocessing(size, size, loaded.channels, half, half)
-    config = embedder.image_settings(settings.model.backbone)
+    config = backbones.image_settings(settings.model.backbone)
     size = size or int(config["input_size"][-1])
     mean, std = tuple(config["mean"]), tuple(config["std"])
     if loaded.channels == 1:

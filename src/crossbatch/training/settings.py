@@ -7,6 +7,7 @@ from typing import Any, Literal
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES
+from crossbatch.models.pooling import Pooling
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,19 @@ class ModelSettings:
     """The network.
 
     Args:
-        backbone: Our `small` network, or any timm model by name.
+        backbone: Our `small` network, googlenet, bn_inception, or any timm model by name (resnet50.tv_in1k has the
+            weights of the paper's time).
         dim: Length of an embedding.
-        pretrained: Start a timm backbone from its published weights; needs a network once.
+        pretrained: Start the backbone from its published weights; needs a network once.
         image_size: Side of the square that the network sees, in pixels; by default the data set's or the backbone's.
+        pooling: How the last feature maps become one vector: avg, max or gem; by default as the backbone was made to.
     """
 
     backbone: str = "small"
     dim: int = 128
     pretrained: bool = False
     image_size: int | None = None
+    pooling: Pooling | None = None
 
 
 @dataclass(frozen=True)
