@@ -9,15 +9,26 @@ from crossbatch.shapes import Embeddings, Images
 
 
 class Embedder(nn.Module):
-    """Images float [batch, channels, height, width] → unit embeddings [batch, dim]."""
+    """Images float [batch, channels, height, width] → unit embeddings [batch, dim].
+
+    Modules named in `kept` stay in evaluation mode, whoever calls `train()`: what is frozen must not learn statistics.
+    """
 
     def __init__(self, backbone: nn.Module, pooling: nn.Module, features: int, dim: int) -> None:
         super().__init__()
         self.backbone, self.pooling, self.head = backbone, pooling, nn.Linear(features, dim)
+        self.kept: tuple[str, ...] = ()
 
     def forward(self, images: Images) -> Embeddings:
         """Embed a batch of preprocessed images."""
         return normalize(self.head(self.pooling(self.backbone(images))))
+
+    def train(self, mode: bool = True) -> "Embedder":
+        """Go into training mode, but for what is kept."""
+        super().train(mode)
+        for name in self.kept:
+            self.get_submodule(name).eval()
+        return self
 
 
 def build(backbone: str, dim: int, channels: int, *, pooling: str | None = None, pretrained: bool = False) -> Embedder:
