@@ -39,6 +39,8 @@ SMALL = [
     ("arguments", "message"),
     [
         ("train --model.backbone resnet5O", "no backbone 'resnet5O': did you mean resnet50"),
+        ("train --model.pooling mean", "model.pooling"),
+        ("train --model.train_stages -1", "--model.train_stages must not be negative, got -1"),
         ("train --memory.size 32", "a memory of 32 rows is smaller than a batch of 64 images: raise --memory.size"),
         ("train --memory.weight -1", "--memory.weight must not be negative, got -1.0"),
         ("train --loss nope", "no loss 'nope': choose one of contrastive, triplet, multi-similarity"),
@@ -100,6 +102,55 @@ def test_train_evaluate_report_and_resume(pictures: Path, tmp_path: Path, capsys
     assert main(["train", "--config", f"{run}/config.yaml", "--out", again, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 4
     assert runs.read_config(tmp_path / "again") == runs.read_config(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model.weights", "gone.pth"], "there is no file gone.pth: give --model.weights the path of"),
+        (
+            ["--model.weights", "notes.txt"],
+            "--model.weights takes files in .safetensors, .pth, .pt, .bin, got notes.txt",
+        ),
+        (["--model.weights", "empty.pth"], "empty.pth"),
+        (["--model.train_stages", "9"], "small has 4 stages: --model.train_stages takes 0 to 4"),
+        (["--model.backbone", "test_vit", "--model.pooling", "gem"], "--model.pooling pools maps"),
+        (["--model.backbone", "bn_inception", "--model.pretrained", "true"], "bn_inception has no weights on a hub"),
+    ],
+)
+def test_a_network_that_cannot_be_made_gets_one_sentence(
+    options: list[str],
+    message: str,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("notes.txt", "empty.pth"):
+        Path(name).touch()
+    assert main(["train", "--data", "folder", "--root", str(pictures), "--out", "run", *SMALL, *options]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert not Path("run").exists()
+
+
+def test_a_run_that_started_from_a_file_goes_on_without_it(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, file = tmp_path / "first", tmp_path / "second", tmp_path / "first" / "model.safetensors"
+    options = ["--data", "folder", "--root", str(pictures), *SMALL]
+    assert main(["train", *options, "--out", str(first)]) == 0
+    chosen = ["--model.weights", str(file), "--model.train_stages", "1", "--model.freeze_bn", "true"]
+    capsys.readouterr()
+    assert main(["train", *options, "--out", str(second), *chosen]) == 0
+    told = capsys.readouterr().out
+    assert f"weights   20 of 20 tensors of the backbone from {file}; not used: head.bias, head.weight" in told
+    file.unlink()
+    assert main(["train", "--resume", str(second)]) == 0
+    assert main(["evaluate", str(second)]) == 0
+    assert runs.read_config(second)["model"]["weights"] == str(file)
 
 
 def test_compare_prints_one_table_and_writes_the_report(

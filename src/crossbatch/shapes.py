@@ -3,6 +3,10 @@
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+Images = Float[Tensor, "batch channels height width"]
+Maps = Float[Tensor, "batch features rows columns"]
+Features = Float[Tensor, "batch features"]
+
 Embeddings = Float[Tensor, "batch dim"]
 Labels = Int64[Tensor, " batch"]
 Ids = Int64[Tensor, " batch"]

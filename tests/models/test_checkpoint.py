@@ -13,8 +13,8 @@ from crossbatch.models.embedder import build
 PREPROCESSING = {"size": 32, "resize": 36, "channels": 1, "mean": [0.5], "std": [0.25]}
 
 
-def describe(backbone: str = "small", dim: int = 8, channels: int = 1) -> Description:
-    return Description(backbone, dim, channels, PREPROCESSING, ["U+00E9 é", "cat"])
+def describe(backbone: str = "small", dim: int = 8, channels: int = 1, pooling: str | None = None) -> Description:
+    return Description(backbone, dim, channels, PREPROCESSING, ["U+00E9 é", "cat"], pooling)
 
 
 @pytest.fixture
@@ -23,18 +23,30 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("backbone", ["small", "mobilenetv3_small_050"])
-def test_a_saved_model_gives_the_same_embeddings(backbone: str, tmp_path: Path) -> None:
-    """Running statistics included."""
-    model, images = build(backbone, 8, 1), torch.randn(4, 1, 32, 32)
+@pytest.mark.parametrize(
+    ("backbone", "pooling"),
+    [("small", None), ("small", "gem"), ("mobilenetv3_small_050", None), ("test_resnet", "max")],
+)
+def test_a_saved_model_gives_the_same_embeddings(backbone: str, pooling: str | None, tmp_path: Path) -> None:
+    """Running statistics included, and the power of the pooling."""
+    model, images = build(backbone, 8, 1, pooling=pooling), torch.randn(4, 1, 32, 32)
+    for parameter in model.pooling.parameters():
+        parameter.data += 1
     for _ in range(3):
         model(images * 2 + 1)
-    save(tmp_path, model, describe(backbone))
+    save(tmp_path, model, describe(backbone, pooling=pooling))
     loaded, description = load(tmp_path)
     assert torch.equal(loaded(images), model.eval()(images))
     assert not torch.equal(build(backbone, 8, 1).eval()(images), model(images))
     assert not loaded.training
-    assert description == describe(backbone)
+    assert description == describe(backbone, pooling=pooling)
+
+
+def test_a_model_of_before_there_was_a_choice_of_pooling_loads(saved: Path) -> None:
+    fields = json.loads((saved / DESCRIPTION).read_text(encoding="utf-8"))
+    assert fields.pop("pooling") is None
+    (saved / DESCRIPTION).write_text(json.dumps(fields), encoding="utf-8")
+    assert load(saved)[1] == describe()
 
 
 def test_the_description_is_text_a_person_can_read(saved: Path) -> None:
@@ -90,6 +102,7 @@ def test_another_description_is_refused(saved: Path, text: str) -> None:
         ({"dim": 16}, "size mismatch for head"),
         ({"channels": 3}, "size mismatch for backbone"),
         ({"backbone": "mobilenetv3_small_050"}, "size mismatch for head"),
+        ({"pooling": "gem"}, "Missing key.*pooling.power"),
     ],
 )
 def test_weights_of_another_model_are_refused(saved: Path, other: dict, reason: str) -> None:

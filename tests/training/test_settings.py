@@ -8,7 +8,7 @@ import yaml
 
 from crossbatch.errors import CrossBatchError, RunError, SettingError
 from crossbatch.training.metric_learner import lr_factor
-from crossbatch.training.settings import BatchSettings, MemorySettings, OptimSettings, Settings
+from crossbatch.training.settings import BatchSettings, MemorySettings, ModelSettings, OptimSettings, Settings
 
 
 def test_settings_survive_yaml() -> None:
@@ -19,14 +19,24 @@ def test_settings_survive_yaml() -> None:
         loss_options={"neg_margin": 0.3, "reduction": "sum"},
         batch=BatchSettings(8, 3),
         memory=MemorySettings(size=100, dtype="bfloat16"),
+        model=ModelSettings("bn_inception", pooling="gem", freeze_bn=True, train_stages=2, weights=Path("/w/bn.pth")),
         optim=OptimSettings(steps=7, lr=1e-5),
     )
     assert Settings.from_dict(yaml.safe_load(yaml.safe_dump(settings.as_dict()))) == settings
 
 
+def test_options_of_before_there_were_so_many_take_the_defaults() -> None:
+    plain = Settings().as_dict()
+    for name in ("pooling", "freeze_bn", "train_stages", "weights"):
+        del plain["model"][name]
+    assert Settings.from_dict(plain) == Settings()
+
+
 def test_options_of_another_version_are_named() -> None:
     with pytest.raises(RunError, match=r"not those of this version.*colour"):
         Settings.from_dict({**Settings().as_dict(), "colour": "red"})
+    with pytest.raises(RunError, match=r"not those of this version"):
+        Settings.from_dict({**Settings().as_dict(), "model": None})
 
 
 @pytest.mark.parametrize(
@@ -37,6 +47,11 @@ def test_options_of_another_version_are_named() -> None:
         ({"memory": MemorySettings(size=-1)}, "--memory.size must not be negative, got -1"),
         ({"memory": MemorySettings(weight=-0.5)}, "--memory.weight must not be negative, got -0.5"),
         ({"memory": MemorySettings(batch_weight=-1.0)}, "--memory.batch_weight must not be negative"),
+        ({"model": ModelSettings(train_stages=-1)}, "--model.train_stages must not be negative, got -1"),
+        (
+            {"model": ModelSettings("resnet50", pretrained=True, weights=Path("w.pth"))},
+            "--model.pretrained and --model.weights both say what to start from: give one of them",
+        ),
         ({"optim": OptimSettings(steps=0)}, "--optim.steps of at least 1"),
         ({"optim": OptimSettings(lr=0.0)}, "--optim.lr above 0"),
     ],

@@ -274,6 +274,44 @@ def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
     assert "training images of 6 classes" in plan
 
 
+@pytest.mark.parametrize("choice", [{"train_stages": 1}, {"freeze_bn": True}])
+def test_what_is_frozen_is_saved_as_it_was(
+    choice: dict[str, object], quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    """Through the memory's filling and the validations; Adam has only what learns, which did."""
+    model = replace(quick().model, pooling="gem", **choice)
+    parts = assemble(quick(steps=6, model=model))
+    before = {name: value.clone() for name, value in parts.learner.embedder.state_dict().items()}
+    frozen = [name for name, weight in parts.learner.embedder.named_parameters() if not weight.requires_grad]
+    fit(parts, tmp_path / "run", console)
+    after = last(tmp_path / "run")
+    changed = {name for name in before if not torch.equal(before[name], after[f"embedder.{name}"])}
+    kept = {"train_stages": range(9), "freeze_bn": (1, 4, 7, 10)}[next(iter(choice))]
+    assert frozen
+    assert not {name for name in changed if name.startswith("backbone.") and int(name.split(".")[1]) in kept}
+    assert {"backbone.9.weight", "pooling.power", "head.weight"} <= changed
+    optimizer = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"][0]
+    assert len(optimizer["state"]) == len(list(parts.learner.embedder.parameters())) - len(frozen)
+    plan = "\n".join(parts.plan())
+    assert " learn), gem pooling, 16×16×3 images" in plan
+    assert evaluate_run(tmp_path / "run", parts.data, "validation")["R@1"] >= 0
+
+
+def test_a_run_starts_from_a_file_and_says_what_matched(quick: Quick, tmp_path: Path) -> None:
+    source = assemble(quick(seed=1)).learner.embedder.state_dict()
+    file = tmp_path / "weights.pth"
+    torch.save({"state_dict": {name: value for name, value in source.items() if name != "backbone.0.weight"}}, file)
+    parts = assemble(quick(model=replace(quick().model, weights=file)))
+    told = (
+        f"weights   19 of 20 tensors of the backbone from {file}; missing: 0.weight; not used: head.weight, head.bias"
+    )
+    assert told in parts.plan()
+    started = parts.learner.embedder.state_dict()
+    assert torch.equal(started["backbone.3.weight"], source["backbone.3.weight"])
+    assert not torch.equal(started["head.weight"], source["head.weight"])
+    assert not [line for line in assemble(quick()).plan() if line.startswith("weights")]
+
+
 def test_training_batches_start_at_the_step_of_the_trainer(quick: Quick) -> None:
     feed = assemble(quick()).feed
     loader = feed.train_dataloader()

@@ -1,5 +1,6 @@
 """`crossbatch train`: one training run, into a run folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from crossbatch import runs
@@ -31,7 +32,8 @@ def train(
     settings.check()
     if resume is not None:
         settings = Settings.from_dict(runs.read_config(resume))
-        runs.last_checkpoint(resume)
+        runs.last_checkpoint(resume)  # it has the weights: what they started from may be gone
+        settings = replace(settings, model=replace(settings.model, pretrained=False, weights=None))
     run = resume or out or Path("runs", f"{settings.data}-{settings.loss}-seed{settings.seed}")
     if resume is None:
         runs.refuse_used(run)

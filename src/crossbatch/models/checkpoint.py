@@ -21,11 +21,12 @@ class Description:
     channels: int
     preprocessing: dict[str, Any]
     class_names: list[str]
+    pooling: str | None = None  # as the backbone was made to; runs of before there was a choice have no such field
 
 
 def save(folder: Path, model: Embedder, description: Description) -> None:
     """Write both files whole: a reader never sees half of one."""
-    torch_files = _safetensors()
+    torch_files = safetensors("keeping a model")
     weights = folder / f"{WEIGHTS}.partial"
     torch_files.save_file({name: value.contiguous() for name, value in model.state_dict().items()}, weights)
     text = folder / f"{DESCRIPTION}.partial"
@@ -38,8 +39,8 @@ def load(folder: Path) -> tuple[Embedder, Description]:
     """The model of a run folder, in evaluation mode."""
     try:
         description = Description(**json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
-        weights = _safetensors().load_file(folder / WEIGHTS)
-        model = build(description.backbone, description.dim, description.channels)
+        weights = safetensors("keeping a model").load_file(folder / WEIGHTS)
+        model = build(description.backbone, description.dim, description.channels, pooling=description.pooling)
     except FileNotFoundError as error:
         raise RunError(
             f"{folder} holds no trained model ({Path(error.filename or WEIGHTS).name} is missing)"
@@ -61,9 +62,10 @@ def load_weights(model: Embedder, weights: dict[str, Any], source: Path) -> None
         raise RunError(f"the weights of {source} do not fit this model: {reason}") from error
 
 
-def _safetensors() -> Any:
+def safetensors(feature: str) -> Any:
+    """The package that reads and writes tensors, for a feature that needs it."""
     try:
         from safetensors import torch as torch_files  # noqa: PLC0415
     except ModuleNotFoundError:
-        raise MissingExtraError("keeping a model", "safetensors", "train") from None
+        raise MissingExtraError(feature, "safetensors", "train") from None
     return torch_files

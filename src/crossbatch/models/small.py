@@ -1,12 +1,15 @@
 """A small convolutional network for small images, trained from scratch on a CPU in minutes."""
 
-from torch import Tensor, nn
+from torch import nn
+
+from crossbatch.shapes import Images, Maps
 
 WIDTHS_AND_STRIDES = ((32, 2), (64, 1), (128, 2), (256, 2))
+LAYERS = 3  # of each stage: a convolution, its normalisation, what cuts it off at 0
 
 
 class SmallConvNet(nn.Sequential):
-    """Four 3×3 convolutions with batch normalisation, then the mean over all places: any image size works."""
+    """Four 3×3 convolutions with batch normalisation: any image size works."""
 
     num_features = WIDTHS_AND_STRIDES[-1][0]
 
@@ -19,9 +22,17 @@ class SmallConvNet(nn.Sequential):
                 nn.ReLU(inplace=True),
             ]
             channels = width
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        super().__init__(*layers)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Features [batch, num_features] of images [batch, channels, height, width]."""
-        features: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
-        return features
+    def forward(self, images: Images) -> Maps:
+        """Feature maps, to be pooled."""
+        maps: Maps = super().forward(images)  # type: ignore[no-untyped-call]
+        return maps
+
+    @staticmethod
+    def group_matcher(*, coarse: bool) -> dict[str, str]:  # noqa: ARG004
+        """Each convolution is a stage; told as timm's networks tell theirs."""
+        return {
+            f"stage {stage}": rf"^(?:{'|'.join(str(LAYERS * stage + layer) for layer in range(LAYERS))})\."
+            for stage in range(len(WIDTHS_AND_STRIDES))
+        }

@@ -13,8 +13,11 @@ from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Pre
 from crossbatch.errors import SettingError
 from crossbatch.losses import LOSSES, PairLoss
 from crossbatch.memory import CrossBatchMemory
-from crossbatch.models import embedder
+from crossbatch.models import backbones
 from crossbatch.models.checkpoint import Description
+from crossbatch.models.embedder import Embedder, build
+from crossbatch.models.freezing import freeze
+from crossbatch.models.weights import load_backbone
 from crossbatch.training.data_module import PKDataModule, share_cores
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.settings import Settings
@@ -30,6 +33,7 @@ class Assembly:
     feed: PKDataModule
     description: Description
     threads: int
+    weights: str | None = None  # what of a weights file matched
 
     @property
     def memory(self) -> CrossBatchMemory | None:
@@ -69,17 +73,24 @@ class Assembly:
                 f"{memory.nbytes / 1e6:.1f} MB: up to {memory.size - 1:,} pairs more per anchor, "
                 f"from step {settings.memory_start}"
             )
-        weights = sum(weight.numel() for weight in self.learner.embedder.parameters())
-        pre = self.feed.evenly.preprocessing
-        lines.append(
-            f"model     {settings.model.backbone}, {weights:,} weights, {pre.size}×{pre.size}×{pre.channels} images; "
-            f"{settings.loss} loss"
-        )
+        lines += self._plan_model()
         lines.append(
             f"training  {settings.optim.steps:,} steps, learning rate {settings.optim.lr:g}, "
             f"{self.threads} torch threads, {self.feed.workers} loader processes"
         )
         return lines + [f"note      {note}" for note in self.data.notes]
+
+    def _plan_model(self) -> list[str]:
+        chosen, parameters = self.settings.model, list(self.learner.embedder.parameters())
+        count = sum(parameter.numel() for parameter in parameters)
+        learns = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+        pre = self.feed.evenly.preprocessing
+        line = (
+            f"model     {chosen.backbone}, {count:,} weights{f' ({learns:,} learn)' if learns < count else ''}, "
+            f"{f'{chosen.pooling} pooling, ' if chosen.pooling else ''}{pre.size}×{pre.size}×{pre.channels} images; "
+            f"{self.settings.loss} loss"
+        )
+        return [line] if self.weights is None else [line, f"weights   {self.weights}"]
 
 
 def load_data(settings: Settings) -> DataSet:
@@ -95,34 +106,46 @@ def assemble(settings: Settings, loaded: DataSet | None = None) -> Assembly:
     batches = PKBatches(loaded.train.labels, settings.batch.classes, settings.batch.images, settings.seed)
     preprocessing = preprocess(settings, loaded)
     torch.manual_seed(settings.seed)
-    network = embedder.build(
-        settings.model.backbone, settings.model.dim, loaded.channels, pretrained=settings.model.pretrained
-    )
+    network, weights = _network(settings, loaded.channels)
     learner = MetricLearner(network, _loss(settings, len(loaded.train)), settings.optim)
     workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers)
     reader = Reader(loaded.images, settings.loop.on_corrupt)
     feed = PKDataModule(loaded, batches, preprocessing, _augmentation(loaded, preprocessing), reader, workers)
     description = Description(
-        settings.model.backbone, settings.model.dim, loaded.channels, asdict(preprocessing), list(loaded.class_names)
+        settings.model.backbone,
+        settings.model.dim,
+        loaded.channels,
+        asdict(preprocessing),
+        list(loaded.class_names),
+        settings.model.pooling,
     )
-    return Assembly(settings, loaded, learner, feed, description, threads)
+    return Assembly(settings, loaded, learner, feed, description, threads, weights)
 
 
 def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
-    """As the timm backbone was trained; our own network takes the data set's size and values in [−1, 1]."""
+    """As the backbone's weights were trained; our small network takes the data set's size and values in [−1, 1]."""
     size = settings.model.image_size
     if size is not None and size < 8:
         raise SettingError(f"--model.image_size must be at least 8 pixels, got {size}")
-    if settings.model.backbone == embedder.SMALL:
+    if settings.model.backbone == backbones.SMALL:
         size = size or loaded.image_size
         half = (0.5,) * loaded.channels
         return Preprocessing(size, size, loaded.channels, half, half)
-    config = embedder.image_settings(settings.model.backbone)
+    config = backbones.image_settings(settings.model.backbone)
     size = size or int(config["input_size"][-1])
     mean, std = tuple(config["mean"]), tuple(config["std"])
     if loaded.channels == 1:
         mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
     return Preprocessing(size, round(size / float(config["crop_pct"])), loaded.channels, mean, std)
+
+
+def _network(settings: Settings, channels: int) -> tuple[Embedder, str | None]:
+    """The model, started and frozen as chosen; what of a weights file matched."""
+    chosen = settings.model
+    network = build(chosen.backbone, chosen.dim, channels, pooling=chosen.pooling, pretrained=chosen.pretrained)
+    weights = None if chosen.weights is None else load_backbone(network.backbone, chosen.backbone, chosen.weights)
+    freeze(network, chosen.backbone, train_stages=chosen.train_stages, batch_norm=chosen.freeze_bn)
+    return network, weights
 
 
 def _augmentation(loaded: DataSet, preprocessing: Preprocessing) -> Transform:

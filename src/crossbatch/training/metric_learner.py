@@ -61,8 +61,9 @@ class MetricLearner(L.LightningModule):
         self.log_dict({f"val/{name}": value for name, value in self.validation.summary().items()})
 
     def configure_optimizers(self) -> Any:
-        """Adam over the embedder and over what a loss learns; the schedule moves every step."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.optim.lr, weight_decay=self.optim.weight_decay)
+        """Adam over what learns of the embedder and of the loss; the schedule moves every step."""
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(learning, lr=self.optim.lr, weight_decay=self.optim.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(self.optim, step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -1,5 +1,6 @@
 """Every option of a training run, typed: the command line, the config file and the run folder share them."""
 
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -7,6 +8,7 @@ from typing import Any, Literal
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES
+from crossbatch.models.pooling import Pooling
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,32 @@ class ModelSettings:
     """The network.
 
     Args:
-        backbone: Our `small` network, or any timm model by name.
+        backbone: Our `small` network, googlenet, bn_inception, or any timm model by name (resnet50.tv_in1k has the
+            weights of the paper's time).
         dim: Length of an embedding.
-        pretrained: Start a timm backbone from its published weights; needs a network once.
+        pretrained: Start the backbone from its published weights; needs a network once.
         image_size: Side of the square that the network sees, in pixels; by default the data set's or the backbone's.
+        pooling: How the last feature maps become one vector: avg, max or gem; by default as the backbone was made to.
+        freeze_bn: Keep the BatchNorm layers of the backbone as they are: statistics, scale and shift.
+        train_stages: Train so many last stages of the backbone, and the head; 0 trains the head alone; by default all.
+        weights: File to start the backbone from: .safetensors, or .pth, .pt, .bin, of which no code is run.
     """
 
     backbone: str = "small"
     dim: int = 128
     pretrained: bool = False
     image_size: int | None = None
+    pooling: Pooling | None = None
+    freeze_bn: bool = False
+    train_stages: int | None = None
+    weights: Path | None = None
+
+    def check(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.pretrained and self.weights is not None:
+            raise SettingError("--model.pretrained and --model.weights both say what to start from: give one of them")
+        if self.train_stages is not None and self.train_stages < 0:
+            raise SettingError(f"--model.train_stages must not be negative, got {self.train_stages}")
 
 
 @dataclass(frozen=True)
@@ -148,6 +166,7 @@ class Settings:
         """Refuse what cannot work, before anything is read or written."""
         if self.loss not in LOSSES:
             raise SettingError(f"there is no loss {self.loss!r}: choose one of {', '.join(LOSSES)}")
+        self.model.check()
         batch = self.batch.classes * self.batch.images
         if self.memory.size is not None and 0 < self.memory.size < batch:
             raise SettingError(
@@ -193,20 +212,23 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for YAML and JSON."""
         plain = asdict(self)
-        plain["root"] = None if self.root is None else str(self.root.absolute())
+        for holder, name in ((plain, "root"), (plain["model"], "weights")):
+            holder[name] = None if holder[name] is None else str(holder[name].absolute())
         plain["fonts"] = [str(font.absolute()) for font in self.fonts]
         return plain
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Settings":
         """The settings that `as_dict` made plain."""
-        values = dict(plain)
+        values = deepcopy(plain)
         try:
+            for holder, name in ((values, "root"), (values.get("model", {}), "weights")):
+                if holder.get(name) is not None:
+                    holder[name] = Path(holder[name])
             for option in fields(cls):
                 if is_dataclass(option.type) and option.name in values:
                     values[option.name] = option.type(**values[option.name])  # type: ignore[operator]
-            values["root"] = None if values.get("root") is None else Path(values["root"])
             values["fonts"] = [Path(font) for font in values.get("fonts", [])]
             return cls(**values)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise RunError(f"the options of this run are not those of this version ({error})") from error

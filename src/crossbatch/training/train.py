@@ -202,6 +202,7 @@ def quiet_lightning() -> Iterator[None]:
             ".*Experiment logs directory.*exists and is not empty.*",
             ".*LeafSpec.*",
             ".*GPU available but not used.*",
+            ".*in eval mode at the start of training.*",
             ".*`IterableDataset`.*",
         ):
             warnings.filterwarnings("ignore", message)

@@ -1,0 +1,63 @@
+"""Pooling: from the last feature maps to one feature vector an image."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from crossbatch.errors import SettingError
+from crossbatch.shapes import Features, Maps
+
+Pooling = Literal["avg", "max", "gem"]
+
+
+def generalized_mean(maps: Maps, power: Tensor, eps: float = 1e-6) -> Features:
+    """Generalized mean over all places: `mean(x ** p) ** (1 / p)`, of values below `eps` raised to it.
+
+    A power of 1 is the mean, a great one the maximum. Computed in float32: a cube leaves half precision.
+    Source: Radenović, Tolias, Chum, Fine-tuning CNN image retrieval with no human annotation, TPAMI 2018.
+    """
+    pooled: Tensor = maps.float().clamp(min=eps).pow(power).mean((2, 3)).pow(1 / power)
+    return pooled.to(maps.dtype)
+
+
+class GeneralizedMean(nn.Module):
+    """Generalized-mean pooling (GeM) with a power that is learnt from 3 on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.power = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, maps: Maps) -> Features:
+        """Pool each map."""
+        return generalized_mean(maps, self.power)
+
+
+class Average(nn.AdaptiveAvgPool2d):
+    """The mean over all places."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, maps: Maps) -> Features:
+        """Pool each map."""
+        return super().forward(maps).flatten(1)
+
+
+class Maximum(nn.AdaptiveMaxPool2d):
+    """The largest value of all places, as in the code of the paper's authors."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, maps: Maps) -> Features:
+        """Pool each map."""
+        pooled: Tensor = super().forward(maps)
+        return pooled.flatten(1)
+
+
+def pooling_by_name(name: str) -> nn.Module:
+    """Average, maximum or generalized mean."""
+    if name not in get_args(Pooling):
+        raise SettingError(f"there is no pooling {name!r}: choose one of {', '.join(get_args(Pooling))}")
+    return {"avg": Average, "max": Maximum, "gem": GeneralizedMean}[name]()

@@ -1,0 +1,89 @@
+"""The door to timm: its networks by name, what they were trained with, and the stages they are made of."""
+
+import difflib
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from crossbatch.errors import MissingExtraError, SettingError
+
+
+def create(name: str, channels: int, *, pretrained: bool) -> tuple[nn.Module, int]:
+    """A network that pools as it was made to, without its classifier; its features."""
+    network = _timm(name).create_model(name, pretrained=pretrained, num_classes=0, in_chans=channels)
+    # With num_classes=0 the heads of MobileNetV3, VGG and others still widen num_features to this.
+    return network, network.head_hidden_size
+
+
+def create_unpooled(name: str, channels: int, *, pretrained: bool) -> tuple[nn.Module, int]:
+    """A network that gives its last feature maps; how many."""
+    timm = _timm(name)
+    way_out = "leave --model.pooling out, and the network pools as it was made to"
+    try:
+        network = timm.create_model(name, pretrained=pretrained, num_classes=0, in_chans=channels, global_pool="")
+    except (AssertionError, TypeError, ValueError) as error:
+        raise SettingError(f"{name} cannot leave its own pooling out ({_first_line(error)}): {way_out}") from error
+    size = timm.data.resolve_model_data_config(network)["input_size"][1:]
+    with torch.no_grad():
+        shape = tuple(network.eval()(torch.zeros(1, channels, *size)).shape)
+    features: int = network.head_hidden_size
+    if len(shape) != 4 or shape[1] != features:
+        raise SettingError(
+            f"--model.pooling pools maps [batch, {features} features, rows, columns], "
+            f"but {name} gives {list(shape)}, such as tokens: {way_out}"
+        )
+    return network.train(), features
+
+
+def image_settings(name: str) -> dict[str, Any]:
+    """What a network was trained with: input_size, crop_pct, mean, std."""
+    timm = _timm(name)
+    try:
+        network = timm.create_model(name, num_classes=0)
+    except (OSError, RuntimeError) as error:
+        raise SettingError(f"the backbone {name} cannot be built: {_first_line(error)}") from error
+    config: dict[str, Any] = timm.data.resolve_model_data_config(network)
+    return config
+
+
+def require(name: str, others: Sequence[str]) -> None:
+    """Refuse a name that timm does not know, with near ones; `others` are backbones that are not timm's."""
+    timm = _timm(name)
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, [*others, *timm.list_models()], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"name a timm model, or {' or '.join(others)}"
+        raise SettingError(f"there is no backbone {name!r}: {hint}")
+
+
+def stages(name: str, network: nn.Module) -> dict[str, int]:
+    """The stage of each parameter, from 0 at the images; also of our networks, which tell theirs as timm's do.
+
+    These are timm's coarse groups: a stem and then the blocks of one resolution, or each block of a transformer.
+    What timm groups with no block, such as a last normalisation, counts to the last stage.
+    """
+    rest = "rest"  # a name that no pattern fits: its group is that of the parameters without one
+    named = SimpleNamespace(named_parameters=lambda: [*network.named_parameters(), (rest, None)])
+    try:
+        matcher = network.group_matcher(coarse=True)  # type: ignore[operator]
+        stage_of: dict[str, int] = _timm(name).models.group_parameters(named, matcher, reverse=True)
+    except (AttributeError, AssertionError) as error:
+        raise SettingError(
+            f"timm tells no stages of {name}: leave --model.train_stages out, or set it to 0 to train the head alone"
+        ) from error
+    last = max(stage_of.pop(rest) - 1, 0)
+    return {parameter: min(stage, last) for parameter, stage in stage_of.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0][:120]
+
+
+def _timm(name: str) -> Any:
+    try:
+        import timm  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise MissingExtraError(f"the backbone {name}", "timm", "train") from None
+    return timm

@@ -1,0 +1,104 @@
+"""Weights from a file: read without running code, matched by name, with a word on what matched."""
+
+import pickle
+import warnings
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crossbatch.errors import SettingError
+from crossbatch.models.checkpoint import safetensors
+
+PICKLED = (".pth", ".pt", ".bin")
+ENOUGH = 0.5  # share of the tensors of a network below which a file is of another network
+NAMED = 4  # names that a sentence lists
+
+
+def load_backbone(network: nn.Module, backbone: str, file: Path) -> str:
+    """Start a backbone from a file, and say what matched.
+
+    The file is a state dict, as safetensors or as torch saves it, bare or under `state_dict` or `model`; its names may
+    all stand behind one prefix, such as `module.` or `backbone.`. What the backbone has no place for, such as a
+    classifier, is left. Missing tensors keep their values; one of another shape is refused.
+    """
+    tensors = read(file)
+    wanted = network.state_dict()
+    prefix = _prefix(tensors, wanted)
+    found = {name: tensors[prefix + name] for name in wanted if prefix + name in tensors}
+    counted = [name for name in wanted if not name.endswith("num_batches_tracked")]  # older files have none
+    missing = [name for name in counted if name not in found]
+    unused = [name for name in tensors if name.removeprefix(prefix) not in found or not name.startswith(prefix)]
+    if len(missing) > ENOUGH * len(counted):
+        raise SettingError(
+            f"{file} has {len(counted) - len(missing)} of the {len(counted)} tensors of {backbone} (missing: "
+            f"{_listed(missing)}; in the file: {_listed(unused)}): name the --model.backbone that these weights are of"
+        )
+    network.load_state_dict({name: _shaped(name, found[name], wanted[name], file) for name in found}, strict=False)
+    word = f"{len(counted) - len(missing)} of {len(counted)} tensors of the backbone from {file}"
+    lists = {"missing": missing, "not used": unused}
+    return "; ".join([word, *(f"{title}: {_listed(names)}" for title, names in lists.items() if names)])
+
+
+def read(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name; nothing in it is run."""
+    if not file.is_file():
+        raise SettingError(f"there is no file {file}: give --model.weights the path of a .safetensors or .pth file")
+    if file.suffix not in (".safetensors", *PICKLED):
+        raise SettingError(f"--model.weights takes files in .safetensors, {', '.join(PICKLED)}, got {file}")
+    try:
+        content = _content(file)
+    except pickle.UnpicklingError as error:
+        raise SettingError(
+            f"{file} holds more than tensors by name, or is broken; code in it is not run: "
+            "save the state_dict alone, as safetensors where you can"
+        ) from error
+    except Exception as error:  # torch raises what zipfile and its own reader raise, safetensors its own error
+        reason = str(error).split("\n")[0][:120] or type(error).__name__
+        raise SettingError(f"the weights {file} cannot be read ({reason}): copy the file again") from error
+    tensors = _by_name(content)
+    if not tensors:
+        raise SettingError(f"{file} holds no tensors by name: save the state_dict of the network")
+    return tensors
+
+
+def _content(file: Path) -> Any:
+    if file.suffix == ".safetensors":
+        return safetensors("reading weights").load_file(file)
+    with warnings.catch_warnings(action="ignore"):  # of old pickle protocols, beside the sentence on what went wrong
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _by_name(content: Any) -> dict[str, Tensor]:
+    """The tensors, which training code likes to put one or two levels down."""
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    named = content.items() if isinstance(content, Mapping) else ()
+    return {str(name): value for name, value in named if isinstance(value, Tensor)}
+
+
+def _prefix(names: Collection[str], wanted: Collection[str]) -> str:
+    """What stands before the names in the file: of all that could, the shortest under which most are found."""
+    prefixes = {name[: end + 1] for name in names for end, sign in enumerate(name) if sign == "."}
+    return max(
+        ["", *sorted(prefixes, key=lambda prefix: (len(prefix), prefix))],
+        key=lambda prefix: sum(prefix + name in names for name in wanted),
+    )
+
+
+def _shaped(name: str, value: Tensor, wanted: Tensor, file: Path) -> Tensor:
+    """The value, if it fits but for axes of length 1: the first conversions from Caffe kept one more."""
+    if value.squeeze().shape != wanted.squeeze().shape:
+        raise SettingError(
+            f"{name} is {list(value.shape)} in {file} and {list(wanted.shape)} in the network: "
+            "name the --model.backbone that these weights are of"
+        )
+    return value.reshape(wanted.shape)
+
+
+def _listed(names: Collection[str]) -> str:
+    listed = ", ".join(list(names)[:NAMED])
+    return listed + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "") if names else "nothing"
