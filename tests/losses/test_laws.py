@@ -22,8 +22,8 @@ from crossbatch import (
 )
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses import Pairing, chunked
-from crossbatch.losses.chunked import Sum, merge
 from crossbatch.losses.reference import reference_compare
+from crossbatch.losses.sums import Sum, merge
 
 LOSSES = [
     ContrastiveLoss(neg_margin=0.1),

@@ -5,8 +5,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.chunked import Chunks, Part
+from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.losses.sums import Part
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 

@@ -14,25 +14,9 @@ from torch import Tensor
 
 from crossbatch.losses.pairing import Pairing
 from crossbatch.losses.precision import multiplies
+from crossbatch.losses.sums import Part, Sum, factor, merge, per_anchor_like
 
 Block = tuple[Tensor | slice, Tensor, Tensor]  # columns, their rows, similarities
-
-
-class Part(NamedTuple):
-    """What one block of columns adds to a side of each anchor.
-
-    `total`: Σ g(s) over the block, times exp(−`scale`) in log space, where −∞ is an empty sum. `slope` × `weights`:
-    its derivative by each similarity, weights at least 0 (None: all 0). `pairs`: how many the loss acts on (None: all
-    there are). `by_context`: its derivative by the context. `extreme`: the greatest similarity, for mining.
-    """
-
-    total: Tensor
-    weights: Tensor | None
-    pairs: Tensor | None = None
-    slope: float = 1.0
-    scale: Tensor | None = None
-    by_context: Tensor | None = None
-    extreme: Tensor | None = None
 
 
 Take = Callable[[Tensor, Tensor], Part]
@@ -51,36 +35,9 @@ class Side(NamedTuple):
         return self.value / self.pairs.clamp(min=1)
 
 
-class Sum(NamedTuple):
-    """A side so far: what its blocks' parts add up to, and the derivatives of the total; None is nothing yet.
-
-    `scale` is None for plain sums. `pairs` is None where all pairs of the side count.
-    """
-
-    total: Tensor
-    scale: Tensor | None = None
-    direction: Tensor | None = None
-    by_context: Tensor | None = None
-    pairs: Tensor | None = None
-    extreme: Tensor | None = None
-
-
-def merge(left: Sum, right: Sum) -> Sum:
-    """The sum of two disjoint sets of columns; associative."""
-    pairs = None if left.pairs is None or right.pairs is None else left.pairs + right.pairs
-    extreme = _both(torch.maximum, left.extreme, right.extreme)
-    scale = None
-    if left.scale is not None and right.scale is not None:
-        scale = torch.maximum(left.scale, right.scale)
-        left, right = _scaled(left, _factor(left.scale, scale)), _scaled(right, _factor(right.scale, scale))
-    direction = _both(torch.add, left.direction, right.direction)
-    by_context = _both(torch.add, left.by_context, right.by_context)
-    return Sum(left.total + right.total, scale, direction, by_context, pairs, extreme)
-
-
-# Similarities at once: 4 MB, where on two cores smaller chunks pay more for their number than they gain from the cache
-# (contrastive, 60,000 rows: 1.1 × the floor with 1 MB, 0.9 × with 4 MB); 64 MB on a GPU.
-CACHED, STREAMED = 2**20, 2**24
+# Similarities at once: 1 MB, so that what one pass writes the next finds in the cache of a core (multi-similarity,
+# 60,000 rows, two cores: 1.51 × the floor; with 4 MB 1.68 ×); 64 MB on a GPU, which then waits for nothing.
+CACHED, STREAMED = 2**18, 2**24
 
 
 def columns_at_once(anchors: Tensor) -> int:
@@ -145,9 +102,7 @@ class Chunks:
 
     def positive_blocks(self) -> Iterator[Tensor]:
         """Similarities of the positives, differentiable, +∞ where a pair is not positive; a chunk of columns each."""
-        for columns in self.of_class:
-            positive, _ = self.pairing.masks(columns)
-            yield _product(self.anchors, self.refs[columns].to(self.anchors)).masked_fill(~positive, torch.inf)
+        return (similarities for _, _, similarities in _positives(self, self.anchors, self.refs))
 
     def _side(self, name: str, take: Take, context: Tensor | None, log: bool) -> Side:
         given = self.anchors.new_empty(len(self.anchors), 0) if context is None else context
@@ -174,6 +129,7 @@ def _negatives(chunks: Chunks, anchors: Tensor, refs: Tensor) -> Iterator[Block]
     # Rows stored in half precision are multiplied in it where the device can: half the bytes, and faster.
     left = anchors.to(refs.dtype) if multiplies(refs.dtype, refs.device) else anchors
     memory = left.new_empty(len(left) * min(chunks.chunk, len(refs)))
+    absent = anchors.new_tensor(-torch.inf)
     for start, first, last in zip(starts, bounds, bounds[1:], strict=False):
         columns = slice(start, start + chunks.chunk)
         rows = refs[columns].to(left)
@@ -181,19 +137,17 @@ def _negatives(chunks: Chunks, anchors: Tensor, refs: Tensor) -> Iterator[Block]
         if first < last:
             special = chunks.special[first:last]
             positive, ignored = chunks.pairing.masks(special)
-            similarities[:, special - start] = similarities[:, special - start].masked_fill_(
-                positive | ignored, -torch.inf
-            )
+            anchor, place = (positive | ignored).nonzero(as_tuple=True)
+            similarities.index_put_((anchor, special[place] - start), absent)
         yield columns, rows, similarities
 
 
 def _product(anchors: Tensor, rows: Tensor, memory: Tensor | None = None) -> Tensor:
     """`anchors @ rows.T`, written into `memory` where it is given, to spare fresh pages for each block."""
-    with torch.autocast(anchors.device.type, enabled=False):
-        if memory is None:
-            return anchors @ rows.T
-        out = memory[: len(anchors) * len(rows)].view(len(anchors), len(rows))
-        return torch.mm(anchors, rows.T, out=out)
+    if memory is None:
+        return anchors @ rows.T
+    out = memory[: len(anchors) * len(rows)].view(len(anchors), len(rows))
+    return torch.mm(anchors, rows.T, out=out)
 
 
 class _Sided(torch.autograd.Function):
@@ -206,15 +160,14 @@ class _Sided(torch.autograd.Function):
     def forward(
         ctx: Any, anchors: Tensor, refs: Tensor, context: Tensor, chunks: Chunks, blocks: Blocks, take: Take, log: bool
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        with torch.autocast(anchors.device.type, enabled=False):
-            side = _fold(anchors, context, log, blocks(chunks, anchors, refs), take)
+        side = _fold(anchors, context, log, blocks(chunks, anchors, refs), take)
         direction, by_context, extreme = side.direction, side.by_context, side.extreme
         assert direction is not None and by_context is not None and extreme is not None  # noqa: S101, PT018
         # What turns the derivative of the total into that of the value: 1 ÷ total for a logarithm.
         inverse = torch.where(side.total > 0, 1 / side.total, 0) if log else torch.ones_like(side.total)
         ctx.save_for_backward(anchors, refs, context, side.scale, inverse)
         ctx.direction = direction * inverse[:, None]
-        ctx.by_context = by_context * _like(inverse, context)
+        ctx.by_context = by_context * per_anchor_like(inverse, context)
         ctx.chunks, ctx.blocks, ctx.take = chunks, blocks, take
         ctx.mark_non_differentiable(*(out for out in (side.pairs, extreme) if out is not None))
         value = side.total if side.scale is None else side.scale + side.total.log()
@@ -224,7 +177,7 @@ class _Sided(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, by_value: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         grad_refs = _Sided._by_refs(ctx, by_value) if ctx.needs_input_grad[1] else None
-        by_context = _like(by_value, ctx.by_context) * ctx.by_context
+        by_context = per_anchor_like(by_value, ctx.by_context) * ctx.by_context
         return by_value[:, None] * ctx.direction, grad_refs, by_context, None, None, None, None
 
     @staticmethod
@@ -236,84 +189,51 @@ class _Sided(torch.autograd.Function):
             for columns, _, similarities in ctx.blocks(ctx.chunks, anchors, refs):
                 part = ctx.take(similarities, context)
                 if part.weights is not None:
-                    factor = by_total if part.scale is None else by_total * _factor(part.scale, scale)
-                    grad[columns] += (part.weights * (part.slope * factor)[:, None]).T @ anchors
+                    by_weight = by_total if part.scale is None else by_total * factor(part.scale, scale)
+                    grad[columns] += (part.weights * (part.slope * by_weight)[:, None]).T @ anchors
         return grad.to(refs.dtype)
 
 
 def _fold(anchors: Tensor, context: Tensor, log: bool, blocks: Iterator[Block], take: Take) -> Sum:
-    zero = anchors.new_zeros(len(anchors))
-    none = torch.full_like(zero, -torch.inf)
-    total = None
+    none = anchors.new_full((len(anchors),), -torch.inf)
+    total = Sum(anchors.new_zeros(len(anchors)), none if log else None)
+    empty = True
     for _, rows, similarities in blocks:
         part = take(similarities, context)
-        direction = None
-        if part.weights is not None:
-            direction = _weighted(part, part.weights, rows).to(anchors).mul_(part.slope)
-        added = Sum(part.total, part.scale, direction, part.by_context, part.pairs, part.extreme)
-        total = added if total is None else merge(total, added)
-    if total is None:
-        total = Sum(zero, none if log else None, pairs=zero.long())
+        direction = _weighted(part, rows, anchors)
+        plain = _linear(part, direction, anchors, rows, similarities) if part.total is None else part.total
+        added = Sum(plain, part.scale, direction, part.by_context, part.pairs, part.extreme)
+        total, empty = added if empty else merge(total, added), False
     return total._replace(
         direction=torch.zeros_like(anchors) if total.direction is None else total.direction,
         by_context=torch.zeros_like(context) if total.by_context is None else total.by_context,
         extreme=none if total.extreme is None else total.extreme,
+        pairs=total.total.long() if empty else total.pairs,
     )
 
 
-def active_part(costs: Tensor, slope: float = 1.0) -> Part:
-    """The part that sums the costs above 0, which move by `slope` with the similarity; they are overwritten.
-
-    Signs rather than comparisons: on a CPU a mask of bools takes ten times as long as arithmetic in place.
-    """
-    if costs.amax() <= 0:
-        none = torch.zeros_like(costs[:, 0])
-        return Part(none, None, none.long())
-    total = costs.relu_().sum(1)
-    active = costs.sign_()
-    return Part(total, active, active.sum(1).long(), slope)
-
-
-LEAST = -1e30  # in place of −∞, which less itself is not a number
-
-
-def log_sum(similarities: Tensor, slope: float = 1.0, base: float = 0.0) -> Part:
-    """The part that sums exp(slope · (s − base)) over all pairs; the similarities are overwritten with the weights."""
-    extreme = similarities.amax(1) if slope > 0 else similarities.amin(1)
-    finite = extreme.clamp(LEAST, -LEAST)[:, None]
-    terms = torch.add(-slope * finite, similarities, alpha=slope, out=similarities).exp_()
-    return Part(terms.sum(1), terms, slope=slope, scale=slope * (extreme - base))
-
-
-def _weighted(part: Part, weights: Tensor, rows: Tensor) -> Tensor:
-    """`weights @ rows` over the rows that have a weight, if they are few, as after a while of training."""
+def _weighted(part: Part, rows: Tensor, anchors: Tensor) -> Tensor | None:
+    """Σ slope · weight · row of each anchor; None without a weight."""
+    weights = part.weights
     # On a GPU, to know would mean to wait for it. No more rows have a weight than there are pairs.
-    few = rows.device.type == "cpu" and part.pairs is not None and int(part.pairs.sum()) < len(rows) // 2
-    if few:
-        columns = weights.amax(0).nonzero()[:, 0]
-        weights, rows = weights[:, columns], rows[columns]
-    return weights.to(rows) @ rows
+    if weights is not None and part.pairs is not None and rows.device.type == "cpu":
+        pairs = int(part.pairs.sum())
+        if pairs < len(rows) // 4:  # as after a while of training
+            columns = weights.amax(0).nonzero()[:, 0]
+            weights, rows = weights[:, columns], rows[columns]
+    if weights is None or weights.shape[1] == 0:
+        return None
+    direction = (weights.to(rows) @ rows).to(anchors)
+    return direction if part.slope == 1 else direction.mul_(part.slope)
 
 
-def _factor(scale: Tensor, new: Tensor) -> Tensor:
-    """exp(scale − new), and 0 for an empty sum: −∞ less −∞ is not a number."""
-    return (scale - new).exp_().nan_to_num_(0.0)
-
-
-def _scaled(side: Sum, factor: Tensor) -> Sum:
-    return side._replace(
-        total=side.total * factor,
-        direction=None if side.direction is None else side.direction * factor[:, None],
-        by_context=None if side.by_context is None else side.by_context * _like(factor, side.by_context),
-    )
-
-
-def _both(operation: Callable[[Tensor, Tensor], Tensor], left: Tensor | None, right: Tensor | None) -> Tensor | None:
-    if left is None or right is None:
-        return right if left is None else left
-    return operation(left, right)
-
-
-def _like(per_anchor: Tensor, other: Tensor) -> Tensor:
-    """A vector with as many dimensions as another tensor per anchor."""
-    return per_anchor.view(-1, *[1] * (other.dim() - 1))
+def _linear(part: Part, direction: Tensor | None, anchors: Tensor, rows: Tensor, similarities: Tensor) -> Tensor:
+    """The total of a part whose pairs cost in proportion to their similarity."""
+    assert part.pairs is not None  # noqa: S101
+    total = part.offset * part.pairs.to(anchors)
+    if part.weights is None or direction is None:
+        return total
+    if rows.dtype == anchors.dtype:
+        return total + (anchors * direction).sum(1)
+    present = torch.where(part.weights > 0, similarities, 0)  # a product in half precision is too coarse for this
+    return total + part.slope * (part.weights * present).sum(1)

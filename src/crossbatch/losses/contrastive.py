@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.chunked import Chunks, Part, active_part
+from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.losses.sums import Part
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 
@@ -50,16 +51,19 @@ class ContrastiveLoss(PairLoss):
 
     def over(self, chunks: Chunks) -> PerAnchor:
         """Both sides, as sums or means."""
-        pull, push = chunks.positives(self._pull), chunks.negatives(self._push)
+        pull = chunks.positives(lambda s, _: self._part(s, chunks.spare(s), self.pos_margin, -1))
+        push = chunks.negatives(lambda s, _: self._part(s, chunks.spare(s), self.neg_margin, 1))
         if self.reduction == "sum":
             return pull.value + push.value
         return pull.mean + push.mean
 
-    def _pull(self, similarities: Tensor, _: Tensor) -> Part:
-        return active_part(similarities.neg_().add_(self.pos_margin), slope=-1)
+    def _part(self, similarities: Tensor, active: Tensor, margin: float, slope: int) -> Part:
+        """Costs `slope · (s − margin)` above 0: those of negatives above the margin, of positives below it.
 
-    def _push(self, similarities: Tensor, _: Tensor) -> Part:
-        return active_part(similarities.sub_(self.neg_margin))
+        `active` is overwritten, with ones and zeros as floats: on a CPU a mask of bools takes several times as long.
+        """
+        (torch.gt if slope > 0 else torch.lt)(similarities, margin, out=active)
+        return Part(None, active, active.sum(1).long(), slope, offset=-slope * margin)
 
     def extra_repr(self) -> str:
         """What `print(loss)` says."""

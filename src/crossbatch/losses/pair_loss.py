@@ -85,7 +85,8 @@ class PairLoss(nn.Module, ABC):
         if len(anchors) == 0:
             return anchors.sum()
         chunks = Chunks(anchors, refs, pairing, self.chunk)
-        loss = self.over(chunks).mean()
+        with torch.autocast(anchors.device.type, enabled=False):
+            loss = self.over(chunks).mean()
         self.stats = {side: pairs.float().mean() for side, pairs in chunks.acted_on.items()}
         return loss
 

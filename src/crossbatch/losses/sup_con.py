@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.chunked import Chunks, Part, log_sum
+from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.losses.sums import Part, log_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 
