@@ -26,6 +26,8 @@ bench: $(READY)  ## every loss against the floor and its peers; what a step cost
 	$(BIN)/python -m benchmarks.losses --sources random --rows 1000 10000 60000 250000 1000000 --dims 128 512 --batches 64 256 		--losses contrastive multi-similarity --out losses-rows
 	$(BIN)/python -m benchmarks.plot
 	$(BIN)/python -m benchmarks.step_cost
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	$(BIN)/python -m benchmarks.evaluation
 
 clean:  ## remove what can be made again; runs/ stays
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

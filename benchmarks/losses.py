@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 
 from benchmarks import memories
-from benchmarks.floor import best_chunk, interleaved, two_products
+from benchmarks.floor import best_chunk, interleaved, timed, two_products
 from benchmarks.memories import Memory
+from benchmarks.resident import peak_mb
 from crossbatch.losses import LOSSES, Pairing
 from crossbatch.losses.reference import reference_compare
 
@@ -168,16 +169,9 @@ def _one_call(options: argparse.Namespace) -> None:
     contenders(loss)[contender](small, loss)()  # what is loaded once is nobody's peak
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
     call = contenders(loss)[contender](memory, loss)
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far
-    before = _status("VmRSS")
-    (seconds,) = interleaved({"": call}, 1).values()
-    print(seconds, (_status("VmHWM") - before) / 1024)
-
-
-def _status(name: str) -> int:
-    """A size of this process in KiB."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1])
+    seconds: list[float] = []
+    peak = peak_mb(lambda: seconds.append(timed(call)))
+    print(seconds[0], peak)
 
 
 def _cells(options: argparse.Namespace) -> Iterator[tuple[str, int, int, int]]:

@@ -22,9 +22,11 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import DivergedError, SettingError, ShapeError
-from crossbatch.metrics.neighbors import GALLERY_CHUNK, QUERY_CHUNK, same_image
+from crossbatch.metrics.neighbors import same_image
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels
 
+# 2 MB of similarities, written over and over: a product into 16 MB of fresh pages takes three times as long.
+QUERY_CHUNK, GALLERY_CHUNK = 512, 1024
 TIE = 1e-6  # about the rounding error of a float32 product of unit vectors
 
 
@@ -102,22 +104,15 @@ def evaluate(
     by_class = query_labels.argsort(stable=True)
     order = gallery_labels.argsort(stable=True)
     gallery, gallery_labels, gallery_ids = gallery[order], gallery_labels[order], gallery_ids[order]
-    parts = [
-        _measure(
-            rows, ks, *_ranks(query[rows], query_labels[rows], query_ids[rows], gallery, gallery_labels, gallery_ids)
-        )
-        for rows in by_class.split(QUERY_CHUNK)
-        if len(rows)
-    ]
+    parts = []
+    for rows in by_class.split(QUERY_CHUNK) if len(query) else ():
+        asked = query[rows], query_labels[rows], query_ids[rows]
+        parts.append(_measure(rows, ks, *_ranks(*asked, gallery, gallery_labels, gallery_ids, max(ks))))
     parts = [part for part in parts if part.queries]
     if not parts:
         raise ShapeError("no query has another image of its class in the gallery: there is nothing to measure")
-    position, best, precision, average = (
-        torch.cat(columns)
-        for columns in zip(
-            *((p.query_positions, p.best_rank, p.precision, p.average_precision) for p in parts), strict=True
-        )
-    )
+    columns = ((part.query_positions, part.best_rank, part.precision, part.average_precision) for part in parts)
+    position, best, precision, average = (torch.cat(column) for column in zip(*columns, strict=True))
     found = {k: torch.cat([part.found[k] for part in parts]) for k in ks}
     return Retrieval(position, best, precision, average, found, len(query) - len(best))
 
@@ -134,30 +129,47 @@ def _measure(rows: Tensor, ks: Sequence[int], ranks: Tensor, relevant: Tensor) -
 
 
 def _ranks(
-    query: Tensor, labels: Tensor, ids: Tensor, gallery: Tensor, gallery_labels: Tensor, gallery_ids: Tensor
+    query: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    gallery: Tensor,
+    gallery_labels: Tensor,
+    gallery_ids: Tensor,
+    greatest_k: int,
 ) -> tuple[Tensor, Tensor]:
-    """Rank of each relevant row, ascending, [queries, most relevant]; beyond a query's R it is past any K."""
+    """Rank of each relevant row, ascending, [queries, most relevant]; beyond a query's R it is past any K.
+
+    A rank past both `greatest_k` and R, but for a query's first, may be told too low, yet past them.
+    """
     thresholds, relevant = _relevant(query, labels, ids, gallery, gallery_labels, gallery_ids)
+    thresholds -= TIE
     most = thresholds.shape[1]
     missing = torch.arange(most, device=query.device) >= relevant[:, None]
-    ascending = (thresholds - TIE).flip(1)
-    lowest = (thresholds - TIE).masked_fill(missing, torch.inf).amin(1, keepdim=True)
+    past = relevant.clamp(min=greatest_k)[:, None]
     # Rows of a table lie one after the other, 8 apart, so that one search finds the place of each negative in its own.
-    table = (ascending.double() + 8 * torch.arange(len(query), device=query.device)[:, None]).flatten()
-    histogram = torch.zeros(len(query) * (most + 1), dtype=torch.int64, device=query.device)
-    for start in range(0, len(gallery), GALLERY_CHUNK):
-        similarities = query @ gallery[start : start + GALLERY_CHUNK].T
-        # Of a trained model few rows are this near: whatever is asked of them is asked of few.
+    table = (thresholds.flip(1).double() + 8 * torch.arange(len(query), device=query.device)[:, None]).flatten()
+    counts = torch.zeros(len(query), most + 1, dtype=torch.int64, device=query.device)
+    memory = query.new_empty(len(query) * GALLERY_CHUNK)
+    for number, start in enumerate(range(0, len(gallery), GALLERY_CHUNK)):
+        if number & (number - 1) == 0:  # at 0, 1, 2, 4, 8, …: a threshold below so many needs no more counting
+            counted = ~missing & (_above(counts) <= past)
+            counted[:, 0] = ~missing[:, 0]
+            lowest = thresholds.masked_fill(~counted, torch.inf).amin(1, keepdim=True)
+        block = gallery[start : start + GALLERY_CHUNK]
+        similarities = torch.mm(query, block.T, out=memory[: len(query) * len(block)].view(len(query), len(block)))
         row, column = (similarities >= lowest).nonzero(as_tuple=True)
         other = gallery_labels[column + start] != labels[row]
         other &= (gallery_ids[column + start] != ids[row]) | (ids[row] < 0)
         row, column = row[other], column[other]
         reached = torch.searchsorted(table, similarities[row, column].double() + 8 * row, right=True)
-        histogram += (reached + row).bincount(minlength=len(histogram))
-    counts = histogram.view(len(query), most + 1)
-    above = counts.flip(1).cumsum(1)[:, :most]  # of the descending thresholds: negatives at or above
-    ranks = above + torch.arange(1, most + 1, device=query.device)
+        counts += (reached + row).bincount(minlength=counts.numel()).view_as(counts)
+    ranks = _above(counts) + torch.arange(1, most + 1, device=query.device)
     return ranks.masked_fill_(missing, torch.iinfo(torch.int64).max), relevant
+
+
+def _above(counts: Tensor) -> Tensor:
+    """Negatives at or above each threshold, descending, from how many lie between two of them."""
+    return counts.flip(1).cumsum(1)[:, :-1]
 
 
 def _relevant(
