@@ -1,8 +1,8 @@
 """What the memory gains each loss on glyphs: R@1 without and with it, three seeds, test looked at once a run.
 
-`python -m benchmarks.gains --losses triplet circle`. Each loss is one `crossbatch compare`, its two arms searched over the
-same learning rates on validation classes; one that was stopped goes on, one that is done is read. A core a process and
-an afternoon for all. Every run of every comparison in the folder is a row of `results/gains.csv`; the table is printed.
+`python -m benchmarks.gains --losses triplet circle`. Each loss is one `crossbatch compare`, its two arms searched over
+the same learning rates on validation classes; one that was stopped goes on, one that is done is read. A core a process
+and an afternoon for all. Every run of every comparison in the folder is a row of `results/gains.csv`; the table is printed.
 """
 
 import argparse
