@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from crossbatch.data.records import DataSet, Part, hold_out
 from crossbatch.data.split import Split
+from crossbatch.data.views import Look
 from crossbatch.errors import DataError, MissingExtraError
 
 SIZE = 32
@@ -42,6 +44,10 @@ class GlyphImages:
     def read(self, index: int) -> Image.Image:
         """One bitmap, grey."""
         return Image.fromarray(self.bitmaps[index])
+
+    def see(self, index: int, look: Look) -> Tensor:
+        """What a look shows of one bitmap."""
+        return look(SIZE, SIZE).of(self.read(index))
 
     def name(self, index: int) -> str:
         """Code point and typeface."""
