@@ -2,7 +2,7 @@
 
 `python -m benchmarks.gains --losses triplet circle`. Each loss is one `crossbatch compare`, its two arms searched over
 the same learning rates on validation classes; one that was stopped goes on, one that is done is read. A core a process
-and an afternoon for all. Every run of every comparison in the folder is a row of `results/gains.csv`; the table is printed.
+and an afternoon for all. Every run of every comparison in the folder is a row of `results/gains.csv`.
 """
 
 import argparse

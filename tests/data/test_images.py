@@ -1,6 +1,8 @@
 """Batches of images: by step for training, in order for evaluation, and what happens to files that cannot be read."""
 
+import pickle
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch.utils.data import DataLoader
 from crossbatch.data.images import PartBatches, Reader, TrainingBatches
 from crossbatch.data.pk_batches import PKBatches, Steps
 from crossbatch.data.records import FileImages, Part
-from crossbatch.data.transforms import Evenly, PhotoAugmentation, Preprocessing
+from crossbatch.data.transforms import Evenly, GlyphAugmentation, PhotoAugmentation, Preprocessing
 from crossbatch.errors import DataError
 
 PREPROCESSING = Preprocessing(8, 8, 1, (0.0,), (1.0,))
@@ -64,6 +66,53 @@ def test_a_batch_is_a_pure_function_of_its_step(images: FileImages) -> None:
     assert not torch.equal(in_sequence[0][0], in_sequence[1][0])
 
 
+def test_a_batch_does_not_depend_on_who_reads_it(images: FileImages) -> None:
+    """One thread or several, or a loader process forked after torch's threads have run; named once either way."""
+    noise = Image.effect_noise((90, 70), 90)
+    for image, path in enumerate(images.paths):
+        noise.rotate(7 * image).save(path, "JPEG")
+    spoil(images, 8)
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            torch.rand(300, 300) @ torch.rand(300, 300)
+            found.append([training(images, "skip", PhotoAugmentation)[step] for step in range(4)])
+        loader = DataLoader(
+            training(images, "skip", PhotoAugmentation), batch_size=None, sampler=range(4), num_workers=2
+        )
+        found.append(list(loader))
+    finally:
+        torch.set_num_threads(threads)
+    for step in range(4):
+        for other in found[1:]:
+            assert all(torch.equal(a, b) for a, b in zip(found[0][step], other[step], strict=True))
+
+
+def test_files_are_read_on_as_many_threads_as_torch_has(
+    images: FileImages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And one that cannot be read is named once, though two threads come upon it."""
+    spoil(images, 8)
+    met, see = Barrier(2, timeout=10), FileImages.see
+    monkeypatch.setattr(FileImages, "see", lambda self, index, look: (met.wait() and None) or see(self, index, look))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    look = Evenly(PREPROCESSING).look(0)
+    seen = Reader(images, "skip").see([8, 8, 1, 2], [look] * 4)
+    assert [view is None for view in seen] == [True, True, False, False]
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_a_loader_process_is_given_can_be_pickled(images: FileImages) -> None:
+    """As macOS and Windows do."""
+    for transform in (Evenly, PhotoAugmentation, GlyphAugmentation):
+        batches = training(images, transform=transform)
+        assert torch.equal(pickle.loads(pickle.dumps(batches))[3][0], batches[3][0])
+    part = PartBatches(Reader(images), PART, Evenly(PREPROCESSING))
+    assert torch.equal(pickle.loads(pickle.dumps(part))[0][0], part[0][0])
+
+
 def test_a_loader_starts_at_the_step_of_the_run(images: FileImages) -> None:
     batches = training(images)
     loader = DataLoader(batches, batch_size=None, sampler=Steps(lambda: 7))
@@ -115,8 +164,8 @@ def test_what_replaces_a_skipped_image_is_a_pure_function_of_the_step_too(images
 def test_a_corrupt_image_is_tried_once(images: FileImages, monkeypatch: pytest.MonkeyPatch) -> None:
     spoil(images, 8, 7)
     tried = []
-    read = FileImages.read
-    monkeypatch.setattr(FileImages, "read", lambda self, index: tried.append(index) or read(self, index))
+    see = FileImages.see
+    monkeypatch.setattr(FileImages, "see", lambda self, index, look: tried.append(index) or see(self, index, look))
     batches = training(images, "skip")
     for step in STEPS:
         batches[step]

@@ -1,5 +1,8 @@
 """What is drawn for an image depends on its seed and on nothing else."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -36,29 +39,37 @@ def pictures(n: int, width: int = 20, height: int = 16) -> list[Image.Image]:
     return [Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)) for _ in range(n)]
 
 
+def seen(transform: Transform, images: list[Image.Image], seeds: list[int]) -> torch.Tensor:
+    """Whole images as a data set shows them to a transform, transformed."""
+    views = [transform.look(seed)(*image.size).of(image) for image, seed in zip(images, seeds, strict=True)]
+    return transform(views, seeds)
+
+
 @every_transform
 def test_an_image_looks_the_same_alone_and_in_any_batch(transform: Transform) -> None:
     images, seeds = pictures(9), list(range(100, 109))
-    together = transform(images, seeds)
+    together = seen(transform, images, seeds)
     order = [4, 0, 8, 2]
-    assert_close(transform([images[i] for i in order], [seeds[i] for i in order]), together[order], rtol=0, atol=0)
+    assert_close(
+        seen(transform, [images[i] for i in order], [seeds[i] for i in order]), together[order], rtol=0, atol=0
+    )
     for i in (0, 5):
-        assert_close(transform([images[i]], [seeds[i]])[0], together[i], rtol=0, atol=0)
+        assert_close(seen(transform, [images[i]], [seeds[i]])[0], together[i], rtol=0, atol=0)
 
 
 @every_augmentation
 def test_another_seed_draws_something_else(transform: Transform) -> None:
     image = pictures(1) * 20
-    drawn = transform(image, [image_seed(0, 0, position) for position in range(20)])
+    drawn = seen(transform, image, [image_seed(0, 0, position) for position in range(20)])
     assert len(torch.unique(drawn, dim=0)) > 15
-    assert_close(transform(image, [7] * 20), transform(image[:1], [7]).expand(20, -1, -1, -1))
+    assert_close(seen(transform, image, [7] * 20), seen(transform, image[:1], [7]).expand(20, -1, -1, -1))
 
 
 @pytest.mark.parametrize("preprocessing", [GREY, RGB], ids=["grey", "RGB"])
 def test_evaluation_takes_no_notice_of_seeds(preprocessing: Preprocessing) -> None:
     images = pictures(3)
     transform = Evenly(preprocessing)
-    assert torch.equal(transform(images, [1, 2, 3]), transform(images, [0, 0, 0]))
+    assert torch.equal(seen(transform, images, [1, 2, 3]), seen(transform, images, [0, 0, 0]))
 
 
 @every_transform
@@ -66,15 +77,26 @@ def test_no_generator_but_its_own_is_touched(transform: Transform, monkeypatch: 
     """GPU generators included: torch.manual_seed seeds those as well."""
     monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the GPUs were seeded"))
     state = torch.get_rng_state()
-    transform(pictures(2), [1, 2])
+    seen(transform, pictures(2), [1, 2])
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_threads_draw_side_by_side_what_each_draws_alone() -> None:
+    transform, interval = PhotoAugmentation(RGB), sys.getswitchinterval()
+    alone = [transform.look(seed)(90, 70) for seed in range(300)]
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(lambda seed: transform.look(seed)(90, 70), range(300))) == alone
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @every_augmentation
 def test_the_state_of_the_generator_has_no_say(transform: Transform) -> None:
-    first = transform(pictures(2), [1, 2])
+    first = seen(transform, pictures(2), [1, 2])
     torch.manual_seed(99)
-    assert torch.equal(transform(pictures(2), [1, 2]), first)
+    assert torch.equal(seen(transform, pictures(2), [1, 2]), first)
 
 
 @every_transform
@@ -83,7 +105,7 @@ def test_the_state_of_the_generator_has_no_say(transform: Transform) -> None:
 def test_any_image_becomes_a_square_of_the_right_channels(
     transform: Transform, size: tuple[int, int], mode: str
 ) -> None:
-    pixels = transform([image.convert(mode) for image in pictures(2, *size)], [0, 1])
+    pixels = seen(transform, [image.convert(mode) for image in pictures(2, *size)], [0, 1])
     assert pixels.shape == (2, transform.preprocessing.channels, 12, 12)
     assert pixels.dtype == torch.float32
     assert pixels.isfinite().all()
@@ -93,7 +115,7 @@ def test_any_image_becomes_a_square_of_the_right_channels(
 def test_a_plain_image_stays_plain_and_is_normalised(transform: Transform) -> None:
     """Nothing of another colour comes in at the border."""
     pre = transform.preprocessing
-    pixels = transform([Image.new("RGB", (20, 16), (51, 51, 51))], [3])
+    pixels = seen(transform, [Image.new("RGB", (20, 16), (51, 51, 51))], [3])
     expected = (0.2 - torch.tensor(pre.mean)) / torch.tensor(pre.std)
     assert_close(pixels, expected[None, :, None, None].expand_as(pixels), rtol=0, atol=1e-5)
 
@@ -111,7 +133,7 @@ def test_a_moved_glyph_is_moved_a_little() -> None:
     image = Image.new("L", (32, 32))
     image.paste(255, (6, 8, 20, 16))
     transform = GlyphAugmentation(Preprocessing(32, 32, 1, (0.0,), (1.0,)))
-    drawn = transform([image] * 50, list(range(50)))
+    drawn = seen(transform, [image] * 50, list(range(50)))
     ink = drawn.sum((1, 2, 3)) / (14 * 8)
     assert ((ink > 0.6) & (ink < 1.6)).all()
     assert (drawn[:, :, 8:16, 6:20].sum((1, 2, 3)) > 0.4 * drawn.sum((1, 2, 3))).all()

@@ -51,8 +51,9 @@ def train(
         steps = f"stopped after {outcome.summary['steps']:,} of {settings.optim.steps:,} steps"
         console.print(f"{steps}; all is saved: crossbatch train --resume {run}", soft_wrap=True, highlight=False)
         return 1
+    waited = f"waited for data {outcome.summary['waiting_for_data']:.0%} of the training time"
     best = outcome.summary["best_validation_R@1"]
     score = "trained on all classes" if best is None else f"best validation R@1 {best:.4f}"
-    console.print(f"{score}; run folder: {run}", soft_wrap=True, highlight=False)
+    console.print(f"{score}; {waited}; run folder: {run}", soft_wrap=True, highlight=False)
     console.print(f"next: crossbatch evaluate {run}; crossbatch report {run}", soft_wrap=True, highlight=False)
     return 0

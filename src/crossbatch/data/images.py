@@ -2,16 +2,18 @@
 
 import math
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.records import Images, Part
 from crossbatch.data.transforms import Transform, image_seed
+from crossbatch.data.views import Look
 from crossbatch.errors import DataError
 
 OnCorrupt = Literal["refuse", "skip"]
@@ -19,24 +21,43 @@ Batch = tuple[Tensor, Tensor, Tensor]  # images, labels, ids
 
 
 class Reader:
-    """Reads images; those that cannot be read are refused, or skipped: named once, never tried again."""
+    """Reads images; those that cannot be read are refused, or skipped: named once, never tried again.
+
+    Files are read on as many threads as torch has: they take turns with torch's own on the same cores. A loader
+    process has one.
+    """
 
     def __init__(self, images: Images, on_corrupt: OnCorrupt = "refuse") -> None:
         self.images, self.on_corrupt = images, on_corrupt
         self.corrupt: set[int] = set()
 
-    def read(self, index: int) -> Image.Image | None:
-        """One image; None if it was skipped."""
+    def see(self, indices: Sequence[int], looks: Sequence[Look]) -> list[Tensor | None]:
+        """What each look shows of its image; None for those that are skipped."""
+        threads = 1 if self.images.in_memory else min(torch.get_num_threads(), len(indices))
+        if threads <= 1:
+            found = list(map(self._try, indices, looks))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                found = list(pool.map(self._try, indices, looks))
+        return [self._admit(index, view) for index, view in zip(indices, found, strict=True)]
+
+    def _try(self, index: int, look: Look) -> Tensor | DataError | None:
         if index in self.corrupt:
             return None
         try:
-            return self.images.read(index)
+            return self.images.see(index, look)
         except DataError as error:
-            if self.on_corrupt == "refuse":
-                raise
+            return error
+
+    def _admit(self, index: int, found: Tensor | DataError | None) -> Tensor | None:
+        if not isinstance(found, DataError):
+            return found
+        if self.on_corrupt == "refuse":
+            raise found
+        if index not in self.corrupt:
             self.corrupt.add(index)
-            print(f"skipped: {str(error).split('; mend')[0]}", file=sys.stderr, flush=True)
-            return None
+            print(f"skipped: {str(found).split('; mend')[0]}", file=sys.stderr, flush=True)
+        return None
 
 
 class TrainingBatches(Dataset[Batch]):
@@ -47,23 +68,25 @@ class TrainingBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """Images float [batch, channels, size, size], labels and ids int64 [batch]."""
-        chosen, images = self.batches[step].tolist(), []
-        for number, position in enumerate(chosen):
-            chosen[number], image = self._readable(position, chosen)
-            images.append(image)
-        seeds = [image_seed(self.batches.seed, step, position) for position in range(len(chosen))]
-        return self.transform(images, seeds), self.part.labels[chosen], self.part.ids[chosen]
+        chosen = self.batches[step].tolist()
+        seeds = [image_seed(self.batches.seed, step, number) for number in range(len(chosen))]
+        looks = [self.transform.look(seed) for seed in seeds]
+        views = []
+        for number, view in enumerate(self.reader.see(self.part.ids[chosen].tolist(), looks)):
+            position = chosen[number]
+            chosen[number], readable = (
+                (position, view) if view is not None else self._another(position, looks[number], chosen)
+            )
+            views.append(readable)
+        return self.transform(views, seeds), self.part.labels[chosen], self.part.ids[chosen]
 
-    def _readable(self, position: int, chosen: list[int]) -> tuple[int, Image.Image]:
-        """The image at a position, or one of its class that can be read, if possible not one already chosen."""
-        image = self.reader.read(int(self.part.ids[position]))
-        if image is not None:
-            return position, image
+    def _another(self, position: int, look: Look, chosen: list[int]) -> tuple[int, Tensor]:
+        """An image that can be read of the class of the one at a position, if possible not one already chosen."""
         places = (self.part.labels == self.part.labels[position]).nonzero()[:, 0].tolist()
         for place in sorted(places, key=lambda place: place in chosen):
-            image = self.reader.read(int(self.part.ids[place]))
-            if image is not None:
-                return place, image
+            (view,) = self.reader.see([int(self.part.ids[place])], [look])
+            if view is not None:
+                return place, view
         name = self.reader.images.name(int(self.part.ids[position]))
         raise DataError(f"no image of the class of {name} can be read: mend or remove the class")
 
@@ -82,8 +105,8 @@ class PartBatches(Dataset[Batch]):
         if number >= len(self):
             raise IndexError(number)
         places = range(number * self.size, min((number + 1) * self.size, len(self.part)))
-        read = [(place, self.reader.read(int(self.part.ids[place]))) for place in places]
-        kept = [place for place, image in read if image is not None]
-        images = [image for _, image in read if image is not None]
-        pixels = self.transform(images, [0] * len(images)) if images else torch.empty(0)
+        seen = self.reader.see(self.part.ids[list(places)].tolist(), [self.transform.look(0)] * len(places))
+        kept = [place for place, view in zip(places, seen, strict=True) if view is not None]
+        views = [view for view in seen if view is not None]
+        pixels = self.transform(views, [0] * len(views)) if views else torch.empty(0)
         return pixels, self.part.labels[kept], self.part.ids[kept]

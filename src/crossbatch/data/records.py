@@ -1,15 +1,16 @@
 """What a data set is, once read: images, labels, and who trains, validates and is searched."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
+from crossbatch.data.views import Look, see, upright
 from crossbatch.errors import DataError
 
 
@@ -24,6 +25,9 @@ class Images(Protocol):
 
     def read(self, index: int) -> Image.Image:
         """One image; `DataError` names the file that cannot be read."""
+
+    def see(self, index: int, look: Look) -> Tensor:
+        """What a look shows of one image, uint8 [channels, height, width]; `DataError` as for `read`."""
 
     def name(self, index: int) -> str:
         """What to call it in a table."""
@@ -153,12 +157,18 @@ class FileImages:
 
     def read(self, index: int) -> Image.Image:
         """Decode a file as RGB, the way up that its EXIF data say; 16 bits a pixel are scaled to 8."""
+        with self._naming(index), Image.open(self.paths[index]) as image:
+            return upright(image)
+
+    def see(self, index: int, look: Look) -> Tensor:
+        """Decode no more of a file than a look needs."""
+        with self._naming(index):
+            return see(Path(self.paths[index]).read_bytes(), look)
+
+    @contextmanager
+    def _naming(self, index: int) -> Iterator[None]:
         try:
-            with Image.open(self.paths[index]) as image:
-                upright = ImageOps.exif_transpose(image)
-                if upright.mode.startswith("I;16"):
-                    upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-                return upright.convert("RGB")
+            yield
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             reason = str(error).split("\n")[0]
             raise DataError(

@@ -1,8 +1,10 @@
 """From images to the tensor that a network takes, evenly for evaluation, at random for training."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -11,13 +13,21 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from torchvision.transforms import v2
 
+from crossbatch.data.views import Look, View
+
+RESERVE = 2.0  # for evaluation, as in Pillow's thumbnails: the last reduction by half is left to the resizing
+_drawing = Lock()
+
 
 @runtime_checkable
 class Transform(Protocol):
-    """Images and a seed for each → float [images, channels, size, size]."""
+    """What is to be seen of each image under its seed, and what the network takes of that."""
 
-    def __call__(self, images: Sequence[Image.Image], seeds: Sequence[int]) -> Tensor:
-        """Transform each image under its own seed."""
+    def look(self, seed: int) -> Look:
+        """What is to be seen of an image."""
+
+    def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:
+        """What `look` has shown, uint8 [channels, height, width] each → float [images, channels, size, size]."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +51,22 @@ class Preprocessing:
 
     def tensor(self, images: Sequence[Image.Image]) -> Tensor:
         """Convert to the right channels, scale the short side, crop the centre, normalise."""
-        crop = v2.Compose([v2.Resize(self.resize), v2.CenterCrop(self.size)])
-        return self.normalize(torch.stack([v2.functional.pil_to_tensor(crop(self.colour(image))) for image in images]))
+        return self.normalize([self.look(*image.size).of(image) for image in images])
 
-    def colour(self, image: Image.Image) -> Image.Image:
-        """Grey for one channel, else RGB."""
-        mode = "L" if self.channels == 1 else "RGB"
-        return image if image.mode == mode else image.convert(mode)
+    def look(self, width: int, height: int) -> View:
+        """All of an image, the short side scaled."""
+        short = min(width, height)
+        size = (self.resize * width // short, self.resize * height // short)
+        return View((width, height), (0, 0, width, height), size, self.channels, reserve=RESERVE)
 
-    def normalize(self, pixels: Tensor) -> Tensor:
-        """Uint8 [images, channels, height, width] → float, less the mean, by the standard deviation."""
-        mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (self.mean, self.std))
-        return (pixels.float() / 255 - mean) / std
+    def normalize(self, views: Sequence[Tensor]) -> Tensor:
+        """Uint8 [channels, height, width] each → the centre of each as float, less the mean, by the deviation."""
+        square = [self.size, self.size]
+        pixels = torch.stack(
+            [view if view.shape[1:] == (*square,) else v2.functional.center_crop(view, square) for view in views]
+        )
+        mean, std = (255 * torch.tensor(value).view(-1, 1, 1) for value in (self.mean, self.std))
+        return pixels.float().sub_(mean).div_(std)  # in place: new memory for a batch takes as long as the arithmetic
 
 
 def image_seed(seed: int, step: int, position: int) -> int:
@@ -66,31 +80,50 @@ class Evenly:
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
 
-    def __call__(self, images: Sequence[Image.Image], seeds: Sequence[int]) -> Tensor:  # noqa: ARG002
-        """Preprocess each image."""
-        return self.preprocessing.tensor(images)
+    def look(self, seed: int) -> Look:  # noqa: ARG002
+        """All of it."""
+        return self.preprocessing.look
+
+    def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:  # noqa: ARG002
+        """Crop the centre of each image."""
+        return self.preprocessing.normalize(views)
 
 
 class PhotoAugmentation:
-    """Random resized crop and horizontal flip, as in the paper: scale 0.2 to 1."""
+    """Random resized crop and horizontal flip, as in the paper: scale 0.2 to 1.
+
+    torchvision draws the crop, knowing the size of the image and not its pixels, so that only then they are decoded.
+    """
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
-        self.draw = v2.Compose(
-            [
-                v2.RandomResizedCrop(preprocessing.size, scale=(0.2, 1.0), antialias=True),
-                v2.RandomHorizontalFlip(),
-            ]
-        )
+        self.crop = v2.RandomResizedCrop(preprocessing.size, scale=(0.2, 1.0))
 
-    def __call__(self, images: Sequence[Image.Image], seeds: Sequence[int]) -> Tensor:
-        """Crop and flip each image under its own seed."""
-        drawn = []
-        with torch.random.fork_rng(devices=[]):
-            for image, seed in zip(images, seeds, strict=True):
-                torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
-                drawn.append(v2.functional.pil_to_tensor(self.draw(self.preprocessing.colour(image))))
-        return self.preprocessing.normalize(torch.stack(drawn))
+    def look(self, seed: int) -> Look:
+        """A crop, perhaps mirrored."""
+
+        def draw(width: int, height: int) -> View:
+            with seeded(seed):
+                drawn = self.crop.make_params([torch.empty(0, height, width)])
+                mirrored = bool(torch.rand(1) < 0.5)
+            left, upper = drawn["left"], drawn["top"]
+            box = (left, upper, left + drawn["width"], upper + drawn["height"])
+            size = (self.preprocessing.size, self.preprocessing.size)
+            return View((width, height), box, size, self.preprocessing.channels, mirrored)
+
+        return draw
+
+    def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:  # noqa: ARG002
+        """Normalise the crops."""
+        return self.preprocessing.normalize(views)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from torch's own generator under a seed, one thread at a time, and leave it as it was."""
+    with _drawing, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
+        yield
 
 
 class GlyphAugmentation:
@@ -101,9 +134,13 @@ class GlyphAugmentation:
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
 
-    def __call__(self, images: Sequence[Image.Image], seeds: Sequence[int]) -> Tensor:
+    def look(self, seed: int) -> Look:  # noqa: ARG002
+        """All of it."""
+        return self.preprocessing.look
+
+    def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:
         """Move each image under its own seed, all in one resampling."""
-        pixels = self.preprocessing.tensor(images)
+        pixels = self.preprocessing.normalize(views)
         draws = torch.stack([torch.rand(6, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         x, y, turn, wide, high, shear = (draws * 2 - 1).unbind(1)
         turn, shear = turn * self.turn, shear * self.shear

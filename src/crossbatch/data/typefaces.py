@@ -8,7 +8,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFont
+from torch import Tensor
 
+from crossbatch.data.views import Look
 from crossbatch.errors import DataError
 
 SIZE = 32
@@ -38,6 +40,10 @@ class GlyphImages:
     def read(self, index: int) -> Image.Image:
         """One bitmap, grey."""
         return Image.fromarray(self.bitmaps[index])
+
+    def see(self, index: int, look: Look) -> Tensor:
+        """What a look shows of one bitmap."""
+        return look(SIZE, SIZE).of(self.read(index))
 
     def name(self, index: int) -> str:
         """Code point and typeface."""

@@ -137,6 +137,8 @@ def run_sentence(summary: dict[str, Any]) -> str:
     """What one run came to."""
     steps, best = summary.get("steps"), summary.get("best_validation_R@1")
     trained = f"{_plain(steps)} steps in {duration(summary.get('training_seconds'))} of training"
+    if "waiting_for_data" in summary:
+        trained += f" ({summary['waiting_for_data']:.0%} of it waiting for data)"
     if best is None:
         return f"{trained}; trained on all training classes, so there is no validation."
     return f"Best R@1 on the validation classes: {percent(best)} %, in {trained}."

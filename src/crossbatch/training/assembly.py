@@ -76,7 +76,7 @@ class Assembly:
         lines += self._plan_model()
         lines.append(
             f"training  {settings.optim.steps:,} steps, learning rate {settings.optim.lr:g}, "
-            f"{self.threads} torch threads, {self.feed.workers} loader processes"
+            f"{self.threads} torch threads, {self._readers()}"
         )
         return lines + [f"note      {note}" for note in self.data.notes]
 
@@ -91,6 +91,11 @@ class Assembly:
             f"{self.settings.loss} loss"
         )
         return [line] if self.weights is None else [line, f"weights   {self.weights}"]
+
+    def _readers(self) -> str:
+        if self.feed.workers:
+            return f"{self.feed.workers} loader processes"
+        return "images in memory" if self.data.images.in_memory else "files read on as many, in turn"
 
 
 def load_data(settings: Settings) -> DataSet:
@@ -108,9 +113,11 @@ def assemble(settings: Settings, loaded: DataSet | None = None) -> Assembly:
     torch.manual_seed(settings.seed)
     network, weights = _network(settings, loaded.channels)
     learner = MetricLearner(network, _loss(settings, len(loaded.train)), settings.optim)
-    workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers)
+    on_cpu = settings.loop.accelerator == "cpu" or not torch.accelerator.is_available()
+    workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers, on_cpu=on_cpu)
     reader = Reader(loaded.images, settings.loop.on_corrupt)
-    feed = PKDataModule(loaded, batches, preprocessing, _augmentation(loaded, preprocessing), reader, workers)
+    augmentation, pinned = _augmentation(loaded, preprocessing), torch.cuda.is_available() and not on_cpu
+    feed = PKDataModule(loaded, batches, preprocessing, augmentation, reader, workers, pinned=pinned)
     description = Description(
         settings.model.backbone,
         settings.model.dim,

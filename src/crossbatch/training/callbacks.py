@@ -1,7 +1,6 @@
 """What happens around the steps: fill the memory, tell a person how it goes, save."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColum
 from torch import Tensor
 
 from crossbatch.cross_batch import CrossBatchLoss
-from crossbatch.data.images import PartBatches
+from crossbatch.data.images import Batch
+from crossbatch.training.clock import Clock
 from crossbatch.training.metric_learner import LOG_EVERY, MetricLearner
 
 
@@ -23,7 +23,7 @@ class FillMemory(L.Callback):
     Source: Wang et al., CVPR 2020, section 3.3. Images are drawn without replacement, embedded in evaluation mode.
     """
 
-    def __init__(self, drawn: Callable[[int], PartBatches]) -> None:
+    def __init__(self, drawn: Callable[[int], Iterable[Batch]]) -> None:
         self.drawn = drawn
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
@@ -33,8 +33,7 @@ class FillMemory(L.Callback):
         if not isinstance(loss_fn, CrossBatchLoss) or trainer.global_step != loss_fn.warmup_steps:
             return
         module.embedder.eval()
-        batches = self.drawn(loss_fn.memory.size)
-        moved = (trainer.strategy.batch_to_device(batches[i]) for i in range(len(batches)))
+        moved = (trainer.strategy.batch_to_device(batch) for batch in self.drawn(loss_fn.memory.size))
         readable = (batch for batch in moved if len(batch[1]))
         loss_fn.memory.fill(lambda images: self._embed(trainer, module, images), readable, step=trainer.global_step)
         module.embedder.train()
@@ -43,48 +42,6 @@ class FillMemory(L.Callback):
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             embedded: Tensor = module.embedder(images)
         return embedded
-
-
-class Clock(L.Callback):
-    """Seconds spent in training steps, the data for them and filling the memory; validation is not counted."""
-
-    def __init__(self) -> None:
-        self.seconds, self.images = 0.0, 0
-        self._since: float | None = None
-
-    def on_train_batch_end(self, *arguments: Any) -> None:
-        """Count from the end of one step to the end of the next."""
-        now = time.perf_counter()
-        if self._since is not None:
-            self.seconds += now - self._since
-            _, _, _, (_, labels, _), _ = arguments
-            self.images += len(labels)
-        self._since = now
-
-    def on_train_start(self, *_: Any) -> None:
-        """The first step counts whole."""
-        self._since = time.perf_counter()
-
-    def on_validation_start(self, *_: Any) -> None:
-        """Stop counting."""
-        self._since = None
-
-    def on_validation_end(self, *_: Any) -> None:
-        """Go on counting: what comes next may be the filling of the memory."""
-        self._since = time.perf_counter()
-
-    @property
-    def images_per_second(self) -> float:
-        """Training images a second so far."""
-        return self.images / self.seconds if self.seconds else 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Kept in the checkpoint, so that a resumed run tells the whole time."""
-        return {"seconds": self.seconds, "images": self.images}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
-        self.seconds, self.images = state_dict["seconds"], state_dict["images"]
 
 
 class ProgressBar(L.Callback):

@@ -110,7 +110,8 @@ class LoopSettings:
         patience: Stop after so many looks without a better R@1; 0 never stops early.
         precision: Lightning's: 32-true, bf16-mixed or 16-mixed.
         accelerator: Lightning's: auto, cpu, gpu, mps …
-        workers: Processes that read images; by default chosen for the data set and the cores, with torch's threads.
+        workers: Processes that read images; by default none on a CPU, where reading and training take turns on all
+            cores, and beside a GPU all cores but one.
         logger: Class path of a further Lightning logger, beside CSV and TensorBoard.
         on_corrupt: An image that cannot be read is named, and then refused or skipped.
     """

@@ -23,7 +23,8 @@ from crossbatch import runs
 from crossbatch.errors import RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.training.assembly import Assembly
-from crossbatch.training.callbacks import BestModel, Clock, FillMemory, ProgressBar, SaveLast
+from crossbatch.training.callbacks import BestModel, FillMemory, ProgressBar, SaveLast
+from crossbatch.training.clock import Clock, Waiting
 from crossbatch.training.interrupt import stop_when_asked
 from crossbatch.training.metric_learner import LOG_EVERY
 from crossbatch.training.settings import Settings
@@ -50,14 +51,15 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
     clock = Clock()
     best = _best_saver(run) if len(parts.data.validation) and not settings.refit else None
     last = SaveLast(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt", settings.check_every)
-    fill = [FillMemory(parts.drawn)] if settings.memory.fill else []
+    fill = [FillMemory(lambda images: parts.feed.loader(parts.drawn(images)))] if settings.memory.fill else []
     callbacks: list[L.Callback] = [*fill, clock, ProgressBar(console, clock, run.name)]
     if settings.loop.patience:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.loop.patience))
     callbacks += [last] if best is None else [best, last]  # "last" holds what "best" has just learned
     began = time.perf_counter()
     with quiet_lightning(), torch_threads(parts.threads):
-        trainer = _trainer(settings, _loggers(settings.loop.logger, run, step), callbacks, validates=best is not None)
+        loggers = _loggers(settings.loop.logger, run, step)
+        trainer = _trainer(settings, loggers, callbacks, clock.waiting, validates=best is not None)
         if resume:
             runs.require_data(run, parts.data.identity)
         else:
@@ -69,7 +71,9 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
     return Outcome(summary, interrupted)
 
 
-def _trainer(settings: Settings, loggers: list[Logger], callbacks: list[L.Callback], *, validates: bool) -> L.Trainer:
+def _trainer(
+    settings: Settings, loggers: list[Logger], callbacks: list[L.Callback], waiting: Waiting, *, validates: bool
+) -> L.Trainer:
     try:
         return L.Trainer(
             max_steps=settings.optim.steps,
@@ -85,6 +89,7 @@ def _trainer(settings: Settings, loggers: list[Logger], callbacks: list[L.Callba
             log_every_n_steps=LOG_EVERY,
             logger=loggers,
             callbacks=callbacks,
+            profiler=waiting,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
@@ -127,6 +132,7 @@ def _conclude(
         "best_validation_R@1": None if score is None else float(score),
         "last_validation": None if validation is None else validation.summary(),
         "training_seconds": round(clock.seconds, 2),
+        "waiting_for_data": round(clock.waiting_share, 4),
         "seconds": round(seconds, 2),
         "images_per_second": round(clock.images_per_second, 1),
         "torch": torch.__version__,

@@ -1,0 +1,71 @@
+"""How long training takes, and how much of that is waiting for data."""
+
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.profilers import Profiler
+
+
+class Waiting(Profiler):
+    """Seconds in which the loop had no batch and waited for the loader, and for nothing else.
+
+    With a GPU the steps run behind the loop: it may wait for a batch while the GPU still works, so that the GPU
+    itself waited no longer than this.
+    """
+
+    action = "train_dataloader_next"  # how Lightning's name for it ends
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds, self.asked = 0.0, 0.0
+
+    def start(self, action_name: str) -> None:
+        """The loop asks for a batch."""
+        if action_name.endswith(self.action):
+            self.asked = time.perf_counter()
+
+    def stop(self, action_name: str) -> None:
+        """It has it."""
+        if action_name.endswith(self.action):
+            self.seconds += time.perf_counter() - self.asked
+
+
+class Clock(L.Callback):
+    """Seconds from asking for a batch to the end of its step, filling the memory included, summed over the steps.
+
+    What is between steps, validation and saving, is not counted, nor is the first batch, which is there at the start.
+    """
+
+    def __init__(self) -> None:
+        self.seconds, self.images = 0.0, 0
+        self.waiting, self._waited = Waiting(), 0.0
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        """Count a step."""
+        self.seconds += time.perf_counter() - self.waiting.asked
+        _, _, _, (_, labels, _), _ = arguments
+        self.images += len(labels)
+
+    def on_train_start(self, *_: Any) -> None:
+        """Forget the first batch."""
+        self.waiting.seconds = self._waited
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images a second so far."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+    @property
+    def waiting_share(self) -> float:
+        """Share of the seconds in which the loop waited for data."""
+        return min(1.0, self.waiting.seconds / self.seconds) if self.seconds else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Kept in the checkpoint, so that a resumed run tells the whole time."""
+        return {"seconds": self.seconds, "images": self.images, "waited": self.waiting.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.seconds, self.images = state_dict["seconds"], state_dict["images"]
+        self._waited = state_dict.get("waited", 0.0)

@@ -1,0 +1,185 @@
+"""What is seen of an image is the same whether its file was decoded whole or only as far as that needs."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from crossbatch.data import views
+from crossbatch.data.records import FileImages
+from crossbatch.data.transforms import PhotoAugmentation, Preprocessing
+from crossbatch.data.views import View, see, upright
+from crossbatch.errors import DataError
+
+RGB = Preprocessing(size=48, resize=56, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
+GREY = Preprocessing(size=48, resize=56, channels=1, mean=(0.5,), std=(0.5,))
+SIZES = [(400, 300), (301, 457), (900, 150), (97, 640), (64, 64), (40, 30)]
+ORIENTATION = 0x0112
+
+
+def picture(width: int, height: int) -> Image.Image:
+    """As photographs are: less contrast in finer detail, and an edge; no two quarters alike."""
+    draw = np.random.default_rng(0)
+    total = np.zeros((height, width, 3))
+    for level, cells in enumerate((2, 5, 12, 30), 1):
+        noise = Image.fromarray(draw.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+        total += np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC), dtype=float) / 2**level
+    image = Image.fromarray(total.clip(0, 255).astype(np.uint8))
+    image.paste((250, 30, 30), (width // 8, height // 8, width // 3, height // 2))
+    return image
+
+
+def jpeg(image: Image.Image, orientation: int = 0, **options: object) -> bytes:
+    file = io.BytesIO()
+    exif = Image.Exif()
+    if orientation:
+        exif[ORIENTATION] = orientation
+        options["exif"] = exif
+    image.save(file, "JPEG", quality=95, **options)
+    return file.getvalue()
+
+
+def whole(file: bytes) -> Image.Image:
+    """Decoded at full size."""
+    with Image.open(io.BytesIO(file)) as image:
+        return upright(image)
+
+
+def decoded_pixels(file: bytes, look: views.Look, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pixels were decoded to see this of a file."""
+    counts: list[int] = []
+    decode, cut = views.decode_jpeg, View.cut
+
+    def counting(*arguments: object, **options: object) -> np.ndarray:
+        pixels = decode(*arguments, **options)
+        counts.append(pixels.shape[0] * pixels.shape[1])
+        return pixels
+
+    def counting_cut(self: View, pixels: np.ndarray) -> torch.Tensor:
+        counts.append(pixels.shape[0] * pixels.shape[1])
+        return cut(self, pixels)
+
+    monkeypatch.setattr(views, "decode_jpeg", counting)
+    monkeypatch.setattr(View, "cut", counting_cut)
+    see(file, look)
+    return counts
+
+
+@pytest.mark.parametrize("orientation", range(9), ids=lambda o: f"EXIF {o}" if o else "no EXIF")
+@pytest.mark.parametrize("preprocessing", [RGB, GREY], ids=["RGB", "grey"])
+def test_a_view_of_a_scaled_decode_is_that_of_the_whole(orientation: int, preprocessing: Preprocessing) -> None:
+    """To 4 of 255 levels on average for a crop of 48 pixels, whose box moves by up to half a decoded one, and to one
+    level for evaluation, whatever the shape and the way up; to a level everywhere where nothing is scaled."""
+    for size in SIZES:
+        file = jpeg(picture(*size), orientation)
+        full = whole(file)
+        augmentation = PhotoAugmentation(preprocessing)
+        for look, tolerance in [(augmentation.look(seed), 4.0) for seed in range(6)] + [(preprocessing.look, 1.0)]:
+            view = look(*full.size)
+            difference = (see(file, look).float() - view.of(full).float()).abs()
+            assert difference.mean() < tolerance
+            assert difference.max() <= (1 if view.scale == 1 else 120)
+
+
+@pytest.mark.parametrize("orientation", [0, 6])
+def test_no_more_is_decoded_than_a_view_needs(orientation: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 800 × 600 pixels an eighth of each side is enough for 64 × 64 from all of them, a quarter for twice that."""
+    file = jpeg(picture(800, 600), orientation)
+    size = (600, 800) if orientation else (800, 600)
+    for wanted, reserve, divisor in ((64, 1.0, 8), (64, 2.0, 4), (150, 1.0, 4), (400, 1.0, 1), (900, 1.0, 1)):
+        view = View(size, (0, 0, *size), (wanted, wanted), reserve=reserve)
+        with monkeypatch.context() as patch:
+            (*_, pixels) = decoded_pixels(file, lambda *_, view=view: view, patch)
+        assert pixels == 800 * 600 // divisor**2
+
+
+def test_a_small_crop_of_a_large_image_is_decoded_at_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = View((800, 600), (10, 10, 74, 74), (64, 64))
+    assert set(decoded_pixels(jpeg(picture(800, 600)), lambda *_: view, monkeypatch)) == {800 * 600}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP", "GIF"])
+def test_other_formats_are_seen_as_they_are(kind: str) -> None:
+    file = io.BytesIO()
+    picture(300, 200).save(file, kind, lossless=True) if kind == "WEBP" else picture(300, 200).save(file, kind)
+    full = whole(file.getvalue())
+    for look in (PhotoAugmentation(RGB).look(3), RGB.look):
+        assert torch.equal(see(file.getvalue(), look), look(*full.size).of(full))
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=["", "progressive", "4:4:4"])
+def test_every_kind_of_jpeg(mode: str, options: dict[str, object]) -> None:
+    file = jpeg(picture(300, 200).convert(mode), **options)
+    for preprocessing in (RGB, GREY):
+        for look in (PhotoAugmentation(preprocessing).look(3), preprocessing.look):
+            full = whole(file)
+            assert (see(file, look).float() - look(*full.size).of(full).float()).abs().mean() < 3
+
+
+@pytest.mark.parametrize("preprocessing", [RGB, GREY], ids=["RGB", "grey"])
+def test_evaluation_is_torchvision_s_on_pillow_images(preprocessing: Preprocessing) -> None:
+    """To one level where the file is decoded whole; else one level on average."""
+    crop = v2.Compose([v2.Resize(preprocessing.resize), v2.CenterCrop(preprocessing.size), v2.PILToTensor()])
+    for size in SIZES:
+        file = jpeg(picture(*size))
+        expected = crop(whole(file).convert("L" if preprocessing.channels == 1 else "RGB")) / 255
+        for seen, tolerance in ((whole(file), 1.01), (see(file, preprocessing.look), 30)):
+            pixels = preprocessing.tensor([seen]) if isinstance(seen, Image.Image) else preprocessing.normalize([seen])
+            difference = (pixels[0] * 0.5 + 0.5 - expected).abs() * 255
+            assert difference.max() < tolerance
+            assert difference.mean() < 1
+
+
+def test_crops_are_torchvision_s() -> None:
+    """Box and flip of a seed are those of RandomResizedCrop and RandomHorizontalFlip under that seed."""
+    theirs = v2.Compose([v2.RandomResizedCrop(48, scale=(0.2, 1.0)), v2.RandomHorizontalFlip(), v2.PILToTensor()])
+    mirrored = 0
+    for size in SIZES:
+        image = picture(*size)
+        for seed in range(12):
+            view = PhotoAugmentation(RGB).look(seed)(*size)
+            torch.manual_seed(seed)
+            inside = (view.of(image).float() - theirs(image)).abs()[:, 2:-2, 2:-2]
+            assert inside.max() <= 2  # theirs looks no further than the crop where it resizes; so do we
+            mirrored += view.mirrored
+    assert 0.3 < mirrored / (12 * len(SIZES)) < 0.7
+
+
+def test_a_draw_is_never_outside_of_the_image() -> None:
+    augmentation = PhotoAugmentation(RGB)
+    for size in [(1, 1), (3, 400), (400, 3), (48, 48)]:
+        for seed in range(20):
+            left, upper, right, lower = augmentation.look(seed)(*size).box
+            assert 0 <= left < right <= size[0]
+            assert 0 <= upper < lower <= size[1]
+
+
+def test_a_damaged_jpeg_is_refused_in_pillow_s_words(tmp_path: Path) -> None:
+    """Whichever library came upon it; and what Pillow forgives is forgiven."""
+    path, content = tmp_path / "damaged.jpg", jpeg(picture(400, 300))
+    images = FileImages([path], tmp_path)
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"^cannot read the image .*damaged\.jpg \(image file is truncated.*; mend or"):
+        images.see(0, RGB.look)
+    path.write_bytes(b"\xff\xd8 no image")
+    with pytest.raises(DataError, match=r"^cannot read the image .*damaged\.jpg \(cannot identify image file"):
+        images.see(0, RGB.look)
+    start = content.index(b"\xff\xdb")
+    path.write_bytes(content[:start] + b"junk" + content[start:])
+    with pytest.raises(ValueError, match="xtraneous"):
+        simplejpeg.decode_jpeg(path.read_bytes())
+    assert images.see(0, RGB.look).shape == (3, 56, 74)
+
+
+def test_an_enormous_jpeg_is_left_to_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses those that could fill the memory."""
+    file = jpeg(picture(400, 300))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400 * 300 // 3)
+    with pytest.raises(Image.DecompressionBombError, match="exceeds limit"):
+        see(file, RGB.look)
