@@ -21,6 +21,7 @@ from crossbatch import (
     reference_loss,
 )
 from crossbatch.errors import SettingError, ShapeError
+from crossbatch.losses import LOSSES as NAMED
 from crossbatch.losses import Pairing, chunked
 from crossbatch.losses.reference import reference_compare
 from crossbatch.losses.sums import Sum, merge
@@ -293,7 +294,25 @@ def test_refuses_what_does_not_fit() -> None:
         loss_fn(rows(4), torch.arange(4), ref_emb=torch.ones(2, 3, dtype=torch.float64), ref_labels=torch.arange(2))
     with pytest.raises(SettingError, match="margins are cosines"):
         ContrastiveLoss(neg_margin=1.5)
-    with pytest.raises(SettingError, match="alpha and beta must be above 0"):
-        MultiSimilarityLoss(alpha=-1)
+    for loss, name in (
+        ("multi-similarity", "alpha"),
+        ("multi-similarity", "beta"),
+        ("binomial-deviance", "alpha"),
+        ("lifted-structure", "scale"),
+        ("n-pair", "scale"),
+        ("nt-xent", "temperature"),
+        ("sup-con", "temperature"),
+        ("nca", "scale"),
+    ):
+        with pytest.raises(SettingError, match=f"{name} must be above 0, got 0"):
+            NAMED[loss](**{name: 0})
     with pytest.raises(SettingError, match="whole number of columns, at least 1"):
         ContrastiveLoss(chunk=0)
+
+
+def test_a_loss_says_its_parameters() -> None:
+    assert (
+        repr(ContrastiveLoss(0.3, reduction="sum"))
+        == "ContrastiveLoss(neg_margin=0.3, pos_margin=1.0, reduction='sum')"
+    )
+    assert repr(NAMED["margin"](beta=1.25)) == "MarginLoss(margin=0.2, beta=1.25)"

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
-from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.losses.pair_loss import PairLoss, require_positive
 from crossbatch.losses.sums import Part
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
@@ -22,8 +21,7 @@ class BinomialDevianceLoss(PairLoss):
 
     def __init__(self, alpha: float = 2.0, beta: float = 40.0, base: float = 0.5, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
-        if alpha <= 0 or beta <= 0:
-            raise SettingError(f"alpha and beta must be above 0, got {alpha} and {beta}")
+        require_positive(alpha=alpha, beta=beta)
         self.alpha, self.beta, self.base = alpha, beta, base
 
     def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
@@ -45,7 +43,3 @@ class BinomialDevianceLoss(PairLoss):
         near = (similarities > self.base).sum(1)
         exponents = similarities.sub_(self.base).mul_(self.beta)
         return Part(softplus(exponents).sum(1) / self.beta, exponents.sigmoid(), near)
-
-    def extra_repr(self) -> str:
-        """What `print(loss)` says."""
-        return f"alpha={self.alpha}, beta={self.beta}, base={self.base}"

@@ -47,7 +47,3 @@ class CircleLoss(PairLoss):
         exponents = similarities.sub_(self.margin).mul_(pace).mul_(self.scale)
         part = log_sum(exponents)  # overwrites them with its terms
         return part._replace(weights=pace.mul_(exponents), slope=slope)
-
-    def extra_repr(self) -> str:
-        """What `print(loss)` says."""
-        return f"margin={self.margin}, scale={self.scale}"

@@ -64,7 +64,3 @@ class ContrastiveLoss(PairLoss):
         """
         (torch.gt if slope > 0 else torch.lt)(similarities, margin, out=active)
         return Part(None, active, active.sum(1).long(), slope, offset=-slope * margin)
-
-    def extra_repr(self) -> str:
-        """What `print(loss)` says."""
-        return f'neg_margin={self.neg_margin}, pos_margin={self.pos_margin}, reduction="{self.reduction}"'

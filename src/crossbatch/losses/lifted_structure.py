@@ -3,9 +3,8 @@
 import torch
 from torch.nn.functional import relu
 
-from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
-from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.losses.pair_loss import PairLoss, require_positive
 from crossbatch.losses.sums import log_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
@@ -22,8 +21,7 @@ class LiftedStructureLoss(PairLoss):
         self, scale: float = 16.0, pos_margin: float = 1.0, neg_margin: float = 0.5, *, chunk: int | None = None
     ) -> None:
         super().__init__(chunk=chunk)
-        if scale <= 0:
-            raise SettingError(f"scale must be above 0, got {scale}")
+        require_positive(scale=scale)
         self.scale, self.pos_margin, self.neg_margin = scale, pos_margin, neg_margin
 
     def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
@@ -38,7 +36,3 @@ class LiftedStructureLoss(PairLoss):
         pull = chunks.positives(lambda s, _: log_sum(s, -scale, self.pos_margin), log=True)
         push = chunks.negatives(lambda s, _: log_sum(s, scale, self.neg_margin), log=True)
         return relu(pull.value + push.value) / scale
-
-    def extra_repr(self) -> str:
-        """What `print(loss)` says."""
-        return f"scale={self.scale}, pos_margin={self.pos_margin}, neg_margin={self.neg_margin}"

@@ -56,10 +56,6 @@ class MarginLoss(PairLoss):
         pairs = part.weights.sum(1)
         return part._replace(weights=part.weights.mul(moving).div_(distances), by_context=sign * pairs)
 
-    def extra_repr(self) -> str:
-        """What `print(loss)` says."""
-        return f"margin={self.margin}, beta={self.beta.item():.4g}"
-
 
 def _distance(similarities: Tensor) -> Tensor:
     """Of unit vectors, from their cosine."""

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
-from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.losses.pair_loss import PairLoss, require_positive
 from crossbatch.losses.sums import Part, log_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
@@ -32,8 +31,7 @@ class MultiSimilarityLoss(PairLoss):
         chunk: int | None = None,
     ) -> None:
         super().__init__(chunk=chunk)
-        if alpha <= 0 or beta <= 0:
-            raise SettingError(f"alpha and beta must be above 0, got {alpha} and {beta}")
+        require_positive(alpha=alpha, beta=beta)
         self.alpha, self.beta, self.base, self.epsilon = alpha, beta, base, epsilon
 
     def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
@@ -67,7 +65,3 @@ class MultiSimilarityLoss(PairLoss):
         weights = similarities.mul_(mined)  # log_sum has overwritten them with its terms
         scale = absent if part.scale is None else absent + part.scale
         return Part(weights.sum(1), weights, pairs.long(), slope, scale, extreme=extreme)
-
-    def extra_repr(self) -> str:
-        """What `print(loss)` says."""
-        return f"alpha={self.alpha}, beta={self.beta}, base={self.base}, epsilon={self.epsilon}"

@@ -3,9 +3,8 @@
 import torch
 from torch.nn.functional import softplus
 
-from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
-from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.losses.pair_loss import PairLoss, require_positive
 from crossbatch.losses.sums import log_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
@@ -19,8 +18,7 @@ class NCALoss(PairLoss):
 
     def __init__(self, scale: float = 16.0, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
-        if scale <= 0:
-            raise SettingError(f"scale must be above 0, got {scale}")
+        require_positive(scale=scale)
         self.scale = scale
 
     def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
@@ -36,10 +34,6 @@ class NCALoss(PairLoss):
         push = chunks.negatives(lambda s, _: log_sum(s, scale), log=True)
         pull = chunks.positives(lambda s, _: log_sum(s.masked_fill_(s == torch.inf, -torch.inf), scale), log=True)
         return _share(pull.value, push.value, pull.pairs > 0)
-
-    def extra_repr(self) -> str:
-        """What `print(loss)` says."""
-        return f"scale={self.scale}"
 
 
 def _share(pull: PerAnchor, push: PerAnchor, has: torch.Tensor) -> PerAnchor:

@@ -1,5 +1,6 @@
 """What every pair loss is: a formula over the pairs of each anchor, computed a chunk of columns at a time."""
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import Protocol, runtime_checkable
 
@@ -89,6 +90,22 @@ class PairLoss(nn.Module, ABC):
             loss = self.over(chunks).mean()
         self.stats = {side: pairs.float().mean() for side, pairs in chunks.acted_on.items()}
         return loss
+
+    def extra_repr(self) -> str:
+        """What `print(loss)` says: the parameters of the class, as they are now."""
+        names = [name for name in inspect.signature(type(self)).parameters if name != "chunk"]
+        values = {name: getattr(self, name) for name in names}
+        shown = {
+            name: f"{value.item():.4g}" if isinstance(value, Tensor) else repr(value) for name, value in values.items()
+        }
+        return ", ".join(f"{name}={value}" for name, value in shown.items())
+
+
+def require_positive(**parameters: float) -> None:
+    """Refuse parameters of a loss, given by name, that are not above 0."""
+    for name, value in parameters.items():
+        if value <= 0:
+            raise SettingError(f"{name} must be above 0, got {value}")
 
 
 def pair_up(

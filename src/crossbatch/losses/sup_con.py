@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
-from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.losses.pair_loss import PairLoss, require_positive
 from crossbatch.losses.sums import Part, log_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
@@ -19,8 +18,7 @@ class SupConLoss(PairLoss):
 
     def __init__(self, temperature: float = 0.1, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
-        if temperature <= 0:
-            raise SettingError(f"temperature must be above 0, got {temperature}")
+        require_positive(temperature=temperature)
         self.temperature = temperature
 
     def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
@@ -42,10 +40,6 @@ class SupConLoss(PairLoss):
     def _linear(self, similarities: Tensor, _: Tensor) -> Part:
         weights = (similarities < torch.inf).to(similarities)
         return Part(_absent(similarities, 0.0).sum(1), weights)
-
-    def extra_repr(self) -> str:
-        """What `print(loss)` says."""
-        return f"temperature={self.temperature}"
 
 
 def _absent(similarities: Tensor, value: float) -> Tensor:

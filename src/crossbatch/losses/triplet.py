@@ -105,10 +105,6 @@ class TripletLoss(PairLoss):
         both = (pull.pairs > 0) & (push.pairs > 0)
         return torch.where(both, self.margin + push.mean - pull.mean, 0).relu()
 
-    def extra_repr(self) -> str:
-        """What `print(loss)` says."""
-        return f'margin={self.margin}, mining="{self.mining}"'
-
 
 def _histogram(places: Tensor, like: Tensor) -> Tensor:
     """How often each place occurs, by anchor."""

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
-from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.losses.pair_loss import PairLoss, require_positive
 from crossbatch.losses.sums import Part, log_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
@@ -39,8 +38,7 @@ class NTXentLoss(PairLoss):
 
     def __init__(self, temperature: float = 0.1, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
-        if temperature <= 0:
-            raise SettingError(f"temperature must be above 0, got {temperature}")
+        require_positive(temperature=temperature)
         self.temperature = temperature
 
     def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
@@ -50,10 +48,6 @@ class NTXentLoss(PairLoss):
     def over(self, chunks: Chunks) -> PerAnchor:
         """Negatives, then each positive against them."""
         return tuplet_over(chunks, 1 / self.temperature)
-
-    def extra_repr(self) -> str:
-        """What `print(loss)` says."""
-        return f"temperature={self.temperature}"
 
 
 class NPairLoss(PairLoss):
@@ -66,8 +60,7 @@ class NPairLoss(PairLoss):
 
     def __init__(self, scale: float = 16.0, *, chunk: int | None = None) -> None:
         super().__init__(chunk=chunk)
-        if scale <= 0:
-            raise SettingError(f"scale must be above 0, got {scale}")
+        require_positive(scale=scale)
         self.scale = scale
 
     def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
@@ -77,7 +70,3 @@ class NPairLoss(PairLoss):
     def over(self, chunks: Chunks) -> PerAnchor:
         """Negatives, then each positive against them."""
         return tuplet_over(chunks, self.scale)
-
-    def extra_repr(self) -> str:
-        """What `print(loss)` says."""
-        return f"scale={self.scale}"
