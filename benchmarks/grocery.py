@@ -1,0 +1,118 @@
+"""Grocery photographs from ImageNet weights: zero-shot, fine-tuned without memory, fine-tuned with it.
+
+    python scripts/efficientnet_lite0_weights.py lite0.safetensors
+    python -m benchmarks.grocery --root grocery_store --weights lite0.safetensors
+
+`--root` has a folder a class, whose files begin with train-, val- or test- as the Grocery Store data set divides them
+(Klasson et al., WACV 2019). Two protocols: disjoint classes, where the first 40 train and each image of the other 41 is
+searched among all of theirs; and closed-set, where all 81 train on their training photographs and each test photograph
+is searched among these. A small image and the last stages of the network, so that a run takes minutes on two cores.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch.nn.functional import normalize
+
+from crossbatch.commands.compare import show
+from crossbatch.data.images import PartBatches, Reader
+from crossbatch.data.records import Part
+from crossbatch.data.transforms import Evenly
+from crossbatch.metrics import evaluate
+from crossbatch.models import backbones
+from crossbatch.models.weights import load_backbone
+from crossbatch.report import write_report
+from crossbatch.training.assembly import load_data, preprocess
+from crossbatch.training.comparison import compare
+from crossbatch.training.settings import BatchSettings, ModelSettings, OptimSettings, Settings
+
+BACKBONE, TRAINING_CLASSES = "tf_efficientnet_lite0", 40
+Row = tuple[Path, str, str]
+
+
+def main() -> None:
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    console = Console(width=120)
+    for name, rows in (("disjoint", disjoint(options.root)), ("closed-set", closed_set(options.root))):
+        listing = options.out / f"{name}.csv"
+        lines = (f"{path.absolute()},{label},{role}\n" for path, label, role in rows)
+        listing.write_text("path,label,role\n" + "".join(lines))
+        settings = _settings(options, listing)
+        print(f"{name}: zero-shot R@1 {zero_shot(settings):.4f}")
+        out = options.out / name
+        show(console, compare(settings, out, console, seeds=options.seeds, learning_rates=options.rates))
+        print(write_report(out))
+
+
+def disjoint(root: Path) -> list[Row]:
+    classes = _classes(root)
+    return [
+        (path, folder.name, "train" if number < TRAINING_CLASSES else "query")
+        for number, folder in enumerate(classes)
+        for path in sorted(folder.iterdir())
+    ]
+
+
+def closed_set(root: Path) -> list[Row]:
+    rows = []
+    for folder in _classes(root):
+        for path in sorted(folder.iterdir()):
+            roles = ("query",) if path.name.startswith("test-") else ("train", "gallery")
+            rows += [(path, folder.name, role) for role in roles]
+    return rows
+
+
+@torch.no_grad()
+def zero_shot(settings: Settings) -> float:
+    """R@1 on test of the features as ImageNet has them, pooled and scaled to length 1."""
+    loaded = load_data(settings)
+    network, pool, _ = backbones.create(settings.model.backbone, loaded.channels)
+    load_backbone(network, settings.model.backbone, settings.model.weights or Path())
+    network.eval()
+    evenly, reader = Evenly(preprocess(settings, loaded)), Reader(loaded.images)
+
+    def embed(part: Part) -> tuple[torch.Tensor, ...]:
+        batches = PartBatches(reader, part, evenly)
+        read = [batches[number] for number in range(len(batches))]
+        rows = [(normalize(pool(network(images))), labels, ids) for images, labels, ids in read]
+        return tuple(torch.cat(columns) for columns in zip(*rows, strict=True))
+
+    query = embed(loaded.query)
+    return evaluate(*query, *(query if loaded.gallery is None else embed(loaded.gallery))).recall[1]
+
+
+def _settings(options: argparse.Namespace, listing: Path) -> Settings:
+    return Settings(
+        data="csv",
+        root=listing,
+        loss=options.loss,
+        refit=True,
+        batch=BatchSettings(8, 4),
+        model=ModelSettings(
+            backbone=BACKBONE, weights=options.weights, image_size=128, train_stages=3, freeze_bn=True, dim=128
+        ),
+        optim=OptimSettings(steps=options.steps, warmup=20),
+    )
+
+
+def _classes(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir())
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--loss", default="contrastive")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3])
+    parser.add_argument("--out", type=Path, default=Path("runs", "grocery"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
