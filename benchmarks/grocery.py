@@ -12,20 +12,19 @@ is searched among these. A small image and the last stages of the network, so th
 import argparse
 from pathlib import Path
 
-import torch
 from rich.console import Console
-from torch.nn.functional import normalize
+from torch import nn
 
 from crossbatch.commands.compare import show
 from crossbatch.data.images import PartBatches, Reader
-from crossbatch.data.records import Part
 from crossbatch.data.transforms import Evenly
 from crossbatch.metrics import evaluate
-from crossbatch.models import backbones
+from crossbatch.models import embedder
 from crossbatch.models.weights import load_backbone
 from crossbatch.report import write_report
 from crossbatch.training.assembly import load_data, preprocess
 from crossbatch.training.comparison import compare
+from crossbatch.training.evaluation import embed
 from crossbatch.training.settings import BatchSettings, ModelSettings, OptimSettings, Settings
 
 BACKBONE, TRAINING_CLASSES = "tf_efficientnet_lite0", 40
@@ -65,23 +64,16 @@ def closed_set(root: Path) -> list[Row]:
     return rows
 
 
-@torch.no_grad()
 def zero_shot(settings: Settings) -> float:
     """R@1 on test of the features as ImageNet has them, pooled and scaled to length 1."""
     loaded = load_data(settings)
-    network, pool, _ = backbones.create(settings.model.backbone, loaded.channels)
-    load_backbone(network, settings.model.backbone, settings.model.weights or Path())
-    network.eval()
+    model = embedder.build(settings.model.backbone, settings.model.dim, loaded.channels)
+    model.head = nn.Identity()
+    load_backbone(model.backbone, settings.model.backbone, settings.model.weights or Path())
     evenly, reader = Evenly(preprocess(settings, loaded)), Reader(loaded.images)
-
-    def embed(part: Part) -> tuple[torch.Tensor, ...]:
-        batches = PartBatches(reader, part, evenly)
-        read = [batches[number] for number in range(len(batches))]
-        rows = [(normalize(pool(network(images))), labels, ids) for images, labels, ids in read]
-        return tuple(torch.cat(columns) for columns in zip(*rows, strict=True))
-
-    query = embed(loaded.query)
-    return evaluate(*query, *(query if loaded.gallery is None else embed(loaded.gallery))).recall[1]
+    query = embed(model, PartBatches(reader, loaded.query, evenly))
+    gallery = query if loaded.gallery is None else embed(model, PartBatches(reader, loaded.gallery, evenly))
+    return evaluate(*query, *gallery).recall[1]
 
 
 def _settings(options: argparse.Namespace, listing: Path) -> Settings:

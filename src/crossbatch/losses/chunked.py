@@ -17,8 +17,6 @@ from crossbatch.losses.precision import multiplies
 from crossbatch.losses.sums import Part, Sum, factor, merge, per_anchor_like
 
 Block = tuple[Tensor | slice, Tensor, Tensor]  # columns, their rows, similarities
-
-
 Take = Callable[[Tensor, Tensor], Part]
 
 
