@@ -63,6 +63,8 @@ SMALL = [
         ("compare --seeds 0", "--seeds must be at least 1"),
         ("evaluate EMPTY", "is not a run folder"),
         ("report EMPTY", "EMPTY"),
+        ("drift EMPTY", "holds no drift.csv: train with --drift.sample"),
+        ("train --drift.sample -1", "--drift.sample must not be negative"),
         ("inspect --data folder --root NEW", "--data folder needs --root"),
         ("", "subcommand"),
     ],

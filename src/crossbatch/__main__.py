@@ -13,6 +13,7 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namesp
 
 import crossbatch
 from crossbatch.commands.compare import compare
+from crossbatch.commands.drift import drift
 from crossbatch.commands.evaluate import evaluate
 from crossbatch.commands.inspect import inspect as inspect_data
 from crossbatch.commands.report import report
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "compare": compare,
     "evaluate": evaluate,
+    "drift": drift,
     "report": report,
     "inspect": inspect_data,
 }

@@ -4,6 +4,7 @@ config.yaml          every option, resolved; `--config` takes it back
 data.json            which data set it was: its name and fingerprint
 model.safetensors    the best model (see `models/checkpoint.py`), with model.json beside it
 summary.json         what the run came to: validation metrics, counts, seconds, versions
+drift.csv            how far embeddings moved, a row a step, meter and age
 evaluations.json     every look at a part, one entry each, so that looks at test can be counted
 examples/PART/       queries and their nearest neighbours, as JSON and thumbnails; classes.csv, worst.csv
 checkpoints/         last.ckpt to go on from, best.ckpt
@@ -24,6 +25,7 @@ import yaml
 from crossbatch.errors import RunError
 
 CONFIG, DATA, SUMMARY = "config.yaml", "data.json", "summary.json"
+DRIFT, DRIFT_FIGURE = "drift.csv", "drift.svg"
 EVALUATIONS, COMPARISON = "evaluations.json", "comparison.json"
 EXAMPLES, CLASSES, WORST = "examples", "classes.csv", "worst.csv"
 CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"

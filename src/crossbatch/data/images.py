@@ -61,15 +61,22 @@ class Reader:
 
 
 class TrainingBatches(Dataset[Batch]):
-    """Item `step` is that step's P×K batch, augmented; a pure function of seed and step."""
+    """Item `step` is that step's P×K batch, augmented; a pure function of seed and step.
 
-    def __init__(self, reader: Reader, part: Part, batches: PKBatches, transform: Transform) -> None:
+    Another `variant` has the same images, augmented anew.
+    """
+
+    def __init__(
+        self, reader: Reader, part: Part, batches: PKBatches, transform: Transform, *, variant: int = 0
+    ) -> None:
         self.reader, self.part, self.batches, self.transform = reader, part, batches, transform
+        self.variant = variant
 
     def __getitem__(self, step: int) -> Batch:
         """Images float [batch, channels, size, size], labels and ids int64 [batch]."""
         chosen = self.batches[step].tolist()
-        seeds = [image_seed(self.batches.seed, step, number) for number in range(len(chosen))]
+        first = self.variant * len(chosen)
+        seeds = [image_seed(self.batches.seed, step, first + number) for number in range(len(chosen))]
         looks = [self.transform.look(seed) for seed in seeds]
         views = []
         for number, view in enumerate(self.reader.see(self.part.ids[chosen].tolist(), looks)):

@@ -39,7 +39,11 @@ def read_arm(name: str, colour: Colour, stroke: Stroke, folders: list[Path]) -> 
 
 def charts(arms: Sequence[Arm]) -> list[Chart]:
     """Every chart for which something was logged."""
-    return [made for make in (_validation, _loss, _hard_negatives, _learning_rate, _rows, _age) if (made := make(arms))]
+    return [
+        made
+        for make in (_validation, _loss, _hard_negatives, _learning_rate, _drift, _rows, _age)
+        if (made := make(arms))
+    ]
 
 
 def _validation(arms: Sequence[Arm]) -> Chart | None:
@@ -75,6 +79,18 @@ def _learning_rate(arms: Sequence[Arm]) -> Chart | None:
     lines = [_line(arm, arm.name, "lr") for arm in arms]
     lines = [line._replace(seeds=line.seeds[:1]) for line in lines]
     return _chart("Learning rate", "As the optimizer used it; every seed has the same.", lines, from_zero=True)
+
+
+def _drift(arms: Sequence[Arm]) -> Chart | None:
+    strokes: list[tuple[int, Stroke]] = [(10, "dotted"), (100, "dashed"), (1000, "solid")]
+    lines = [
+        _line(arm, f"over {age:,} steps, {arm.name}", f"drift/{age}")._replace(stroke=stroke)
+        for arm in arms
+        if arm.stroke == "solid"
+        for age, stroke in strokes
+    ]
+    caption = "Mean squared distance between the embeddings of an image now and so many steps ago; logarithmic."
+    return _chart("Drift", caption, lines, logarithmic=True)
 
 
 def _rows(arms: Sequence[Arm]) -> Chart | None:

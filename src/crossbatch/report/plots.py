@@ -1,7 +1,8 @@
 """Line charts as inline SVG, in the colours of the page that shows them. matplotlib is imported here only."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +17,7 @@ DASHES: dict[str, Any] = {"solid": "-", "dashed": (0, (4.5, 2.2)), "dotted": (0,
 
 # Stand-ins that matplotlib draws with; each becomes a CSS variable of the page, which knows light from dark.
 VARIABLES = {"without": "#0a0b01", "with": "#0a0b02", "muted": "#0a0b03", "grid": "#0a0b04"}
+PRINTED = {"without": "#767b86", "with": "#1558d6", "muted": "#62666e", "grid": "#e4e2dd"}  # in a file of its own
 
 
 class Line(NamedTuple):
@@ -27,12 +29,41 @@ class Line(NamedTuple):
     seeds: list[Series]
 
 
+class Panel(NamedTuple):
+    """A chart of a figure: what stands above it, what its lines run over, and the lines."""
+
+    heading: str
+    x: str
+    lines: Sequence[Line]
+
+
 def draw(name: str, lines: Sequence[Line], *, logarithmic: bool = False, from_zero: bool = False) -> str:
     """An `<svg>` element without fixed size. The same lines give the same text.
 
     `name` must be unique on a page: the ids inside are derived from it. On a logarithmic axis, values of zero are
     shown on a linear piece below the smallest value above zero.
     """
+    with _canvas(name, 1) as (axes, file):
+        _fill(axes[0], lines, "step", logarithmic=logarithmic, from_zero=from_zero)
+    return _inline(file.getvalue())
+
+
+def draw_figure(name: str, panels: Sequence[Panel]) -> str:
+    """An SVG file of charts side by side, logarithmic, with headings and legends."""
+    with _canvas(name, len(panels)) as (axes, file):
+        for place, panel in zip(axes, panels, strict=True):
+            _fill(place, panel.lines, panel.x, logarithmic=True, from_zero=False)
+            place.set_title(panel.heading, loc="left", fontsize=TEXT, color=VARIABLES["muted"])
+            place.legend(frameon=False, fontsize=TEXT - 2, labelcolor=VARIABLES["muted"])
+    svg = file.getvalue()
+    for colour, stand_in in VARIABLES.items():
+        svg = svg.replace(stand_in, PRINTED[colour])
+    return svg
+
+
+@contextmanager
+def _canvas(name: str, charts: int) -> Iterator[tuple[list[Any], StringIO]]:
+    """Axes to draw on, and the file that then holds the SVG."""
     try:
         import matplotlib as mpl  # noqa: PLC0415
         from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
@@ -41,21 +72,23 @@ def draw(name: str, lines: Sequence[Line], *, logarithmic: bool = False, from_ze
     except ModuleNotFoundError:
         raise MissingExtraError("the report", "matplotlib", "train") from None
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": TEXT, "path.simplify": True}):
-        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
+        size = (charts * WIDTH / 72, HEIGHT / 72)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
         FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        for line in lines:
-            _draw_line(axes, line)
-        _dress(axes)
-        if logarithmic:
-            _logarithmic(axes, [value for line in lines for series in line.seeds for _, value in series])
-        elif from_zero:
-            axes.set_ylim(bottom=0)
         file = StringIO()
-        figure.savefig(
-            file, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        )
-    return _inline(file.getvalue())
+        yield list(figure.subplots(1, charts, squeeze=False)[0]), file
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+
+
+def _fill(axes: Any, lines: Sequence[Line], x: str, *, logarithmic: bool, from_zero: bool) -> None:
+    for line in lines:
+        _draw_line(axes, line)
+    _dress(axes, x)
+    if logarithmic:
+        _logarithmic(axes, [value for line in lines for series in line.seeds for _, value in series])
+    elif from_zero:
+        axes.set_ylim(bottom=0)
 
 
 def mean(seeds: Sequence[Series]) -> Series:
@@ -70,10 +103,12 @@ def _draw_line(axes: Any, line: Line) -> None:
     several = len(line.seeds) > 1
     for series in line.seeds:
         width, alpha = (0.8, 0.4) if several else (2.0, 1.0)
-        axes.plot(*_columns(series), linewidth=width, alpha=alpha, marker=_marker(series, several), ms=3.5, **style)
+        name = None if several else line.label
+        dots = _marker(series, several)
+        axes.plot(*_columns(series), linewidth=width, alpha=alpha, marker=dots, ms=3.5, label=name, **style)
     if several:
         series = mean(line.seeds)
-        axes.plot(*_columns(series), linewidth=2.0, marker=_marker(series, False), ms=3.5, **style)
+        axes.plot(*_columns(series), linewidth=2.0, marker=_marker(series, False), ms=3.5, label=line.label, **style)
 
 
 def _columns(series: Series) -> tuple[list[int], list[float]]:
@@ -85,7 +120,7 @@ def _marker(series: Series, thin: bool) -> str:
     return "o" if len(series) == 1 or (len(series) <= 12 and not thin) else ""
 
 
-def _dress(axes: Any) -> None:
+def _dress(axes: Any, x: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: PLC0415
 
     for side in ("top", "right", "left"):
@@ -100,7 +135,7 @@ def _dress(axes: Any) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
-    axes.set_xlabel("step", loc="right", color=VARIABLES["muted"], labelpad=2)
+    axes.set_xlabel(x, loc="right", color=VARIABLES["muted"], labelpad=2)
 
 
 def _logarithmic(axes: Any, values: Sequence[float]) -> None:

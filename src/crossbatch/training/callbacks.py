@@ -1,15 +1,13 @@
 """What happens around the steps: fill the memory, tell a person how it goes, save."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.data.images import Batch
@@ -35,20 +33,15 @@ class FillMemory(L.Callback):
         module.embedder.eval()
         moved = (trainer.strategy.batch_to_device(batch) for batch in self.drawn(loss_fn.memory.size))
         readable = (batch for batch in moved if len(batch[1]))
-        loss_fn.memory.fill(lambda images: self._embed(trainer, module, images), readable, step=trainer.global_step)
+        loss_fn.memory.fill(module.embed, readable, step=trainer.global_step)
         module.embedder.train()
-
-    def _embed(self, trainer: L.Trainer, module: MetricLearner, images: Tensor) -> Tensor:
-        with torch.no_grad(), trainer.precision_plugin.forward_context():
-            embedded: Tensor = module.embedder(images)
-        return embedded
 
 
 class ProgressBar(L.Callback):
-    """Loss, validation R@1, images a second, how full the memory is, time left; lines where there is no terminal."""
+    """Loss, validation R@1, images a second, how full the memory is, drift; lines where there is no terminal."""
 
-    def __init__(self, console: Console, clock: Clock, title: str) -> None:
-        self.console, self.clock, self.title = console, clock, title
+    def __init__(self, console: Console, clock: Clock, title: str, drift: Mapping[str, float]) -> None:
+        self.console, self.clock, self.title, self.drift = console, clock, title, drift
         self._progress: Progress | None = None
         self._task = TaskID(0)
 
@@ -105,6 +98,8 @@ class ProgressBar(L.Callback):
             memory = module.loss_fn.memory
             off = "" if module.loss_fn.memory_is_on else " (waiting)"
             told.append(f"memory {len(memory) / memory.size:.0%}{off}")
+        if "drift/100" in self.drift:
+            told.append(f"moved {self.drift['drift/100']:.3f} in 100 steps")
         return "  ".join(told)
 
 

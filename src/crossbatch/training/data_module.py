@@ -34,9 +34,12 @@ class PKDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """One batch a step, from the trainer's step on, without end."""
         return self.loader(
-            TrainingBatches(self.reader, self.data.train, self.batches, self.augmentation),
-            sampler=Steps(lambda: self.trainer.global_step if self.trainer else 0),
+            self.training_batches(), sampler=Steps(lambda: self.trainer.global_step if self.trainer else 0)
         )
+
+    def training_batches(self, variant: int = 0) -> TrainingBatches:
+        """The batch of each step; a variant augments it anew."""
+        return TrainingBatches(self.reader, self.data.train, self.batches, self.augmentation, variant=variant)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation part, in order."""

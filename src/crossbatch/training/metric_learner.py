@@ -36,6 +36,13 @@ class MetricLearner(L.LightningModule):
             )
         return loss
 
+    @torch.no_grad()
+    def embed(self, images: Tensor) -> Tensor:
+        """Embeddings without gradient, in the precision of the training, in whatever mode the network is."""
+        with self.trainer.precision_plugin.forward_context():
+            embedded: Tensor = self.embedder(images.to(self.device))
+        return embedded
+
     def stats(self) -> dict[str, float]:
         """What the last step's loss says of itself, and how full and how old the memory is."""
         if not isinstance(self.loss_fn, CrossBatchLoss):

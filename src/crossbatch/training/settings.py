@@ -126,6 +126,20 @@ class LoopSettings:
 
 
 @dataclass(frozen=True)
+class DriftSettings:
+    """How drift is measured while training.
+
+    Args:
+        sample: Training images that are embedded again every 100 steps, twice; 0 measures nothing.
+        gradient: Measure also, for study, how far the gradient from the rows of the memory is from that of the same
+            rows embedded afresh, by age; every 100 steps up to 2,048 rows are.
+    """
+
+    sample: int = 128
+    gradient: bool = False
+
+
+@dataclass(frozen=True)
 class Settings:
     """All options of a training run.
 
@@ -146,6 +160,7 @@ class Settings:
         model: The network.
         optim: Optimizer and schedule.
         loop: Validation, precision, workers, loggers.
+        drift: Measuring of drift.
     """
 
     data: str = "glyphs"
@@ -162,6 +177,7 @@ class Settings:
     model: ModelSettings = field(default_factory=ModelSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
 
     def check(self) -> None:
         """Refuse what cannot work, before anything is read or written."""
@@ -185,6 +201,7 @@ class Settings:
             "--loop.patience": self.loop.patience,
             "--loop.workers": self.loop.workers or 0,
             "--loop.check_every": self.loop.check_every or 0,
+            "--drift.sample": self.drift.sample,
             "--seed": self.seed,
         }.items():
             if value < 0:

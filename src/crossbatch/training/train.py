@@ -25,6 +25,7 @@ from crossbatch.models import checkpoint
 from crossbatch.training.assembly import Assembly
 from crossbatch.training.callbacks import BestModel, FillMemory, ProgressBar, SaveLast
 from crossbatch.training.clock import Clock, Waiting
+from crossbatch.training.drift_meters import DriftMeters
 from crossbatch.training.interrupt import stop_when_asked
 from crossbatch.training.metric_learner import LOG_EVERY
 from crossbatch.training.settings import Settings
@@ -52,7 +53,9 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
     best = _best_saver(run) if len(parts.data.validation) and not settings.refit else None
     last = SaveLast(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt", settings.check_every)
     fill = [FillMemory(lambda images: parts.feed.loader(parts.drawn(images)))] if settings.memory.fill else []
-    callbacks: list[L.Callback] = [*fill, clock, ProgressBar(console, clock, run.name)]
+    meters = [DriftMeters(run, parts)] if settings.drift.sample else []
+    moved = meters[0].latest if meters else {}
+    callbacks: list[L.Callback] = [*meters, *fill, clock, ProgressBar(console, clock, run.name, moved)]
     if settings.loop.patience:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.loop.patience))
     callbacks += [last] if best is None else [best, last]  # "last" holds what "best" has just learned

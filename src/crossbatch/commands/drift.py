@@ -1,0 +1,59 @@
+"""`crossbatch drift RUN`: how far embeddings moved while a run trained, and what that means for its memory."""
+
+from pathlib import Path
+
+from crossbatch import runs
+from crossbatch.commands.output import console_for, print_json, print_table
+from crossbatch.errors import SettingError
+
+
+def drift(run: Path, threshold: float = 0.1, json: bool = False) -> int:
+    """Show how far embeddings move by the steps between, and what it means for the memory; draw drift.svg.
+
+    Args:
+        run: Run folder.
+        threshold: Squared distance, of unit vectors, from which a row of the memory counts as moved; 2 is that of
+            unrelated ones.
+        json: Print it as JSON, and nothing else, on standard output.
+    """
+    if not 0 < threshold < 4:
+        raise SettingError(f"--threshold is a squared distance of unit vectors, between 0 and 4, got {threshold}")
+    from crossbatch.report.drift import figure, read_drift, steps_shown  # noqa: PLC0415  (imports matplotlib)
+
+    found = read_drift(run, threshold)
+    picture = run / runs.DRIFT_FIGURE
+    runs.write_text(picture, figure(found))
+    if json:
+        print_json({**found._asdict(), "by_age": [row._asdict() for row in found.by_age], "figure": str(picture)})
+        return 0
+    console = console_for(json)
+    shown = steps_shown(found)
+    moved = {age: dict(series) for age, series in found.by_step.items()}
+    print_table(
+        console,
+        "mean squared distance of a sample to itself, so many steps earlier (the paper's meter)",
+        ["step", *(f"Δ {age:,}" for age in moved)],
+        [[f"{step:,}", *(_number(values.get(step)) for values in moved.values())] for step in shown],
+    )
+    print_table(
+        console,
+        f"late in the run, by age (augmentation alone {found.augmentation:.4f}; "
+        f"between images of a class {found.class_spread:.4f})",
+        ["age, steps", "sample", "returning", "… less augmentation"],
+        [
+            [
+                f"{row.first:,}" if row.first == row.last else f"{row.first:,} – {row.last:,}",
+                _number(row.sample),
+                _number(row.returning),
+                _number(None if row.returning is None else row.returning - found.augmentation),
+            ]
+            for row in found.by_age
+        ],
+    )
+    console.print(found.sentence, soft_wrap=True, highlight=False)
+    console.print(f"figure: {picture}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

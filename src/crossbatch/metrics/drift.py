@@ -1,0 +1,135 @@
+"""Drift: how far embeddings move while the network trains, as squared distance by the steps between."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from crossbatch.losses import PairLoss
+from crossbatch.memory import CrossBatchMemory
+from crossbatch.shapes import Embeddings, Ids, Labels, PerAnchor, References, RefIds, RefLabels
+
+# The first ages of the bins that distances are gathered in, in steps: near-equal in logarithm, round to read.
+FIRST_AGES = (0, *(round(ten * digit) for ten in (1, 10, 100, 1e3, 1e4, 1e5) for digit in (1, 1.5, 2, 3, 5, 7)))
+
+
+class AtAge(NamedTuple):
+    """The mean squared distance of pairs of embeddings of one image, `first` to `last` steps apart."""
+
+    first: int
+    last: int
+    pairs: int
+    distance: float
+
+
+def squared_distance(now: Embeddings, then: Embeddings) -> PerAnchor:
+    """‖now − then‖² of each row, both of unit length: 0 for one that has not moved, 2 between unrelated ones."""
+    return (normalize(now.float()) - normalize(then.float())).square().sum(1)
+
+
+def returning(memory: CrossBatchMemory, embeddings: Embeddings, ids: Ids, step: int) -> tuple[Tensor, Tensor]:
+    """Ages and squared distances of the images of a batch of which the memory still holds an older row.
+
+    To be asked before the batch is enqueued. It costs no forward pass; where training augments, a distance is the
+    drift and what two augmentations of an image differ by.
+    """
+    rows = memory.lookup(ids)
+    known = rows.slots >= 0
+    return step - rows.steps[known], squared_distance(embeddings[known], rows.embeddings[known])
+
+
+def bins(ages: Tensor) -> Tensor:
+    """Number of the bin of each age."""
+    return torch.bucketize(ages, torch.tensor(FIRST_AGES, device=ages.device), right=True) - 1
+
+
+class ByAge:
+    """Squared distances, gathered by age until they are taken."""
+
+    def __init__(self) -> None:
+        self.total = torch.zeros(len(FIRST_AGES), dtype=torch.float64)
+        self.pairs = torch.zeros(len(FIRST_AGES), dtype=torch.int64)
+
+    def add(self, ages: Tensor, distances: Tensor) -> None:
+        """Count these pairs."""
+        place = bins(ages).cpu()
+        self.total.index_add_(0, place, distances.double().cpu())
+        self.pairs.index_add_(0, place, torch.ones_like(place))
+
+    def take(self) -> list[AtAge]:
+        """What was gathered since the last time, the youngest first; bins without a pair are left out."""
+        bounds = zip(FIRST_AGES, [*(first - 1 for first in FIRST_AGES[1:]), 10**9], strict=True)
+        found = [
+            AtAge(first, last, pairs, total / pairs)
+            for (first, last), pairs, total in zip(bounds, self.pairs.tolist(), self.total.tolist(), strict=True)
+            if pairs
+        ]
+        self.total.zero_()
+        self.pairs.zero_()
+        return found
+
+
+class Sample:
+    """The paper's meter: one sample of images, embedded again and again.
+
+    `D(Δt) = mean over the sample of ‖f(x; θ_t) − f(x; θ_{t−Δt})‖²`. Source: Wang et al., CVPR 2020, section 3.2.
+    """
+
+    def __init__(self, longest: int = 1000) -> None:
+        self.longest = longest
+        self.embedded: dict[int, Embeddings] = {}
+
+    def add(self, step: int, embeddings: Embeddings) -> list[AtAge]:
+        """Compare with each earlier embedding of the sample, up to `longest` steps ago; keep this one."""
+        self.embedded = {then: kept for then, kept in self.embedded.items() if step - self.longest <= then < step}
+        found = [
+            AtAge(step - then, step - then, len(kept), float(squared_distance(embeddings, kept).mean()))
+            for then, kept in sorted(self.embedded.items(), reverse=True)
+        ]
+        self.embedded[step] = embeddings
+        return found
+
+
+def class_spread(embeddings: Embeddings, labels: Labels) -> float:
+    """Mean squared distance between different images of one class; not a number where no class has two."""
+    same = (labels[:, None] == labels) & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    one, other = same.nonzero(as_tuple=True)
+    return float(squared_distance(embeddings[one], embeddings[other]).mean())
+
+
+def gradient_error(
+    loss: PairLoss,
+    anchors: Embeddings,
+    labels: Labels,
+    stale: References,
+    fresh: References,
+    ref_labels: RefLabels,
+    *,
+    ids: Ids | None = None,
+    ref_ids: RefIds | None = None,
+) -> tuple[float, float]:
+    """How the gradient by the anchors from stale rows compares with that from the same rows embedded afresh.
+
+    Returns their cosine, and the norm of their difference ÷ that of the fresh one. Lemma 1 of the paper bounds the
+    difference by a constant times the drift. Not a number where a gradient is 0.
+    """
+    first, second = (_gradient(loss, anchors, labels, refs, ref_labels, ids, ref_ids) for refs in (stale, fresh))
+    cosine = (first * second).sum() / (first.norm() * second.norm())
+    return float(cosine), float((first - second).norm() / second.norm())
+
+
+def _gradient(
+    loss: PairLoss,
+    anchors: Tensor,
+    labels: Tensor,
+    refs: Tensor,
+    ref_labels: Tensor,
+    ids: Tensor | None,
+    ref_ids: Tensor | None,
+) -> Tensor:
+    with torch.enable_grad():
+        leaf = normalize(anchors.detach().float()).requires_grad_()
+        value = loss(leaf, labels, ref_emb=refs.float(), ref_labels=ref_labels, ids=ids, ref_ids=ref_ids)
+        (gradient,) = torch.autograd.grad(value, leaf)
+    return gradient

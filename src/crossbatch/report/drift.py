@@ -1,0 +1,165 @@
+"""What the drift of a run comes to: tables, a figure, and a sentence on what it means for the memory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from crossbatch import runs
+from crossbatch.errors import RunError
+from crossbatch.report.plots import Line, Panel, Series, draw_figure
+
+LATE = 0.75  # share of the run after which it is late: what is measured there speaks for a memory in use
+SHOWN_STEPS, SHOWN_INTERVALS = 6, (10, 100, 1000)
+
+
+class Measured(NamedTuple):
+    """One row of drift.csv."""
+
+    step: int
+    first: int
+    last: int
+    pairs: int
+    distance: float
+
+
+class ByAge(NamedTuple):
+    """Mean squared distance at an age, late in the run; None where it was not measured."""
+
+    first: int
+    last: int
+    sample: float | None
+    returning: float | None
+
+
+class Drift(NamedTuple):
+    """The drift of a run."""
+
+    by_step: dict[int, Series]  # the sample's, for each interval of the paper that was measured
+    by_age: list[ByAge]
+    augmentation: float
+    class_spread: float
+    sentence: str
+
+
+def read_drift(run: Path, threshold: float) -> Drift:
+    """Read and sum up drift.csv; `threshold` is the squared distance from which a row counts as moved."""
+    if not (run / runs.DRIFT).is_file():
+        raise RunError(f"{run} holds no {runs.DRIFT}: train with --drift.sample above 0, for at least 100 steps")
+    meters = _read(run / runs.DRIFT)
+    sample, returning = meters.get("sample", []), meters.get("returning", [])
+    late = LATE * max(row.step for row in sample)
+    augmentation = _mean([row for row in meters["augmentation"] if row.step >= late])
+    by_age = _by_age([row for row in sample if row.step >= late], [row for row in returning if row.step >= late])
+    return Drift(
+        by_step={
+            age: series
+            for age in SHOWN_INTERVALS
+            if (series := [(row.step, row.distance) for row in sample if row.first == age])
+        },
+        by_age=by_age,
+        augmentation=augmentation,
+        class_spread=_mean([row for row in meters["class spread"] if row.step >= late]),
+        sentence=_sentence(run, by_age, augmentation, threshold),
+    )
+
+
+def steps_shown(drift: Drift) -> list[int]:
+    """A few of the steps that were measured, evenly spread, the last among them."""
+    steps = [step for step, _ in next(iter(drift.by_step.values()))]
+    every = max(1, len(steps) // SHOWN_STEPS)
+    return steps[::-1][::every][::-1]
+
+
+def figure(drift: Drift) -> str:
+    """The drift against the step, as in the paper's figure 3, and late in the run against the age: an SVG file."""
+    strokes = dict(zip(SHOWN_INTERVALS, ("dotted", "dashed", "solid"), strict=True))
+    over_steps = [
+        Line(f"over {age:,} steps", "with", strokes[age], [series])  # type: ignore[arg-type]
+        for age, series in drift.by_step.items()
+    ]
+    sample = [(row.first, row.sample) for row in drift.by_age if row.sample is not None]
+    returning = [(row.first, row.returning) for row in drift.by_age if row.returning is not None]
+    net = [(age, distance - drift.augmentation) for age, distance in returning]
+    ages = [row.first for row in drift.by_age]
+    spread = [(age, drift.class_spread) for age in (min(ages), max(ages))]
+    over_ages = [
+        Line("of the sample", "with", "solid", [sample]),
+        Line("of returning images", "without", "solid", [returning]),
+        Line("… less augmentation", "without", "dashed", [[point for point in net if point[1] > 0]]),
+        Line("between images of a class", "without", "dotted", [spread]),
+    ]
+    drawn = [line for line in over_ages if line.seeds[0]]
+    return draw_figure(
+        "drift",
+        [
+            Panel("squared distance moved", "step", over_steps),
+            Panel("squared distance moved, late in the run", "age, steps", drawn),
+        ],
+    )
+
+
+def _read(path: Path) -> dict[str, list[Measured]]:
+    meters: dict[str, list[Measured]] = {}
+    try:
+        for row in runs.read_table(path):
+            step, first, last, pairs = (int(row[name]) for name in ("step", "first", "last", "pairs"))
+            meters.setdefault(row["meter"], []).append(Measured(step, first, last, pairs, float(row["distance"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error})") from error
+    if missing := {"sample", "augmentation", "class spread"} - meters.keys():
+        raise RunError(f"{path} has no rows of {', '.join(sorted(missing))}: let the run go on for 100 steps")
+    return meters
+
+
+def _mean(rows: Sequence[Measured]) -> float:
+    return sum(row.distance * row.pairs for row in rows) / sum(row.pairs for row in rows)
+
+
+def _by_age(sample: Sequence[Measured], returning: Sequence[Measured]) -> list[ByAge]:
+    """Means by age; an interval of the sample is put into the bin of returning images that holds it, if one does."""
+    bins = sorted({(row.first, row.last) for row in returning})
+    table: dict[tuple[int, int], tuple[list[Measured], list[Measured]]] = {ages: ([], []) for ages in bins}
+    for row in returning:
+        table[row.first, row.last][1].append(row)
+    for row in sample:
+        home = next((ages for ages in bins if ages[0] <= row.first <= ages[1]), (row.first, row.last))
+        table.setdefault(home, ([], []))[0].append(row)
+    return [
+        ByAge(first, last, _mean(one) if one else None, _mean(other) if other else None)
+        for (first, last), (one, other) in sorted(table.items())
+    ]
+
+
+def _sentence(run: Path, by_age: Sequence[ByAge], augmentation: float, threshold: float) -> str:
+    """What the drift means for the memory."""
+    config = runs.read_config(run)
+    batch = config["batch"]["classes"] * config["batch"]["images"]
+    rows = runs.read_json(run / runs.SUMMARY)["memory_rows"] if (run / runs.SUMMARY).is_file() else 0
+    span = f"the {rows:,} rows of the memory span {rows // batch:,} steps" if rows else ""
+    curve = [
+        (row.first, row.sample if row.sample is not None else (row.returning or 0.0) - augmentation)
+        for row in by_age
+        if row.first
+    ]
+    oldest, farthest = curve[-1]
+    allowed = _crossing(curve, threshold)
+    if allowed is None:
+        fresh = f"rows of {oldest:,} steps, the oldest measured, differ by {farthest:.3f}, less than {threshold:g}"
+        if not rows:
+            return f"{fresh}: a memory of {oldest * batch:,} rows would be fresh enough"
+        return f"{fresh}: {span}, which is {'fresh enough' if rows // batch <= oldest else 'longer than was measured'}"
+    keep = f"rows older than {allowed:,} steps differ by more than {threshold:g}: keep at most {allowed * batch:,} rows"
+    if not rows:
+        return keep
+    return f"{keep}; {span}" + ("" if rows // batch > allowed else ", which is fresh enough")
+
+
+def _crossing(curve: Sequence[tuple[int, float]], threshold: float) -> int | None:
+    """The age at which the distance passes the threshold, on a straight line between ages measured."""
+    before = (0, 0.0)
+    for age, distance in curve:
+        if distance > threshold:
+            share = (threshold - before[1]) / (distance - before[1])
+            return int(before[0] + share * (age - before[0]))
+        before = (age, distance)
+    return None

@@ -1,0 +1,116 @@
+"""Measure drift while training: the paper's meter on a sample, and a free one on images that return."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from crossbatch import runs
+from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.data.images import Batch
+from crossbatch.metrics.drift import AtAge, ByAge, Sample, class_spread, returning, squared_distance
+from crossbatch.training.assembly import Assembly
+from crossbatch.training.gradient_drift import by_age
+from crossbatch.training.metric_learner import MetricLearner
+
+EVERY = 100  # steps between two measurements
+SHORT = 10  # … each preceded by one so many steps earlier, for the paper's shortest interval
+RETURNS_EVERY = 5  # steps between two looks at returning images: each searches the memory for the ids of a batch
+LOGGED = (10, 100, 1000)  # the paper's intervals
+
+
+class DriftMeters(L.Callback):
+    """Fills `drift.csv` of the run, a row a step, meter and age, and logs the paper's intervals and the free meter.
+
+    Meters: `sample` and `returning` as in `metrics.drift`; `augmentation`, what two augmentations of an image differ
+    by at one step; `class spread`, what two images of a class differ by. All that is measured is in the checkpoint.
+    """
+
+    def __init__(self, run: Path, parts: Assembly) -> None:
+        self.run, self.parts = run, parts
+        self.sample, self.returned = Sample(), ByAge()
+        self.rows: list[dict[str, Any]] = []
+        self.latest: dict[str, float] = {}  # by the name under which it is logged
+        self._again = parts.feed.training_batches(variant=1)
+        self._drawn: list[Batch] = []
+        self._hook: torch.utils.hooks.RemovableHandle | None = None
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Listen to what the loss is called with."""
+        assert isinstance(module, MetricLearner)  # noqa: S101
+
+        def before(loss_fn: nn.Module, given: tuple[Tensor, Tensor], named: dict[str, Tensor]) -> None:
+            if loss_fn.training:
+                self._look(trainer, module, given[0].detach(), given[1], named["ids"])
+
+        self._hook = module.loss_fn.register_forward_pre_hook(before, with_kwargs=True)
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Embed the sample, before the step."""
+        assert isinstance(module, MetricLearner)  # noqa: S101
+        step = trainer.global_step
+        if step == 0 or (step % EVERY and (step + SHORT) % EVERY):
+            return
+        drawn = self.parts.drawn(self.parts.settings.drift.sample)
+        self._drawn = self._drawn or [drawn[number] for number in range(len(drawn))]
+        module.embedder.eval()
+        embedded = torch.cat([module.embed(images) for images, labels, _ in self._drawn if len(labels)])
+        module.embedder.train()
+        found = self.sample.add(step, embedded)
+        if step % EVERY == 0:
+            self._keep(step, "sample", [one for one in found if one.first <= SHORT or one.first % EVERY == 0])
+            self.latest.clear()
+            self.latest.update({f"drift/{one.first}": one.distance for one in found if one.first in LOGGED})
+
+    def on_train_end(self, *_: Any) -> None:
+        """Listen no more."""
+        if self._hook is not None:
+            self._hook.remove()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was measured, and what the next measurement compares with."""
+        total, pairs = self.returned.total, self.returned.pairs
+        return {"rows": self.rows, "embedded": self.sample.embedded, "total": total, "pairs": pairs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on measuring."""
+        self.rows, self.sample.embedded = state_dict["rows"], state_dict["embedded"]
+        self.returned.total, self.returned.pairs = state_dict["total"], state_dict["pairs"]
+
+    def _look(self, trainer: L.Trainer, module: MetricLearner, embeddings: Tensor, labels: Tensor, ids: Tensor) -> None:
+        """What a batch tells before it is compared."""
+        step, loss_fn = trainer.global_step, module.loss_fn
+        if isinstance(loss_fn, CrossBatchLoss) and step % RETURNS_EVERY == 0:
+            self.returned.add(*returning(loss_fn.memory, embeddings, ids, int(loss_fn.step)))
+        if step == 0 or step % EVERY:
+            return
+        augmented, found = self._augmentation(trainer, module, step, embeddings), self.returned.take()
+        self._keep(step, "augmentation", [AtAge(0, 0, len(ids), augmented)])
+        self._keep(step, "class spread", [AtAge(0, 0, len(ids), class_spread(embeddings, labels))])
+        self._keep(step, "returning", found)
+        self.latest["drift/augmentation"] = augmented
+        if found:
+            pairs = sum(one.pairs for one in found)
+            self.latest["drift/returning"] = sum(one.distance * one.pairs for one in found) / pairs
+        if self.parts.settings.drift.gradient and isinstance(loss_fn, CrossBatchLoss):
+            for meter, one in by_age(module, loss_fn, self.parts.feed, step, (embeddings, labels, ids)):
+                self._keep(step, meter, [one])
+        for logger in trainer.loggers:
+            logger.log_metrics(self.latest, step=step)
+        runs.write_table(self.run / runs.DRIFT, self.rows)
+
+    def _augmentation(self, trainer: L.Trainer, module: MetricLearner, step: int, embeddings: Tensor) -> float:
+        """The batch once more, its images augmented anew, seen by the very same network."""
+        images = self._again[step][0].to(module.device)
+        spared = {name: buffer.clone() for name, buffer in module.embedder.named_buffers()}  # BatchNorm's statistics
+        random = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
+        with random, torch.no_grad(), trainer.precision_plugin.forward_context():
+            other: Tensor = functional_call(module.embedder, spared, (images,))
+        return float(squared_distance(embeddings, other).mean())
+
+    def _keep(self, step: int, meter: str, found: Iterable[AtAge]) -> None:
+        self.rows += [{"step": step, "meter": meter, **one._asdict()} for one in found]

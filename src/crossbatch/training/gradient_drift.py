@@ -1,0 +1,48 @@
+"""How far the gradient from the memory is from the one that its rows, embedded afresh, would give."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.data.records import Part
+from crossbatch.losses import PairLoss
+from crossbatch.metrics.drift import AtAge, bins, gradient_error
+from crossbatch.training.data_module import PKDataModule
+from crossbatch.training.metric_learner import MetricLearner
+
+ROWS = 2048  # of the memory, drawn at random, for one measurement
+
+
+def by_age(
+    module: MetricLearner,
+    loss_fn: CrossBatchLoss,
+    feed: PKDataModule,
+    step: int,
+    batch: tuple[Tensor, Tensor, Tensor],
+) -> Iterator[tuple[str, AtAge]]:
+    """`gradient cosine` and `gradient error` of a batch of embeddings, labels and ids, a pair for each bin of ages.
+
+    The rows are embedded afresh in evaluation mode and without augmentation, which is part of the difference at any
+    age. Nothing for a loss that is not ours, or an empty memory.
+    """
+    memory = loss_fn.memory
+    if not isinstance(loss_fn.loss, PairLoss) or len(memory) == 0:
+        return
+    order = torch.randperm(len(memory), generator=torch.Generator().manual_seed(step))[:ROWS].to(memory.ids.device)
+    labels, ids = memory.labels[order], memory.ids[order]
+    images = feed.part(Part(labels.cpu(), ids.cpu()))
+    module.embedder.eval()
+    fresh = torch.cat([module.embed(images[number][0]) for number in range(len(images))])
+    module.embedder.train()
+    stale, ages = memory.embeddings[order], int(loss_fn.step) - memory.steps[order]
+    places = bins(ages)
+    for place in places.unique():
+        of = places == place
+        cosine, error = gradient_error(
+            loss_fn.loss, batch[0], batch[1], stale[of], fresh[of], labels[of], ids=batch[2], ref_ids=ids[of]
+        )
+        first, last, rows = int(ages[of].min()), int(ages[of].max()), int(of.sum())
+        yield "gradient cosine", AtAge(first, last, rows, cosine)
+        yield "gradient error", AtAge(first, last, rows, error)

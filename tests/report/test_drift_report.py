@@ -1,0 +1,107 @@
+"""What `crossbatch drift` makes of drift.csv: the table, the figure and the sentence, from a drift that is known."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from crossbatch import runs
+from crossbatch.__main__ import main
+from crossbatch.errors import RunError
+from crossbatch.report.drift import figure, read_drift
+
+PER_STEP, AUGMENTATION = 0.0002, 0.05
+
+
+def write_run(folder: Path, memory_rows: int, *, per_step: float = PER_STEP) -> Path:
+    """A run of 2,000 steps in which everything moves by the same squared distance a step, three times it early on."""
+    folder.mkdir()
+    rows = []
+    for step in range(100, 2001, 100):
+        pace = per_step * (3 if step <= 1000 else 1)
+        ages = [10, *range(100, min(step, 1001), 100)]
+        rows += [row(step, "sample", age, age, pace * age) for age in ages]
+        rows.append(row(step, "augmentation", 0, 0, AUGMENTATION))
+        rows.append(row(step, "class spread", 0, 0, 0.4))
+        if memory_rows:
+            bins = ((7, 9, 8), (10, 14, 12), (100, 149, 125))
+            rows += [row(step, "returning", a, b, AUGMENTATION + pace * mean) for a, b, mean in bins]
+    runs.write_table(folder / runs.DRIFT, rows)
+    (folder / runs.CONFIG).write_text(yaml.safe_dump({"batch": {"classes": 16, "images": 4}}))
+    runs.write_json(folder / runs.SUMMARY, {"memory_rows": memory_rows})
+    return folder
+
+
+def row(step: int, meter: str, first: int, last: int, distance: float) -> dict[str, object]:
+    return {"step": step, "meter": meter, "first": first, "last": last, "pairs": 128, "distance": distance}
+
+
+def test_late_drift_stands_by_age_beside_what_augmentation_does(tmp_path: Path) -> None:
+    drift = read_drift(write_run(tmp_path / "run", 10_000), 0.1)
+    assert drift.augmentation == pytest.approx(AUGMENTATION)
+    assert drift.class_spread == pytest.approx(0.4)
+    table = {(age.first, age.last): (age.sample, age.returning) for age in drift.by_age}
+    assert table[7, 9] == (None, pytest.approx(0.05 + 8 * PER_STEP))
+    assert table[10, 14] == (pytest.approx(10 * PER_STEP), pytest.approx(0.05 + 12 * PER_STEP))
+    assert table[1000, 1000] == (pytest.approx(0.2), None)
+    assert drift.by_step[1000][-1] == (2000, pytest.approx(0.2))
+    assert drift.by_step[10][0] == (100, pytest.approx(30 * PER_STEP))
+
+
+@pytest.mark.parametrize(
+    ("memory_rows", "per_step", "sentence"),
+    [
+        (64_000, PER_STEP, "rows older than 500 steps differ by more than 0.1: keep at most 32,000 rows; the 64,000"),
+        (6_400, PER_STEP, "the 6,400 rows of the memory span 100 steps, which is fresh enough"),
+        (6_400, 1e-6, "rows of 1,000 steps, the oldest measured, differ by 0.001, less than 0.1: the 6,400 rows"),
+        (640_000, 1e-6, "span 10,000 steps, which is longer than was measured"),
+        (0, PER_STEP, "keep at most 32,000 rows"),
+        (0, 1e-6, "a memory of 64,000 rows would be fresh enough"),
+    ],
+)
+def test_the_sentence_says_what_it_means_for_the_memory(
+    memory_rows: int, per_step: float, sentence: str, tmp_path: Path
+) -> None:
+    assert sentence in read_drift(write_run(tmp_path / "run", memory_rows, per_step=per_step), 0.1).sentence
+
+
+def test_the_figure_is_a_file_of_its_own_and_always_the_same(tmp_path: Path) -> None:
+    drift = read_drift(write_run(tmp_path / "run", 10_000), 0.1)
+    svg = figure(drift)
+    assert svg == figure(drift)
+    assert svg.startswith("<?xml")
+    for text in ("over 1,000 steps", "of returning images", "between images of a class", "age, steps"):
+        assert text in svg
+    assert "var(--" not in svg
+    assert "#0a0b0" not in svg
+
+
+def test_the_command_prints_the_tables_and_writes_the_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", 64_000)
+    assert main(["drift", str(run)]) == 0
+    told = capsys.readouterr().out
+    assert "keep at most 32,000 rows" in told
+    assert "100 – 149" in told
+    assert (run / runs.DRIFT_FIGURE).is_file()
+    assert main(["drift", str(run), "--threshold", "0.05", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sentence"].startswith("rows older than 250 steps")
+    assert found["by_age"][0]["first"] == 7
+
+
+def test_what_cannot_be_read_gets_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run", 0)
+    assert main(["drift", str(run), "--threshold", "0"]) == 2
+    assert "between 0 and 4, got 0" in capsys.readouterr().err
+    (run / runs.DRIFT).write_text("step,meter\n1,sample\n")
+    with pytest.raises(RunError, match=r"drift\.csv cannot be read"):
+        read_drift(run, 0.1)
+    runs.write_table(run / runs.DRIFT, [row(100, "sample", 10, 10, 0.1)])
+    with pytest.raises(RunError, match="no rows of augmentation, class spread"):
+        read_drift(run, 0.1)
+    (run / runs.DRIFT).unlink()
+    with pytest.raises(RunError, match=r"train with --drift\.sample above 0"):
+        read_drift(run, 0.1)
