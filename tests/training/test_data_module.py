@@ -9,9 +9,9 @@ import torch
 from rich.console import Console
 
 from crossbatch.data.images import TrainingBatches
+from crossbatch.memory import CrossBatchMemory
 from crossbatch.training import clock, data_module
 from crossbatch.training.assembly import assemble
-from crossbatch.training.callbacks import FillMemory
 from crossbatch.training.data_module import MOST_WORKERS, share_cores
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.settings import LoopSettings, Settings
@@ -80,7 +80,7 @@ def test_filling_the_memory_is_training_and_no_waiting(
     quick: Quick, hours: Hours, tmp_path: Path, console: Console
 ) -> None:
     hours.takes(1, TrainingBatches, "__getitem__")
-    hours.takes(24, FillMemory, "_embed")
+    hours.takes(24, CrossBatchMemory, "fill")
     summary = fit(assemble(quick(start=4)), tmp_path / "run", console).summary
     assert summary["training_seconds"] == pytest.approx(12 + 24)
     assert summary["waiting_for_data"] == pytest.approx(12 / 36, abs=1e-4)
