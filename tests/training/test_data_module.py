@@ -49,9 +49,9 @@ class Hours:
     def takes(self, seconds: float, owner: type, name: str) -> None:
         original = getattr(owner, name)
 
-        def late(*arguments: object) -> object:
+        def late(*arguments: object, **options: object) -> object:
             self.now += seconds
-            return original(*arguments)
+            return original(*arguments, **options)
 
         self.patch.setattr(owner, name, late)
 
