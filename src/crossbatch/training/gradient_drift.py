@@ -1,6 +1,6 @@
 """How far the gradient from the memory is from the one that its rows, embedded afresh, would give."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -10,13 +10,12 @@ from crossbatch.data.records import Part
 from crossbatch.losses import PairLoss
 from crossbatch.metrics.drift import AtAge, bins, gradient_error
 from crossbatch.training.data_module import PKDataModule
-from crossbatch.training.metric_learner import MetricLearner
 
 ROWS = 2048  # of the memory, drawn at random, for one measurement
 
 
 def by_age(
-    module: MetricLearner,
+    embed: Callable[[Tensor], Tensor],
     loss_fn: CrossBatchLoss,
     feed: PKDataModule,
     step: int,
@@ -24,8 +23,8 @@ def by_age(
 ) -> Iterator[tuple[str, AtAge]]:
     """`gradient cosine` and `gradient error` of a batch of embeddings, labels and ids, a pair for each bin of ages.
 
-    The rows are embedded afresh in evaluation mode and without augmentation, which is part of the difference at any
-    age. Nothing for a loss that is not ours, or an empty memory.
+    The rows are embedded afresh without augmentation, which is part of the difference at any age. Nothing for a loss
+    that is not ours, or an empty memory.
     """
     memory = loss_fn.memory
     if not isinstance(loss_fn.loss, PairLoss) or len(memory) == 0:
@@ -33,9 +32,7 @@ def by_age(
     order = torch.randperm(len(memory), generator=torch.Generator().manual_seed(step))[:ROWS].to(memory.ids.device)
     labels, ids = memory.labels[order], memory.ids[order]
     images = feed.part(Part(labels.cpu(), ids.cpu()))
-    module.embedder.eval()
-    fresh = torch.cat([module.embed(images[number][0]) for number in range(len(images))])
-    module.embedder.train()
+    fresh = torch.cat([embed(images[number][0]) for number in range(len(images))])
     stale, ages = memory.embeddings[order], int(loss_fn.step) - memory.steps[order]
     places = bins(ages)
     for place in places.unique():
