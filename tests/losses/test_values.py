@@ -33,9 +33,20 @@ def test_contrastive_by_hand() -> None:
     angle = torch.tensor([0.0, 60.0, 30.0]).deg2rad()
     rows, labels = torch.stack([angle.cos(), angle.sin()], 1), torch.tensor([0, 0, 1])
     push = math.sqrt(3) / 2 - 0.5
-    assert_close(ContrastiveLoss()(rows, labels).item(), (2 * (0.5 + push) + push) / 3, rtol=1e-5, atol=1e-5)
+    for mean in ("weighted", "balanced"):  # the two negatives of the third are as hard as each other
+        value = ContrastiveLoss(reduction=mean)(rows, labels).item()
+        assert_close(value, (2 * (0.5 + push) + push) / 3, rtol=1e-5, atol=1e-5)
     total = ContrastiveLoss(reduction="sum")(rows, labels).item()
     assert_close(total, (2 * (0.5 + push) + 2 * push) / 3, rtol=1e-5, atol=1e-5)
+
+
+def test_harder_negatives_weigh_more() -> None:
+    """Costs of 0.3 and 0.1 weigh 3 : 1, in the value and in the gradient."""
+    refs = torch.tensor([[0.8, 0.6, 0.0], [0.6, 0.0, 0.8]], dtype=torch.float64)
+    anchor = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64).requires_grad_()
+    value = ContrastiveLoss()(anchor, torch.tensor([0]), ref_emb=refs, ref_labels=torch.tensor([1, 2]))
+    assert_close(value.item(), (0.3 * 0.3 + 0.1 * 0.1) / 0.4)
+    assert_close(torch.autograd.grad(value, anchor)[0], torch.tensor([[0, 0.75 * 0.6, 0.25 * 0.8]]).double())
 
 
 def test_the_sum_has_the_gradient_of_the_authors() -> None:
@@ -96,7 +107,7 @@ def over_active(costs: torch.Tensor) -> torch.Tensor:
 
 SAME_AS_THEIRS = [
     (
-        ContrastiveLoss(neg_margin=0.1),
+        ContrastiveLoss(neg_margin=0.1, reduction="balanced"),
         lambda **o: pml.ContrastiveLoss(pos_margin=1, neg_margin=0.1, distance=CosineSimilarity(), **o),
         over_active,
     ),

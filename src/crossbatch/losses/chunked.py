@@ -21,16 +21,22 @@ Take = Callable[[Tensor, Tensor], Part]
 
 
 class Side(NamedTuple):
-    """A side of each anchor: its value (in log space: the logarithm of the sum), differentiable; pairs; extreme."""
+    """A side of each anchor: its value, differentiable (in log space the logarithm of the sum); and as in `Part`."""
 
     value: Tensor
     pairs: Tensor
     extreme: Tensor
+    mass: Tensor
 
     @property
     def mean(self) -> Tensor:
         """Value ÷ pairs; 0 without one."""
         return self.value / self.pairs.clamp(min=1)
+
+    @property
+    def weighted_mean(self) -> Tensor:
+        """Value ÷ mass, which is constant in the gradient; 0 without one."""
+        return self.value / torch.where(self.mass > 0, self.mass, 1)
 
 
 # Similarities at once: 1 MB, so that what one pass writes the next finds in the cache of a core (multi-similarity,
@@ -157,7 +163,7 @@ class _Sided(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, anchors: Tensor, refs: Tensor, context: Tensor, chunks: Chunks, blocks: Blocks, take: Take, log: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
         side = _fold(anchors, context, log, blocks(chunks, anchors, refs), take)
         direction, by_context, extreme = side.direction, side.by_context, side.extreme
         assert direction is not None and by_context is not None and extreme is not None  # noqa: S101, PT018
@@ -167,9 +173,9 @@ class _Sided(torch.autograd.Function):
         ctx.direction = direction * inverse[:, None]
         ctx.by_context = by_context * per_anchor_like(inverse, context)
         ctx.chunks, ctx.blocks, ctx.take = chunks, blocks, take
-        ctx.mark_non_differentiable(*(out for out in (side.pairs, extreme) if out is not None))
+        ctx.mark_non_differentiable(*(out for out in (side.pairs, extreme, side.mass) if out is not None))
         value = side.total if side.scale is None else side.scale + side.total.log()
-        return value, side.pairs, extreme
+        return value, side.pairs, extreme, side.mass
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -200,13 +206,14 @@ def _fold(anchors: Tensor, context: Tensor, log: bool, blocks: Iterator[Block], 
         part = take(similarities, context)
         direction = _weighted(part, rows, anchors)
         plain = _linear(part, direction, anchors, rows, similarities) if part.total is None else part.total
-        added = Sum(plain, part.scale, direction, part.by_context, part.pairs, part.extreme)
+        added = Sum(plain, part.scale, direction, part.by_context, part.pairs, part.extreme, part.mass)
         total, empty = added if empty else merge(total, added), False
     return total._replace(
         direction=torch.zeros_like(anchors) if total.direction is None else total.direction,
         by_context=torch.zeros_like(context) if total.by_context is None else total.by_context,
         extreme=none if total.extreme is None else total.extreme,
         pairs=total.total.long() if empty else total.pairs,
+        mass=total.total.clone() if empty else total.mass,
     )
 
 

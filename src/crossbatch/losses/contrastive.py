@@ -15,11 +15,12 @@ from crossbatch.shapes import PairMask, PerAnchor, Similarities
 class ContrastiveLoss(PairLoss):
     """Positives cost `pos_margin − s` below `pos_margin`; negatives cost `s − neg_margin` above `neg_margin`.
 
-    Both margins are cosines. Per anchor, `reduction="balanced"` takes the mean over the active positives plus
-    the mean over the active negatives (active: with a cost above zero), so that thousands of stale negatives
-    weigh no more than a few positives. `reduction="sum"` adds them all up, as the authors of XBM do: the
-    gradient is theirs, the value lower by `neg_margin` for each active negative. An anchor without a
-    positive, or without an active negative, contributes the other side alone.
+    Both margins are cosines; a pair is active where it has a cost. Per anchor, `reduction="weighted"` takes the mean
+    over the active positives plus the mean over the active negatives, each weighed by its cost: thousands of
+    negatives weigh no more than a few positives, and do not hide the few hard ones among them. The weights are taken
+    as constants in the gradient. `reduction="balanced"` leaves them out. `reduction="sum"` adds all pairs up, as the
+    authors of XBM do: the gradient is theirs, the value lower by `neg_margin` for each active negative. An anchor
+    without a positive, or without an active negative, contributes the other side alone.
 
     Source: Hadsell et al., CVPR 2006, in the cosine form of Wang et al., CVPR 2020.
     """
@@ -28,7 +29,7 @@ class ContrastiveLoss(PairLoss):
         self,
         neg_margin: float = 0.5,
         pos_margin: float = 1.0,
-        reduction: Literal["balanced", "sum"] = "balanced",
+        reduction: Literal["weighted", "balanced", "sum"] = "weighted",
         *,
         chunk: int | None = None,
     ) -> None:
@@ -37,8 +38,8 @@ class ContrastiveLoss(PairLoss):
             raise SettingError(
                 f"margins are cosines with -1 <= neg_margin < pos_margin <= 1, got {neg_margin} and {pos_margin}"
             )
-        if reduction not in ("balanced", "sum"):
-            raise SettingError(f'reduction is "balanced" or "sum", got {reduction!r}')
+        if reduction not in ("weighted", "balanced", "sum"):
+            raise SettingError(f'reduction is "weighted", "balanced" or "sum", got {reduction!r}')
         self.neg_margin, self.pos_margin, self.reduction = neg_margin, pos_margin, reduction
 
     def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
@@ -47,11 +48,15 @@ class ContrastiveLoss(PairLoss):
         push = torch.where(negative, similarities - self.neg_margin, 0).relu()
         if self.reduction == "sum":
             return pull.sum(1) + push.sum(1)
-        return pull.sum(1) / (pull > 0).sum(1).clamp(min=1) + push.sum(1) / (push > 0).sum(1).clamp(min=1)
+        weights = push.detach() if self.reduction == "weighted" else (push > 0).to(push)
+        return _mean(pull, (pull > 0).to(pull)) + _mean(push, weights)
 
     def over(self, chunks: Chunks) -> PerAnchor:
         """Both sides, as sums or means."""
         pull = chunks.positives(lambda s, _: self._part(s, chunks.spare(s), self.pos_margin, -1))
+        if self.reduction == "weighted":
+            push = chunks.negatives(lambda s, _: self._weighted(s, chunks.spare(s)))
+            return pull.mean + push.weighted_mean
         push = chunks.negatives(lambda s, _: self._part(s, chunks.spare(s), self.neg_margin, 1))
         if self.reduction == "sum":
             return pull.value + push.value
@@ -64,3 +69,18 @@ class ContrastiveLoss(PairLoss):
         """
         (torch.gt if slope > 0 else torch.lt)(similarities, margin, out=active)
         return Part(None, active, active.sum(1).long(), slope, offset=-slope * margin)
+
+    def _weighted(self, similarities: Tensor, active: Tensor) -> Part:
+        """Costs of negatives, each times itself; `similarities` and `active` are overwritten."""
+        if similarities.amax() <= self.neg_margin:  # as in most chunks after a while of training
+            none = torch.zeros_like(similarities[:, 0])
+            return Part(none, None, none.long(), mass=none)
+        costs = similarities.sub_(self.neg_margin).relu_()
+        pairs = torch.sign(costs, out=active).sum(1).long()
+        return Part(torch.linalg.vector_norm(costs, dim=1).square(), costs, pairs, mass=costs.sum(1))
+
+
+def _mean(costs: Tensor, weights: Tensor) -> Tensor:
+    """The mean of the costs of each anchor by weights; 0 without one."""
+    total = weights.sum(1)
+    return (weights * costs).sum(1) / torch.where(total > 0, total, 1)

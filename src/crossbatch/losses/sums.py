@@ -12,9 +12,10 @@ class Part(NamedTuple):
 
     `total`: Σ g(s) over the block, times exp(−`scale`) in log space, where −∞ is an empty sum. `slope` × `weights`:
     its derivative by each similarity, weights at least 0 (None: all 0). `pairs`: how many the loss acts on (None: all
-    there are). `by_context`: its derivative by the context. `extreme`: the greatest similarity, for mining. Where g is
-    linear, `total` is None, for Σ slope · weight · s + `offset` · pairs: the first is had from the derivative by the
-    anchors, for the price of one product with these; the similarities must then be as they were.
+    there are). `by_context`: its derivative by the context. `extreme`: the greatest similarity, for mining. `mass`:
+    Σ weights, for a loss that divides by it. Where g is linear, `total` is None, for Σ slope · weight · s + `offset` ·
+    pairs: the first is had from the derivative by the anchors, for the price of one product with these; the
+    similarities must then be as they were.
     """
 
     total: Tensor | None
@@ -25,6 +26,7 @@ class Part(NamedTuple):
     by_context: Tensor | None = None
     extreme: Tensor | None = None
     offset: float = 0.0
+    mass: Tensor | None = None
 
 
 class Sum(NamedTuple):
@@ -39,6 +41,7 @@ class Sum(NamedTuple):
     by_context: Tensor | None = None
     pairs: Tensor | None = None
     extreme: Tensor | None = None
+    mass: Tensor | None = None
 
 
 def merge(left: Sum, right: Sum) -> Sum:
@@ -51,7 +54,8 @@ def merge(left: Sum, right: Sum) -> Sum:
         left, right = _scaled(left, factor(left.scale, scale)), _scaled(right, factor(right.scale, scale))
     direction = _both(torch.add, left.direction, right.direction)
     by_context = _both(torch.add, left.by_context, right.by_context)
-    return Sum(left.total + right.total, scale, direction, by_context, pairs, extreme)
+    mass = _both(torch.add, left.mass, right.mass)
+    return Sum(left.total + right.total, scale, direction, by_context, pairs, extreme, mass)
 
 
 def active_part(costs: Tensor, slope: float = 1.0) -> Part:
@@ -88,6 +92,7 @@ def _scaled(side: Sum, by: Tensor) -> Sum:
         total=side.total * by,
         direction=None if side.direction is None else side.direction * by[:, None],
         by_context=None if side.by_context is None else side.by_context * per_anchor_like(by, side.by_context),
+        mass=None if side.mass is None else side.mass * by,
     )
 
 

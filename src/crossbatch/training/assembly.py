@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 
 import torch
+from torch import Tensor
 
 from crossbatch import data
 from crossbatch.cross_batch import CrossBatchLoss
@@ -41,11 +42,13 @@ class Assembly:
         loss_fn = self.learner.loss_fn
         return loss_fn.memory if isinstance(loss_fn, CrossBatchLoss) else None
 
-    def drawn(self, images: int) -> PartBatches:
-        """So many training images, drawn at random without replacement, in batches."""
+    def drawn(self, images: int, but: Tensor | None = None) -> PartBatches:
+        """So many training images, drawn at random without replacement and without those of ids `but`, in batches."""
         part = self.data.train
-        order = torch.randperm(len(part), generator=torch.Generator().manual_seed(self.settings.seed))[:images]
-        return self.feed.part(Part(part.labels[order], part.ids[order]))
+        order = torch.randperm(len(part), generator=torch.Generator().manual_seed(self.settings.seed))
+        if but is not None:
+            order = order[~torch.isin(part.ids[order], but.cpu())]
+        return self.feed.part(Part(part.labels[order[:images]], part.ids[order[:images]]))
 
     def plan(self) -> list[str]:
         """What the run will do, a sentence a line."""

@@ -8,6 +8,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.data.images import Batch
@@ -16,12 +17,13 @@ from crossbatch.training.metric_learner import LOG_EVERY, MetricLearner
 
 
 class FillMemory(L.Callback):
-    """When the warm-up ends, fill the memory with embeddings of randomly drawn training images.
+    """When the warm-up ends, fill what it has left empty of the memory, with randomly drawn training images.
 
-    Source: Wang et al., CVPR 2020, section 3.3. Images are drawn without replacement, embedded in evaluation mode.
+    Source: Wang et al., CVPR 2020, section 3.3, where the memory is empty until then. Images are drawn without
+    replacement from those that the memory does not hold.
     """
 
-    def __init__(self, drawn: Callable[[int], Iterable[Batch]]) -> None:
+    def __init__(self, drawn: Callable[[int, Tensor], Iterable[Batch]]) -> None:
         self.drawn = drawn
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
@@ -30,11 +32,11 @@ class FillMemory(L.Callback):
         loss_fn = module.loss_fn
         if not isinstance(loss_fn, CrossBatchLoss) or trainer.global_step != loss_fn.warmup_steps:
             return
-        module.embedder.eval()
-        moved = (trainer.strategy.batch_to_device(batch) for batch in self.drawn(loss_fn.memory.size))
+        memory = loss_fn.memory
+        drawn = self.drawn(memory.size - len(memory), memory.ids)
+        moved = (trainer.strategy.batch_to_device(batch) for batch in drawn)
         readable = (batch for batch in moved if len(batch[1]))
-        loss_fn.memory.fill(module.embed, readable, step=trainer.global_step)
-        module.embedder.train()
+        memory.fill(module.embed_as_rows, readable, step=trainer.global_step)
 
 
 class ProgressBar(L.Callback):

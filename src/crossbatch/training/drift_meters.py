@@ -1,14 +1,12 @@
 """Measure drift while training: the paper's meter on a sample, and a free one on images that return."""
 
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from crossbatch import runs
 from crossbatch.cross_batch import CrossBatchLoss
@@ -30,9 +28,7 @@ class DriftMeters(L.Callback):
     Meters: `sample` and `returning` as in `metrics.drift`; `augmentation`, what two augmentations of an image differ
     by at one step, each in the company of another batch; `class spread`, what two images of a class differ by.
 
-    Where BatchNorm learns, all are measured as the rows of the memory come to be, by the statistics of the batch: its
-    running ones lag, and jump at a high learning rate (over 10 steps 0.3 to 1.3 was measured on glyphs at learning
-    rate 0.003, where by the batch it was 0.13 to 0.3). All that is measured is in the checkpoint.
+    All is embedded as the rows of the memory are, by the statistics of the batch, and is in the checkpoint.
     """
 
     def __init__(self, run: Path, parts: Assembly) -> None:
@@ -62,7 +58,7 @@ class DriftMeters(L.Callback):
             return
         drawn = self.parts.drawn(self.parts.settings.drift.sample)
         self._drawn = self._drawn or [drawn[number] for number in range(len(drawn))]
-        embedded = torch.cat([_as_rows(trainer, module, images) for images, labels, _ in self._drawn if len(labels)])
+        embedded = torch.cat([module.embed_as_rows(images) for images, labels, _ in self._drawn if len(labels)])
         found = self.sample.add(step, embedded)
         if step % EVERY == 0:
             self._keep(step, "sample", [one for one in found if one.first <= SHORT or one.first % EVERY == 0])
@@ -91,7 +87,7 @@ class DriftMeters(L.Callback):
             self.returned.add(*returning(loss_fn.memory, embeddings, ids, int(loss_fn.step)))
         if step == 0 or step % EVERY:
             return
-        augmented, found = self._augmentation(trainer, module, step, embeddings), self.returned.take()
+        augmented, found = self._augmentation(module, step, embeddings), self.returned.take()
         self._keep(step, "augmentation", [AtAge(0, 0, len(ids), augmented)])
         self._keep(step, "class spread", [AtAge(0, 0, len(ids), class_spread(embeddings, labels))])
         self._keep(step, "returning", found)
@@ -100,28 +96,17 @@ class DriftMeters(L.Callback):
             pairs = sum(one.pairs for one in found)
             self.latest["drift/returning"] = sum(one.distance * one.pairs for one in found) / pairs
         if self.parts.settings.drift.gradient and isinstance(loss_fn, CrossBatchLoss):
-            embed = partial(_as_rows, trainer, module)
-            for meter, one in by_age(embed, loss_fn, self.parts.feed, step, (embeddings, labels, ids)):
+            for meter, one in by_age(module.embed_as_rows, loss_fn, self.parts.feed, step, (embeddings, labels, ids)):
                 self._keep(step, meter, [one])
         for logger in trainer.loggers:
             logger.log_metrics(self.latest, step=step)
         runs.write_table(self.run / runs.DRIFT, self.rows)
 
-    def _augmentation(self, trainer: L.Trainer, module: MetricLearner, step: int, embeddings: Tensor) -> float:
+    def _augmentation(self, module: MetricLearner, step: int, embeddings: Tensor) -> float:
         """A few images of the batch, augmented anew, among those of the batch before."""
         few = max(1, self.parts.settings.batch.classes // 4) * self.parts.settings.batch.images
         images = torch.cat([self._again[step][0][:few], self._batches[step - 1][0][few:]])
-        return float(squared_distance(embeddings[:few], _as_rows(trainer, module, images)[:few]).mean())
+        return float(squared_distance(embeddings[:few], module.embed_as_rows(images)[:few]).mean())
 
     def _keep(self, step: int, meter: str, found: Iterable[AtAge]) -> None:
         self.rows += [{"step": step, "meter": meter, **one._asdict()} for one in found]
-
-
-def _as_rows(trainer: L.Trainer, module: MetricLearner, images: Tensor) -> Tensor:
-    """Embed as in a training step, which leaves no trace: neither in statistics nor in random numbers."""
-    spared = {name: buffer.clone() for name, buffer in module.embedder.named_buffers()}  # BatchNorm's statistics
-    random = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
-    with random, torch.no_grad(), trainer.precision_plugin.forward_context():
-        torch.manual_seed(0)  # what drops out is the same at each step
-        embedded: Tensor = functional_call(module.embedder, spared, (images.to(module.device),))
-    return embedded

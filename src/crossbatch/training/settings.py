@@ -34,7 +34,7 @@ class MemorySettings:
         weight: Weight of the memory term.
         batch_weight: Weight of the batch term once the memory counts.
         dtype: How rows are stored.
-        fill: Whether to fill the memory, when it starts, with embeddings of randomly drawn training images.
+        fill: Whether to fill what is empty of the memory, when it starts, with randomly drawn training images.
     """
 
     size: int | None = None

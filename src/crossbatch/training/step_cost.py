@@ -15,7 +15,7 @@ from crossbatch.training.train import torch_threads
 
 @dataclass(frozen=True)
 class StepCost:
-    """Median seconds of a step, the ratio of the medians, and the seconds of filling the memory once."""
+    """Median seconds of a step, the ratio of the medians, and the seconds of filling what the warm-up leaves empty."""
 
     without: float
     with_memory: float
@@ -46,7 +46,8 @@ def measure(without: Assembly, with_memory: Assembly, *, rounds: int = 40, warmu
         began = time.perf_counter()
         with torch.no_grad():
             loss_fn.memory.fill(network, (batches[i] for i in range(len(batches))))
-        fill = time.perf_counter() - began if with_memory.settings.memory.fill else 0.0
+        empty = 1 - min(1.0, loss_fn.warmup_steps * len(with_memory.feed.batches) / loss_fn.memory.size)
+        fill = (time.perf_counter() - began) * (empty if with_memory.settings.memory.fill else 0)
         steps = {"without": _step(without), "with": _step(with_memory)}
         for number in range(rounds + warmup):
             for name, step in steps.items():
