@@ -69,6 +69,26 @@ def test_warm_up_fills_the_memory_and_leaves_the_weights_alone() -> None:
     assert_close(value, 2 * loss_fn.stats["memory_loss"])
 
 
+@every_loss
+def test_rows_older_than_the_limit_do_not_count(loss) -> None:
+    """As if they had been dropped; a limit that is lifted brings them back."""
+    limited, dropped = (CrossBatchLoss(loss, CrossBatchMemory(20, dim=5)) for _ in range(2))
+    for step in range(6):
+        embeddings, labels, ids = batch(step)
+        limited.max_age.fill_(1)
+        old = dropped.memory.slots[dropped.memory.steps < step - 1]
+        dropped.memory.drop(old)
+        assert_close(limited(embeddings, labels, ids=ids), dropped(embeddings, labels, ids=ids))
+        assert limited.memory_is_on
+    everything = CrossBatchLoss(loss, CrossBatchMemory(20, dim=5))
+    for step in range(6):
+        everything(*batch(step)[:2])
+    limited.memory.load_state_dict(everything.memory.state_dict())
+    for one in (limited.eval(), everything.eval()):
+        one.max_age.fill_(2**62)
+    assert_close(limited(*batch(9)[:2]), everything(*batch(9)[:2]))
+
+
 def test_eval_enqueues_nothing_and_counts_no_step() -> None:
     loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(20, dim=5))
     loss_fn(*batch(0)[:2])

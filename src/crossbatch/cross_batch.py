@@ -10,6 +10,8 @@ from crossbatch.losses.pair_loss import unit
 from crossbatch.memory import CrossBatchMemory
 from crossbatch.shapes import Embeddings, Ids, Labels, Scalar
 
+FOREVER = 2**62  # steps
+
 
 class CrossBatchLoss(nn.Module):
     """`batch_weight` × the loss within the batch + `memory_weight` × the loss of the batch against the memory.
@@ -17,7 +19,8 @@ class CrossBatchLoss(nn.Module):
     Each training call first enqueues the batch, so the memory term sees it too; an anchor's own row, and rows
     of the same image where `ids` tell, are ignored. The first `warmup_steps` calls fill the memory but
     return the batch term alone, at weight 1. In `eval()` nothing is enqueued and no step is counted. Both
-    weights are buffers, to be set from outside. `stats` tells of the last call: the value of both terms,
+    weights, the step from which the memory counts (`start`) and the age in steps up to which its rows do
+    (`max_age`) are buffers, to be set from outside. `stats` tells of the last call: the value of both terms,
     and the negatives per anchor that each term acts on.
 
     Source: Wang et al., CVPR 2020; the weighted sum is that of the authors' code.
@@ -30,6 +33,8 @@ class CrossBatchLoss(nn.Module):
     memory_weight: Tensor
     batch_weight: Tensor
     step: Tensor
+    start: Tensor
+    max_age: Tensor
 
     def __init__(
         self,
@@ -52,16 +57,17 @@ class CrossBatchLoss(nn.Module):
             )
         if warmup_steps < 0:
             raise SettingError(f"warmup_steps must not be negative, got {warmup_steps}")
-        self.loss, self.memory, self.warmup_steps = loss, memory, warmup_steps
+        self.loss, self.memory = loss, memory
         self.stats: dict[str, Tensor] = {}
         self.register_buffer("memory_weight", torch.tensor(float(memory_weight)))
         self.register_buffer("batch_weight", torch.tensor(float(batch_weight)))
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        for name, value in {"step": 0, "start": warmup_steps, "max_age": FOREVER}.items():
+            self.register_buffer(name, torch.tensor(value, dtype=torch.int64))
 
     @property
     def memory_is_on(self) -> bool:
         """Whether the next call compares with the memory."""
-        return int(self.step) >= self.warmup_steps
+        return bool(self.step >= self.start)
 
     @eagerly
     def forward(self, embeddings: Embeddings, labels: Labels, *, ids: Ids | None = None) -> Scalar:
@@ -74,7 +80,8 @@ class CrossBatchLoss(nn.Module):
         self.stats = {"batch_loss": batch_term.detach(), **self._counts("batch")}
         if not on:
             return batch_term
-        refs = self.memory.columns()
+        max_age = int(self.max_age)
+        refs = self.memory.columns(None if max_age == FOREVER else int(self.step) - 1 - max_age)
         pairing = Pairing(labels, refs.labels, ids, refs.ids, own_slots, refs.live)
         memory_term = self.loss.compare(anchors, refs.embeddings, pairing)
         self.stats |= {"memory_loss": memory_term.detach(), **self._counts("memory")}

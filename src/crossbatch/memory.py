@@ -136,10 +136,15 @@ class CrossBatchMemory(nn.Module):
             "memory.enqueue(embeddings, labels) writes to it"
         )
 
-    def columns(self) -> Columns:
-        """Every slot in use, holes included, as views: what a loss streams over and masks."""
+    def columns(self, since: int | None = None) -> Columns:
+        """Every slot in use, holes included, as views: what a loss streams over and masks.
+
+        Rows of steps before `since` count as holes; a loss skips those that lie together, as they do in a ring.
+        """
         used, live = int(self._used), int(self._live)
         mask = None if used == live else self._order[:used] >= 0
+        if since is not None and not bool((fresh := self._steps[:used] >= since).all()):
+            mask = fresh if mask is None else mask & fresh
         return Columns(self._embeddings[:used], self._labels[:used], self._ids[:used], mask)
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from crossbatch.metrics.drift import (
     AtAge,
     ByAge,
     Sample,
+    age_at,
     class_spread,
     gradient_error,
     returning,
@@ -123,3 +124,10 @@ def test_the_gradient_error_grows_with_the_movement_and_stays_below_a_constant_t
         moves.append(float(squared_distance(stale, refs).mean().sqrt()))
     assert errors == sorted(errors)
     assert errors[0] / moves[0] == pytest.approx(errors[1] / moves[1], rel=1.0)
+
+
+def test_the_age_at_which_a_curve_passes_a_distance() -> None:
+    curve = [(10, 0.1), (100, 0.4), (200, 0.3)]
+    assert age_at(curve, 0.05) == 5
+    assert age_at(curve, 0.25) == pytest.approx(55)
+    assert age_at(curve, 0.4) == age_at([], 0.1) == float("inf")

@@ -86,7 +86,8 @@ class Chunks:
         for columns in self.special.split(self.chunk):
             positive, ignored = self.pairing.masks(columns)
             positives, others = positives + positive.sum(1), others + (positive | ignored).sum(1)
-        return {"positives": positives, "negatives": len(self.refs) - others}
+        live = len(self.refs) if self.pairing.live is None else self.pairing.live.sum()
+        return {"positives": positives, "negatives": live - others}
 
     @torch.no_grad()
     def least_positive(self) -> Tensor:
@@ -127,23 +128,34 @@ def _positives(chunks: Chunks, anchors: Tensor, refs: Tensor) -> Iterator[Block]
 
 
 def _negatives(chunks: Chunks, anchors: Tensor, refs: Tensor) -> Iterator[Block]:
-    starts = range(0, len(refs), chunks.chunk)
-    edges = torch.tensor([*starts, len(refs)], device=chunks.special.device)
-    bounds = torch.searchsorted(chunks.special, edges).tolist()
     # Rows stored in half precision are multiplied in it where the device can: half the bytes, and faster.
     left = anchors.to(refs.dtype) if multiplies(refs.dtype, refs.device) else anchors
     memory = left.new_empty(len(left) * min(chunks.chunk, len(refs)))
     absent = anchors.new_tensor(-torch.inf)
-    for start, first, last in zip(starts, bounds, bounds[1:], strict=False):
+    for start, special, dead in _spans(chunks, len(refs)):
         columns = slice(start, start + chunks.chunk)
         rows = refs[columns].to(left)
         similarities = _product(left, rows, memory).to(anchors)
-        if first < last:
-            special = chunks.special[first:last]
+        if len(special):
             positive, ignored = chunks.pairing.masks(special)
             anchor, place = (positive | ignored).nonzero(as_tuple=True)
             similarities.index_put_((anchor, special[place] - start), absent)
+        if dead is not None:
+            similarities.masked_fill_(dead, absent)
         yield columns, rows, similarities
+
+
+def _spans(chunks: Chunks, columns: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+    """Where each chunk with a live column starts, its special columns, and which are not live, if some are not."""
+    starts, live = range(0, columns, chunks.chunk), chunks.pairing.live
+    edges = torch.tensor([*starts, columns], device=chunks.special.device)
+    bounds = torch.searchsorted(chunks.special, edges).tolist()
+    before = edges.tolist() if live is None else [0, *live.cumsum(0)[edges[1:] - 1].tolist()]
+    for number, start in enumerate(starts):
+        width, alive = min(chunks.chunk, columns - start), before[number + 1] - before[number]
+        if alive:
+            dead = None if live is None or alive == width else ~live[start : start + width]
+            yield start, chunks.special[bounds[number] : bounds[number + 1]], dead
 
 
 def _product(anchors: Tensor, rows: Tensor, memory: Tensor | None = None) -> Tensor:

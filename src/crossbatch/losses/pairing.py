@@ -42,20 +42,18 @@ class Pairing(NamedTuple):
         return positive, ignored
 
     def special_columns(self) -> tuple[Tensor, Tensor]:
-        """Columns of the batch's classes, which hold all positives; and those with a pair that is no negative.
+        """Live columns of the batch's classes, which hold all positives; and those with a pair that is no negative.
 
-        Both ascending. Holes are among the second only.
+        Both ascending.
         """
         of_class = _isin(self.ref_labels, self.labels)
-        if self.live is not None:
-            of_class &= self.live
         special = of_class.clone()
         if self.own_slots is not None:
             special[self.own_slots[self.own_slots >= 0]] = True
         if self.ids is not None and self.ref_ids is not None:
             special |= _isin(self.ref_ids, self.ids[self.ids >= 0])
         if self.live is not None:
-            special |= ~self.live
+            of_class, special = of_class & self.live, special & self.live
         return of_class.nonzero()[:, 0], special.nonzero()[:, 0]
 
 

@@ -1,5 +1,7 @@
 """Drift: how far embeddings move while the network trains, as squared distance by the steps between."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,6 +44,19 @@ def returning(memory: CrossBatchMemory, embeddings: Embeddings, ids: Ids, step: 
 def bins(ages: Tensor) -> Tensor:
     """Number of the bin of each age."""
     return torch.bucketize(ages, torch.tensor(FIRST_AGES, device=ages.device), right=True) - 1
+
+
+def age_at(curve: Sequence[tuple[int, float]], distance: float) -> float:
+    """The age at which a curve of (age, distance), ascending, first passes a distance; between ages a straight line.
+
+    Infinite where it does not.
+    """
+    before = (0, 0.0)
+    for age, moved in curve:
+        if moved > distance:
+            return before[0] + (distance - before[1]) / (moved - before[1]) * (age - before[0])
+        before = (age, moved)
+    return math.inf
 
 
 class ByAge:

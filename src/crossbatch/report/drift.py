@@ -1,11 +1,13 @@
 """What the drift of a run comes to: tables, a figure, and a sentence on what it means for the memory."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from crossbatch import runs
 from crossbatch.errors import RunError
+from crossbatch.metrics.drift import age_at
 from crossbatch.report.plots import Line, Panel, Series, draw_figure
 
 LATE = 0.75  # share of the run after which it is late: what is measured there speaks for a memory in use
@@ -142,24 +144,14 @@ def _sentence(run: Path, by_age: Sequence[ByAge], augmentation: float, threshold
         if row.first
     ]
     oldest, farthest = curve[-1]
-    allowed = _crossing(curve, threshold)
-    if allowed is None:
+    crossing = age_at(curve, threshold)
+    if math.isinf(crossing):
         fresh = f"rows of {oldest:,} steps, the oldest measured, differ by {farthest:.3f}, less than {threshold:g}"
         if not rows:
             return f"{fresh}: a memory of {oldest * batch:,} rows would be fresh enough"
         return f"{fresh}: {span}, which is {'fresh enough' if rows // batch <= oldest else 'longer than was measured'}"
+    allowed = int(crossing)
     keep = f"rows older than {allowed:,} steps differ by more than {threshold:g}: keep at most {allowed * batch:,} rows"
     if not rows:
         return keep
     return f"{keep}; {span}" + ("" if rows // batch > allowed else ", which is fresh enough")
-
-
-def _crossing(curve: Sequence[tuple[int, float]], threshold: float) -> int | None:
-    """The age at which the distance passes the threshold, on a straight line between ages measured."""
-    before = (0, 0.0)
-    for age, distance in curve:
-        if distance > threshold:
-            share = (threshold - before[1]) / (distance - before[1])
-            return int(before[0] + share * (age - before[0]))
-        before = (age, distance)
-    return None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from crossbatch import data
-from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.data.images import PartBatches, Reader
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.records import DataSet, Part
@@ -21,7 +21,7 @@ from crossbatch.models.freezing import freeze
 from crossbatch.models.weights import load_backbone
 from crossbatch.training.data_module import PKDataModule, share_cores
 from crossbatch.training.metric_learner import MetricLearner
-from crossbatch.training.settings import Settings
+from crossbatch.training.settings import OPEN_AGE, Settings
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,11 @@ class Assembly:
             lines.append(
                 f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), "
                 f"{memory.nbytes / 1e6:.1f} MB: up to {memory.size - 1:,} pairs more per anchor, "
-                f"from step {settings.memory_start}"
+                + (
+                    f"once images move less than {settings.memory.max_drift:g} in {OPEN_AGE} steps"
+                    if settings.memory.max_drift
+                    else f"from step {settings.memory_start}"
+                )
             )
         lines += self._plan_model()
         lines.append(
@@ -174,6 +178,7 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
     if size == 0:
         return loss
     memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype))
+    start = FOREVER if chosen.max_drift else settings.memory_start
     return CrossBatchLoss(
-        loss, memory, memory_weight=chosen.weight, batch_weight=chosen.batch_weight, warmup_steps=settings.memory_start
+        loss, memory, memory_weight=chosen.weight, batch_weight=chosen.batch_weight, warmup_steps=start
     )

@@ -30,7 +30,7 @@ class FillMemory(L.Callback):
         """Just before the first step in which the memory counts."""
         assert isinstance(module, MetricLearner)  # noqa: S101
         loss_fn = module.loss_fn
-        if not isinstance(loss_fn, CrossBatchLoss) or trainer.global_step != loss_fn.warmup_steps:
+        if not isinstance(loss_fn, CrossBatchLoss) or loss_fn.step != loss_fn.start:
             return
         memory = loss_fn.memory
         drawn = self.drawn(memory.size - len(memory), memory.ids)

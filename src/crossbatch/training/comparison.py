@@ -85,7 +85,8 @@ def compare(
     cost = _cost(runs_here, folders[WITH][0])
     steps = {WITHOUT: settings.optim.steps, WITH: settings.optim.steps}
     if equal_time:
-        steps[LONGER] = settings.optim.steps + cost.steps_worth(settings.optim.steps - settings.memory_start)
+        on = statistics.mean(runs.read_json(folder / runs.SUMMARY)["memory_steps"] for folder in folders[WITH])
+        steps[LONGER] = settings.optim.steps + cost.steps_worth(round(on))
         folders[LONGER] = [
             runs_here.run(
                 LONGER, runs_here.arm(LONGER, lr=chosen[WITHOUT], steps=steps[LONGER], seed=settings.seed + i)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.losses import PairLoss
 from crossbatch.metrics import Retrieval, evaluate
 from crossbatch.models.embedder import Embedder
@@ -57,6 +57,8 @@ class MetricLearner(L.LightningModule):
         memory = self.loss_fn.memory
         stats = {name: float(value) for name, value in self.loss_fn.stats.items()}
         ages = self.loss_fn.step - 1 - memory.steps
+        if int(self.loss_fn.max_age) < FOREVER:
+            stats["memory_max_age"] = float(self.loss_fn.max_age)
         return stats | {"memory_rows": float(len(memory)), "memory_age": float(ages.float().mean())}
 
     def validation_step(self, batch: Batch, _: int) -> None:

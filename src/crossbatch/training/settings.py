@@ -10,6 +10,8 @@ from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES
 from crossbatch.models.pooling import Pooling
 
+OPEN_AGE = 100  # steps; with --memory.max_drift, rows this old must be fresh enough before the memory counts
+
 
 @dataclass(frozen=True)
 class BatchSettings:
@@ -31,6 +33,9 @@ class MemorySettings:
     Args:
         size: Rows; by default as many as training images. 0 trains without memory.
         start: Step from which the memory counts, by default half of the steps; before it, the batch alone trains.
+        max_drift: In place of a step, the memory counts once images move less than this in 100 steps (mean squared
+            distance of a sample of unit vectors, see --drift.sample); 0 goes by the step.
+        limit_age: With --memory.max_drift, rows so old that they have moved by more do not count.
         weight: Weight of the memory term.
         batch_weight: Weight of the batch term once the memory counts.
         dtype: How rows are stored.
@@ -39,6 +44,8 @@ class MemorySettings:
 
     size: int | None = None
     start: int | None = None
+    max_drift: float = 0.0
+    limit_age: bool = True
     weight: float = 1.0
     batch_weight: float = 1.0
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -195,6 +202,7 @@ class Settings:
             "--memory.weight": self.memory.weight,
             "--memory.batch_weight": self.memory.batch_weight,
             "--memory.start": self.memory.start or 0,
+            "--memory.max_drift": self.memory.max_drift,
             "--optim.weight_decay": self.optim.weight_decay,
             "--optim.warmup": self.optim.warmup,
             "--optim.clip": self.optim.clip,
@@ -206,6 +214,8 @@ class Settings:
         }.items():
             if value < 0:
                 raise SettingError(f"{name} must not be negative, got {value}")
+        if self.memory.max_drift and not self.drift.sample:
+            raise SettingError("--memory.max_drift goes by the drift of a sample: set --drift.sample above 0")
         if self.optim.steps < 1 or self.optim.lr <= 0:
             raise SettingError(
                 f"training needs --optim.steps of at least 1 and --optim.lr above 0, "
@@ -219,7 +229,9 @@ class Settings:
 
     @property
     def memory_start(self) -> int:
-        """Step from which the memory counts."""
+        """Step from which the memory counts, or from which it may where drift decides."""
+        if self.memory.max_drift:
+            return self.memory.start or 0
         return self.optim.steps // 2 if self.memory.start is None else self.memory.start
 
     @property

@@ -40,13 +40,13 @@ def measure(without: Assembly, with_memory: Assembly, *, rounds: int = 40, warmu
     assert isinstance(loss_fn, CrossBatchLoss)  # noqa: S101
     network = with_memory.learner.embedder.eval()
     batches = with_memory.drawn(loss_fn.memory.size)
-    loss_fn.step.fill_(loss_fn.warmup_steps)
+    loss_fn.start.zero_()
     times: dict[str, list[float]] = {"without": [], "with": []}
     with torch_threads(with_memory.threads):
         began = time.perf_counter()
         with torch.no_grad():
             loss_fn.memory.fill(network, (batches[i] for i in range(len(batches))))
-        empty = 1 - min(1.0, loss_fn.warmup_steps * len(with_memory.feed.batches) / loss_fn.memory.size)
+        empty = 1 - min(1.0, with_memory.settings.memory_start * len(with_memory.feed.batches) / loss_fn.memory.size)
         fill = (time.perf_counter() - began) * (empty if with_memory.settings.memory.fill else 0)
         steps = {"without": _step(without), "with": _step(with_memory)}
         for number in range(rounds + warmup):

@@ -20,11 +20,13 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.console import Console
 
 from crossbatch import runs
+from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.errors import RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.training.assembly import Assembly
 from crossbatch.training.callbacks import BestModel, FillMemory, ProgressBar, SaveLast
 from crossbatch.training.clock import Clock, Waiting
+from crossbatch.training.drift_gate import DriftGate
 from crossbatch.training.drift_meters import DriftMeters
 from crossbatch.training.interrupt import stop_when_asked
 from crossbatch.training.metric_learner import LOG_EVERY
@@ -55,7 +57,8 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
     fill = [FillMemory(lambda images, but: parts.feed.loader(parts.drawn(images, but)))] if settings.memory.fill else []
     meters = [DriftMeters(run, parts)] if settings.drift.sample else []
     moved = meters[0].latest if meters else {}
-    callbacks: list[L.Callback] = [*meters, *fill, clock, ProgressBar(console, clock, run.name, moved)]
+    gate = [DriftGate(meters[0], settings.memory)] if settings.memory.max_drift else []
+    callbacks: list[L.Callback] = [*meters, *gate, *fill, clock, ProgressBar(console, clock, run.name, moved)]
     if settings.loop.patience:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.loop.patience))
     callbacks += [last] if best is None else [best, last]  # "last" holds what "best" has just learned
@@ -128,6 +131,7 @@ def _conclude(
         "fingerprint": parts.data.fingerprint,
         "loss": parts.settings.loss,
         "memory_rows": 0 if parts.memory is None else parts.memory.size,
+        "memory_steps": _steps_on(parts, steps),
         "seed": parts.settings.seed,
         "lr": parts.settings.optim.lr,
         "steps": steps,
@@ -146,6 +150,12 @@ def _conclude(
     }
     runs.write_json(run / runs.SUMMARY, summary)
     return summary
+
+
+def _steps_on(parts: Assembly, steps: int) -> int:
+    """In how many of the steps the memory counted."""
+    loss_fn = parts.learner.loss_fn
+    return max(0, steps - int(loss_fn.start)) if isinstance(loss_fn, CrossBatchLoss) else 0
 
 
 def _best_saver(run: Path) -> ModelCheckpoint:
