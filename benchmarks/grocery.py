@@ -25,7 +25,7 @@ from crossbatch.report import write_report
 from crossbatch.training.assembly import load_data, preprocess
 from crossbatch.training.comparison import compare
 from crossbatch.training.evaluation import embed
-from crossbatch.training.settings import BatchSettings, ModelSettings, OptimSettings, Settings
+from crossbatch.training.settings import BatchSettings, LoopSettings, ModelSettings, OptimSettings, Settings
 
 BACKBONE, TRAINING_CLASSES = "tf_efficientnet_lite0", 40
 Row = tuple[Path, str, str]
@@ -35,14 +35,16 @@ def main() -> None:
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     console = Console(width=120)
-    for name, rows in (("disjoint", disjoint(options.root)), ("closed-set", closed_set(options.root))):
+    for name in options.protocols:
+        rows = PROTOCOLS[name](options.root)
         listing = options.out / f"{name}.csv"
         lines = (f"{path.absolute()},{label},{role}\n" for path, label, role in rows)
         listing.write_text("path,label,role\n" + "".join(lines))
         settings = _settings(options, listing)
         print(f"{name}: zero-shot R@1 {zero_shot(settings):.4f}")
         out = options.out / name
-        show(console, compare(settings, out, console, seeds=options.seeds, learning_rates=options.rates))
+        result = compare(settings, out, console, seeds=options.seeds, learning_rates=options.rates, equal_time=False)
+        show(console, result)
         print(write_report(out))
 
 
@@ -62,6 +64,9 @@ def closed_set(root: Path) -> list[Row]:
             roles = ("query",) if path.name.startswith("test-") else ("train", "gallery")
             rows += [(path, folder.name, role) for role in roles]
     return rows
+
+
+PROTOCOLS = {"disjoint": disjoint, "closed-set": closed_set}
 
 
 def zero_shot(settings: Settings) -> float:
@@ -87,6 +92,7 @@ def _settings(options: argparse.Namespace, listing: Path) -> Settings:
             backbone=BACKBONE, weights=options.weights, image_size=128, train_stages=3, freeze_bn=True, dim=128
         ),
         optim=OptimSettings(steps=options.steps, warmup=20),
+        loop=LoopSettings(check_every=max(1, options.steps // 5)),
     )
 
 
@@ -98,6 +104,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--protocols", nargs="+", default=list(PROTOCOLS), choices=PROTOCOLS)
     parser.add_argument("--loss", default="contrastive")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
