@@ -1,0 +1,161 @@
+r"""Run the study, a row a run, and go on where it stopped.
+
+    python -m benchmarks.study --parts ab --fonts /usr/share/fonts --emoji emoji \
+        --grocery grocery_store --weights lite0.safetensors
+
+Each run trains with a seed, keeps the model that validates best, and searches test once: the look is its row of
+`results/study.csv`. `results/study-differences.csv` has, for each cell, R@1 with memory less without, paired over seeds
+and queries. A data set whose place is not given is left out, and that is said.
+"""
+
+import argparse
+import csv
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from benchmarks.study.cells import SETTINGS, WITHOUT, Cell, arms, cells, grocery_listing
+from crossbatch import runs
+from crossbatch.data.images import PartBatches, Reader
+from crossbatch.data.records import DataSet
+from crossbatch.data.transforms import Evenly, Preprocessing
+from crossbatch.metrics import evaluate
+from crossbatch.models import checkpoint
+from crossbatch.training.assembly import assemble, load_data
+from crossbatch.training.evaluation import embed
+from crossbatch.training.settings import Settings
+from crossbatch.training.train import fit
+
+RESULTS = Path(__file__).parents[1] / "results"
+RUNS, DIFFERENCES = RESULTS / "study.csv", RESULTS / "study-differences.csv"
+DRAWS = 2000  # of seeds and queries, for an interval
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Run what is missing, cell by cell."""
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    bases, loaded = _bases(options), dict[str, DataSet]()
+    for cell in cells(options.parts):
+        if cell.data not in bases or (options.data and cell.data not in options.data):
+            print(f"left out: {cell.data}, {cell.loss}")
+            continue
+        for seed, arm in itertools.product(range(options.seeds), arms(cell)):
+            folder = _folder(options.out, cell, arm, seed)
+            if not (folder / "hits.npy").is_file():
+                settings = cell.settings(bases[cell.data], arm, seed)
+                if cell.data not in loaded:
+                    loaded[cell.data] = load_data(settings)
+                _append(RUNS, _run(cell, arm, settings, cell.spoil(loaded[cell.data]), folder))
+        for arm in arms(cell)[1:]:
+            _append(DIFFERENCES, _difference(options.out, cell, arm, options.seeds), keys=5)
+
+
+def _run(cell: Cell, arm: str, settings: Settings, loaded: DataSet, folder: Path) -> Row:
+    """Train, look at test once, keep which queries were right."""
+    fit(assemble(settings, loaded), folder, Console(width=120), resume=runs.has_checkpoint(folder))
+    model, description = checkpoint.load(folder)
+    evenly, reader = Evenly(Preprocessing.restore(description.preprocessing)), Reader(loaded.images)
+    query = embed(model, PartBatches(reader, loaded.query, evenly))
+    found, summary = evaluate(*query, *query), runs.read_json(folder / runs.SUMMARY)
+    np.save(folder / "hits.npy", (found.best_rank == 1).numpy())
+    return {
+        **_named(cell, arm),
+        "seed": settings.seed,
+        "lr": settings.optim.lr,
+        "steps": summary["steps"],
+        "memory on": round(summary["memory_steps"] / summary["steps"], 3),
+        "validation R@1": round(summary["best_validation_R@1"], 4),
+        "R@1": round(found.recall[1], 4),
+        "MAP@R": round(found.map_at_r, 4),
+        "training seconds": summary["training_seconds"],
+    }
+
+
+def _difference(out: Path, cell: Cell, arm: str, seeds: int) -> Row:
+    """R@1 of an arm less that without memory, with a 95 % interval over seeds and queries drawn anew."""
+    without, other = (
+        np.stack([np.load(_folder(out, cell, one, seed) / "hits.npy") for seed in range(seeds)]).astype(np.int8)
+        for one in (WITHOUT, arm)
+    )
+    low, high = _interval(other - without)
+    errors = 1 - other.mean(), 1 - without.mean()
+    return {
+        **_named(cell, arm),
+        "seeds": seeds,
+        "difference": round(float((other - without).mean()), 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "error ratio": round(float(errors[0] / errors[1]), 3) if errors[1] else None,
+    }
+
+
+def _interval(differences: NDArray[np.int8]) -> tuple[float, float]:
+    """Of the mean of [seeds, queries], both drawn with replacement."""
+    draw, (seeds, queries) = np.random.default_rng(0), differences.shape
+    means = [
+        differences[draw.integers(seeds, size=seeds)][:, draw.integers(queries, size=queries)].mean()
+        for _ in range(DRAWS)
+    ]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _named(cell: Cell, arm: str) -> Row:
+    return {"part": cell.part, "data": cell.data, "loss": cell.loss, "condition": cell.condition, "arm": arm}
+
+
+def _folder(out: Path, cell: Cell, arm: str, seed: int) -> Path:
+    return out / "-".join([cell.data, cell.loss, cell.condition, arm, str(seed)]).replace(" ", "_")
+
+
+def _append(path: Path, row: Row, *, keys: int = 6) -> None:
+    """Write a row, in place of the one with the same first fields if there is one."""
+    kept: Sequence[Row] = []
+    if path.is_file():
+        with path.open(newline="") as file:
+            kept = list(csv.DictReader(file))
+    key = [str(value) for value in list(row.values())[:keys]]
+    kept = [one for one in kept if list(one.values())[:keys] != key]
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, list(row), lineterminator="\n")
+        table.writeheader()
+        table.writerows([*kept, row])
+
+
+def _bases(options: argparse.Namespace) -> dict[str, Settings]:
+    """The settings of the data sets whose places are known."""
+    bases = {"glyphs": SETTINGS["glyphs"]}
+    if options.fonts:
+        bases["hanzi"] = replace(SETTINGS["hanzi"], fonts=[options.fonts])
+    if options.emoji:
+        bases["emoji"] = replace(SETTINGS["emoji"], root=options.emoji)
+    if options.grocery and options.weights:
+        grocery = SETTINGS["grocery"]
+        model = replace(grocery.model, weights=options.weights)
+        bases["grocery"] = replace(grocery, root=grocery_listing(options.grocery, options.out), model=model)
+    return bases
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", default="ab", help="a: defaults on every data set; b: hostile settings on glyphs")
+    parser.add_argument("--data", nargs="*", choices=SETTINGS, help="these data sets alone")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--fonts", type=Path)
+    parser.add_argument("--emoji", type=Path)
+    parser.add_argument("--grocery", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs", "study"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
