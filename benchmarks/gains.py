@@ -2,7 +2,8 @@
 
 `python -m benchmarks.gains --losses triplet circle`. Each loss is one `crossbatch compare`, its two arms searched over
 the same learning rates on validation classes; one that was stopped goes on, one that is done is read. A core a process
-and an afternoon for all. Every run of every comparison in the folder is a row of `results/gains.csv`.
+and an afternoon for all. Every run of every comparison in the folder is a row of `results/gains.csv`, in place of
+what was there of its loss.
 """
 
 import argparse
@@ -31,15 +32,24 @@ def main() -> None:
             command = [sys.executable, "-m", "crossbatch", "compare", "--loss", loss, "--learning_rates", RATES]
             subprocess.run([*command, "--equal_time", "false", "--out", str(folder)], check=True)  # noqa: S603
     comparisons = [json.loads(path.read_text()) for path in sorted(options.out.glob("*/comparison.json"))]
+    rows = _others({comparison["loss"] for comparison in comparisons})
+    rows += [row for comparison in comparisons for row in _rows(comparison)]
     with RESULTS.open("w", newline="") as file:
         table = csv.DictWriter(file, FIELDS, lineterminator="\n")
         table.writeheader()
-        for comparison in comparisons:
-            table.writerows(_rows(comparison))
+        table.writerows(sorted(rows, key=lambda row: row["loss"]))
     print("| loss | learning rate, without and with | R@1 without | R@1 with | error × | seed by seed |")
     print("|---|---|---|---|---|---|")
     for comparison in sorted(comparisons, key=lambda one: one["error_ratio"][WITHOUT]["of means"]):
         print(_line(comparison))
+
+
+def _others(losses: set[str]) -> list[dict[str, Any]]:
+    """The rows of the losses that are not compared here, as they are."""
+    if not RESULTS.is_file():
+        return []
+    with RESULTS.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["loss"] not in losses]
 
 
 def _rows(comparison: dict[str, Any]) -> Iterator[dict[str, Any]]:
