@@ -61,7 +61,7 @@ def read_drift(run: Path, threshold: float) -> Drift:
         by_age=by_age,
         augmentation=augmentation,
         class_spread=_mean([row for row in meters["class spread"] if row.step >= late]),
-        sentence=_sentence(run, by_age, augmentation, threshold),
+        sentence=_sentence(run, by_age, threshold),
     )
 
 
@@ -132,17 +132,13 @@ def _by_age(sample: Sequence[Measured], returning: Sequence[Measured]) -> list[B
     ]
 
 
-def _sentence(run: Path, by_age: Sequence[ByAge], augmentation: float, threshold: float) -> str:
-    """What the drift means for the memory."""
+def _sentence(run: Path, by_age: Sequence[ByAge], threshold: float) -> str:
+    """What the drift of the sample means for the memory."""
     config = runs.read_config(run)
     batch = config["batch"]["classes"] * config["batch"]["images"]
     rows = runs.read_json(run / runs.SUMMARY)["memory_rows"] if (run / runs.SUMMARY).is_file() else 0
     span = f"the {rows:,} rows of the memory span {rows // batch:,} steps" if rows else ""
-    curve = [
-        (row.first, row.sample if row.sample is not None else (row.returning or 0.0) - augmentation)
-        for row in by_age
-        if row.first
-    ]
+    curve = [(row.first, row.sample) for row in by_age if row.sample is not None]
     oldest, farthest = curve[-1]
     crossing = age_at(curve, threshold)
     if math.isinf(crossing):
