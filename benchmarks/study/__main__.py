@@ -3,16 +3,15 @@ r"""Run the study, a row a run, and go on where it stopped.
     python -m benchmarks.study --parts ab --fonts /usr/share/fonts --emoji emoji \
         --grocery grocery_store --weights lite0.safetensors
 
-Each run trains with a seed, keeps the model that validates best, and searches test once: the look is its row of
-`results/study.csv`. `results/study-differences.csv` has, for each cell, R@1 with memory less without, paired over seeds
-and queries. A data set whose place is not given is left out, and that is said.
+Each arm has the learning rate that validates best with seed 0, of the same three for all (`results/study-rates.csv`);
+hostile conditions take the rate of the plain ones. Each run keeps the model that validates best and searches test once:
+the look is its row of `results/study.csv`. `results/study-differences.csv` has, for each cell, R@1 with memory less
+without, paired over seeds and queries. A data set whose place is not given is left out, and that is said.
 """
 
 import argparse
 import csv
-import itertools
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.study.cells import SETTINGS, WITHOUT, Cell, arms, cells, grocery_listing
+from benchmarks.study.cells import DEFAULT, RATES, SETTINGS, WITHOUT, Cell, arms, cells, grocery_listing
 from crossbatch import runs
 from crossbatch.data.images import PartBatches, Reader
 from crossbatch.data.records import DataSet
@@ -33,7 +32,7 @@ from crossbatch.training.settings import Settings
 from crossbatch.training.train import fit
 
 RESULTS = Path(__file__).parents[1] / "results"
-RUNS, DIFFERENCES = RESULTS / "study.csv", RESULTS / "study-differences.csv"
+RUNS, DIFFERENCES, SEARCHED = (RESULTS / f"study{name}.csv" for name in ("", "-differences", "-rates"))
 DRAWS = 2000  # of seeds and queries, for an interval
 Row = dict[str, Any]
 
@@ -47,48 +46,78 @@ def main() -> None:
         if cell.data not in bases or (options.data and cell.data not in options.data):
             print(f"left out: {cell.data}, {cell.loss}")
             continue
-        for seed, arm in itertools.product(range(options.seeds), arms(cell)):
-            folder = _folder(options.out, cell, arm, seed)
-            if not (folder / "hits.npy").is_file():
-                settings = cell.settings(bases[cell.data], arm, seed)
-                if cell.data not in loaded:
-                    loaded[cell.data] = load_data(settings)
-                _append(RUNS, _run(cell, arm, settings, cell.spoil(loaded[cell.data]), folder))
+        if cell.data not in loaded:
+            loaded[cell.data] = load_data(bases[cell.data])
+        study = Study(cell, bases[cell.data], cell.spoil(loaded[cell.data]), options.out)
+        for arm in arms(cell):
+            lr = Study(replace(cell, condition=DEFAULT), study.plain, loaded[cell.data], options.out).search(arm)
+            for seed in range(options.seeds):
+                study.test(arm, seed, lr)
         for arm in arms(cell)[1:]:
             _append(DIFFERENCES, _difference(options.out, cell, arm, options.seeds), keys=5)
 
 
-def _run(cell: Cell, arm: str, settings: Settings, loaded: DataSet, folder: Path) -> Row:
-    """Train, look at test once, keep which queries were right."""
-    fit(assemble(settings, loaded), folder, Console(width=120), resume=runs.has_checkpoint(folder))
-    model, description = checkpoint.load(folder)
-    evenly, reader = Evenly(Preprocessing.restore(description.preprocessing)), Reader(loaded.images)
-    query = embed(model, PartBatches(reader, loaded.query, evenly))
-    found, summary = evaluate(*query, *query), runs.read_json(folder / runs.SUMMARY)
-    np.save(folder / "hits.npy", (found.best_rank == 1).numpy())
-    return {
-        **_named(cell, arm),
-        "seed": settings.seed,
-        "lr": settings.optim.lr,
-        "steps": summary["steps"],
-        "memory on": round(summary["memory_steps"] / summary["steps"], 3),
-        "validation R@1": round(summary["best_validation_R@1"], 4),
-        "R@1": round(found.recall[1], 4),
-        "MAP@R": round(found.map_at_r, 4),
-        "training seconds": summary["training_seconds"],
-    }
+@dataclass(frozen=True)
+class Study:
+    """The runs of a cell."""
+
+    cell: Cell
+    plain: Settings
+    data: DataSet
+    out: Path
+
+    def train(self, arm: str, seed: int, lr: float) -> Path:
+        """Its folder; one that was stopped goes on, and one that is there is left alone."""
+        folder = self.out / f"{_name(self.cell, arm, seed)}-{lr:g}"
+        if not runs.is_finished(folder):
+            settings = self.cell.settings(self.plain, arm, seed, lr)
+            fit(assemble(settings, self.data), folder, Console(width=120), resume=runs.has_checkpoint(folder))
+        return folder
+
+    def search(self, arm: str) -> float:
+        """The learning rate that validates best with seed 0."""
+        best = dict[float, float]()
+        for lr in RATES[self.cell.data]:
+            key = {"data": self.cell.data, "loss": self.cell.loss, "arm": arm, "lr": lr}
+            best[lr] = runs.read_json(self.train(arm, 0, lr) / runs.SUMMARY)["best_validation_R@1"]
+            _append(SEARCHED, {**key, "validation R@1": round(best[lr], 4)}, keys=len(key))
+        return max(best, key=best.__getitem__)
+
+    def test(self, arm: str, seed: int, lr: float) -> None:
+        """Look at test, once, and keep which queries were right."""
+        kept = self.out / f"{_name(self.cell, arm, seed)}.npy"
+        if kept.is_file():
+            return
+        folder = self.train(arm, seed, lr)
+        model, description = checkpoint.load(folder)
+        evenly, reader = Evenly(Preprocessing.restore(description.preprocessing)), Reader(self.data.images)
+        query = embed(model, PartBatches(reader, self.data.query, evenly))
+        found, summary = evaluate(*query, *query), runs.read_json(folder / runs.SUMMARY)
+        row = {
+            **_cell(self.cell, arm),
+            "seed": seed,
+            "lr": lr,
+            "steps": summary["steps"],
+            "memory on": round(summary["memory_steps"] / summary["steps"], 3),
+            "validation R@1": round(summary["best_validation_R@1"], 4),
+            "R@1": round(found.recall[1], 4),
+            "MAP@R": round(found.map_at_r, 4),
+            "training seconds": summary["training_seconds"],
+        }
+        _append(RUNS, row, keys=6)
+        np.save(kept, (found.best_rank == 1).numpy())
 
 
 def _difference(out: Path, cell: Cell, arm: str, seeds: int) -> Row:
     """R@1 of an arm less that without memory, with a 95 % interval over seeds and queries drawn anew."""
     without, other = (
-        np.stack([np.load(_folder(out, cell, one, seed) / "hits.npy") for seed in range(seeds)]).astype(np.int8)
+        np.stack([np.load(out / f"{_name(cell, one, seed)}.npy") for seed in range(seeds)]).astype(np.int8)
         for one in (WITHOUT, arm)
     )
     low, high = _interval(other - without)
     errors = 1 - other.mean(), 1 - without.mean()
     return {
-        **_named(cell, arm),
+        **_cell(cell, arm),
         "seeds": seeds,
         "difference": round(float((other - without).mean()), 4),
         "low": round(low, 4),
@@ -108,22 +137,26 @@ def _interval(differences: NDArray[np.int8]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _named(cell: Cell, arm: str) -> Row:
+def _cell(cell: Cell, arm: str) -> Row:
     return {"part": cell.part, "data": cell.data, "loss": cell.loss, "condition": cell.condition, "arm": arm}
 
 
-def _folder(out: Path, cell: Cell, arm: str, seed: int) -> Path:
-    return out / "-".join([cell.data, cell.loss, cell.condition, arm, str(seed)]).replace(" ", "_")
+def _name(cell: Cell, arm: str, seed: int) -> str:
+    return "-".join([cell.data, cell.loss, cell.condition, arm, str(seed)]).replace(" ", "_")
 
 
-def _append(path: Path, row: Row, *, keys: int = 6) -> None:
+def _rows(path: Path) -> list[Row]:
+    """Of a table, none where there is no file yet."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _append(path: Path, row: Row, *, keys: int) -> None:
     """Write a row, in place of the one with the same first fields if there is one."""
-    kept: Sequence[Row] = []
-    if path.is_file():
-        with path.open(newline="") as file:
-            kept = list(csv.DictReader(file))
     key = [str(value) for value in list(row.values())[:keys]]
-    kept = [one for one in kept if list(one.values())[:keys] != key]
+    kept = [one for one in _rows(path) if list(one.values())[:keys] != key]
     with path.open("w", newline="") as file:
         table = csv.DictWriter(file, list(row), lineterminator="\n")
         table.writeheader()

@@ -317,6 +317,6 @@ def test_refuses_what_does_not_fit() -> None:
 def test_a_loss_says_its_parameters() -> None:
     assert (
         repr(ContrastiveLoss(0.3, reduction="sum"))
-        == "ContrastiveLoss(neg_margin=0.3, pos_margin=1.0, reduction='sum')"
+        == "ContrastiveLoss(neg_margin=0.3, pos_margin=0.7, reduction='sum')"
     )
     assert repr(NAMED["margin"](beta=1.25)) == "MarginLoss(margin=0.2, beta=1.25)"

@@ -34,9 +34,9 @@ def test_contrastive_by_hand() -> None:
     rows, labels = torch.stack([angle.cos(), angle.sin()], 1), torch.tensor([0, 0, 1])
     push = math.sqrt(3) / 2 - 0.5
     for mean in ("weighted", "balanced"):  # the two negatives of the third are as hard as each other
-        value = ContrastiveLoss(reduction=mean)(rows, labels).item()
+        value = ContrastiveLoss(pos_margin=1, reduction=mean)(rows, labels).item()
         assert_close(value, (2 * (0.5 + push) + push) / 3, rtol=1e-5, atol=1e-5)
-    total = ContrastiveLoss(reduction="sum")(rows, labels).item()
+    total = ContrastiveLoss(pos_margin=1, reduction="sum")(rows, labels).item()
     assert_close(total, (2 * (0.5 + push) + 2 * push) / 3, rtol=1e-5, atol=1e-5)
 
 
@@ -60,7 +60,7 @@ def test_the_sum_has_the_gradient_of_the_authors() -> None:
         similarity = refs @ anchor
         negatives = similarity[ref_labels != label]
         theirs = theirs + (1 - similarity[ref_labels == label]).sum() + negatives[negatives > 0.5].sum()
-    ours = ContrastiveLoss(reduction="sum")(anchors, labels, ref_emb=refs, ref_labels=ref_labels)
+    ours = ContrastiveLoss(pos_margin=1, reduction="sum")(anchors, labels, ref_emb=refs, ref_labels=ref_labels)
     assert_close(torch.autograd.grad(ours, anchors), torch.autograd.grad(theirs / 6, anchors))
 
 
@@ -107,7 +107,7 @@ def over_active(costs: torch.Tensor) -> torch.Tensor:
 
 SAME_AS_THEIRS = [
     (
-        ContrastiveLoss(neg_margin=0.1, reduction="balanced"),
+        ContrastiveLoss(neg_margin=0.1, pos_margin=1, reduction="balanced"),
         lambda **o: pml.ContrastiveLoss(pos_margin=1, neg_margin=0.1, distance=CosineSimilarity(), **o),
         over_active,
     ),
