@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.study.cells import DEFAULT, RATES, SETTINGS, WITHOUT, Cell, arms, cells, grocery_listing
+from benchmarks.study.cells import DEFAULT, LOSSES, RATES, SETTINGS, WITHOUT, Cell, arms, cells, grocery_listing
 from crossbatch import runs
 from crossbatch.data.images import PartBatches, Reader
 from crossbatch.data.records import DataSet
@@ -43,7 +43,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     bases, loaded = _bases(options), dict[str, DataSet]()
     for cell in cells(options.parts):
-        if cell.data not in bases or (options.data and cell.data not in options.data):
+        if cell.data not in bases or cell.data not in options.data or cell.loss not in options.losses:
             print(f"left out: {cell.data}, {cell.loss}")
             continue
         if cell.data not in loaded:
@@ -180,7 +180,8 @@ def _bases(options: argparse.Namespace) -> dict[str, Settings]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default="ab", help="a: defaults on every data set; b: hostile settings on glyphs")
-    parser.add_argument("--data", nargs="*", choices=SETTINGS, help="these data sets alone")
+    parser.add_argument("--data", nargs="*", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--losses", nargs="*", choices=LOSSES, default=LOSSES)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fonts", type=Path)
     parser.add_argument("--emoji", type=Path)

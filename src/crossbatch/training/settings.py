@@ -32,7 +32,7 @@ class MemorySettings:
 
     Args:
         size: Rows; by default as many as training images. 0 trains without memory.
-        start: Step from which the memory counts, by default half of the steps; before it, the batch alone trains.
+        start: Step from which the memory counts, by default a fifth of the steps; before it, the batch alone trains.
         max_drift: In place of a step, the memory counts once images move less than this in 100 steps (mean squared
             distance of a sample of unit vectors, see --drift.sample); 0 goes by the step.
         limit_age: With --memory.max_drift, rows so old that they have moved by more do not count.
@@ -232,7 +232,7 @@ class Settings:
         """Step from which the memory counts, or from which it may where drift decides."""
         if self.memory.max_drift:
             return self.memory.start or 0
-        return self.optim.steps // 2 if self.memory.start is None else self.memory.start
+        return self.optim.steps // 5 if self.memory.start is None else self.memory.start
 
     @property
     def check_every(self) -> int:
