@@ -3,10 +3,11 @@ r"""Run the study, a row a run, and go on where it stopped.
     python -m benchmarks.study --parts ab --fonts /usr/share/fonts --emoji emoji \
         --grocery grocery_store --weights lite0.safetensors
 
-Each arm has the learning rate that validates best with seed 0, of the same three for all (`results/study-rates.csv`);
-hostile conditions take the rate of the plain ones. Each run keeps the model that validates best and searches test once:
-the look is its row of `results/study.csv`. `results/study-differences.csv` has, for each cell, R@1 with memory less
-without, paired over seeds and queries. A data set whose place is not given is left out, and that is said.
+Without memory, with it, and naively, the learning rate is the one that validates best with seed 0, of the same three
+(`results/study-rates.csv`); every condition takes the rate of the plain one, every other arm that of the memory. Each
+run keeps the model that validates best and searches test once: the look is its row of `results/study.csv`.
+`results/study-differences.csv` has, for each cell, R@1 with memory less without, paired over seeds and queries. A data
+set whose place is not given is left out, and that is said.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.study.cells import DEFAULT, LOSSES, RATES, SETTINGS, WITHOUT, Cell, arms, cells, grocery_listing
+from benchmarks.study.cells import DEFAULT, LOSSES, NAIVE, RATES, SETTINGS, WITH, WITHOUT, Cell, cells, grocery_listing
 from crossbatch import runs
 from crossbatch.data.images import PartBatches, Reader
 from crossbatch.data.records import DataSet
@@ -34,6 +35,7 @@ from crossbatch.training.train import fit
 RESULTS = Path(__file__).parents[1] / "results"
 RUNS, DIFFERENCES, SEARCHED = (RESULTS / f"study{name}.csv" for name in ("", "-differences", "-rates"))
 DRAWS = 2000  # of seeds and queries, for an interval
+SEARCHING = (WITHOUT, WITH, NAIVE)  # arms with a search of their own
 Row = dict[str, Any]
 
 
@@ -49,12 +51,14 @@ def main() -> None:
         if cell.data not in loaded:
             loaded[cell.data] = load_data(bases[cell.data])
         study = Study(cell, bases[cell.data], cell.spoil(loaded[cell.data]), options.out)
-        for arm in arms(cell):
-            lr = Study(replace(cell, condition=DEFAULT), study.plain, loaded[cell.data], options.out).search(arm)
-            for seed in range(options.seeds):
+        plainly = Study(replace(cell, condition=DEFAULT), study.plain, loaded[cell.data], options.out)
+        seeds = min(cell.seeds, options.seeds)
+        for arm in cell.arms:
+            lr = plainly.search(arm if arm in SEARCHING else WITH)
+            for seed in range(seeds):
                 study.test(arm, seed, lr)
-        for arm in arms(cell)[1:]:
-            _append(DIFFERENCES, _difference(options.out, cell, arm, options.seeds), keys=5)
+        for arm in cell.arms[1:]:
+            _append(DIFFERENCES, _difference(options.out, cell, arm, seeds), keys=5)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Study:
         """Its folder; one that was stopped goes on, and one that is there is left alone."""
         folder = self.out / f"{_name(self.cell, arm, seed)}-{lr:g}"
         if not runs.is_finished(folder):
-            settings = self.cell.settings(self.plain, arm, seed, lr)
+            settings = self.cell.settings(self.plain, len(self.data.train), arm, seed, lr)
             fit(assemble(settings, self.data), folder, Console(width=120), resume=runs.has_checkpoint(folder))
         return folder
 
@@ -179,7 +183,12 @@ def _bases(options: argparse.Namespace) -> dict[str, Settings]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="ab", help="a: defaults on every data set; b: hostile settings on glyphs")
+    parser.add_argument(
+        "--parts",
+        default="ab",
+        help="a: defaults on every data set; and on glyphs, b: hostile settings, c: "
+        "other memories, d: sizes of batch, e: sizes of memory",
+    )
     parser.add_argument("--data", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--losses", nargs="*", choices=LOSSES, default=LOSSES)
     parser.add_argument("--seeds", type=int, default=3)

@@ -1,6 +1,6 @@
-"""What the study compares: data sets, losses and hostile conditions, each without and with memory."""
+"""What the study compares: data sets, losses, conditions and arms, and which of them meet."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,18 +8,11 @@ import torch
 
 from benchmarks.grocery import disjoint
 from crossbatch.data.records import DataSet, Part
-from crossbatch.training.settings import (
-    BatchSettings,
-    LoopSettings,
-    MemorySettings,
-    ModelSettings,
-    OptimSettings,
-    Settings,
-)
+from crossbatch.training.settings import BatchSettings, LoopSettings, ModelSettings, OptimSettings, Settings
 
 LOSSES = ("contrastive", "multi-similarity", "triplet")
 WITHOUT, WITH, NAIVE = "without", "with", "naive"
-DEFAULT = "as by default"
+DEFAULT, SMALL_BATCH = "as by default", "batch of 16"
 SETTINGS = {
     "glyphs": Settings(),
     "hanzi": Settings(script="han"),
@@ -33,35 +26,71 @@ SETTINGS = {
 }
 RATES = {"glyphs": (0.001, 0.003, 0.01), "hanzi": (0.001, 0.003, 0.01), "emoji": (0.001, 0.003, 0.01)}
 RATES["grocery"] = (0.00003, 0.0001, 0.0003)
+Change = Callable[[Settings], Settings]
+
+
+def _memory(**changes: int | float | bool) -> Change:
+    return lambda plain: replace(plain, memory=replace(plain.memory, **changes))  # type: ignore[arg-type]
+
+
+def _batch(images: int, *, equal_images: bool = False) -> Change:
+    """Batches of so many images, in as many steps or with as many images seen."""
+
+    def change(plain: Settings) -> Settings:
+        usual = plain.batch.classes * plain.batch.images
+        steps = plain.optim.steps * usual // images if equal_images else plain.optim.steps
+        batch = BatchSettings(images // plain.batch.images, plain.batch.images)
+        return replace(plain, batch=batch, optim=replace(plain.optim, steps=steps))
+
+    return change
+
+
+def _naive(plain: Settings) -> Settings:
+    """As the authors' code: a sum over all pairs from step 1,000 on, nothing filled."""
+    memory = replace(plain.memory, start=min(1000, plain.optim.steps // 2), fill=False)
+    return replace(plain, memory=memory, loss_options={"reduction": "sum", "pos_margin": 1.0})
+
+
+ARMS: dict[str, Change] = {
+    WITHOUT: _memory(size=0),
+    WITH: lambda plain: plain,
+    NAIVE: _naive,
+    "from half of the steps": lambda plain: _memory(start=plain.optim.steps // 2)(plain),
+    "from a twentieth": lambda plain: _memory(start=plain.optim.steps // 20)(plain),
+    "not filled at the start": _memory(fill=False),
+    "gate: moved less than 0.5": _memory(max_drift=0.5, limit_age=False),
+    "gate, old rows left out": _memory(max_drift=0.5),
+    "weight of 3": _memory(weight=3.0),
+    "without the batch term": _memory(batch_weight=0.0),
+}
+RATIOS = {f"memory of {ratio:g} of the images": ratio for ratio in (0.01, 0.03, 0.1, 0.3)}
+CONDITIONS: dict[str, Change] = {
+    "learning rate × 5": lambda plain: replace(plain, optim=replace(plain.optim, lr=plain.optim.lr * 5)),
+    SMALL_BATCH: _batch(16),
+    "no warm-up": lambda plain: replace(plain, optim=replace(plain.optim, warmup=0)),
+    **{f"batch of {images}": _batch(images) for images in (32, 128, 256)},
+    **{f"batch of {images}, equal images": _batch(images, equal_images=True) for images in (16, 32, 128, 256)},
+}
+HOSTILE = ("learning rate × 5", SMALL_BATCH, "no warm-up", "imbalanced classes", "10 % wrong labels")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One comparison: a data set, a loss, and what is made hard, if anything is."""
+    """One comparison: a data set, a loss, and what is made hard or other, if anything is."""
 
     part: str  # of the study: a, b, …
     data: str
     loss: str
     condition: str = DEFAULT
+    arms: tuple[str, ...] = (WITHOUT, WITH)
+    seeds: int = 3
 
-    def settings(self, plain: Settings, arm: str, seed: int, lr: float) -> Settings:
-        """Of one run: those of the data set, but for what the condition changes and what an arm is."""
-        optim = replace(plain.optim, lr=lr)
-        batch, options = plain.batch, dict[str, int | float | str]()
-        if self.condition == "learning rate × 5":
-            optim = replace(optim, lr=optim.lr * 5)
-        if self.condition == "no warm-up":
-            optim = replace(optim, warmup=0)
-        if self.condition == "batch of 16":
-            batch = BatchSettings(4, 4)
-        memory = MemorySettings(size=0 if arm == WITHOUT else None)
-        if arm == NAIVE:  # as the authors' code: a sum over all pairs from step 1,000, nothing filled
-            memory = MemorySettings(start=min(1000, optim.steps // 2), fill=False)
-            options = {"reduction": "sum", "pos_margin": 1.0}
-        loop = LoopSettings(check_every=max(1, optim.steps // 10))
-        return replace(
-            plain, loss=self.loss, loss_options=options, seed=seed, optim=optim, batch=batch, memory=memory, loop=loop
-        )
+    def settings(self, plain: Settings, images: int, arm: str, seed: int, lr: float) -> Settings:
+        """Of one run on so many training images: what the condition and the arm make of those of the data set."""
+        plain = replace(plain, loss=self.loss, seed=seed, optim=replace(plain.optim, lr=lr))
+        plain = CONDITIONS.get(self.condition, ARMS[WITH])(plain)
+        plain = _memory(size=round(RATIOS[arm] * images))(plain) if arm in RATIOS else ARMS[arm](plain)
+        return replace(plain, loop=LoopSettings(check_every=max(1, plain.optim.steps // 10)))
 
     def spoil(self, loaded: DataSet) -> DataSet:
         """The data set with what the condition does to its training part."""
@@ -86,21 +115,23 @@ def _imbalanced(train: Part, draw: torch.Generator) -> Part:
     return Part(train.labels[order], train.ids[order])
 
 
-HOSTILE = ("learning rate × 5", "batch of 16", "no warm-up", "imbalanced classes", "10 % wrong labels")
-
-
 def cells(parts: str) -> Iterator[Cell]:
     """The cells of these parts of the study, in their order of priority."""
+    glyphs = Cell("b", "glyphs", "contrastive")
     if "a" in parts:
-        yield from (Cell("a", data, loss) for data in SETTINGS for loss in LOSSES)
+        for data in SETTINGS:
+            naive = (NAIVE,) if data == "glyphs" else ()
+            yield Cell("a", data, "contrastive", arms=(WITHOUT, WITH, *naive))
+            yield from (Cell("a", data, loss) for loss in LOSSES[1:])
     if "b" in parts:
-        yield from (Cell("b", "glyphs", "contrastive", condition) for condition in HOSTILE)
-
-
-def arms(cell: Cell) -> tuple[str, ...]:
-    """Without and with memory; and, on glyphs, the memory as the authors' code has it."""
-    naive = cell.data == "glyphs" and cell.loss == "contrastive" and cell.part == "a"
-    return (WITHOUT, WITH, NAIVE) if naive else (WITHOUT, WITH)
+        yield from (replace(glyphs, condition=condition) for condition in HOSTILE)
+    if "c" in parts:
+        yield replace(glyphs, part="c", arms=(WITHOUT, *list(ARMS)[3:]))
+    if "d" in parts:
+        sizes = [name for name in CONDITIONS if name.startswith("batch of ") and name != SMALL_BATCH]
+        yield from (replace(glyphs, part="d", condition=condition, seeds=1) for condition in sizes)
+    if "e" in parts:
+        yield replace(glyphs, part="e", condition=SMALL_BATCH, arms=(WITHOUT, *RATIOS))
 
 
 def grocery_listing(root: Path, out: Path) -> Path:
