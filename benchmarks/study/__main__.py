@@ -3,15 +3,15 @@ r"""Run the study, a row a run, and go on where it stopped.
     python -m benchmarks.study --parts ab --fonts /usr/share/fonts --emoji emoji \
         --grocery grocery_store --weights lite0.safetensors
 
-Without memory, with it, and naively, the learning rate is the one that validates best with seed 0, of the same three
-(`results/study-rates.csv`); every condition takes the rate of the plain one, every other arm that of the memory. Each
-run keeps the model that validates best and searches test once: the look is its row of `results/study.csv`.
-`results/study-differences.csv` has, for each cell, R@1 with memory less without, paired over seeds and queries. A data
-set whose place is not given is left out, and that is said.
+The learning rate is the one that validates best with seed 0, of the same ones without memory and with it, beyond an end
+that is best (`results/study-rates.csv`); every condition takes the rate of the plain one, every further arm that of the
+memory. Each run keeps the model that validates best and searches test once: the look is a row of `results/study.csv`.
+`results/study-differences.csv` has R@1 of an arm less that of the first one of its cell, paired over seeds and queries.
+All three are made anew from the run folders after each cell. A data set whose place is not given is left out, and that
+is said.
 """
 
 import argparse
-import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.study.cells import DEFAULT, LOSSES, NAIVE, RATES, SETTINGS, WITH, WITHOUT, Cell, cells, grocery_listing
+from benchmarks.study.cells import DEFAULT, LOSSES, RATES, SETTINGS, Cell, cells, grocery_listing
 from crossbatch import runs
-from crossbatch.data.images import PartBatches, Reader
 from crossbatch.data.records import DataSet
-from crossbatch.data.transforms import Evenly, Preprocessing
-from crossbatch.metrics import evaluate
-from crossbatch.models import checkpoint
-from crossbatch.training.assembly import assemble, load_data
-from crossbatch.training.evaluation import embed
+from crossbatch.errors import DivergedError
+from crossbatch.training import rate_search
+from crossbatch.training.assembly import load_data
+from crossbatch.training.comparison import train_once
+from crossbatch.training.evaluation import search_run
 from crossbatch.training.settings import Settings
-from crossbatch.training.train import fit
 
 RESULTS = Path(__file__).parents[1] / "results"
-RUNS, DIFFERENCES, SEARCHED = (RESULTS / f"study{name}.csv" for name in ("", "-differences", "-rates"))
-DRAWS = 2000  # of seeds and queries, for an interval
-SEARCHING = (WITHOUT, WITH, NAIVE)  # arms with a search of their own
+LOOK, RIGHT = "look.json", "right.npy"
+DRAWS = 2000  # of seeds and classes, for an interval
 Row = dict[str, Any]
+CONSOLE = Console(width=120)
 
 
 def main() -> None:
@@ -50,121 +48,135 @@ def main() -> None:
             continue
         if cell.data not in loaded:
             loaded[cell.data] = load_data(bases[cell.data])
-        study = Study(cell, bases[cell.data], cell.spoil(loaded[cell.data]), options.out)
-        plainly = Study(replace(cell, condition=DEFAULT), study.plain, loaded[cell.data], options.out)
-        seeds = min(cell.seeds, options.seeds)
-        for arm in cell.arms:
-            lr = plainly.search(arm if arm in SEARCHING else WITH)
-            for seed in range(seeds):
-                study.test(arm, seed, lr)
-        for arm in cell.arms[1:]:
-            _append(DIFFERENCES, _difference(options.out, cell, arm, seeds), keys=5)
+        plain = Study(replace(cell, condition=DEFAULT), bases[cell.data], loaded[cell.data], options.out)
+        study = replace(plain, cell=cell, data=cell.spoil(plain.data))
+        rates, seeds = plain.search(), range(min(cell.seeds, options.seeds))
+        chosen = {arm: rates.get(arm, rates[cell.searched[1]]) for arm in cell.arms}
+        study.compare({arm: np.stack([study.look(arm, seed, chosen[arm]) for seed in seeds]) for arm in cell.arms})
+        write_tables(options.out)
 
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of a cell."""
+    """The runs of a cell, a folder each."""
 
     cell: Cell
     plain: Settings
     data: DataSet
     out: Path
 
-    def train(self, arm: str, seed: int, lr: float) -> Path:
-        """Its folder; one that was stopped goes on, and one that is there is left alone."""
-        folder = self.out / f"{_name(self.cell, arm, seed)}-{lr:g}"
-        if not runs.is_finished(folder):
-            settings = self.cell.settings(self.plain, len(self.data.train), arm, seed, lr)
-            fit(assemble(settings, self.data), folder, Console(width=120), resume=runs.has_checkpoint(folder))
+    def folder(self, arm: str, seed: int, lr: float) -> Path:
+        """Where a run is; it must be of the settings that it would get today."""
+        folder = self.out / _name(*self._row(arm).values(), f"seed {seed}", f"lr {lr:g}")
+        if (folder / runs.CONFIG).is_file() and runs.read_config(folder) != self.settings(arm, seed, lr).as_dict():
+            raise SystemExit(f"{folder} was trained with other settings: remove it, or name another --out")
         return folder
 
-    def search(self, arm: str) -> float:
-        """The learning rate that validates best with seed 0."""
-        best = dict[float, float]()
-        for lr in RATES[self.cell.data]:
-            key = {"data": self.cell.data, "loss": self.cell.loss, "arm": arm, "lr": lr}
-            best[lr] = runs.read_json(self.train(arm, 0, lr) / runs.SUMMARY)["best_validation_R@1"]
-            _append(SEARCHED, {**key, "validation R@1": round(best[lr], 4)}, keys=len(key))
-        return max(best, key=best.__getitem__)
+    def settings(self, arm: str, seed: int, lr: float) -> Settings:
+        """Of a run."""
+        return self.cell.settings(self.plain, len(self.data.train), arm, seed, lr)
 
-    def test(self, arm: str, seed: int, lr: float) -> None:
-        """Look at test, once, and keep which queries were right."""
-        kept = self.out / f"{_name(self.cell, arm, seed)}.npy"
-        if kept.is_file():
-            return
-        folder = self.train(arm, seed, lr)
-        model, description = checkpoint.load(folder)
-        evenly, reader = Evenly(Preprocessing.restore(description.preprocessing)), Reader(self.data.images)
-        query = embed(model, PartBatches(reader, self.data.query, evenly))
-        found, summary = evaluate(*query, *query), runs.read_json(folder / runs.SUMMARY)
-        row = {
-            **_cell(self.cell, arm),
-            "seed": seed,
-            "lr": lr,
-            "steps": summary["steps"],
-            "memory on": round(summary["memory_steps"] / summary["steps"], 3),
-            "validation R@1": round(summary["best_validation_R@1"], 4),
-            "R@1": round(found.recall[1], 4),
-            "MAP@R": round(found.map_at_r, 4),
-            "training seconds": summary["training_seconds"],
-        }
-        _append(RUNS, row, keys=6)
-        np.save(kept, (found.best_rank == 1).numpy())
+    def search(self) -> dict[str, float]:
+        """The learning rates of the two arms that are searched."""
+        found = rate_search.search(self._validation, self.cell.searched, RATES[self.cell.data])
+        rows = [{"data": self.cell.data, "loss": self.cell.loss, **row} for row in found]
+        runs.write_json(self.out / f"{_name(*self._row(self.cell.searched[1]).values())}.search.json", rows)
+        return {arm: rate_search.best(found, arm) or 0.0 for arm in self.cell.searched}
+
+    def _validation(self, arm: str, lr: float) -> float:
+        folder = self.folder(arm, 0, lr)
+        try:
+            train_once(self.settings(arm, 0, lr), self.data, folder, CONSOLE)
+        except DivergedError:
+            return 0.0
+        return round(float(runs.read_json(folder / runs.SUMMARY)["best_validation_R@1"]), 4)
+
+    def look(self, arm: str, seed: int, lr: float) -> NDArray[np.bool_]:
+        """Search test, once; which queries were right, none of a run that diverged."""
+        folder, settings = self.folder(arm, seed, lr), self.settings(arm, seed, lr)
+        if not (folder / LOOK).is_file():
+            row = {**self._row(arm), "seed": seed, "lr": lr, "steps": settings.optim.steps}
+            try:
+                train_once(settings, self.data, folder, CONSOLE)
+            except DivergedError:
+                right, measured = np.zeros(len(self.data.query), bool), {"R@1": 0.0}
+            else:
+                _, _, found = search_run(folder, self.data, "test")
+                summary = runs.read_json(folder / runs.SUMMARY)
+                right = (found.best_rank == 1).numpy()
+                measured = {
+                    "memory on": summary["memory_steps"] / summary["steps"],
+                    "validation R@1": summary["best_validation_R@1"],
+                    "R@1": found.recall[1],
+                    "MAP@R": found.map_at_r,
+                    "training seconds": summary["training_seconds"],
+                }
+            np.save(folder / RIGHT, right)
+            runs.write_json(folder / LOOK, row | {name: round(value, 4) for name, value in measured.items()})
+        kept: NDArray[np.bool_] = np.load(folder / RIGHT)
+        return kept
+
+    def compare(self, rights: dict[str, NDArray[np.bool_]]) -> None:
+        """R@1 of each arm [seeds, queries] less that of the first, over seeds and classes drawn anew."""
+        baseline, *others = rights
+        labels = self.data.query.labels.numpy()
+        rows = []
+        for arm in others:
+            differences = rights[arm].astype(np.int8) - rights[baseline]
+            low, high = interval(differences, labels)
+            errors = 1 - rights[arm].mean(), 1 - rights[baseline].mean()
+            rows.append(
+                {
+                    "part": self.cell.part,
+                    **self._row(arm),
+                    "than": baseline,
+                    "seeds": len(differences),
+                    "difference": round(float(differences.mean()), 4),
+                    "low": round(low, 4),
+                    "high": round(high, 4),
+                    "error ratio": round(float(errors[0] / errors[1]), 3) if errors[1] else None,
+                    "seed by seed": " ".join(f"{value:+.4f}" for value in differences.mean(1)),
+                }
+            )
+        runs.write_json(self.out / f"{_name(self.cell.part, *self._row(others[0]).values())}.differences.json", rows)
+
+    def _row(self, arm: str) -> Row:
+        return {"data": self.cell.data, "loss": self.cell.loss, "condition": self.cell.condition, "arm": arm}
 
 
-def _difference(out: Path, cell: Cell, arm: str, seeds: int) -> Row:
-    """R@1 of an arm less that without memory, with a 95 % interval over seeds and queries drawn anew."""
-    without, other = (
-        np.stack([np.load(out / f"{_name(cell, one, seed)}.npy") for seed in range(seeds)]).astype(np.int8)
-        for one in (WITHOUT, arm)
-    )
-    low, high = _interval(other - without)
-    errors = 1 - other.mean(), 1 - without.mean()
-    return {
-        **_cell(cell, arm),
-        "seeds": seeds,
-        "difference": round(float((other - without).mean()), 4),
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "error ratio": round(float(errors[0] / errors[1]), 3) if errors[1] else None,
-    }
+def interval(differences: NDArray[np.int8], labels: NDArray[np.int64]) -> tuple[float, float]:
+    """95 % of the mean of [seeds, queries]: seeds, and classes with all their queries, drawn with replacement.
 
-
-def _interval(differences: NDArray[np.int8]) -> tuple[float, float]:
-    """Of the mean of [seeds, queries], both drawn with replacement."""
-    draw, (seeds, queries) = np.random.default_rng(0), differences.shape
-    means = [
-        differences[draw.integers(seeds, size=seeds)][:, draw.integers(queries, size=queries)].mean()
-        for _ in range(DRAWS)
-    ]
+    Of three seeds this is narrower than seeds warrant: read it beside the differences seed by seed.
+    """
+    draw = np.random.default_rng(0)
+    _, of_class = np.unique(labels, return_inverse=True)
+    sizes = np.bincount(of_class)
+    sums = np.stack([np.bincount(of_class, one, len(sizes)) for one in differences])
+    means = []
+    for _ in range(DRAWS):
+        classes = draw.integers(len(sizes), size=len(sizes))
+        seeds = draw.integers(len(sums), size=len(sums))
+        means.append(sums[seeds][:, classes].mean(0).sum() / sizes[classes].sum())
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 
-def _cell(cell: Cell, arm: str) -> Row:
-    return {"part": cell.part, "data": cell.data, "loss": cell.loss, "condition": cell.condition, "arm": arm}
+def write_tables(out: Path) -> None:
+    """All that is there, of every part."""
+    tables = {
+        "study": [runs.read_json(path) for path in sorted(out.glob(f"*/{LOOK}"))],
+        "study-rates": [row for path in sorted(out.glob("*.search.json")) for row in runs.read_json(path)],
+        "study-differences": [row for path in sorted(out.glob("*.differences.json")) for row in runs.read_json(path)],
+    }
+    tables["study"].sort(key=len, reverse=True)  # the first row names the columns; one that diverged lacks some
+    for name, rows in tables.items():
+        runs.write_table(RESULTS / f"{name}.csv", rows)
 
 
-def _name(cell: Cell, arm: str, seed: int) -> str:
-    return "-".join([cell.data, cell.loss, cell.condition, arm, str(seed)]).replace(" ", "_")
-
-
-def _rows(path: Path) -> list[Row]:
-    """Of a table, none where there is no file yet."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _append(path: Path, row: Row, *, keys: int) -> None:
-    """Write a row, in place of the one with the same first fields if there is one."""
-    key = [str(value) for value in list(row.values())[:keys]]
-    kept = [one for one in _rows(path) if list(one.values())[:keys] != key]
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, list(row), lineterminator="\n")
-        table.writeheader()
-        table.writerows([*kept, row])
+def _name(*words: object) -> str:
+    """Of a file or a folder."""
+    return "-".join(str(word) for word in words).replace(" ", "_").replace("%", "percent")
 
 
 def _bases(options: argparse.Namespace) -> dict[str, Settings]:

@@ -11,7 +11,8 @@ from crossbatch.data.records import DataSet, Part
 from crossbatch.training.settings import BatchSettings, LoopSettings, ModelSettings, OptimSettings, Settings
 
 LOSSES = ("contrastive", "multi-similarity", "triplet")
-WITHOUT, WITH, NAIVE = "without", "with", "naive"
+WITHOUT, WITH = "without", "with"
+NAIVE_WITHOUT, NAIVE = "the authors' sum, without", "the authors' sum, with"
 DEFAULT, SMALL_BATCH = "as by default", "batch of 16"
 SETTINGS = {
     "glyphs": Settings(),
@@ -45,38 +46,50 @@ def _batch(images: int, *, equal_images: bool = False) -> Change:
     return change
 
 
-def _naive(plain: Settings) -> Settings:
-    """As the authors' code: a sum over all pairs from step 1,000 on, nothing filled."""
+def _summed(plain: Settings) -> Settings:
+    """As the authors' code: a sum over all pairs from step 1,000 on, positives pulled until they coincide."""
     memory = replace(plain.memory, start=min(1000, plain.optim.steps // 2), fill=False)
     return replace(plain, memory=memory, loss_options={"reduction": "sum", "pos_margin": 1.0})
 
 
+def _same(plain: Settings) -> Settings:
+    return plain
+
+
 ARMS: dict[str, Change] = {
     WITHOUT: _memory(size=0),
-    WITH: lambda plain: plain,
-    NAIVE: _naive,
+    WITH: _same,
+    NAIVE_WITHOUT: lambda plain: _memory(size=0)(_summed(plain)),
+    NAIVE: _summed,
+}
+OTHERS: dict[str, Change] = {
+    "from step 0": _memory(start=0),
+    "from a twentieth of the steps": lambda plain: _memory(start=plain.optim.steps // 20)(plain),
     "from half of the steps": lambda plain: _memory(start=plain.optim.steps // 2)(plain),
-    "from a twentieth": lambda plain: _memory(start=plain.optim.steps // 20)(plain),
     "not filled at the start": _memory(fill=False),
     "gate: moved less than 0.5": _memory(max_drift=0.5, limit_age=False),
-    "gate, old rows left out": _memory(max_drift=0.5),
+    "the same gate, old rows left out": _memory(max_drift=0.5),
     "weight of 3": _memory(weight=3.0),
     "without the batch term": _memory(batch_weight=0.0),
 }
 RATIOS = {f"memory of {ratio:g} of the images": ratio for ratio in (0.01, 0.03, 0.1, 0.3)}
+SIZES = (16, 32, 128, 256)  # of a batch, beside 64
 CONDITIONS: dict[str, Change] = {
+    DEFAULT: _same,
     "learning rate × 5": lambda plain: replace(plain, optim=replace(plain.optim, lr=plain.optim.lr * 5)),
     SMALL_BATCH: _batch(16),
-    "no warm-up": lambda plain: replace(plain, optim=replace(plain.optim, warmup=0)),
-    **{f"batch of {images}": _batch(images) for images in (32, 128, 256)},
-    **{f"batch of {images}, equal images": _batch(images, equal_images=True) for images in (16, 32, 128, 256)},
+    "no warm-up of the learning rate": lambda plain: replace(plain, optim=replace(plain.optim, warmup=0)),
+    "imbalanced classes": _same,  # the data are changed instead
+    "10 % wrong labels": _same,
 }
-HOSTILE = ("learning rate × 5", SMALL_BATCH, "no warm-up", "imbalanced classes", "10 % wrong labels")
+HOSTILE = list(CONDITIONS)[1:]
+CONDITIONS |= {f"batch of {images}": _batch(images) for images in SIZES}
+CONDITIONS |= {f"batch of {images}, equal images": _batch(images, equal_images=True) for images in SIZES}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One comparison: a data set, a loss, and what is made hard or other, if anything is."""
+    """One comparison: a data set, a loss, what is made hard or other, and arms of which the first is the baseline."""
 
     part: str  # of the study: a, b, …
     data: str
@@ -85,12 +98,17 @@ class Cell:
     arms: tuple[str, ...] = (WITHOUT, WITH)
     seeds: int = 3
 
+    @property
+    def searched(self) -> tuple[str, str]:
+        """The two arms whose learning rates are searched, alike; every other takes that of the second."""
+        return (NAIVE_WITHOUT, NAIVE) if NAIVE in self.arms else (WITHOUT, WITH)
+
     def settings(self, plain: Settings, images: int, arm: str, seed: int, lr: float) -> Settings:
         """Of one run on so many training images: what the condition and the arm make of those of the data set."""
         plain = replace(plain, loss=self.loss, seed=seed, optim=replace(plain.optim, lr=lr))
-        plain = CONDITIONS.get(self.condition, ARMS[WITH])(plain)
-        plain = _memory(size=round(RATIOS[arm] * images))(plain) if arm in RATIOS else ARMS[arm](plain)
-        return replace(plain, loop=LoopSettings(check_every=max(1, plain.optim.steps // 10)))
+        plain = CONDITIONS[self.condition](plain)
+        change = _memory(size=round(RATIOS[arm] * images)) if arm in RATIOS else (ARMS | OTHERS)[arm]
+        return replace(change(plain), loop=LoopSettings(check_every=max(1, plain.optim.steps // 10)))
 
     def spoil(self, loaded: DataSet) -> DataSet:
         """The data set with what the condition does to its training part."""
@@ -105,7 +123,10 @@ class Cell:
 
 
 def _imbalanced(train: Part, draw: torch.Generator) -> Part:
-    """Of each class 1 ÷ rank of its images, the classes ranked by lot in tens; two at least."""
+    """Of each class 1 ÷ rank of its images, the classes ranked by lot in tens; two at least.
+
+    P×K batches draw classes alike, however few their images: what is scarce is images, most classes having two.
+    """
     classes = train.labels.unique()
     kept = []
     for rank, label in enumerate(classes[torch.randperm(len(classes), generator=draw)].tolist()):
@@ -119,19 +140,18 @@ def cells(parts: str) -> Iterator[Cell]:
     """The cells of these parts of the study, in their order of priority."""
     glyphs = Cell("b", "glyphs", "contrastive")
     if "a" in parts:
-        for data in SETTINGS:
-            naive = (NAIVE,) if data == "glyphs" else ()
-            yield Cell("a", data, "contrastive", arms=(WITHOUT, WITH, *naive))
-            yield from (Cell("a", data, loss) for loss in LOSSES[1:])
+        yield from (Cell("a", data, loss) for data in SETTINGS for loss in LOSSES)
     if "b" in parts:
+        yield Cell("b", "glyphs", "contrastive", arms=(NAIVE_WITHOUT, NAIVE))
         yield from (replace(glyphs, condition=condition) for condition in HOSTILE)
-    if "c" in parts:
-        yield replace(glyphs, part="c", arms=(WITHOUT, *list(ARMS)[3:]))
+        yield replace(glyphs, arms=(WITHOUT, "from step 0"))
+    if "c" in parts:  # on hanzi a memory fills in 930 steps, on glyphs in 162
+        yield from (Cell("c", data, "contrastive", arms=(WITH, *OTHERS), seeds=1) for data in ("hanzi", "glyphs"))
     if "d" in parts:
-        sizes = [name for name in CONDITIONS if name.startswith("batch of ") and name != SMALL_BATCH]
-        yield from (replace(glyphs, part="d", condition=condition, seeds=1) for condition in sizes)
+        sizes = [name for name in CONDITIONS if name.startswith("batch of ")]
+        yield from (replace(glyphs, part="d", condition=name, seeds=1) for name in sizes)
     if "e" in parts:
-        yield replace(glyphs, part="e", condition=SMALL_BATCH, arms=(WITHOUT, *RATIOS))
+        yield replace(glyphs, part="e", condition=SMALL_BATCH, arms=(WITHOUT, *RATIOS, WITH))
 
 
 def grocery_listing(root: Path, out: Path) -> Path:

@@ -4,7 +4,6 @@
 and e are there: R@1 against the size of the batch and of the memory, as in Fig. 1 of the paper.
 """
 
-import csv
 import statistics
 from pathlib import Path
 
@@ -12,75 +11,74 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from benchmarks.study.cells import RATIOS, SMALL_BATCH, WITH, WITHOUT
+from benchmarks.study.cells import DEFAULT, RATIOS, SIZES, SMALL_BATCH, WITH, WITHOUT
+from crossbatch.runs import read_table
 
 TABLES, DOCS = (Path(__file__).parents[up] / name for up, name in ((1, "results"), (2, "docs")))
 COLOURS = {WITHOUT: "#8a8f98", WITH: "#1858d6"}
-SIZES = (16, 32, 64, 128, 256)
+OTHER = "#d9772b"
 Table = list[dict[str, str]]
 
 
 def main() -> None:
     mpl.rcParams |= {"svg.hashsalt": "crossbatch", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    _cells(_read("study-differences"))
-    runs = _read("study")
-    if {"d", "e"} <= {row["part"] for row in runs}:
-        _sizes([row for row in runs if (row["data"], row["loss"]) == ("glyphs", "contrastive")])
-
-
-def _read(name: str) -> Table:
-    with (TABLES / f"{name}.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    _cells([row for row in read_table(TABLES / "study-differences.csv") if row["part"] in "ab"])
+    runs = read_table(TABLES / "study.csv")
+    _sizes([row for row in runs if (row["data"], row["loss"], row["seed"]) == ("glyphs", "contrastive", "0")])
 
 
 def _cells(table: Table) -> None:
-    """R@1 with memory less without, a line a cell, all in percentage points."""
-    table = [row for row in table if row["part"] in "ab"]
-    figure, axes = plt.subplots(figsize=(7.5, 0.6 + 0.27 * len(table)))
+    """R@1 of an arm less that of its cell's first, a line a cell, all in percentage points."""
+    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.25 * len(table)))
     for place, row in enumerate(table):
         middle, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
-        colour = COLOURS[WITH] if row["arm"] == WITH else "#d9772b"
+        colour = COLOURS[WITH] if row["arm"] == WITH else OTHER
         axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
         axes.plot(middle, place, "o", color=colour, markersize=4)
         axes.annotate(f"{middle:+.1f}", (high, place), (4, -3), textcoords="offset points", fontsize=7, color=colour)
-    naive = [" (the authors' sum)" if row["arm"] != WITH else "" for row in table]
-    names = [f"{row['data']}, {row['loss']}, {row['condition']}{note}" for row, note in zip(table, naive, strict=True)]
-    axes.set_yticks(range(len(table)), names, fontsize=8)
+    axes.set_yticks(range(len(table)), [_named(row) for row in table], fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0, color="#222222", linewidth=1)
     axes.axvline(-0.5, color="#222222", linewidth=0.7, linestyle=":")
     axes.set_xscale("symlog", linthresh=5)
     axes.set_xticks([-20, -10, -5, 0, 5, 10, 20], ["−20", "−10", "−5", "0", "5", "10", "20"])
-    axes.set_xlabel("R@1 with memory less without, percentage points, over seeds and queries; dotted: −0.5")
+    axes.set_xlabel("R@1 with memory less without, percentage points, 95 % over seeds and classes; dotted: −0.5")
     _save(figure, "study-cells")
 
 
+def _named(row: dict[str, str]) -> str:
+    words = [row["data"], row["loss"], row["condition"] if row["arm"] == WITH else row["arm"]]
+    return ", ".join(word for word in words if word != DEFAULT)
+
+
 def _sizes(table: Table) -> None:
+    """R@1 of seed 0 against the size of the batch, and at a batch of 16 against that of the memory."""
     figure, (by_batch, by_memory) = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
     for arm, colour in COLOURS.items():
         for suffix, dash in (("", "-"), (", equal images", "--")):
-            points = [(float(size), _recall(table, _condition(size, suffix), arm)) for size in SIZES]
-            by_batch.plot(*zip(*points, strict=True), dash, marker=".", color=colour, label=f"{arm} memory{suffix}")
+            named = {size: f"batch of {size}{suffix}" for size in SIZES} | {64: DEFAULT}
+            points = _points(table, {float(size): (named[size], arm) for size in sorted(named)})
+            by_batch.plot(*points, dash, marker=".", color=colour, label=f"{arm} memory{suffix}")
     by_batch.set_xscale("log", base=2)
-    by_batch.set_xticks(SIZES, [str(size) for size in SIZES])
+    by_batch.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
     by_batch.set(xlabel="images in a batch", ylabel="R@1 on test")
     by_batch.legend(frameon=False, fontsize=7)
-    points = [(ratio, _recall(table, SMALL_BATCH, arm)) for arm, ratio in RATIOS.items()]
-    by_memory.plot(
-        *zip(*points, (1.0, _recall(table, SMALL_BATCH, WITH)), strict=True), marker=".", color=COLOURS[WITH]
-    )
-    by_memory.axhline(_recall(table, SMALL_BATCH, WITHOUT), color=COLOURS[WITHOUT], linewidth=1)
+    ratios = {ratio: (SMALL_BATCH, arm) for arm, ratio in RATIOS.items()} | {1.0: (SMALL_BATCH, WITH)}
+    by_memory.plot(*_points(table, ratios), marker=".", color=COLOURS[WITH])
+    without = _points(table, dict.fromkeys(ratios, (SMALL_BATCH, WITHOUT)))
+    by_memory.plot(*without, color=COLOURS[WITHOUT], linewidth=1)
     by_memory.set(xscale="log", xlabel="rows of the memory ÷ training images, batch of 16; grey: none")
     _save(figure, "study-sizes")
 
 
-def _condition(size: int, suffix: str) -> str:
-    return "as by default" if size == 64 else f"batch of {size}{suffix}"
-
-
-def _recall(table: Table, condition: str, arm: str) -> float:
-    """The mean over seeds."""
-    return statistics.mean(float(row["R@1"]) for row in table if (row["condition"], row["arm"]) == (condition, arm))
+def _points(table: Table, wanted: dict[float, tuple[str, str]]) -> tuple[list[float], list[float]]:
+    """Where they are and their R@1, of those conditions and arms that there are runs of."""
+    found = {
+        x: statistics.mean(float(row["R@1"]) for row in rows)
+        for x, key in wanted.items()
+        if (rows := [row for row in table if (row["condition"], row["arm"]) == key])
+    }
+    return list(found), list(found.values())
 
 
 def _save(figure: Figure, name: str) -> None:

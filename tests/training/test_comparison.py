@@ -1,6 +1,5 @@
 """A comparison: both arms searched alike on validation, trained over seeds, tested once."""
 
-import math
 import os
 import signal
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.errors import RunError, SettingError
-from crossbatch.training import comparison
+from crossbatch.training import comparison, rate_search
 from crossbatch.training.assembly import assemble
 from crossbatch.training.callbacks import FillMemory
 from crossbatch.training.comparison import LONGER, WITH, WITHOUT, compare
@@ -21,7 +20,7 @@ from crossbatch.training.step_cost import StepCost, measure
 
 def test_compares(quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch) -> None:
     monkeypatch.setattr(comparison, "measure", lambda *arms: StepCost(1.0, 1.5, fill=0.9))
-    monkeypatch.setattr(comparison, "WIDENINGS", 0)
+    monkeypatch.setattr(rate_search, "WIDENINGS", 0)
     out = tmp_path / "comparison"
     result = compare(quick(steps=8, start=2), out, console, seeds=2, learning_rates=(1e-4, 1e-2), ks=(1, 2))
     assert result == runs.read_json(out / "comparison.json")
@@ -103,21 +102,7 @@ def test_a_learning_rate_that_diverges_loses_the_search(
     quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(comparison, "measure", lambda *arms: StepCost(1.0, 1.5))
-    monkeypatch.setattr(comparison, "WIDENINGS", 0)
+    monkeypatch.setattr(rate_search, "WIDENINGS", 0)
     result = compare(quick(steps=8, start=2), tmp_path / "c", console, seeds=1, learning_rates=(1e30, 1e-3))
     assert {arm["lr"] for arm in result["arms"]} == {1e-3}
     assert "diverged" in console.file.getvalue()
-
-
-def test_a_search_goes_beyond_an_end_that_is_best(
-    quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both arms get every rate tried; an inner best one ends the search, and so does the second widening."""
-    best = {WITHOUT: 3e-3, WITH: 1.0}
-    monkeypatch.setattr(comparison, "_validation", lambda _, name, rate: -abs(math.log(rate / best[name])))
-    runs_here = comparison.Comparison(quick(), tmp_path, console)
-    search = comparison._search(runs_here, (1e-3, 1e-2))
-    rates = [1e-4, 1e-3, 1e-2, 0.1, 1.0]
-    assert [(row["arm"], row["lr"]) for row in search] == [(arm, lr) for arm in (WITHOUT, WITH) for lr in rates]
-    best[WITH] = 2e-3
-    assert {row["lr"] for row in comparison._search(runs_here, (1e-3, 3e-3, 1e-2))} == {1e-3, 3e-3, 1e-2}

@@ -16,11 +16,11 @@ class ContrastiveLoss(PairLoss):
     """Positives cost `pos_margin − s` below `pos_margin`; negatives cost `s − neg_margin` above `neg_margin`.
 
     Both margins are cosines; a pair is active where it has a cost. Per anchor, `reduction="weighted"` takes the mean
-    over the active positives plus the mean over the active negatives, each weighed by its cost: thousands of
-    negatives weigh no more than a few positives, and do not hide the few hard ones among them. The weights are taken
-    as constants in the gradient. `reduction="balanced"` leaves them out. `reduction="sum"` adds all pairs up, as the
-    authors of XBM do: the gradient is theirs, the value lower by `neg_margin` for each active negative. An anchor
-    without a positive, or without an active negative, contributes the other side alone.
+    over the active positives plus that over the active negatives, these weighed by their costs: thousands of negatives
+    weigh no more than a few positives, and do not hide the few hard ones among them. The weights are taken as constants
+    in the gradient. `reduction="balanced"` leaves them out. `reduction="sum"` adds all pairs up, as the authors of XBM
+    do: with `pos_margin=1` the gradient is theirs, the value lower by `neg_margin` for each active negative. An anchor
+    without an active positive, or without an active negative, contributes the other side alone.
 
     Source: Hadsell et al., CVPR 2006, in the cosine form of Wang et al., CVPR 2020, where `pos_margin` is 1. Positives
     that are pulled until they coincide leave no room: at batch 64 the embeddings then lie in some 11 of 128 dimensions.

@@ -2,8 +2,9 @@
 
 import shutil
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from crossbatch import runs
 from crossbatch.data.records import DataSet
 from crossbatch.errors import DivergedError, SettingError
 from crossbatch.models import checkpoint
+from crossbatch.training import rate_search
 from crossbatch.training.assembly import assemble, load_data
 from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.settings import Settings
@@ -20,7 +22,6 @@ from crossbatch.training.step_cost import StepCost, measure
 from crossbatch.training.train import fit
 
 WITHOUT, LONGER, WITH = "without memory", "without memory, equal time", "with memory"
-WIDENINGS = 2  # times a search goes beyond an end of its learning rates
 
 
 class Comparison:
@@ -42,13 +43,19 @@ class Comparison:
         refit = "-refit" if settings.refit else ""
         folder = self.out / f"{title}-lr{settings.optim.lr:g}-seed{settings.seed}{refit}"
         if not runs.is_finished(folder):
-            loaded = load_data(settings) if settings.refit else self.data
-            resume = runs.has_checkpoint(folder)
-            if folder.exists() and not resume:
-                shutil.rmtree(folder)  # stopped before its first checkpoint: nothing to go on from
-            if fit(assemble(settings, loaded), folder, self.console, resume=resume).interrupted:
-                raise KeyboardInterrupt
+            train_once(settings, load_data(settings) if settings.refit else self.data, folder, self.console)
         return folder
+
+
+def train_once(settings: Settings, loaded: DataSet, folder: Path, console: Console) -> None:
+    """Train a run, unless it is there; go on with one that was stopped. Raises KeyboardInterrupt when stopped again."""
+    if runs.is_finished(folder):
+        return
+    resume = runs.has_checkpoint(folder)
+    if folder.exists() and not resume:
+        shutil.rmtree(folder)  # stopped before its first checkpoint: nothing to go on from
+    if fit(assemble(settings, loaded), folder, console, resume=resume).interrupted:
+        raise KeyboardInterrupt
 
 
 def compare(
@@ -76,8 +83,9 @@ def compare(
         runs.require_data(out, runs_here.data.identity)
     else:
         runs.create(out, settings.as_dict(), runs_here.data.identity)
-    search = _search(runs_here, rates) if len(rates) > 1 else []
-    chosen = {name: _best(search, name) or rates[0] for name in (WITHOUT, WITH)}
+    score = partial(_validation, runs_here)
+    search = rate_search.search(score, (WITHOUT, WITH), rates) if len(rates) > 1 else []
+    chosen = {name: rate_search.best(search, name) or rates[0] for name in (WITHOUT, WITH)}
     folders = {
         name: [runs_here.run(name, runs_here.arm(name, lr=chosen[name], seed=settings.seed + i)) for i in range(seeds)]
         for name in (WITHOUT, WITH)
@@ -133,27 +141,6 @@ def _check(settings: Settings, seeds: int, learning_rates: Sequence[float], ks: 
         replace(settings, optim=replace(settings.optim, lr=rate)).check()
 
 
-def _search(comparison: Comparison, rates: Sequence[float]) -> list[dict[str, Any]]:
-    """Validation R@1 of every rate in both arms, and of those that their best ones ask for beyond."""
-    scores: dict[tuple[str, float], float] = {}
-    tried = sorted(set(rates))
-    for _ in range(1 + WIDENINGS):
-        for name in (WITHOUT, WITH):
-            for rate in tried:
-                if (name, rate) not in scores:
-                    scores[name, rate] = _validation(comparison, name, rate)
-        search = [{"arm": n, "lr": rate, "validation R@1": scores[n, rate]} for n in (WITHOUT, WITH) for rate in tried]
-        tried = _widened(tried, {_best(search, name) for name in (WITHOUT, WITH)})
-    return search
-
-
-def _widened(rates: Sequence[float], best: Collection[float | None]) -> list[float]:
-    """The rates and, by their own step, the next one beyond each end at which a best one is."""
-    below = [rates[0] ** 2 / rates[1]] if rates[0] in best else []
-    above = [rates[-1] ** 2 / rates[-2]] if rates[-1] in best else []
-    return [*(float(f"{rate:.2g}") for rate in below), *rates, *(float(f"{rate:.2g}") for rate in above)]
-
-
 def _validation(comparison: Comparison, name: str, rate: float) -> float:
     """Best validation R@1 of one run of the search, which never refits; 0 if it diverged."""
     settings = replace(comparison.arm(name, lr=rate), refit=False)
@@ -163,12 +150,6 @@ def _validation(comparison: Comparison, name: str, rate: float) -> float:
         comparison.console.print(f"learning rate {rate:g}: {error}", soft_wrap=True, highlight=False)
         return 0.0
     return best
-
-
-def _best(search: Sequence[dict[str, Any]], name: str) -> float | None:
-    """The learning rate of an arm that validates best; the smaller of equals."""
-    mine = [row for row in search if row["arm"] == name]
-    return max(mine, key=lambda row: (row["validation R@1"], -row["lr"]))["lr"] if mine else None
 
 
 def _cost(comparison: Comparison, trained: Path) -> StepCost:

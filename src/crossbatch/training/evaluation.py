@@ -20,6 +20,7 @@ from crossbatch.models.embedder import Embedder
 from crossbatch.training.settings import Settings
 
 EXAMPLE_QUERIES, EXAMPLE_NEIGHBORS, THUMBNAIL = 24, 8, 64
+Embedded = tuple[Tensor, Tensor, Tensor]  # embeddings, labels, ids
 WORST_QUERIES = 1000  # rows of the table; the table of classes has them all
 
 
@@ -40,16 +41,9 @@ def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) 
 
     The K of Recall@K are those of the data set, unless they are given.
     """
-    settings = Settings.from_dict(runs.read_config(run))
     runs.require_data(run, loaded.identity)
-    model, description = checkpoint.load(run)
-    evenly = Evenly(Preprocessing.restore(description.preprocessing))
-    reader = Reader(loaded.images, settings.loop.on_corrupt)
-    search = loaded.searches[part]
     began = time.perf_counter()
-    query = embed(model, PartBatches(reader, search.query, evenly))
-    gallery = query if search.gallery is None else embed(model, PartBatches(reader, search.gallery, evenly))
-    measured = evaluate(*query, *gallery, ks=ks or loaded.ks)
+    query, gallery, measured = search_run(run, loaded, part, ks)
     entry = {
         "part": part,
         "data": loaded.name,
@@ -59,7 +53,7 @@ def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) 
         "queries": measured.queries,
         "left_out": measured.left_out,
         "gallery": len(gallery[1]),
-        "classes": search.query.classes,
+        "classes": loaded.searches[part].query.classes,
         "seconds": round(time.perf_counter() - began, 2),
     }
     entry["look"] = runs.add_evaluation(run, entry)
@@ -68,8 +62,20 @@ def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) 
     return entry
 
 
+def search_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) -> tuple[Embedded, Embedded, Retrieval]:
+    """The queries and the gallery of a part, embedded by the model of a run, and what is found; no look is logged."""
+    settings = Settings.from_dict(runs.read_config(run))
+    model, description = checkpoint.load(run)
+    evenly = Evenly(Preprocessing.restore(description.preprocessing))
+    reader = Reader(loaded.images, settings.loop.on_corrupt)
+    search = loaded.searches[part]
+    query = embed(model, PartBatches(reader, search.query, evenly))
+    gallery = query if search.gallery is None else embed(model, PartBatches(reader, search.gallery, evenly))
+    return query, gallery, evaluate(*query, *gallery, ks=ks or loaded.ks)
+
+
 @torch.no_grad()
-def embed(model: Embedder, batches: PartBatches) -> tuple[Tensor, Tensor, Tensor]:
+def embed(model: Embedder, batches: PartBatches) -> Embedded:
     """Embeddings [images, dim], labels and ids of a part, on the CPU."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).eval()

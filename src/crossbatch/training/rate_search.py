@@ -1,0 +1,34 @@
+"""A search over learning rates, alike for every arm, that goes on beyond an end which is best."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+Tried = dict[str, Any]  # arm, lr, validation R@1
+WIDENINGS = 2  # times a search goes beyond an end of its learning rates
+
+
+def search(score: Callable[[str, float], float], arms: Sequence[str], rates: Iterable[float]) -> list[Tried]:
+    """The score of every rate in every arm, and of those that the best of any arm asks for beyond."""
+    scores: dict[tuple[str, float], float] = {}
+    tried = sorted(set(rates))
+    for _ in range(1 + WIDENINGS):
+        for arm in arms:
+            for rate in tried:
+                if (arm, rate) not in scores:
+                    scores[arm, rate] = score(arm, rate)
+        found = [{"arm": arm, "lr": rate, "validation R@1": scores[arm, rate]} for arm in arms for rate in tried]
+        tried = _widened(tried, {best(found, arm) for arm in arms})
+    return found
+
+
+def best(found: Sequence[Tried], arm: str) -> float | None:
+    """The learning rate of an arm that validates best; the smaller of equals; None where none was tried."""
+    mine = [row for row in found if row["arm"] == arm]
+    return max(mine, key=lambda row: (row["validation R@1"], -row["lr"]))["lr"] if mine else None
+
+
+def _widened(rates: Sequence[float], best: Collection[float | None]) -> list[float]:
+    """The rates and, by their own step, the next one beyond each end at which a best one is."""
+    below = [rates[0] ** 2 / rates[1]] if rates[0] in best else []
+    above = [rates[-1] ** 2 / rates[-2]] if rates[-1] in best else []
+    return [*(float(f"{rate:.2g}") for rate in below), *rates, *(float(f"{rate:.2g}") for rate in above)]

@@ -1,0 +1,24 @@
+"""A search over learning rates: alike for every arm, beyond an end that is best."""
+
+import math
+
+from crossbatch.training.rate_search import best, search
+
+
+def _scored(peaks: dict[str, float], rates: tuple[float, ...]) -> list[tuple[str, float]]:
+    found = search(lambda arm, rate: -abs(math.log(rate / peaks[arm])), list(peaks), rates)
+    return [(row["arm"], row["lr"]) for row in found]
+
+
+def test_every_arm_gets_every_rate_that_an_end_of_one_asks_for() -> None:
+    """An inner best one ends the search, and so does the second widening."""
+    rates = [1e-4, 1e-3, 1e-2, 0.1, 1.0]
+    assert _scored({"one": 3e-3, "other": 1.0}, (1e-3, 1e-2)) == [(arm, lr) for arm in ("one", "other") for lr in rates]
+    inner = {lr for _, lr in _scored({"one": 3e-3, "other": 2e-3}, (1e-3, 3e-3, 1e-2))}
+    assert inner == {1e-3, 3e-3, 1e-2}
+
+
+def test_the_best_is_the_smaller_of_equals_and_none_of_nothing() -> None:
+    rows = [{"arm": "one", "lr": lr, "validation R@1": 0.5} for lr in (3e-3, 1e-3)]
+    assert best(rows, "one") == 1e-3
+    assert best(rows, "other") is None
