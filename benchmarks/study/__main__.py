@@ -43,8 +43,10 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     bases, loaded = _bases(options), dict[str, DataSet]()
     for cell in cells(options.parts):
-        if cell.data not in bases or cell.data not in options.data or cell.loss not in options.losses:
-            print(f"left out: {cell.data}, {cell.loss}")
+        if cell.data not in options.data or cell.loss not in options.losses:
+            continue
+        if cell.data not in bases:
+            print(f"left out, its place is not given: {cell.data}, {cell.loss}")
             continue
         if cell.data not in loaded:
             loaded[cell.data] = load_data(bases[cell.data])
