@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.study.cells import DEFAULT, LOSSES, RATES, SETTINGS, Cell, cells, grocery_listing
-from crossbatch import runs
+from benchmarks.study.cells import DEFAULT, RATES, SETTINGS, Cell, cells, grocery_listing
+from crossbatch import losses, runs
 from crossbatch.data.records import DataSet
 from crossbatch.errors import DivergedError
 from crossbatch.training import rate_search
@@ -201,10 +201,10 @@ def _options() -> argparse.Namespace:
         "--parts",
         default="ab",
         help="a: defaults on every data set; and on glyphs, b: hostile settings, c: "
-        "other memories, d: sizes of batch, e: sizes of memory",
+        "other memories, d: sizes of batch, e: sizes of memory, l: the other losses",
     )
     parser.add_argument("--data", nargs="*", choices=SETTINGS, default=list(SETTINGS))
-    parser.add_argument("--losses", nargs="*", choices=LOSSES, default=LOSSES)
+    parser.add_argument("--losses", nargs="*", choices=losses.LOSSES, default=list(losses.LOSSES))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fonts", type=Path)
     parser.add_argument("--emoji", type=Path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.grocery import disjoint
+from crossbatch import losses
 from crossbatch.data.records import DataSet, Part
 from crossbatch.training.settings import BatchSettings, LoopSettings, ModelSettings, OptimSettings, Settings
 
@@ -150,6 +151,8 @@ def cells(parts: str) -> Iterator[Cell]:
     if "d" in parts:
         sizes = [name for name in CONDITIONS if name.startswith("batch of ")]
         yield from (replace(glyphs, part="d", condition=name, seeds=1) for name in sizes)
+    if "l" in parts:
+        yield from (Cell("l", "glyphs", loss) for loss in losses.LOSSES if loss not in LOSSES)
     if "e" in parts:
         yield replace(glyphs, part="e", condition=SMALL_BATCH, arms=(WITHOUT, *RATIOS, WITH))
 
