@@ -97,7 +97,7 @@ class Study:
         """Search test, once; which queries were right, none of a run that diverged."""
         folder, settings = self.folder(arm, seed, lr), self.settings(arm, seed, lr)
         if not (folder / LOOK).is_file():
-            row = {**self._row(arm), "seed": seed, "lr": lr, "steps": settings.optim.steps}
+            row = {**self._row(arm), "seed": seed, "lr": settings.optim.lr, "steps": settings.optim.steps}
             try:
                 train_once(settings, self.data, folder, CONSOLE)
             except DivergedError:

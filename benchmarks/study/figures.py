@@ -42,7 +42,7 @@ def _cells(table: Table) -> None:
     axes.axvline(-0.5, color="#222222", linewidth=0.7, linestyle=":")
     axes.set_xscale("symlog", linthresh=5)
     axes.set_xticks([-20, -10, -5, 0, 5, 10, 20], ["−20", "−10", "−5", "0", "5", "10", "20"])
-    axes.set_xlabel("R@1 with memory less without, percentage points, 95 % over seeds and classes; dotted: −0.5")
+    axes.set_xlabel("R@1 with memory − without, percentage points; dotted: −0.5")
     _save(figure, "study-cells")
 
 
