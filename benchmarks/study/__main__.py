@@ -7,16 +7,19 @@ The learning rate is the one that validates best with seed 0, of the same ones w
 that is best (`results/study-rates.csv`); every condition takes the rate of the plain one, every further arm that of the
 memory. Each run keeps the model that validates best and searches test once: the look is a row of `results/study.csv`.
 `results/study-differences.csv` has R@1 of an arm less that of the first one of its cell, paired over seeds and queries.
-All three are made anew from the run folders after each cell. A data set whose place is not given is left out, and that
-is said.
+All three grow with each cell. What is in them is not done again, with or without the run folders it came from: to have
+a cell run anew, remove its rows. A data set whose place is not given is left out, and that is said.
 """
 
 import argparse
+import os
+import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -33,6 +36,11 @@ from crossbatch.training.settings import Settings
 RESULTS = Path(__file__).parents[1] / "results"
 LOOK, RIGHT = "look.json", "right.npy"
 DRAWS = 2000  # of seeds and classes, for an interval
+KEYS = {  # of the rows of a table
+    "study": ("data", "loss", "condition", "arm", "seed"),
+    "study-rates": ("data", "loss", "arm", "lr"),
+    "study-differences": ("part", "data", "loss", "condition", "arm", "than"),
+}
 Row = dict[str, Any]
 CONSOLE = Console(width=120)
 
@@ -47,6 +55,9 @@ def main() -> None:
             continue
         if cell.data not in bases:
             print(f"left out, its place is not given: {cell.data}, {cell.loss}")
+            continue
+        if is_told(cell, options.seeds):
+            print(f"in the tables already: {cell.data}, {cell.loss}, {cell.condition}, {', '.join(cell.arms)}")
             continue
         if cell.data not in loaded:
             loaded[cell.data] = load_data(bases[cell.data])
@@ -80,8 +91,16 @@ class Study:
 
     def search(self) -> dict[str, float]:
         """The learning rates of the two arms that are searched."""
+        searched = {"data": self.cell.data, "loss": self.cell.loss}
+        known = [
+            {"arm": row["arm"], "lr": float(row["lr"]), "validation R@1": float(row["validation R@1"])}
+            for row in kept("study-rates")
+            if searched.items() <= row.items() and row["arm"] in self.cell.searched
+        ]
+        if known:
+            return {arm: rate_search.best(known, arm) or 0.0 for arm in self.cell.searched}
         found = rate_search.search(self._validation, self.cell.searched, RATES[self.cell.data])
-        rows = [{"data": self.cell.data, "loss": self.cell.loss, **row} for row in found]
+        rows = [{**searched, **row} for row in found]
         runs.write_json(self.out / f"{_name(*self._row(self.cell.searched[1]).values())}.search.json", rows)
         return {arm: rate_search.best(found, arm) or 0.0 for arm in self.cell.searched}
 
@@ -114,7 +133,8 @@ class Study:
                     "training seconds": summary["training_seconds"],
                 }
             np.save(folder / RIGHT, right)
-            runs.write_json(folder / LOOK, row | {name: round(value, 4) for name, value in measured.items()})
+            measured = {name: round(value, 4) for name, value in measured.items()}
+            runs.write_json(folder / LOOK, row | measured | {"machine": machine()})
         kept: NDArray[np.bool_] = np.load(folder / RIGHT)
         return kept
 
@@ -165,15 +185,43 @@ def interval(differences: NDArray[np.int8], labels: NDArray[np.int64]) -> tuple[
 
 
 def write_tables(out: Path) -> None:
-    """All that is there, of every part."""
+    """All that was kept and all that is in the run folders, of every part."""
     tables = {
-        "study": [runs.read_json(path) for path in sorted(out.glob(f"*/{LOOK}"))],
-        "study-rates": [row for path in sorted(out.glob("*.search.json")) for row in runs.read_json(path)],
-        "study-differences": [row for path in sorted(out.glob("*.differences.json")) for row in runs.read_json(path)],
+        "study": [runs.read_json(path) for path in out.glob(f"*/{LOOK}")],
+        "study-rates": [row for path in out.glob("*.search.json") for row in runs.read_json(path)],
+        "study-differences": [row for path in out.glob("*.differences.json") for row in runs.read_json(path)],
     }
-    tables["study"].sort(key=len, reverse=True)  # the first row names the columns; one that diverged lacks some
     for name, rows in tables.items():
-        runs.write_table(RESULTS / f"{name}.csv", rows)
+        by_key = {tuple(str(row[column]) for column in KEYS[name]): row for row in [*kept(name), *rows]}
+        columns = dict.fromkeys(column for row in by_key.values() for column in row)
+        if by_key:
+            runs.write_table(
+                RESULTS / f"{name}.csv", [dict.fromkeys(columns, "") | by_key[key] for key in sorted(by_key)]
+            )
+
+
+def kept(name: str) -> list[dict[str, str]]:
+    """The rows of a table of the results, as it is now."""
+    path = RESULTS / f"{name}.csv"
+    return runs.read_table(path) if path.is_file() else []
+
+
+def is_told(cell: Cell, seeds: int) -> bool:
+    """Whether the tables have all of a cell, of so many seeds."""
+    told = {
+        (row["arm"], row["than"])
+        for row in kept("study-differences")
+        if (row["data"], row["loss"], row["condition"]) == (cell.data, cell.loss, cell.condition)
+        and int(row["seeds"]) >= min(cell.seeds, seeds)
+    }
+    return told >= {(arm, cell.arms[0]) for arm in cell.arms[1:]}
+
+
+def machine() -> str:
+    """What the training of a run took its seconds on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()}, cores: {len(os.sched_getaffinity(0))}"
 
 
 def _name(*words: object) -> str:
