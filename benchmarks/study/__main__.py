@@ -6,9 +6,10 @@ r"""Run the study, a row a run, and go on where it stopped.
 The learning rate is the one that validates best with seed 0, of the same ones without memory and with it, beyond an end
 that is best (`results/study-rates.csv`); every condition takes the rate of the plain one, every further arm that of the
 memory. Each run keeps the model that validates best and searches test once: the look is a row of `results/study.csv`.
-`results/study-differences.csv` has R@1 of an arm less that of the first one of its cell, paired over seeds and queries.
-All three grow with each cell. What is in them is not done again, with or without the run folders it came from: to have
-a cell run anew, remove its rows. A data set whose place is not given is left out, and that is said.
+`results/study-differences.csv` has R@1 of an arm less that of the first one of its cell, paired over seeds and queries,
+`results/study-drift.csv` what the meters say of contrastive by default, seed 0. All four grow with each cell. What is
+in them is not done again, with or without the run folders it came from: to have a cell run anew, remove its rows. A
+data set whose place is not given is left out, and that is said.
 """
 
 import argparse
@@ -23,7 +24,8 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.study.cells import DEFAULT, RATES, SETTINGS, Cell, cells, grocery_listing
+from benchmarks.study.cells import DEFAULT, RATES, SETTINGS, WITH, WITHOUT, Cell, cells, grocery_listing
+from benchmarks.study.drift import drift_rows
 from crossbatch import losses, runs
 from crossbatch.data.records import DataSet
 from crossbatch.errors import DivergedError
@@ -40,6 +42,7 @@ KEYS = {  # of the rows of a table
     "study": ("data", "loss", "condition", "arm", "seed"),
     "study-rates": ("data", "loss", "arm", "lr"),
     "study-differences": ("part", "data", "loss", "condition", "arm", "than"),
+    "study-drift": ("data", "arm", "meter", "step", "age"),
 }
 Row = dict[str, Any]
 CONSOLE = Console(width=120)
@@ -190,6 +193,7 @@ def write_tables(out: Path) -> None:
         "study": [runs.read_json(path) for path in out.glob(f"*/{LOOK}")],
         "study-rates": [row for path in out.glob("*.search.json") for row in runs.read_json(path)],
         "study-differences": [row for path in out.glob("*.differences.json") for row in runs.read_json(path)],
+        "study-drift": [row for path in out.glob(f"*/{LOOK}") for row in _drift(path.parent)],
     }
     for name, rows in tables.items():
         by_key = {tuple(str(row[column]) for column in KEYS[name]): row for row in [*kept(name), *rows]}
@@ -198,6 +202,14 @@ def write_tables(out: Path) -> None:
             runs.write_table(
                 RESULTS / f"{name}.csv", [dict.fromkeys(columns, "") | by_key[key] for key in sorted(by_key)]
             )
+
+
+def _drift(folder: Path) -> list[Row]:
+    """Of a run whose drift the study shows: contrastive by default, without and with memory, seed 0."""
+    look = runs.read_json(folder / LOOK)
+    if (look["loss"], look["condition"], look["seed"]) != ("contrastive", DEFAULT, 0):
+        return []
+    return drift_rows(folder, {"data": look["data"], "arm": look["arm"]}) if look["arm"] in (WITHOUT, WITH) else []
 
 
 def kept(name: str) -> list[dict[str, str]]:

@@ -1,7 +1,8 @@
 """Draw what the study's tables say, with `python -m benchmarks.study.figures`.
 
 `docs/study-cells.svg`: what the memory gains, cell by cell, with 95 % intervals. `docs/study-sizes.svg`, once parts d
-and e are there: R@1 against the size of the batch and of the memory, as in Fig. 1 of the paper.
+and e are there: R@1 against the size of the batch and of the memory, as in Fig. 1 of the paper. `docs/study-drift.svg`:
+drift against the step, as in its Fig. 3.
 """
 
 import statistics
@@ -12,6 +13,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from benchmarks.study.cells import DEFAULT, RATIOS, SIZES, SMALL_BATCH, WITH, WITHOUT
+from benchmarks.study.drift import LATE, SAMPLE
+from crossbatch.report.drift import SHOWN_INTERVALS
 from crossbatch.runs import read_table
 
 TABLES, DOCS = (Path(__file__).parents[up] / name for up, name in ((1, "results"), (2, "docs")))
@@ -27,6 +30,7 @@ def main() -> None:
     table = [row for row in runs if (row["data"], row["loss"], row["seed"]) == ("glyphs", "contrastive", "0")]
     if any(row["arm"] in RATIOS for row in table):  # the last part that it shows
         _sizes(table)
+    _drift([row for row in read_table(TABLES / "study-drift.csv") if row["meter"] == SAMPLE and row["step"] != LATE])
 
 
 def _cells(table: Table) -> None:
@@ -71,6 +75,27 @@ def _sizes(table: Table) -> None:
     by_memory.plot(*without, color=COLOURS[WITHOUT], linewidth=1)
     by_memory.set(xscale="log", xlabel="rows of the memory ÷ training images, batch of 16; grey: none")
     _save(figure, "study-sizes")
+
+
+def _drift(table: Table) -> None:
+    """How far a sample moved against the step, a panel a data set."""
+    sets = list(dict.fromkeys(row["data"] for row in table))
+    figure, grid = plt.subplots(1, len(sets), figsize=(1 + 3.6 * len(sets), 3.2), sharey=True, squeeze=False)
+    for axes, data in zip(grid[0], sets, strict=True):
+        for arm, colour in COLOURS.items():
+            for age, dash in zip(SHOWN_INTERVALS, (":", "--", "-"), strict=True):
+                named = (data, arm, str(age))
+                points = sorted(
+                    (int(row["step"]), float(row["distance"]))
+                    for row in table
+                    if (row["data"], row["arm"], row["age"]) == named
+                )
+                if points:
+                    axes.plot(*zip(*points, strict=True), dash, color=colour, label=f"Δ {age:,}, {arm} memory")
+        axes.set(title=data, xlabel="step", yscale="log", ylim=(1e-3, 2))
+    grid[0][0].set_ylabel("mean squared distance moved in Δ steps")
+    grid[0][-1].legend(frameon=False, fontsize=7)
+    _save(figure, "study-drift")
 
 
 def _points(table: Table, wanted: dict[float, tuple[str, str]]) -> tuple[list[float], list[float]]:
