@@ -69,6 +69,29 @@ def test_warm_up_fills_the_memory_and_leaves_the_weights_alone() -> None:
     assert_close(value, 2 * loss_fn.stats["memory_loss"])
 
 
+def test_the_memory_rises_to_its_weight() -> None:
+    """By a quarter a step over three steps, from the first that counts; in evaluation no further."""
+    loss_fn = CrossBatchLoss(
+        ContrastiveLoss(), CrossBatchMemory(20, dim=5), batch_weight=0.0, warmup_steps=1, ramp_steps=3
+    )
+    loss_fn(*batch(0)[:2])
+    for step, share in enumerate([0.25, 0.5, 0.75, 1, 1], start=1):
+        for training in (False, True):
+            value = loss_fn.train(training)(*batch(step)[:2])
+            assert_close(value, share * loss_fn.stats["memory_loss"])
+
+
+def test_an_image_that_returns_takes_the_place_of_its_older_row() -> None:
+    """The memory holds each image once, as it was last; what is not known to be an image stays."""
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(20, dim=5), one_per_image=True)
+    embeddings, labels, _ = batch(0)
+    for step, ids in enumerate(torch.tensor([[0, 1, 2, 3, 4, -1], [4, 0, 9, 8, -1, -1]])):
+        loss_fn(embeddings, labels, ids=ids)
+        assert len(loss_fn.memory) == [6, 10][step]
+    assert loss_fn.memory.ids.sort().values.tolist() == [-1, -1, -1, 0, 1, 2, 3, 4, 8, 9]
+    assert sorted(loss_fn.memory.lookup(torch.tensor([0, 1, 4])).steps.tolist()) == [0, 1, 1]
+
+
 @every_loss
 def test_rows_older_than_the_limit_do_not_count(loss) -> None:
     """As if they had been dropped; a limit that is lifted brings them back."""
@@ -139,7 +162,7 @@ def test_tells_of_both_terms() -> None:
 def test_refuses_negative_weights() -> None:
     with pytest.raises(SettingError, match="must not be negative, got memory_weight=-1"):
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), memory_weight=-1)
-    with pytest.raises(SettingError, match="warmup_steps must not be negative"):
+    with pytest.raises(SettingError, match="must not be negative, got warmup_steps=-1"):
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=-1)
 
 

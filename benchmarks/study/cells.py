@@ -68,6 +68,8 @@ OTHERS: dict[str, Change] = {
     "from a twentieth of the steps": lambda plain: _memory(start=plain.optim.steps // 20)(plain),
     "from half of the steps": lambda plain: _memory(start=plain.optim.steps // 2)(plain),
     "not filled at the start": _memory(fill=False),
+    "weight rises over a fifth of the steps": lambda plain: _memory(ramp=plain.optim.steps // 5)(plain),
+    "one row per image": _memory(one_per_image=True),
     "gate: moved less than 0.5": _memory(max_drift=0.5, limit_age=False),
     "the same gate, old rows left out": _memory(max_drift=0.5),
     "weight of 3": _memory(weight=3.0),

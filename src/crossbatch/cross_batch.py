@@ -18,10 +18,12 @@ class CrossBatchLoss(nn.Module):
 
     Each training call first enqueues the batch, so the memory term sees it too; an anchor's own row, and rows
     of the same image where `ids` tell, are ignored. The first `warmup_steps` calls fill the memory but
-    return the batch term alone, at weight 1. In `eval()` nothing is enqueued and no step is counted. Both
-    weights, the step from which the memory counts (`start`) and the age in steps up to which its rows do
-    (`max_age`) are buffers, to be set from outside. `stats` tells of the last call: the value of both terms,
-    and the negatives per anchor that each term acts on.
+    return the batch term alone, at weight 1; over the next `ramp_steps` the memory's weight rises to its own.
+    With `one_per_image`, and where `ids` tell, an image that returns takes the place of its older row. In
+    `eval()` nothing is enqueued and no step is counted. Both weights, the step from which the memory counts
+    (`start`), the steps of the rise (`ramp`) and the age in steps up to which rows count (`max_age`) are
+    buffers, to be set from outside. `stats` tells of the last call: the value of both terms, and the negatives
+    per anchor that each term acts on.
 
     Source: Wang et al., CVPR 2020; the weighted sum is that of the authors' code.
 
@@ -34,6 +36,7 @@ class CrossBatchLoss(nn.Module):
     batch_weight: Tensor
     step: Tensor
     start: Tensor
+    ramp: Tensor
     max_age: Tensor
 
     def __init__(
@@ -44,6 +47,8 @@ class CrossBatchLoss(nn.Module):
         memory_weight: float = 1.0,
         batch_weight: float = 1.0,
         warmup_steps: int = 0,
+        ramp_steps: int = 0,
+        one_per_image: bool = False,
     ) -> None:
         super().__init__()
         if not hasattr(loss, "compare"):
@@ -55,13 +60,15 @@ class CrossBatchLoss(nn.Module):
             raise SettingError(
                 f"weights must not be negative, got memory_weight={memory_weight} and batch_weight={batch_weight}"
             )
-        if warmup_steps < 0:
-            raise SettingError(f"warmup_steps must not be negative, got {warmup_steps}")
-        self.loss, self.memory = loss, memory
+        if warmup_steps < 0 or ramp_steps < 0:
+            raise SettingError(
+                f"steps must not be negative, got warmup_steps={warmup_steps} and ramp_steps={ramp_steps}"
+            )
+        self.loss, self.memory, self.one_per_image = loss, memory, one_per_image
         self.stats: dict[str, Tensor] = {}
         self.register_buffer("memory_weight", torch.tensor(float(memory_weight)))
         self.register_buffer("batch_weight", torch.tensor(float(batch_weight)))
-        for name, value in {"step": 0, "start": warmup_steps, "max_age": FOREVER}.items():
+        for name, value in {"step": 0, "start": warmup_steps, "ramp": ramp_steps, "max_age": FOREVER}.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.int64))
 
     @property
@@ -74,7 +81,7 @@ class CrossBatchLoss(nn.Module):
         """Loss of a batch of embeddings [batch, dim] with their labels and, if known, images."""
         if len(labels) != len(embeddings):
             raise ShapeError(f"{len(embeddings)} embeddings need as many labels, got {len(labels)}")
-        anchors, on = unit(embeddings), self.memory_is_on
+        anchors, on, risen = unit(embeddings), self.memory_is_on, (self.step - self.start + 1) / (self.ramp + 1)
         own_slots = self._remember(anchors, labels, ids)
         batch_term = self.loss.compare(anchors, anchors, Pairing.within(labels, ids))
         self.stats = {"batch_loss": batch_term.detach(), **self._counts("batch")}
@@ -85,11 +92,13 @@ class CrossBatchLoss(nn.Module):
         pairing = Pairing(labels, refs.labels, ids, refs.ids, own_slots, refs.live)
         memory_term = self.loss.compare(anchors, refs.embeddings, pairing)
         self.stats |= {"memory_loss": memory_term.detach(), **self._counts("memory")}
-        return self.batch_weight * batch_term + self.memory_weight * memory_term
+        return self.batch_weight * batch_term + self.memory_weight * risen.clamp(max=1) * memory_term
 
     def _remember(self, anchors: Tensor, labels: Tensor, ids: Tensor | None) -> Tensor | None:
         if not self.training:
             return None
+        if self.one_per_image and ids is not None:
+            self.memory.drop(self.memory.lookup(ids).slots)
         slots = self.memory.enqueue(anchors, labels, ids=ids, step=self.step)
         self.step += 1
         return slots

@@ -180,5 +180,11 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
     memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype))
     start = FOREVER if chosen.max_drift else settings.memory_start
     return CrossBatchLoss(
-        loss, memory, memory_weight=chosen.weight, batch_weight=chosen.batch_weight, warmup_steps=start
+        loss,
+        memory,
+        memory_weight=chosen.weight,
+        batch_weight=chosen.batch_weight,
+        warmup_steps=start,
+        ramp_steps=chosen.ramp,
+        one_per_image=chosen.one_per_image,
     )

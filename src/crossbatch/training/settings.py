@@ -37,9 +37,11 @@ class MemorySettings:
             distance of a sample of unit vectors, see --drift.sample); 0 goes by the step.
         limit_age: With --memory.max_drift, rows so old that they have moved by more do not count.
         weight: Weight of the memory term.
+        ramp: Steps over which that weight rises from 0 once the memory counts.
         batch_weight: Weight of the batch term once the memory counts.
         dtype: How rows are stored.
         fill: Whether to fill what is empty of the memory, when it starts, with randomly drawn training images.
+        one_per_image: Whether an image that returns takes the place of its older row.
     """
 
     size: int | None = None
@@ -47,9 +49,11 @@ class MemorySettings:
     max_drift: float = 0.0
     limit_age: bool = True
     weight: float = 1.0
+    ramp: int = 0
     batch_weight: float = 1.0
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     fill: bool = True
+    one_per_image: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,7 @@ class Settings:
         for name, value in {
             "--memory.size": self.memory.size or 0,
             "--memory.weight": self.memory.weight,
+            "--memory.ramp": self.memory.ramp,
             "--memory.batch_weight": self.memory.batch_weight,
             "--memory.start": self.memory.start or 0,
             "--memory.max_drift": self.memory.max_drift,
