@@ -1,0 +1,63 @@
+"""What the meters of drift cost: their share of the processor time of training, with `python -m benchmarks.meter_cost`.
+
+Glyphs with the default network and settings, memories of the training part and of 60,000 rows. What is timed is all
+that the callback does, steps in which it does nothing included, from the first measurement on: so many steps hold as
+many measurements as they do in a long run. Processor time: other work on the machine hardly spoils it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+
+from crossbatch.data.records import DataSet
+from crossbatch.training.assembly import load_data
+from crossbatch.training.comparison import train_once
+from crossbatch.training.drift_meters import DriftMeters
+from crossbatch.training.settings import LoopSettings, MemorySettings, OptimSettings, Settings
+
+STEPS = 500
+PARTS = ("on_train_batch_start", "_look")  # of the callback: what it does before a step, and when the loss is called
+
+
+def main() -> None:
+    data = load_data(Settings())
+    for size in (len(data.train), 60_000):
+        share = measure(replace(Settings(), memory=MemorySettings(size=size)), data)
+        print(f"memory of {size:,} rows: the meters take {share:.1%} of the time of {STEPS} steps")
+
+
+def measure(settings: Settings, data: DataSet) -> float:
+    """Share of the processor time of training that the meters take."""
+    spent = [0.0]
+    plain = {part: getattr(DriftMeters, part) for part in PARTS}
+    settings = replace(settings, optim=OptimSettings(steps=STEPS), loop=LoopSettings(check_every=STEPS))
+    try:
+        for part, method in plain.items():
+            setattr(DriftMeters, part, _timed(method, spent))
+        with TemporaryDirectory() as folder:
+            began = time.process_time()
+            train_once(settings, data, Path(folder, "run"), Console(quiet=True))
+            return spent[0] / (time.process_time() - began)
+    finally:
+        for part, method in plain.items():
+            setattr(DriftMeters, part, method)
+
+
+def _timed(method: Callable[..., None], spent: list[float]) -> Callable[..., None]:
+    @wraps(method)
+    def timed(*arguments: Any, **named: Any) -> None:
+        began = time.process_time()
+        method(*arguments, **named)
+        spent[0] += time.process_time() - began
+
+    return timed
+
+
+if __name__ == "__main__":
+    main()
