@@ -125,7 +125,7 @@ class Study:
             except DivergedError:
                 right, measured = np.zeros(len(self.data.query), bool), {"R@1": 0.0}
             else:
-                _, _, found = search_run(folder, self.data, "test")
+                found = search_run(folder, self.data, "test").measured
                 summary = runs.read_json(folder / runs.SUMMARY)
                 right = (found.best_rank == 1).numpy()
                 measured = {

@@ -19,7 +19,7 @@ from crossbatch.data.records import DataSet, Images
 from crossbatch.metrics import nearest
 from crossbatch.runs import read_config
 from crossbatch.training.assembly import load_data
-from crossbatch.training.evaluation import Embedded, search_run
+from crossbatch.training.evaluation import Searched, search_run
 from crossbatch.training.settings import Settings
 
 ONLY_WITH, ONLY_WITHOUT, NEIGHBORS = 5, 3, 8
@@ -30,18 +30,18 @@ def main(folders: list[Path], out: Path) -> None:
     """Search, choose, draw."""
     loaded = load_data(Settings.from_dict(read_config(folders[0])))
     found = [search_run(folder, loaded, "test") for folder in folders]
-    right = torch.stack([one[2].best_rank == 1 for one in found])
+    right = torch.stack([one.measured.best_rank == 1 for one in found])
     only = [(right[arm] & ~right[1 - arm]).nonzero()[:, 0] for arm in (0, 1)]
     draw = torch.Generator().manual_seed(0)
     chosen = [some[torch.randperm(len(some), generator=draw)] for some in only]
     queries = torch.cat([chosen[1][:ONLY_WITH], chosen[0][:ONLY_WITHOUT]])
-    places = found[0][2].query_positions[queries].tolist()
+    places = found[0].measured.query_positions[queries].tolist()
     figure, grid = plt.subplots(
         2 * len(places), 1 + NEIGHBORS, figsize=(7, 1.5 * len(places)), gridspec_kw={"wspace": 0.08, "hspace": 0.08}
     )
     for row, place in enumerate(places):
-        for arm, (query, gallery, _) in enumerate(found):
-            _draw_row(grid[2 * row + arm], loaded, query, gallery, place, list(COLOURS)[arm])
+        for number, (arm, searched) in enumerate(zip(COLOURS, found, strict=True)):
+            _draw_row(grid[2 * row + number], loaded, searched, place, arm)
     figure.suptitle(
         f"{loaded.name}, {right.shape[1]:,} test queries: the nearest is right only with memory for {len(only[1]):,} "
         f"({ONLY_WITH} shown),\nonly without for {len(only[0]):,} ({ONLY_WITHOUT} shown, last); "
@@ -53,8 +53,9 @@ def main(folders: list[Path], out: Path) -> None:
     print(out)
 
 
-def _draw_row(row: list[Axes], loaded: DataSet, query: Embedded, gallery: Embedded, place: int, arm: str) -> None:
-    embedding, label, image = (column[place : place + 1] for column in query)
+def _draw_row(row: list[Axes], loaded: DataSet, searched: Searched, place: int, arm: str) -> None:
+    embedding, label, image = (column[place : place + 1] for column in searched.query)
+    gallery = searched.gallery
     near = nearest(embedding, gallery[0], NEIGHBORS, query_ids=image, gallery_ids=gallery[2]).positions[0]
     _show(row[0], loaded.images, image, COLOURS[arm])
     row[0].set_ylabel(arm, rotation=0, ha="right", va="center", fontsize=7, color=COLOURS[arm])

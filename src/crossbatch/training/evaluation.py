@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +20,16 @@ from crossbatch.models.embedder import Embedder
 from crossbatch.training.settings import Settings
 
 EXAMPLE_QUERIES, EXAMPLE_NEIGHBORS, THUMBNAIL = 24, 8, 64
-Embedded = tuple[Tensor, Tensor, Tensor]  # embeddings, labels, ids
 WORST_QUERIES = 1000  # rows of the table; the table of classes has them all
+Embedded = tuple[Tensor, Tensor, Tensor]  # embeddings, labels, ids
+
+
+class Searched(NamedTuple):
+    """The queries and the gallery of a part, and what was found."""
+
+    query: Embedded
+    gallery: Embedded
+    measured: Retrieval
 
 
 def parts_named(loaded: DataSet, name: str) -> list[str]:
@@ -43,27 +51,27 @@ def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) 
     """
     runs.require_data(run, loaded.identity)
     began = time.perf_counter()
-    query, gallery, measured = search_run(run, loaded, part, ks)
+    searched = search_run(run, loaded, part, ks)
     entry = {
         "part": part,
         "data": loaded.name,
         "fingerprint": loaded.fingerprint,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        **measured.summary(),
-        "queries": measured.queries,
-        "left_out": measured.left_out,
-        "gallery": len(gallery[1]),
+        **searched.measured.summary(),
+        "queries": searched.measured.queries,
+        "left_out": searched.measured.left_out,
+        "gallery": len(searched.gallery[1]),
         "classes": loaded.searches[part].query.classes,
         "seconds": round(time.perf_counter() - began, 2),
     }
     entry["look"] = runs.add_evaluation(run, entry)
-    write_examples(run, part, loaded, query, gallery, measured)
-    write_tables(run, part, loaded, query, gallery, measured)
+    write_examples(run, part, loaded, searched)
+    write_tables(run, part, loaded, searched)
     return entry
 
 
-def search_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) -> tuple[Embedded, Embedded, Retrieval]:
-    """The queries and the gallery of a part, embedded by the model of a run, and what is found; no look is logged."""
+def search_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) -> Searched:
+    """Embed a part with the model of a run, and search; no look is logged."""
     settings = Settings.from_dict(runs.read_config(run))
     model, description = checkpoint.load(run)
     evenly = Evenly(Preprocessing.restore(description.preprocessing))
@@ -71,7 +79,7 @@ def search_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) ->
     search = loaded.searches[part]
     query = embed(model, PartBatches(reader, search.query, evenly))
     gallery = query if search.gallery is None else embed(model, PartBatches(reader, search.gallery, evenly))
-    return query, gallery, evaluate(*query, *gallery, ks=ks or loaded.ks)
+    return Searched(query, gallery, evaluate(*query, *gallery, ks=ks or loaded.ks))
 
 
 @torch.no_grad()
@@ -87,15 +95,9 @@ def embed(model: Embedder, batches: PartBatches) -> Embedded:
     return embeddings, labels, ids
 
 
-def write_examples(
-    run: Path,
-    part: str,
-    loaded: DataSet,
-    query: tuple[Tensor, Tensor, Tensor],
-    gallery: tuple[Tensor, Tensor, Tensor],
-    measured: Retrieval,
-) -> None:
+def write_examples(run: Path, part: str, loaded: DataSet, searched: Searched) -> None:
     """Keep queries and their nearest neighbours: the same queries for every run on these data, drawn at random."""
+    query, gallery, measured = searched
     order = torch.randperm(len(measured.query_positions), generator=torch.Generator().manual_seed(0))
     chosen = measured.query_positions.sort().values[order[:EXAMPLE_QUERIES]]
     embeddings, labels, ids = (column[chosen] for column in query)
@@ -116,15 +118,9 @@ def write_examples(
     runs.write_json(folder / "queries.json", queries)
 
 
-def write_tables(
-    run: Path,
-    part: str,
-    loaded: DataSet,
-    query: tuple[Tensor, Tensor, Tensor],
-    gallery: tuple[Tensor, Tensor, Tensor],
-    measured: Retrieval,
-) -> None:
+def write_tables(run: Path, part: str, loaded: DataSet, searched: Searched) -> None:
     """Keep the results of each class, and the worst queries with what was found in their place; the worst first."""
+    query, gallery, measured = searched
     folder = runs.example_folder(run, part)
     classes = [
         {"class": loaded.class_names[label], "queries": queries, "R@1": recall, "R-precision": precision, "MAP@R": mean}
