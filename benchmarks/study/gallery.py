@@ -47,7 +47,7 @@ def main(folders: list[Path], out: Path) -> None:
         f"({ONLY_WITH} shown),\nonly without for {len(only[0]):,} ({ONLY_WITHOUT} shown, last); "
         "green: of the query's class, red: not",
         fontsize=8,
-        y=0.93,
+        y=0.915,
     )
     figure.savefig(out, dpi=110, bbox_inches="tight")
     print(out)
