@@ -1,34 +1,64 @@
-"""Print what the memory gains each loss on each data set, as Markdown: `python -m benchmarks.study.tables`."""
+"""Print the study as Markdown, with `python -m benchmarks.study.tables`.
+
+First what the memory gains each loss on each data set, by default; then every cell, each arm against the first.
+"""
 
 import statistics
+from collections.abc import Iterator, Sequence
 
 from benchmarks.study.cells import DEFAULT, WITH, WITHOUT
-from benchmarks.study.figures import TABLES
+from benchmarks.study.figures import TABLES, Table
 from crossbatch.commands.compare import spread
 from crossbatch.runs import read_table
 
+GAINS = ("data", "loss", "learning rate, without and with", "R@1 without", "R@1 with", "error ×", "seed by seed")
+CELLS = ("", "learning rate", "R@1", "R@1, the arm", "difference, 95 %", "error ×", "seed by seed", "memory on")
+COLUMNS = ("data", "loss", "condition", "arm")
+
 
 def main() -> None:
-    looks = [row for row in read_table(TABLES / "study.csv") if row["condition"] == DEFAULT]
-    print("| data | loss | learning rate, without and with | R@1 without | R@1 with | error × | seed by seed |")
-    print("|---|---|---|---|---|---|---|")
+    looks = read_table(TABLES / "study.csv")
+    _print(GAINS, _gains([row for row in looks if row["condition"] == DEFAULT]))
+    for part in "abcdel":
+        rows = [row for row in read_table(TABLES / "study-differences.csv") if row["part"] == part]
+        if rows:
+            print(f"\nPart {part}\n")
+            _print(CELLS, (_cell(row, looks) for row in rows))
+
+
+def _gains(looks: Table) -> Iterator[Sequence[str]]:
     for data, loss in dict.fromkeys((row["data"], row["loss"]) for row in looks):
-        arms = [
+        without, memory = (
             {row["seed"]: row for row in looks if (row["data"], row["loss"], row["arm"]) == (data, loss, arm)}
             for arm in (WITHOUT, WITH)
-        ]
-        if set(arms[0]) == set(arms[1]) != set():
-            print(_line(data, loss, *arms))
+        )
+        if set(without) == set(memory) != set():
+            recalls = [[float(arm[seed]["R@1"]) for seed in sorted(without)] for arm in (without, memory)]
+            rates = ", ".join(arm["0"]["lr"] for arm in (without, memory))
+            seed_by_seed = ", ".join(f"{(1 - b) / (1 - a):.3f}" for a, b in zip(*recalls, strict=True))
+            ratio = (1 - statistics.mean(recalls[1])) / (1 - statistics.mean(recalls[0]))
+            yield (data, loss, rates, spread(recalls[0]), spread(recalls[1]), f"**{ratio:.3f}**", seed_by_seed)
 
 
-def _line(data: str, loss: str, without: dict[str, dict[str, str]], memory: dict[str, dict[str, str]]) -> str:
-    """Both by seed."""
-    recalls = [[float(arm[seed]["R@1"]) for seed in sorted(without)] for arm in (without, memory)]
-    rates = ", ".join(arm["0"]["lr"] for arm in (without, memory))
-    seed_by_seed = ", ".join(f"{(1 - b) / (1 - a):.3f}" for a, b in zip(*recalls, strict=True))
-    ratio = (1 - statistics.mean(recalls[1])) / (1 - statistics.mean(recalls[0]))
-    cells = (data, loss, rates, spread(recalls[0]), spread(recalls[1]), f"**{ratio:.3f}**", seed_by_seed)
-    return f"| {' | '.join(cells)} |"
+def _cell(row: dict[str, str], looks: Table) -> Sequence[str]:
+    arms = [
+        [look for look in looks if all(look[name] == (row | {"arm": arm})[name] for name in COLUMNS)]
+        for arm in (row["than"], row["arm"])
+    ]
+    named = ", ".join(row[name] for name in COLUMNS if row[name] not in (DEFAULT, WITH))
+    difference = f"{float(row['difference']):+.4f} ({float(row['low']):+.4f} to {float(row['high']):+.4f})"
+    recalls = [_of_seeds([float(look["R@1"]) for look in arm]) for arm in arms]
+    on = f"{statistics.mean(float(look['memory on']) for look in arms[1]):.2f}"
+    return (named, arms[1][0]["lr"], *recalls, difference, row["error ratio"], row["seed by seed"], on)
+
+
+def _of_seeds(recalls: list[float]) -> str:
+    return spread(recalls) if len(recalls) > 1 else f"{recalls[0]:.4f}"
+
+
+def _print(columns: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
+    for row in (columns, ["---"] * len(columns), *rows):
+        print(f"| {' | '.join(row)} |")
 
 
 if __name__ == "__main__":
