@@ -19,7 +19,7 @@ COLUMNS = ("data", "loss", "condition", "arm")
 def main() -> None:
     looks = read_table(TABLES / "study.csv")
     _print(GAINS, _gains([row for row in looks if row["condition"] == DEFAULT]))
-    for part in "abcdel":
+    for part in "abcdelt":
         rows = [row for row in read_table(TABLES / "study-differences.csv") if row["part"] == part]
         if rows:
             print(f"\nPart {part}\n")
