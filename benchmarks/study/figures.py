@@ -30,7 +30,8 @@ def main() -> None:
     table = [row for row in runs if (row["data"], row["loss"], row["seed"]) == ("glyphs", "contrastive", "0")]
     if any(row["arm"] in RATIOS for row in table):  # the last part that it shows
         _sizes(table)
-    _drift([row for row in read_table(TABLES / "study-drift.csv") if row["meter"] == SAMPLE and row["step"] != LATE])
+    drift = read_table(TABLES / "study-drift.csv")
+    _drift([row for row in drift if row["meter"] == SAMPLE and row["step"] != LATE])
 
 
 def _cells(table: Table) -> None:
