@@ -8,8 +8,9 @@ that is best (`results/study-rates.csv`); every condition takes the rate of the 
 memory. Each run keeps the model that validates best and searches test once: the look is a row of `results/study.csv`.
 `results/study-differences.csv` has R@1 of an arm less that of the first one of its cell, paired over seeds and queries,
 `results/study-drift.csv` what the meters say of contrastive by default, seed 0. All four grow with each cell. What is
-in them is not done again, with or without the run folders it came from: to have a cell run anew, remove its rows. A
-data set whose place is not given is left out, and that is said.
+in them of a cell is not done again, with or without the run folders it came from: to have it run anew, remove its rows.
+A run that another cell shares is, where its folder is gone: its look is the second then, and repeats the first. A data
+set whose place is not given is left out, and that is said.
 """
 
 import argparse
