@@ -1,8 +1,8 @@
 """What the meters of drift cost: their share of the processor time of training, with `python -m benchmarks.meter_cost`.
 
-Glyphs with the default network and settings, memories of the training part and of 60,000 rows. What is timed is all
-that the callback does, steps in which it does nothing included, from the first measurement on: so many steps hold as
-many measurements as they do in a long run. Processor time: other work on the machine hardly spoils it.
+Glyphs with the default network and settings, and room in the memory for the training part and for 60,000 rows, which so
+few steps do not fill. What is timed is all that the callback does; the whole is of a short run, set-up, filling and one
+validation included. Processor time: other work on the machine hardly spoils it.
 """
 
 import time

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.study.cells import DEFAULT, RATES, SETTINGS, WITH, WITHOUT, Cell, cells, grocery_listing
+from benchmarks.study.cells import DEFAULT, LONGER, RATES, SETTINGS, WITH, WITHOUT, Cell, cells, grocery_listing
 from benchmarks.study.drift import drift_rows
 from crossbatch import losses, runs
 from crossbatch.data.records import DataSet
@@ -68,6 +68,7 @@ def main() -> None:
         plain = Study(replace(cell, condition=DEFAULT), bases[cell.data], loaded[cell.data], options.out)
         study = replace(plain, cell=cell, data=cell.spoil(plain.data))
         rates, seeds = plain.search(), range(min(cell.seeds, options.seeds))
+        rates[LONGER] = rates[cell.searched[0]]
         chosen = {arm: rates.get(arm, rates[cell.searched[1]]) for arm in cell.arms}
         study.compare({arm: np.stack([study.look(arm, seed, chosen[arm]) for seed in seeds]) for arm in cell.arms})
         write_tables(options.out)
@@ -210,7 +211,9 @@ def _drift(folder: Path) -> list[Row]:
     look = runs.read_json(folder / LOOK)
     if (look["loss"], look["condition"], look["seed"]) != ("contrastive", DEFAULT, 0):
         return []
-    return drift_rows(folder, {"data": look["data"], "arm": look["arm"]}) if look["arm"] in (WITHOUT, WITH) else []
+    if look["arm"] not in (WITHOUT, WITH) or not (folder / runs.DRIFT).is_file():
+        return []
+    return drift_rows(folder, {"data": look["data"], "arm": look["arm"]})
 
 
 def kept(name: str) -> list[dict[str, str]]:

@@ -18,37 +18,42 @@ COLUMNS = ("data", "loss", "condition", "arm")
 
 def main() -> None:
     looks = read_table(TABLES / "study.csv")
-    _print(GAINS, _gains([row for row in looks if row["condition"] == DEFAULT]))
+    differences = read_table(TABLES / "study-differences.csv")
+    _print(GAINS, (_gain(row, looks) for row in differences if _is_gain(row)))
     for part in "abcdelt":
-        rows = [row for row in read_table(TABLES / "study-differences.csv") if row["part"] == part]
+        rows = [row for row in differences if row["part"] == part]
         if rows:
             print(f"\nPart {part}\n")
             _print(CELLS, (_cell(row, looks) for row in rows))
 
 
-def _gains(looks: Table) -> Iterator[Sequence[str]]:
-    for data, loss in dict.fromkeys((row["data"], row["loss"]) for row in looks):
-        without, memory = (
-            {row["seed"]: row for row in looks if (row["data"], row["loss"], row["arm"]) == (data, loss, arm)}
-            for arm in (WITHOUT, WITH)
-        )
-        if set(without) == set(memory) != set():
-            recalls = [[float(arm[seed]["R@1"]) for seed in sorted(without)] for arm in (without, memory)]
-            rates = ", ".join(arm["0"]["lr"] for arm in (without, memory))
-            seed_by_seed = ", ".join(f"{(1 - b) / (1 - a):.3f}" for a, b in zip(*recalls, strict=True))
-            ratio = (1 - statistics.mean(recalls[1])) / (1 - statistics.mean(recalls[0]))
-            yield (data, loss, rates, spread(recalls[0]), spread(recalls[1]), f"**{ratio:.3f}**", seed_by_seed)
+def _is_gain(row: dict[str, str]) -> bool:
+    return (row["condition"], row["than"], row["arm"]) == (DEFAULT, WITHOUT, WITH)
 
 
-def _cell(row: dict[str, str], looks: Table) -> Sequence[str]:
-    arms = [
+def _gain(row: dict[str, str], looks: Table) -> Sequence[str]:
+    arms = _arms(row, looks)
+    recalls = [[float(look["R@1"]) for look in arm] for arm in arms]
+    rates = ", ".join(arm[0]["lr"] for arm in arms)
+    seed_by_seed = ", ".join(f"{(1 - b) / (1 - a):.3f}" for a, b in zip(*recalls, strict=True))
+    ratio = f"**{float(row['error ratio']):.3f}**"
+    return (row["data"], row["loss"], rates, *(spread(recall) for recall in recalls), ratio, seed_by_seed)
+
+
+def _arms(row: dict[str, str], looks: Table) -> list[Table]:
+    """The looks of both arms of a difference, seed by seed."""
+    return [
         [look for look in looks if all(look[name] == (row | {"arm": arm})[name] for name in COLUMNS)]
         for arm in (row["than"], row["arm"])
     ]
+
+
+def _cell(row: dict[str, str], looks: Table) -> Sequence[str]:
+    arms = _arms(row, looks)
     named = ", ".join(row[name] for name in COLUMNS if row[name] not in (DEFAULT, WITH))
     difference = f"{float(row['difference']):+.4f} ({float(row['low']):+.4f} to {float(row['high']):+.4f})"
     recalls = [_of_seeds([float(look["R@1"]) for look in arm]) for arm in arms]
-    on = f"{statistics.mean(float(look['memory on']) for look in arms[1]):.2f}"
+    on = f"{statistics.mean(float(look['memory on'] or 0) for look in arms[1]):.2f}"
     return (named, arms[1][0]["lr"], *recalls, difference, row["error ratio"], row["seed by seed"], on)
 
 
