@@ -28,7 +28,7 @@ def batch(step: int, n: int = 6, dtype: torch.dtype = torch.float32):
 def test_equals_batch_term_plus_weighted_memory_term(loss, known: bool, dtype: torch.dtype) -> None:
     """Over a wrap of the memory and with a hole in it, against the plain form on the same rows."""
     memory = CrossBatchMemory(size=15, dim=5, dtype=dtype)
-    loss_fn = CrossBatchLoss(loss, memory, memory_weight=0.7, batch_weight=0.4)
+    loss_fn = CrossBatchLoss(loss, memory, memory_weight=0.7, batch_weight=0.4, needs_positive=False)
     for step in range(6):
         embeddings, labels, ids = batch(step)
         ids = ids if known else None
@@ -44,6 +44,39 @@ def test_equals_batch_term_plus_weighted_memory_term(loss, known: bool, dtype: t
         assert_close(gradient, torch.autograd.grad(plain, embeddings)[0])
         if step == 3:
             memory.drop(newest[:2])
+
+
+@every_loss
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_an_anchor_without_a_positive_from_an_earlier_batch_does_not_count_against_the_memory(
+    loss, training: bool
+) -> None:
+    """Neither its batch's rows nor an older row of its own image are one, nor a row that is too old to count."""
+    memory = CrossBatchMemory(size=9, dim=5)
+    loss_fn = CrossBatchLoss(loss, memory, batch_weight=0.0)
+    rows, _, _ = batch(0)
+    loss_fn(rows, torch.tensor([0, 0, 1, 1, 2, 3]), ids=torch.arange(6))
+    embeddings, _, _ = batch(1)
+    labels, ids = torch.tensor([0, 0, 2, 4, 4, -5]), torch.tensor([0, 6, 4, 7, 8, 9])
+    value = loss_fn.train(training)(embeddings, labels, ids=ids)
+    unit = torch.nn.functional.normalize(embeddings)
+    own = torch.tensor([6, 7]) if training else None  # after rows 0 to 5 of the first batch
+    pairing = Pairing(labels[:2], memory.labels, ids[:2], memory.ids, own)
+    plain = reference_compare(loss, unit[:2], memory.embeddings, pairing) * 2 / 6
+    assert_close(value, plain)
+    (gradient,) = torch.autograd.grad(value, embeddings)
+    assert_close(gradient, torch.autograd.grad(plain, embeddings)[0])
+    assert (gradient[2:] == 0).all()
+    loss_fn.max_age.fill_(0)
+    assert bool(loss_fn(embeddings, labels, ids=ids + 100) == 0) == training
+
+
+def test_no_anchor_with_a_positive_is_a_memory_term_of_nothing() -> None:
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(20, dim=5), batch_weight=0.5)
+    embeddings, labels, _ = batch(0)
+    value = loss_fn(embeddings, labels)
+    assert_close(value, 0.5 * ContrastiveLoss()(embeddings, labels))
+    assert loss_fn.stats["memory_positives"] == loss_fn.stats["memory_negatives"] == 0
 
 
 @every_loss

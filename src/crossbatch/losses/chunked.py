@@ -14,7 +14,7 @@ from torch import Tensor
 
 from crossbatch.losses.pairing import Pairing
 from crossbatch.losses.precision import multiplies
-from crossbatch.losses.sums import Part, Sum, factor, merge, per_anchor_like
+from crossbatch.losses.sums import Part, Sum, factor, is_known, merge, per_anchor_like
 
 Block = tuple[Tensor | slice, Tensor, Tensor]  # columns, their rows, similarities
 Take = Callable[[Tensor, Tensor], Part]
@@ -42,6 +42,7 @@ class Side(NamedTuple):
 # Similarities at once: 1 MB, so that what one pass writes the next finds in the cache of a core (multi-similarity,
 # 60,000 rows, two cores: 1.51 × the floor; with 4 MB 1.68 ×); 64 MB on a GPU, which then waits for nothing.
 CACHED, STREAMED = 2**18, 2**24
+HALF_RANGE = 2.0**15  # what weights in float16 may add up to; its numbers end at 65,504
 
 
 def columns_at_once(anchors: Tensor) -> int:
@@ -232,16 +233,24 @@ def _fold(anchors: Tensor, context: Tensor, log: bool, blocks: Iterator[Block], 
 def _weighted(part: Part, rows: Tensor, anchors: Tensor) -> Tensor | None:
     """Σ slope · weight · row of each anchor; None without a weight."""
     weights = part.weights
-    # On a GPU, to know would mean to wait for it. No more rows have a weight than there are pairs.
-    if weights is not None and part.pairs is not None and rows.device.type == "cpu":
+    # No more rows have a weight than there are pairs.
+    if weights is not None and part.pairs is not None and is_known(rows):
         pairs = int(part.pairs.sum())
         if pairs < len(rows) // 4:  # as after a while of training
             columns = weights.amax(0).nonzero()[:, 0]
             weights, rows = weights[:, columns], rows[columns]
     if weights is None or weights.shape[1] == 0:
         return None
-    direction = (weights.to(rows) @ rows).to(anchors)
+    direction = _sums(weights, rows).to(anchors)
     return direction if part.slope == 1 else direction.mul_(part.slope)
+
+
+def _sums(weights: Tensor, rows: Tensor) -> Tensor:
+    """`weights @ rows` in the precision of the rows; weights that float16 would overflow at are brought into it."""
+    if rows.dtype != torch.float16:
+        return weights.to(rows) @ rows
+    by = weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny) / HALF_RANGE
+    return ((weights / by).to(rows) @ rows).to(weights) * by
 
 
 def _linear(part: Part, direction: Tensor | None, anchors: Tensor, rows: Tensor, similarities: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pair_loss import PairLoss
-from crossbatch.losses.sums import Part
+from crossbatch.losses.sums import Part, is_known
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 
@@ -74,7 +74,7 @@ class ContrastiveLoss(PairLoss):
 
     def _weighted(self, similarities: Tensor, active: Tensor) -> Part:
         """Costs of negatives, each times itself; `similarities` and `active` are overwritten."""
-        if similarities.amax() <= self.neg_margin:  # as in most chunks after a while of training
+        if is_known(similarities) and similarities.amax() <= self.neg_margin:  # as in most chunks after a while of training
             none = torch.zeros_like(similarities[:, 0])
             return Part(none, None, none.long(), mass=none)
         costs = similarities.sub_(self.neg_margin).relu_()

@@ -6,7 +6,7 @@ from torch.nn.functional import softplus
 
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pair_loss import PairLoss, require_positive
-from crossbatch.losses.sums import Part, log_sum
+from crossbatch.losses.sums import Part, is_known, log_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 
@@ -59,7 +59,7 @@ class MultiSimilarityLoss(PairLoss):
         (torch.gt if above else torch.lt)(similarities, bound, out=mined)
         pairs = mined.sum(1)
         absent = torch.where(pairs > 0, 0, -torch.inf)  # to a scale: what an empty sum has
-        if not pairs.any():
+        if is_known(pairs) and not pairs.any():
             return Part(pairs, None, pairs.long(), slope, absent, extreme=extreme)
         part = log_sum(similarities, slope, self.base)
         weights = similarities.mul_(mined)  # log_sum has overwritten them with its terms

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from crossbatch.shapes import Columns, PairMask
 
+BLOCK = 2**14  # columns of the batch's classes at once
+
 
 class Pairing(NamedTuple):
     """Everything but the embeddings that decides what a pair is.
@@ -40,6 +42,18 @@ class Pairing(NamedTuple):
             ignored |= ~self.live[columns]
         positive = (self.labels[:, None] == self.ref_labels[columns]) & ~ignored
         return positive, ignored
+
+    def of(self, anchors: Tensor) -> "Pairing":
+        """The pairs of some of the anchors."""
+        ids, own_slots = (None if each is None else each[anchors] for each in (self.ids, self.own_slots))
+        return self._replace(labels=self.labels[anchors], ids=ids, own_slots=own_slots)
+
+    def have_positives(self) -> Tensor:
+        """Whether each anchor has a positive."""
+        found = torch.zeros_like(self.labels, dtype=torch.bool)
+        for columns in self.special_columns()[0].split(BLOCK):
+            found |= self.masks(columns)[0].any(1)
+        return found
 
     def special_columns(self) -> tuple[Tensor, Tensor]:
         """Live columns of the batch's classes, which hold all positives; and those with a pair that is no negative.

@@ -44,6 +44,11 @@ class Sum(NamedTuple):
     mass: Tensor | None = None
 
 
+def is_known(values: Tensor) -> bool:
+    """Whether a branch may ask what is in them: on a GPU that would wait for all the work before it."""
+    return values.device.type == "cpu"
+
+
 def merge(left: Sum, right: Sum) -> Sum:
     """The sum of two disjoint sets of columns; associative."""
     pairs = None if left.pairs is None or right.pairs is None else left.pairs + right.pairs
@@ -63,7 +68,7 @@ def active_part(costs: Tensor, slope: float = 1.0) -> Part:
 
     Signs rather than comparisons: on a CPU a mask of bools takes ten times as long as arithmetic in place.
     """
-    if costs.amax() <= 0:
+    if is_known(costs) and costs.amax() <= 0:
         none = torch.zeros_like(costs[:, 0])
         return Part(none, None, none.long())
     total = costs.relu_().sum(1)

@@ -99,7 +99,7 @@ class Sample:
         """Compare with each earlier embedding of the sample, up to `longest` steps ago; keep this one."""
         self.embedded = {then: kept for then, kept in self.embedded.items() if step - self.longest <= then < step}
         found = [
-            AtAge(step - then, step - then, len(kept), float(squared_distance(embeddings, kept).mean()))
+            AtAge(step - then, step - then, len(kept), float(squared_distance(embeddings, kept.to(embeddings)).mean()))
             for then, kept in sorted(self.embedded.items(), reverse=True)
         ]
         self.embedded[step] = embeddings

@@ -42,6 +42,8 @@ class MemorySettings:
         dtype: How rows are stored.
         fill: Whether to fill what is empty of the memory, when it starts, with randomly drawn training images.
         one_per_image: Whether an image that returns takes the place of its older row.
+        needs_positive: Whether only those anchors count against the memory of which it holds a positive from an
+            earlier batch.
     """
 
     size: int | None = None
@@ -54,6 +56,7 @@ class MemorySettings:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     fill: bool = True
     one_per_image: bool = False
+    needs_positive: bool = True
 
 
 @dataclass(frozen=True)
