@@ -67,6 +67,7 @@ def test_an_anchor_without_a_positive_from_an_earlier_batch_does_not_count_again
     (gradient,) = torch.autograd.grad(value, embeddings)
     assert_close(gradient, torch.autograd.grad(plain, embeddings)[0])
     assert (gradient[2:] == 0).all()
+    assert loss_fn.stats["memory_anchors"] == pytest.approx(2 / 6)
     loss_fn.max_age.fill_(0)
     assert bool(loss_fn(embeddings, labels, ids=ids + 100) == 0) == training
 
@@ -123,6 +124,9 @@ def test_an_image_that_returns_takes_the_place_of_its_older_row() -> None:
         assert len(loss_fn.memory) == [6, 10][step]
     assert loss_fn.memory.ids.sort().values.tolist() == [-1, -1, -1, 0, 1, 2, 3, 4, 8, 9]
     assert sorted(loss_fn.memory.lookup(torch.tensor([0, 1, 4])).steps.tolist()) == [0, 1, 1]
+    loss_fn(embeddings, labels, ids=torch.tensor([5, 9, 5, 5, -1, -1]))
+    assert loss_fn.memory.ids.sort().values.tolist() == [-1] * 5 + [0, 1, 2, 3, 4, 5, 8, 9]
+    assert_close(loss_fn.memory.lookup(torch.tensor([5])).embeddings, torch.nn.functional.normalize(embeddings[3:4]))
 
 
 @every_loss
@@ -187,7 +191,8 @@ def test_tells_of_both_terms() -> None:
     stats = loss_fn.stats
     assert set(stats) == {
         f"{term}_{what}" for term in ("batch", "memory") for what in ("loss", "positives", "negatives")
-    }
+    } | {"memory_anchors"}
+    assert 0 < stats["memory_anchors"] <= 1
     assert stats["memory_negatives"] > stats["batch_negatives"] > 0
     assert not any(value.requires_grad for value in stats.values())
 

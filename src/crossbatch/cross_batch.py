@@ -20,12 +20,11 @@ class CrossBatchLoss(nn.Module):
     of the same image where `ids` tell, are ignored. The first `warmup_steps` calls fill the memory but
     return the batch term alone, at weight 1; over the next `ramp_steps` the memory's weight rises to its own.
     With `one_per_image`, and where `ids` tell, an image that returns takes the place of its older row. With
-    `needs_positive` the memory term is over those anchors alone of which the memory held a positive before this
-    call; the others count in its mean with 0. In
-    `eval()` nothing is enqueued and no step is counted. Both weights, the step from which the memory counts
-    (`start`), the steps of the rise (`ramp`) and the age in steps up to which rows count (`max_age`) are
-    buffers, to be set from outside. `stats` tells of the last call: the value of both terms, and the negatives
-    per anchor that each term acts on.
+    `needs_positive` only those anchors count against the memory of which it held a positive before this call; the
+    others are in its mean with 0. In `eval()` nothing is enqueued and no step is counted. Both weights, the step
+    from which the memory counts (`start`), the steps of the rise (`ramp`) and the age in steps up to which rows
+    count (`max_age`) are buffers, to be set from outside. `stats` tells of the last call: the value of both terms,
+    the positives and negatives per anchor that each acts on, and the share of anchors that count against the memory.
 
     Source: Wang et al., CVPR 2020; the weighted sum is that of the authors' code.
 
@@ -96,8 +95,9 @@ class CrossBatchLoss(nn.Module):
             return batch_term
         refs = self.memory.columns(since)
         pairing = Pairing(labels, refs.labels, ids, refs.ids, own_slots, refs.live)
-        memory_term = self.loss.compare(anchors[held], refs.embeddings, pairing.of(held)) * held.float().mean()
-        self.stats |= {"memory_loss": memory_term.detach(), **self._counts("memory")}
+        share = held.float().mean()
+        memory_term = share * self.loss.compare(anchors[held], refs.embeddings, pairing.of(held))
+        self.stats |= {"memory_loss": memory_term.detach(), "memory_anchors": share, **self._counts("memory")}
         return self.batch_weight * batch_term + self.memory_weight * risen.clamp(max=1) * memory_term
 
     def _held(self, refs: Columns, labels: Tensor, ids: Tensor | None) -> Tensor:
@@ -116,6 +116,9 @@ class CrossBatchLoss(nn.Module):
         if self.one_per_image and ids is not None:
             self.memory.drop(self.memory.lookup(ids).slots)
         slots = self.memory.enqueue(anchors, labels, ids=ids, step=self.step)
+        if self.one_per_image and ids is not None:  # which a batch may have twice
+            superseded = (slots != self.memory.lookup(ids).slots) & (ids >= 0)
+            self.memory.drop(slots[superseded])
         self.step += 1
         return slots
 

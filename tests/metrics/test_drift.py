@@ -90,11 +90,11 @@ def test_a_bin_holds_its_ages_and_they_are_empty_after_they_are_taken() -> None:
     gathered = ByAge()
     gathered.add(torch.tensor([0, 1, 14, 15, 19, 250_000]), torch.tensor([1.0, 2, 3, 4, 8, 5]))
     assert gathered.take() == [
-        AtAge(0, 0, 1, 1.0),
-        AtAge(1, 1, 1, 2.0),
-        AtAge(10, 14, 1, 3.0),
-        AtAge(15, 19, 2, 6.0),
-        AtAge(200_000, 299_999, 1, 5.0),
+        AtAge(0, 0, 0, 1, 1.0),
+        AtAge(1, 1, 1, 1, 2.0),
+        AtAge(10, 14, 14, 1, 3.0),
+        AtAge(15, 19, 17, 2, 6.0),
+        AtAge(200_000, 299_999, 250_000, 1, 5.0),
     ]
     assert gathered.take() == []
 

@@ -21,20 +21,21 @@ def write_run(folder: Path, memory_rows: int, *, per_step: float = PER_STEP) -> 
     for step in range(100, 2001, 100):
         pace = per_step * (3 if step <= 1000 else 1)
         ages = [10, *range(100, min(step, 1001), 100)]
-        rows += [row(step, "sample", age, age, pace * age) for age in ages]
-        rows.append(row(step, "augmentation", 0, 0, AUGMENTATION))
-        rows.append(row(step, "class spread", 0, 0, 0.4))
+        rows += [row(step, "sample", age, age, age, pace * age) for age in ages]
+        rows.append(row(step, "augmentation", 0, 0, 0, AUGMENTATION))
+        rows.append(row(step, "class spread", 0, 0, 0, 0.4))
         if memory_rows:
-            bins = ((7, 9, 8), (10, 14, 12), (100, 149, 125))
-            rows += [row(step, "returning", a, b, AUGMENTATION + pace * mean) for a, b, mean in bins]
+            bins = ((7, 9, 8), (10, 14, 12), (100, 149, 125), (500, 699, 580))
+            rows += [row(step, "returning", a, b, mean, AUGMENTATION + pace * mean) for a, b, mean in bins]
     runs.write_table(folder / runs.DRIFT, rows)
     (folder / runs.CONFIG).write_text(yaml.safe_dump({"batch": {"classes": 16, "images": 4}}))
     runs.write_json(folder / runs.SUMMARY, {"memory_rows": memory_rows})
     return folder
 
 
-def row(step: int, meter: str, first: int, last: int, distance: float) -> dict[str, object]:
-    return {"step": step, "meter": meter, "first": first, "last": last, "pairs": 128, "distance": distance}
+def row(step: int, meter: str, first: int, last: int, age: float, distance: float) -> dict[str, object]:
+    ages = {"first": first, "last": last, "age": age}
+    return {"step": step, "meter": meter, **ages, "pairs": 128, "distance": distance}
 
 
 def test_late_drift_stands_by_age_beside_what_augmentation_does(tmp_path: Path) -> None:
@@ -45,6 +46,10 @@ def test_late_drift_stands_by_age_beside_what_augmentation_does(tmp_path: Path) 
     assert table[7, 9] == (None, pytest.approx(0.05 + 8 * PER_STEP))
     assert table[10, 14] == (pytest.approx(10 * PER_STEP), pytest.approx(0.05 + 12 * PER_STEP))
     assert table[1000, 1000] == (pytest.approx(0.2), None)
+    assert table[500, 699][0] == pytest.approx(550 * PER_STEP)  # the mean of the intervals of 500 and 600 steps
+    assert (500, pytest.approx(500 * PER_STEP)) in drift.sample
+    assert (600, pytest.approx(600 * PER_STEP)) in drift.sample
+    assert drift.returning[-1] == (580, pytest.approx(AUGMENTATION + 580 * PER_STEP))
     assert drift.by_step[1000][-1] == (2000, pytest.approx(0.2))
     assert drift.by_step[10][0] == (100, pytest.approx(30 * PER_STEP))
 
@@ -99,7 +104,7 @@ def test_what_cannot_be_read_gets_one_sentence(tmp_path: Path, capsys: pytest.Ca
     (run / runs.DRIFT).write_text("step,meter\n1,sample\n")
     with pytest.raises(RunError, match=r"drift\.csv cannot be read"):
         read_drift(run, 0.1)
-    runs.write_table(run / runs.DRIFT, [row(100, "sample", 10, 10, 0.1)])
+    runs.write_table(run / runs.DRIFT, [row(100, "sample", 10, 10, 10, 0.1)])
     with pytest.raises(RunError, match="no rows of augmentation, class spread"):
         read_drift(run, 0.1)
     (run / runs.DRIFT).unlink()

@@ -74,7 +74,7 @@ class ContrastiveLoss(PairLoss):
 
     def _weighted(self, similarities: Tensor, active: Tensor) -> Part:
         """Costs of negatives, each times itself; `similarities` and `active` are overwritten."""
-        if is_known(similarities) and similarities.amax() <= self.neg_margin:  # as in most chunks after a while of training
+        if is_known(similarities) and similarities.amax() <= self.neg_margin:  # as in most chunks, late
             none = torch.zeros_like(similarities[:, 0])
             return Part(none, None, none.long(), mass=none)
         costs = similarities.sub_(self.neg_margin).relu_()

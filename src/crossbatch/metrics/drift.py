@@ -17,10 +17,11 @@ FIRST_AGES = (0, *(round(ten * digit) for ten in (1, 10, 100, 1e3, 1e4, 1e5) for
 
 
 class AtAge(NamedTuple):
-    """The mean squared distance of pairs of embeddings of one image, `first` to `last` steps apart."""
+    """The mean squared distance of pairs of embeddings of an image, `first` to `last` steps apart, `age` on average."""
 
     first: int
     last: int
+    age: float
     pairs: int
     distance: float
 
@@ -65,23 +66,27 @@ class ByAge:
     def __init__(self) -> None:
         self.total = torch.zeros(len(FIRST_AGES), dtype=torch.float64)
         self.pairs = torch.zeros(len(FIRST_AGES), dtype=torch.int64)
+        self.ages = torch.zeros(len(FIRST_AGES), dtype=torch.int64)
 
     def add(self, ages: Tensor, distances: Tensor) -> None:
         """Count these pairs."""
         place = bins(ages).cpu()
         self.total.index_add_(0, place, distances.double().cpu())
         self.pairs.index_add_(0, place, torch.ones_like(place))
+        self.ages.index_add_(0, place, ages.cpu())
 
     def take(self) -> list[AtAge]:
         """What was gathered since the last time, the youngest first; bins without a pair are left out."""
         bounds = zip(FIRST_AGES, [*(first - 1 for first in FIRST_AGES[1:]), 10**9], strict=True)
         found = [
-            AtAge(first, last, pairs, total / pairs)
-            for (first, last), pairs, total in zip(bounds, self.pairs.tolist(), self.total.tolist(), strict=True)
+            AtAge(first, last, ages / pairs, pairs, total / pairs)
+            for (first, last), ages, pairs, total in zip(
+                bounds, self.ages.tolist(), self.pairs.tolist(), self.total.tolist(), strict=True
+            )
             if pairs
         ]
-        self.total.zero_()
-        self.pairs.zero_()
+        for gathered in (self.total, self.pairs, self.ages):
+            gathered.zero_()
         return found
 
 
@@ -99,7 +104,13 @@ class Sample:
         """Compare with each earlier embedding of the sample, up to `longest` steps ago; keep this one."""
         self.embedded = {then: kept for then, kept in self.embedded.items() if step - self.longest <= then < step}
         found = [
-            AtAge(step - then, step - then, len(kept), float(squared_distance(embeddings, kept.to(embeddings)).mean()))
+            AtAge(
+                step - then,
+                step - then,
+                step - then,
+                len(kept),
+                float(squared_distance(embeddings, kept.to(embeddings)).mean()),
+            )
             for then, kept in sorted(self.embedded.items(), reverse=True)
         ]
         self.embedded[step] = embeddings

@@ -20,12 +20,13 @@ class Measured(NamedTuple):
     step: int
     first: int
     last: int
+    age: float
     pairs: int
     distance: float
 
 
 class ByAge(NamedTuple):
-    """Mean squared distance at an age, late in the run; None where it was not measured."""
+    """Mean squared distance in a bin of ages, late in the run; None where it was not measured."""
 
     first: int
     last: int
@@ -38,6 +39,8 @@ class Drift(NamedTuple):
 
     by_step: dict[int, Series]  # the sample's, for each interval of the paper that was measured
     by_age: list[ByAge]
+    sample: Series  # late in the run, by the mean age of what was measured together
+    returning: Series
     augmentation: float
     class_spread: float
     sentence: str
@@ -51,17 +54,20 @@ def read_drift(run: Path, threshold: float) -> Drift:
     sample, returning = meters.get("sample", []), meters.get("returning", [])
     late = LATE * max(row.step for row in sample)
     augmentation = _mean([row for row in meters["augmentation"] if row.step >= late])
-    by_age = _by_age([row for row in sample if row.step >= late], [row for row in returning if row.step >= late])
+    sample_late, returning_late = ([row for row in rows if row.step >= late] for rows in (sample, returning))
+    curve = _curve(sample_late)
     return Drift(
         by_step={
             age: series
             for age in SHOWN_INTERVALS
             if (series := [(row.step, row.distance) for row in sample if row.first == age])
         },
-        by_age=by_age,
+        by_age=_by_age(sample_late, returning_late),
+        sample=curve,
+        returning=_curve(returning_late),
         augmentation=augmentation,
         class_spread=_mean([row for row in meters["class spread"] if row.step >= late]),
-        sentence=_sentence(run, by_age, threshold),
+        sentence=_sentence(run, curve, threshold),
     )
 
 
@@ -79,14 +85,12 @@ def figure(drift: Drift) -> str:
         Line(f"over {age:,} steps", "with", strokes[age], [series])  # type: ignore[arg-type]
         for age, series in drift.by_step.items()
     ]
-    sample = [(row.first, row.sample) for row in drift.by_age if row.sample is not None]
-    returning = [(row.first, row.returning) for row in drift.by_age if row.returning is not None]
-    net = [(age, distance - drift.augmentation) for age, distance in returning]
-    ages = [row.first for row in drift.by_age]
+    net = [(age, distance - drift.augmentation) for age, distance in drift.returning]
+    ages = [age for age, _ in (*drift.sample, *drift.returning)]
     spread = [(age, drift.class_spread) for age in (min(ages), max(ages))]
     over_ages = [
-        Line("of the sample", "with", "solid", [sample]),
-        Line("of returning images", "without", "solid", [returning]),
+        Line("of the sample", "with", "solid", [drift.sample]),
+        Line("of returning images", "without", "solid", [drift.returning]),
         Line("… less augmentation", "without", "dashed", [[point for point in net if point[1] > 0]]),
         Line("between images of a class", "without", "dotted", [spread]),
     ]
@@ -105,7 +109,8 @@ def _read(path: Path) -> dict[str, list[Measured]]:
     try:
         for row in runs.read_table(path):
             step, first, last, pairs = (int(row[name]) for name in ("step", "first", "last", "pairs"))
-            meters.setdefault(row["meter"], []).append(Measured(step, first, last, pairs, float(row["distance"])))
+            age, distance = float(row["age"]), float(row["distance"])
+            meters.setdefault(row["meter"], []).append(Measured(step, first, last, age, pairs, distance))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error})") from error
     if missing := {"sample", "augmentation", "class spread"} - meters.keys():
@@ -115,6 +120,20 @@ def _read(path: Path) -> dict[str, list[Measured]]:
 
 def _mean(rows: Sequence[Measured]) -> float:
     return sum(row.distance * row.pairs for row in rows) / sum(row.pairs for row in rows)
+
+
+def _curve(rows: Sequence[Measured]) -> Series:
+    """Mean age and mean distance of each interval or bin, ascending."""
+    of_bin: dict[int, list[Measured]] = {}
+    for row in rows:
+        of_bin.setdefault(row.first, []).append(row)
+    return [
+        (
+            round(sum(row.age * row.pairs for row in of_bin[first]) / sum(row.pairs for row in of_bin[first])),
+            _mean(of_bin[first]),
+        )
+        for first in sorted(of_bin)
+    ]
 
 
 def _by_age(sample: Sequence[Measured], returning: Sequence[Measured]) -> list[ByAge]:
@@ -132,13 +151,12 @@ def _by_age(sample: Sequence[Measured], returning: Sequence[Measured]) -> list[B
     ]
 
 
-def _sentence(run: Path, by_age: Sequence[ByAge], threshold: float) -> str:
+def _sentence(run: Path, curve: Series, threshold: float) -> str:
     """What the drift of the sample means for the memory."""
     config = runs.read_config(run)
     batch = config["batch"]["classes"] * config["batch"]["images"]
     rows = runs.read_json(run / runs.SUMMARY)["memory_rows"] if (run / runs.SUMMARY).is_file() else 0
     span = f"the {rows:,} rows of the memory span {rows // batch:,} steps" if rows else ""
-    curve = [(row.first, row.sample) for row in by_age if row.sample is not None]
     oldest, farthest = curve[-1]
     crossing = age_at(curve, threshold)
     if math.isinf(crossing):

@@ -74,13 +74,14 @@ class DriftMeters(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What was measured, and what the next measurement compares with."""
-        total, pairs = self.returned.total, self.returned.pairs
-        return {"rows": self.rows, "embedded": self.sample.embedded, "total": total, "pairs": pairs}
+        gathered = {"total": self.returned.total, "pairs": self.returned.pairs, "ages": self.returned.ages}
+        return {"rows": self.rows, "embedded": self.sample.embedded, **gathered}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on measuring."""
         self.rows, self.sample.embedded = state_dict["rows"], state_dict["embedded"]
         self.returned.total, self.returned.pairs = state_dict["total"], state_dict["pairs"]
+        self.returned.ages = state_dict["ages"]
 
     def _look(self, trainer: L.Trainer, module: MetricLearner, embeddings: Tensor, labels: Tensor, ids: Tensor) -> None:
         """What a batch tells before it is compared."""
@@ -89,9 +90,11 @@ class DriftMeters(L.Callback):
             self.returned.add(*returning(loss_fn.memory, embeddings, ids, int(loss_fn.step)))
         if step == 0 or step % EVERY:
             return
-        augmented, found = self._augmentation(module, step, embeddings), self.returned.take()
-        self._keep(step, "augmentation", [AtAge(0, 0, len(ids), augmented)])
-        self._keep(step, "class spread", [AtAge(0, 0, len(ids), class_spread(embeddings, labels))])
+        few = max(1, self.parts.settings.batch.classes // 4) * self.parts.settings.batch.images
+        augmented, found = self._augmentation(module, step, embeddings, few), self.returned.take()
+        spread, of_a_class = class_spread(embeddings, labels), int((labels[:, None] == labels).sum()) - len(labels)
+        self._keep(step, "augmentation", [AtAge(0, 0, 0, few, augmented)])
+        self._keep(step, "class spread", [AtAge(0, 0, 0, of_a_class, spread)])
         self._keep(step, "returning", found)
         self.latest["drift/augmentation"] = augmented
         if found:
@@ -104,9 +107,8 @@ class DriftMeters(L.Callback):
             logger.log_metrics(self.latest, step=step)
         runs.write_table(self.run / runs.DRIFT, self.rows)
 
-    def _augmentation(self, module: MetricLearner, step: int, embeddings: Tensor) -> float:
+    def _augmentation(self, module: MetricLearner, step: int, embeddings: Tensor, few: int) -> float:
         """A few images of the batch, augmented anew, among those of the batch before."""
-        few = max(1, self.parts.settings.batch.classes // 4) * self.parts.settings.batch.images
         images = torch.cat([self._again[step][0][:few], self._batches[step - 1][0][few:]])
         return float(squared_distance(embeddings[:few], module.embed_as_rows(images)[:few]).mean())
 

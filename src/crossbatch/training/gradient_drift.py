@@ -30,9 +30,11 @@ def by_age(
     if not isinstance(loss_fn.loss, PairLoss) or len(memory) == 0:
         return
     order = torch.randperm(len(memory), generator=torch.Generator().manual_seed(step))[:ROWS].to(memory.ids.device)
+    drawn = feed.part(Part(memory.labels[order].cpu(), memory.ids[order].cpu()))
+    read = [batch for batch in (drawn[number] for number in range(len(drawn))) if len(batch[1])]
+    fresh = torch.cat([embed(images) for images, _, _ in read])
+    order = order[torch.isin(memory.ids[order], torch.cat([ids for _, _, ids in read]).to(order.device))]
     labels, ids = memory.labels[order], memory.ids[order]
-    images = feed.part(Part(labels.cpu(), ids.cpu()))
-    fresh = torch.cat([embed(images[number][0]) for number in range(len(images))])
     stale, ages = memory.embeddings[order], int(loss_fn.step) - memory.steps[order]
     places = bins(ages)
     for place in places.unique():
@@ -40,6 +42,11 @@ def by_age(
         cosine, error = gradient_error(
             loss_fn.loss, batch[0], batch[1], stale[of], fresh[of], labels[of], ids=batch[2], ref_ids=ids[of]
         )
-        first, last, rows = int(ages[of].min()), int(ages[of].max()), int(of.sum())
-        yield "gradient cosine", AtAge(first, last, rows, cosine)
-        yield "gradient error", AtAge(first, last, rows, error)
+        first, last, mean, rows = (
+            int(ages[of].min()),
+            int(ages[of].max()),
+            float(ages[of].float().mean()),
+            int(of.sum()),
+        )
+        yield "gradient cosine", AtAge(first, last, mean, rows, cosine)
+        yield "gradient error", AtAge(first, last, mean, rows, error)
