@@ -1,6 +1,7 @@
 """Verify and time the losses on a CUDA device: `python -m benchmarks.cuda_check`. Says what failed; exit status 1 then.
 
-Value and gradient against the plain form on the CPU in float64; half-precision rows against float32; peak memory; a
+Value and gradient against the plain form on the CPU in float64; half-precision rows against float32, and that many of
+them that lie close do not overflow; peak memory; a
 memory of the paper's size in bytes; time against the roofline: the larger of what
 the products and the reading of rows take.
 """
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
 from benchmarks.floor import best_chunk, interleaved, two_products
 from benchmarks.memories import Memory, random_unit
@@ -28,7 +29,7 @@ def main() -> int:
         print("no CUDA device here: nothing was checked")
         return 0
     print(torch.cuda.get_device_name(), "torch", torch.__version__)
-    failed = [name for name in LOSSES for check in (agrees, half_agrees) if not check(name)]
+    failed = [name for name in LOSSES for check in (agrees, half_agrees, is_finite) if not check(name)]
     paper_bytes()
     for name in ("contrastive", "multi-similarity", "sup-con", "triplet"):
         times(name)
@@ -40,9 +41,9 @@ def agrees(name: str) -> bool:
     memory = random_unit(TRIPLET_ROWS, 128, 64)
     value, gradient = value_and_gradient(name, memory, "cuda", torch.float32)
     exact, exact_gradient = value_and_gradient(name, memory, "cpu", torch.float64, plain=True)
-    cosine = float(cosine_similarity(gradient, exact_gradient, dim=0))
-    print(f"{name:18s} value {value:.6f}, exact {exact:.6f}; gradients' cosine {cosine:.6f}")
-    return abs(value - exact) <= 1e-3 * max(1, abs(exact)) and cosine > 0.9999
+    apart = float((gradient - exact_gradient).norm() / exact_gradient.norm())
+    print(f"{name:18s} value {value:.6f}, exact {exact:.6f}; gradient off by {apart:.1e} of its length")
+    return abs(value - exact) <= 1e-3 * max(1, abs(exact)) and apart < 0.01
 
 
 def half_agrees(name: str) -> bool:
@@ -51,9 +52,19 @@ def half_agrees(name: str) -> bool:
     good = True
     for dtype in (torch.bfloat16, torch.float16):
         _, half = value_and_gradient(name, memory._replace(rows=memory.rows.to(dtype)), "cuda", None)
-        cosine = float(cosine_similarity(half, single, dim=0))
-        print(f"{name:18s} rows in {dtype}: gradients' cosine {cosine:.6f}")
-        good &= cosine > 0.999
+        cosine, longer = float(cosine_similarity(half, single, dim=0)), float(half.norm() / single.norm())
+        print(f"{name:18s} rows in {dtype}: gradients' cosine {cosine:.6f}, lengths' ratio {longer:.4f}")
+        good &= cosine > 0.999 and abs(longer - 1) < 0.01
+    return good
+
+
+def is_finite(name: str) -> bool:
+    """The gradient from 200,000 close rows in float16, one chunk, whose weights add up beyond its largest number."""
+    memory = random_unit(200_000, 128, 64)
+    close = normalize(memory.anchors[:1] + 0.02 * memory.rows)
+    _, gradient = value_and_gradient(name, memory._replace(anchors=close[:64], rows=close.half()), "cuda", None)
+    good = bool(gradient.isfinite().all())
+    print(f"{name:18s} 200,000 close rows in float16: {'finite' if good else 'NOT FINITE'}")
     return good
 
 

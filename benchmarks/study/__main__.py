@@ -97,14 +97,16 @@ class Study:
     def search(self) -> dict[str, float]:
         """The learning rates of the two arms that are searched."""
         searched = {"data": self.cell.data, "loss": self.cell.loss}
-        known = [
-            {"arm": row["arm"], "lr": float(row["lr"]), "validation R@1": float(row["validation R@1"])}
+        known = {
+            (row["arm"], float(row["lr"])): float(row["validation R@1"])
             for row in kept("study-rates")
-            if searched.items() <= row.items() and row["arm"] in self.cell.searched
-        ]
-        if known:
-            return {arm: rate_search.best(known, arm) or 0.0 for arm in self.cell.searched}
-        found = rate_search.search(self._validation, self.cell.searched, RATES[self.cell.data])
+            if searched.items() <= row.items()
+        }
+
+        def score(arm: str, lr: float) -> float:
+            return known[arm, lr] if (arm, lr) in known else self._validation(arm, lr)
+
+        found = rate_search.search(score, self.cell.searched, RATES[self.cell.data])
         rows = [{**searched, **row} for row in found]
         runs.write_json(self.out / f"{_name(*self._row(self.cell.searched[1]).values())}.search.json", rows)
         return {arm: rate_search.best(found, arm) or 0.0 for arm in self.cell.searched}

@@ -7,7 +7,7 @@ from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses import Compares, Pairing
 from crossbatch.losses.eager import eagerly
 from crossbatch.losses.pair_loss import unit
-from crossbatch.memory import Columns, CrossBatchMemory
+from crossbatch.memory import CrossBatchMemory
 from crossbatch.shapes import Embeddings, Ids, Labels, Scalar
 
 FOREVER = 2**62  # steps
@@ -16,15 +16,18 @@ FOREVER = 2**62  # steps
 class CrossBatchLoss(nn.Module):
     """`batch_weight` × the loss within the batch + `memory_weight` × the loss of the batch against the memory.
 
-    Each training call first enqueues the batch, so the memory term sees it too; an anchor's own row, and rows
-    of the same image where `ids` tell, are ignored. The first `warmup_steps` calls fill the memory but
-    return the batch term alone, at weight 1; over the next `ramp_steps` the memory's weight rises to its own.
-    With `one_per_image`, and where `ids` tell, an image that returns takes the place of its older row. With
-    `needs_positive` only those anchors count against the memory of which it held a positive before this call; the
-    others are in its mean with 0. In `eval()` nothing is enqueued and no step is counted. Both weights, the step
-    from which the memory counts (`start`), the steps of the rise (`ramp`) and the age in steps up to which rows
-    count (`max_age`) are buffers, to be set from outside. `stats` tells of the last call: the value of both terms,
-    the positives and negatives per anchor that each acts on, and the share of anchors that count against the memory.
+    Each training call enqueues the batch. The memory term compares it with the rows of earlier batches, and counts
+    those anchors of which these hold a positive; the others are in its mean with 0. Held by nothing old, an anchor
+    would only be pushed away from where others were, and a common motion of all does that as well as a better
+    embedding. With `earlier_only=False`, as in the authors' code, every anchor counts, and the batch's rows are in the
+    memory term too, all but the anchor's own. Rows of the same image are ignored where `ids` tell.
+
+    The first `warmup_steps` calls fill the memory but return the batch term alone, at weight 1; over the next
+    `ramp_steps` the memory's weight rises to its own. With `one_per_image`, and where `ids` tell, an image that
+    returns takes the place of its older row. In `eval()` nothing is enqueued and no step is counted. Both weights, the
+    step from which the memory counts (`start`), the steps of the rise (`ramp`) and the age in steps up to which rows
+    count (`max_age`) are buffers, to be set from outside. `stats` tells of the last call: the value of both terms, the
+    positives and negatives per anchor that each acts on, and the share of anchors that count against the memory.
 
     Source: Wang et al., CVPR 2020; the weighted sum is that of the authors' code.
 
@@ -50,7 +53,7 @@ class CrossBatchLoss(nn.Module):
         warmup_steps: int = 0,
         ramp_steps: int = 0,
         one_per_image: bool = False,
-        needs_positive: bool = True,
+        earlier_only: bool = True,
     ) -> None:
         super().__init__()
         if not hasattr(loss, "compare"):
@@ -67,7 +70,7 @@ class CrossBatchLoss(nn.Module):
                 f"steps must not be negative, got warmup_steps={warmup_steps} and ramp_steps={ramp_steps}"
             )
         self.loss, self.memory = loss, memory
-        self.one_per_image, self.needs_positive = one_per_image, needs_positive
+        self.one_per_image, self.earlier_only = one_per_image, earlier_only
         self.stats: dict[str, Tensor] = {}
         self.register_buffer("memory_weight", torch.tensor(float(memory_weight)))
         self.register_buffer("batch_weight", torch.tensor(float(batch_weight)))
@@ -87,28 +90,21 @@ class CrossBatchLoss(nn.Module):
         anchors, on, risen = unit(embeddings), self.memory_is_on, (self.step - self.start + 1) / (self.ramp + 1)
         max_age = int(self.max_age)
         since = None if max_age == FOREVER else int(self.step) - max_age - (0 if self.training else 1)
-        held = self._held(self.memory.columns(since), labels, ids) if on else None
         own_slots = self._remember(anchors, labels, ids)
         batch_term = self.loss.compare(anchors, anchors, Pairing.within(labels, ids))
         self.stats = {"batch_loss": batch_term.detach(), **self._counts("batch")}
-        if held is None:
+        if not on:
             return batch_term
         refs = self.memory.columns(since)
         pairing = Pairing(labels, refs.labels, ids, refs.ids, own_slots, refs.live)
+        held = torch.ones_like(labels, dtype=torch.bool)
+        if self.earlier_only:
+            pairing = pairing.without(own_slots)
+            held = pairing.have_positives()
         share = held.float().mean()
         memory_term = share * self.loss.compare(anchors[held], refs.embeddings, pairing.of(held))
         self.stats |= {"memory_loss": memory_term.detach(), "memory_anchors": share, **self._counts("memory")}
         return self.batch_weight * batch_term + self.memory_weight * risen.clamp(max=1) * memory_term
-
-    def _held(self, refs: Columns, labels: Tensor, ids: Tensor | None) -> Tensor:
-        """The anchors that count against the memory: those with a positive in it, or all.
-
-        Without an earlier row of its class to hold to, an anchor is only pushed, away from where others lately were,
-        which a common motion of all does as well as a better embedding: the memory then costs accuracy.
-        """
-        if not self.needs_positive:
-            return torch.ones_like(labels, dtype=torch.bool)
-        return Pairing(labels, refs.labels, ids, refs.ids, live=refs.live).have_positives()
 
     def _remember(self, anchors: Tensor, labels: Tensor, ids: Tensor | None) -> Tensor | None:
         if not self.training:

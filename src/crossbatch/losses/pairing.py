@@ -48,6 +48,14 @@ class Pairing(NamedTuple):
         ids, own_slots = (None if each is None else each[anchors] for each in (self.ids, self.own_slots))
         return self._replace(labels=self.labels[anchors], ids=ids, own_slots=own_slots)
 
+    def without(self, slots: Tensor | None) -> "Pairing":
+        """As if these columns were not live."""
+        if slots is None:
+            return self
+        live = torch.ones_like(self.ref_labels, dtype=torch.bool) if self.live is None else self.live.clone()
+        live[slots[slots >= 0]] = False
+        return self._replace(live=live)
+
     def have_positives(self) -> Tensor:
         """Whether each anchor has a positive."""
         found = torch.zeros_like(self.labels, dtype=torch.bool)

@@ -187,5 +187,5 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
         warmup_steps=start,
         ramp_steps=chosen.ramp,
         one_per_image=chosen.one_per_image,
-        needs_positive=chosen.needs_positive,
+        earlier_only=chosen.earlier_only,
     )

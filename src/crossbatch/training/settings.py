@@ -42,8 +42,8 @@ class MemorySettings:
         dtype: How rows are stored.
         fill: Whether to fill what is empty of the memory, when it starts, with randomly drawn training images.
         one_per_image: Whether an image that returns takes the place of its older row.
-        needs_positive: Whether only those anchors count against the memory of which it holds a positive from an
-            earlier batch.
+        earlier_only: Whether an anchor is compared with the rows of earlier batches alone, and only where these hold a
+            positive of it; else with those of its own batch too, as in the authors' code.
     """
 
     size: int | None = None
@@ -56,7 +56,7 @@ class MemorySettings:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     fill: bool = True
     one_per_image: bool = False
-    needs_positive: bool = True
+    earlier_only: bool = True
 
 
 @dataclass(frozen=True)
