@@ -7,10 +7,11 @@ The learning rate is the one that validates best with seed 0, of the same ones w
 that is best (`results/study-rates.csv`); every condition takes the rate of the plain one, every further arm that of the
 memory. Each run keeps the model that validates best and searches test once: the look is a row of `results/study.csv`.
 `results/study-differences.csv` has R@1 of an arm less that of the first one of its cell, paired over seeds and queries,
-`results/study-drift.csv` what the meters say of contrastive by default, seed 0. All four grow with each cell. What is
-in them of a cell is not done again, with or without the run folders it came from: to have it run anew, remove its rows.
-A run that another cell shares is, where its folder is gone: its look is the second then, and repeats the first. A data
-set whose place is not given is left out, and that is said.
+`results/study-drift.csv` what the meters say of contrastive by default, seed 0; `meters agree` in `study.csv` is the
+rank correlation of the two over age, late in the run. All four grow with each cell. What is in them of a cell is not
+done again, with or without the run folders it came from: to have it run anew, remove its rows. A run that another cell
+shares is, where its folder is gone: its look is the second then, and repeats the first. A data set whose place is not
+given is left out, and that is said.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.study.cells import DEFAULT, LONGER, RATES, SETTINGS, WITH, WITHOUT, Cell, cells, grocery_listing
-from benchmarks.study.drift import drift_rows
+from benchmarks.study.drift import agreement, drift_rows
 from crossbatch import losses, runs
 from crossbatch.data.records import DataSet
 from crossbatch.errors import DivergedError
@@ -194,7 +195,7 @@ def interval(differences: NDArray[np.int8], labels: NDArray[np.int64]) -> tuple[
 def write_tables(out: Path) -> None:
     """All that was kept and all that is in the run folders, of every part."""
     tables = {
-        "study": [runs.read_json(path) for path in out.glob(f"*/{LOOK}")],
+        "study": [runs.read_json(path) | {"meters agree": agreement(path.parent)} for path in out.glob(f"*/{LOOK}")],
         "study-rates": [row for path in out.glob("*.search.json") for row in runs.read_json(path)],
         "study-differences": [row for path in out.glob("*.differences.json") for row in runs.read_json(path)],
         "study-drift": [row for path in out.glob(f"*/{LOOK}") for row in _drift(path.parent)],

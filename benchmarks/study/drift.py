@@ -1,12 +1,26 @@
-"""What the meters of drift say of a run, as rows of `results/study-drift.csv`."""
+"""What the meters of drift say of a run, for `results/study-drift.csv` and a column of `results/study.csv`."""
 
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import spearmanr
+
+from crossbatch import runs
 from crossbatch.report.drift import read_drift
 
 LATE = "late"  # in place of a step: the mean of the last quarter of the run
 SAMPLE, RETURNING, AUGMENTATION, CLASS_SPREAD = "sample", "returning", "augmentation", "class spread"
+
+
+def agreement(folder: Path) -> float | None:
+    """Rank correlation of the two meters over the ages that both saw late in a run; None of fewer than three."""
+    if not (folder / runs.DRIFT).is_file():
+        return None
+    found = read_drift(folder, 0.1)
+    both = [(row.sample, row.returning) for row in found.by_age if row.sample is not None and row.returning is not None]
+    if len(both) < 3:
+        return None
+    return round(float(spearmanr(*zip(*both, strict=True)).statistic), 3)
 
 
 def drift_rows(folder: Path, of_run: dict[str, Any]) -> list[dict[str, Any]]:
