@@ -42,6 +42,14 @@ def test_every_batch_has_p_classes_of_k_images(part: tuple[torch.Tensor, int, in
             assert len(set(row.tolist())) == images or sizes[label] < images
 
 
+@pytest.mark.parametrize("steps", [1, 5, 10, 13, 19, 25])
+def test_the_share_of_classes_that_were_in_a_batch_lately(steps: int) -> None:
+    batches = PKBatches(torch.arange(80).repeat_interleave(2), 8, 2, 0)  # rounds of 10 steps
+    classes = [set((batches[step] // 2).tolist()) for step in range(2000)]
+    seen = [len(classes[at] & set.union(*classes[at - steps : at])) / 8 for at in range(steps, 2000)]
+    assert batches.share_seen(steps) == pytest.approx(sum(seen) / len(seen), abs=0.05)
+
+
 @given(parts())
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_round_takes_each_class_at_most_once(part: tuple[torch.Tensor, int, int, int]) -> None:

@@ -277,6 +277,22 @@ def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
     assert "negatives per anchor in the batch" in plan
     assert "6 = 3 classes × 2 images: 4 negatives" in plan
     assert "memory    20 rows of 8 (float32), 0.0 MB" in plan
+    assert "it spans" not in plan
+
+
+@pytest.mark.parametrize(
+    ("memory", "told"),
+    [
+        (MemorySettings(size=20), "it spans 3 steps: 65% of the anchors find an earlier row of their class there"),
+        (MemorySettings(size=12, earlier_only=False), None),
+        (MemorySettings(size=30), None),
+    ],
+)
+def test_the_plan_says_how_many_anchors_the_memory_serves(
+    memory: MemorySettings, told: str | None, quick: Quick
+) -> None:
+    plan = "\n".join(assemble(quick(memory=memory)).plan())
+    assert told in plan if told else "it spans" not in plan
     assert "training images of 6 classes" in plan
 
 

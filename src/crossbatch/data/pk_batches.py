@@ -51,6 +51,14 @@ class PKBatches:
             [draw.choice(self.groups[c], self.images, replace=len(self.groups[c]) < self.images) for c in chosen]
         )
 
+    def share_seen(self, steps: float) -> float:
+        """Share of a batch's classes that were in one of so many batches before it, on average.
+
+        A class is at a random place of each round, so it returns after the sum of two uniform shares of a round.
+        """
+        rounds = min(steps / self._round, 2.0)
+        return rounds**2 / 2 if rounds <= 1 else 1 - (2 - rounds) ** 2 / 2
+
     def _shuffled(self, number: int) -> NDArray[np.int64]:
         """Order of the classes in a round; the last one asked for is kept, since steps come in sequence."""
         if self._cached[0] != number:

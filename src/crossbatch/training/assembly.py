@@ -80,6 +80,12 @@ class Assembly:
                     else f"from step {settings.memory_start}"
                 )
             )
+            share = batches.share_seen(memory.size / size - 1)
+            if settings.memory.earlier_only and share < 0.99:
+                lines.append(
+                    f"          it spans {memory.size / size:,.0f} steps: {share:.0%} of the anchors find an earlier "
+                    "row of their class there, and only these count; a larger --memory.size raises it"
+                )
         lines += self._plan_model()
         lines.append(
             f"training  {settings.optim.steps:,} steps, learning rate {settings.optim.lr:g}, "
