@@ -23,7 +23,7 @@ bench: $(READY)  ## every loss against the floor and its peers; what a step cost
 	$(BIN)/python -m benchmarks.losses --sources random
 	$(BIN)/python -m benchmarks.losses --sources trained near --contenders crossbatch --out losses-sources
 	$(BIN)/python -m benchmarks.losses --sources random --losses contrastive --contenders crossbatch --dtype bfloat16 --out losses-bfloat16
-	$(BIN)/python -m benchmarks.losses --sources random --rows 1000 10000 60000 250000 1000000 --dims 128 512 --batches 64 256 		--losses contrastive multi-similarity --out losses-rows
+	$(BIN)/python -m benchmarks.losses --sources random --rows 1000 10000 60000 250000 1000000 --dims 128 512 --batches 64 256 --losses contrastive multi-similarity --out losses-rows
 	$(BIN)/python -m benchmarks.plot
 	$(BIN)/python -m benchmarks.step_cost
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"

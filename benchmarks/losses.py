@@ -9,6 +9,7 @@ import argparse
 import csv
 import platform
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -156,8 +157,10 @@ def _probe(
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S + 60, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
         return None, f"skipped: over {LIMIT_S} s"
-    if done.returncode:
+    if done.returncode == -signal.SIGKILL or "allocate memory" in done.stderr or "MemoryError" in done.stderr:
         return None, f"skipped: out of {LIMIT_BYTES // 2**30} GiB of memory"
+    if done.returncode:
+        raise SystemExit(f"{contender}, {loss}, {rows:,} rows of {source} failed:\n{done.stderr}")
     seconds, peak = map(float, done.stdout.split())
     return peak, f"skipped: {seconds:.0f} s, over {LIMIT_S} s" if seconds > LIMIT_S else ""
 
