@@ -230,7 +230,8 @@ def is_told(cell: Cell, seeds: int) -> bool:
     told = {
         (row["arm"], row["than"])
         for row in kept("study-differences")
-        if (row["data"], row["loss"], row["condition"]) == (cell.data, cell.loss, cell.condition)
+        if (row["part"], row["data"], row["loss"], row["condition"])
+        == (cell.part, cell.data, cell.loss, cell.condition)
         and int(row["seeds"]) >= min(cell.seeds, seeds)
     }
     return told >= {(arm, cell.arms[0]) for arm in cell.arms[1:]}
