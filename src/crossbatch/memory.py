@@ -23,7 +23,7 @@ class Rows(NamedTuple):
     steps: Tensor
 
 
-class Columns(NamedTuple):
+class InUse(NamedTuple):
     """The memory as a loss reads it, without a copy: every slot in use, and which of them are live."""
 
     embeddings: References
@@ -136,7 +136,7 @@ class CrossBatchMemory(nn.Module):
             "memory.enqueue(embeddings, labels) writes to it"
         )
 
-    def columns(self, since: int | None = None) -> Columns:
+    def columns(self, since: int | None = None) -> InUse:
         """Every slot in use, holes included, as views: what a loss streams over and masks.
 
         Rows of steps before `since` count as holes; a loss skips those that lie together, as they do in a ring.
@@ -145,7 +145,7 @@ class CrossBatchMemory(nn.Module):
         mask = None if used == live else self._order[:used] >= 0
         if since is not None and not bool((fresh := self._steps[:used] >= since).all()):
             mask = fresh if mask is None else mask & fresh
-        return Columns(self._embeddings[:used], self._labels[:used], self._ids[:used], mask)
+        return InUse(self._embeddings[:used], self._labels[:used], self._ids[:used], mask)
 
     @torch.no_grad()
     def enqueue(

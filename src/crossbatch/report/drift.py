@@ -25,7 +25,7 @@ class Measured(NamedTuple):
     distance: float
 
 
-class ByAge(NamedTuple):
+class BinOfAges(NamedTuple):
     """Mean squared distance in a bin of ages, late in the run; None where it was not measured."""
 
     first: int
@@ -38,7 +38,7 @@ class Drift(NamedTuple):
     """The drift of a run."""
 
     by_step: dict[int, Series]  # the sample's, for each interval of the paper that was measured
-    by_age: list[ByAge]
+    by_age: list[BinOfAges]
     sample: Series  # late in the run, by the mean age of what was measured together
     returning: Series
     augmentation: float
@@ -136,7 +136,7 @@ def _curve(rows: Sequence[Measured]) -> Series:
     ]
 
 
-def _by_age(sample: Sequence[Measured], returning: Sequence[Measured]) -> list[ByAge]:
+def _by_age(sample: Sequence[Measured], returning: Sequence[Measured]) -> list[BinOfAges]:
     """Means by age; an interval of the sample is put into the bin of returning images that holds it, if one does."""
     bins = sorted({(row.first, row.last) for row in returning})
     table: dict[tuple[int, int], tuple[list[Measured], list[Measured]]] = {ages: ([], []) for ages in bins}
@@ -146,7 +146,7 @@ def _by_age(sample: Sequence[Measured], returning: Sequence[Measured]) -> list[B
         home = next((ages for ages in bins if ages[0] <= row.first <= ages[1]), (row.first, row.last))
         table.setdefault(home, ([], []))[0].append(row)
     return [
-        ByAge(first, last, _mean(one) if one else None, _mean(other) if other else None)
+        BinOfAges(first, last, _mean(one) if one else None, _mean(other) if other else None)
         for (first, last), (one, other) in sorted(table.items())
     ]
 

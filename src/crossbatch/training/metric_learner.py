@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.func import functional_call
 
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss
+from crossbatch.data.images import Batch
 from crossbatch.losses import PairLoss
 from crossbatch.metrics import Retrieval, evaluate
 from crossbatch.models.embedder import Embedder
 from crossbatch.training.settings import OptimSettings
 
 LOG_EVERY = 10
-Batch = tuple[Tensor, Tensor, Tensor]  # images, labels, ids
 
 
 class MetricLearner(L.LightningModule):
