@@ -4,7 +4,13 @@ import pytest
 import pytorch_metric_learning.losses as theirs
 import torch
 from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.miners import BatchHardMiner, MultiSimilarityMiner, TripletMarginMiner
+from pytorch_metric_learning.miners import (
+    BaseMiner,
+    BatchHardMiner,
+    DistanceWeightedMiner,
+    MultiSimilarityMiner,
+    TripletMarginMiner,
+)
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 
@@ -84,6 +90,18 @@ def test_over_a_memory_in_training() -> None:
         assert embeddings.grad.isfinite().all()
     assert loss > 0
     assert set(loss_fn.stats) > {"memory_positives", "memory_negatives", "batch_positives"}
+
+
+@pytest.mark.parametrize("miner", [None, MultiSimilarityMiner(), BatchHardMiner(), DistanceWeightedMiner()], ids=str)
+def test_over_a_memory_without_a_positive(miner: BaseMiner | None) -> None:
+    """As before the first batch, and for new classes; then as many anchors count as have one."""
+    loss_fn = CrossBatchLoss(TheirLoss(theirs.ContrastiveLoss(), miner), CrossBatchMemory(40, 8))
+    for step, first in enumerate([4, 8, 6]):
+        embeddings = rows(8, step).float().requires_grad_()
+        loss_fn(embeddings, torch.arange(8) // 2 + first).backward()
+        assert embeddings.grad.isfinite().all()
+        assert loss_fn.stats["memory_anchors"] == [0, 0, 1][step]
+        assert (loss_fn.stats["memory_positives"] > 0) == (step == 2)
 
 
 @pytest.mark.parametrize("loss", [ContrastiveLoss(neg_margin=0.1), TripletLoss(margin=0.3), MultiSimilarityLoss()])

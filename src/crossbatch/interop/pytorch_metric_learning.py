@@ -49,6 +49,9 @@ class TheirLoss(nn.Module):
         kept = slice(None) if pairing.live is None else pairing.live.nonzero()[:, 0]
         positive, ignored = pairing.masks(torch.arange(len(refs), device=refs.device)[kept])
         rows, labels = refs[kept].to(anchors), pairing.ref_labels[kept]
+        if len(anchors) == 0 or len(rows) == 0:  # which their miners do not take
+            self.stats = {side: anchors.new_zeros(()) for side in ("positives", "negatives")}
+            return 0 * anchors.sum()
         if self.miner is None:
             indices: Indices = (*positive.nonzero().unbind(1), *(~positive & ~ignored).nonzero().unbind(1))
         else:
