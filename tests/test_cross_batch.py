@@ -57,19 +57,45 @@ def test_an_anchor_without_a_positive_from_an_earlier_batch_does_not_count_again
     rows, _, _ = batch(0)
     loss_fn(rows, torch.tensor([0, 0, 1, 1, 2, 3]), ids=torch.arange(6))
     embeddings, _, _ = batch(1)
-    labels, ids = torch.tensor([0, 0, 2, 4, 4, -5]), torch.tensor([0, 6, 4, 7, 8, 9])
+    labels, ids = torch.tensor([4, 0, 2, 4, 0, -5]), torch.tensor([7, 0, 4, 8, 6, 9])
     value = loss_fn.train(training)(embeddings, labels, ids=ids)
-    unit = torch.nn.functional.normalize(embeddings)
+    counts, unit = torch.tensor([1, 4]), torch.nn.functional.normalize(embeddings)
     kept = memory.steps == 0
-    pairing = Pairing(labels[:2], memory.labels[kept], ids[:2], memory.ids[kept])
-    plain = reference_compare(loss, unit[:2], memory.embeddings[kept], pairing) * 2 / 6
+    pairing = Pairing(labels[counts], memory.labels[kept], ids[counts], memory.ids[kept])
+    plain = reference_compare(loss, unit[counts], memory.embeddings[kept], pairing) * 2 / 6
     assert_close(value, plain)
     (gradient,) = torch.autograd.grad(value, embeddings)
     assert_close(gradient, torch.autograd.grad(plain, embeddings)[0])
-    assert (gradient[2:] == 0).all()
+    assert (gradient[[0, 2, 3, 5]] == 0).all()
     assert loss_fn.stats["memory_anchors"] == pytest.approx(2 / 6)
     loss_fn.max_age.fill_(0)
     assert bool(loss_fn(embeddings, labels, ids=ids + 100) == 0) == training
+
+
+def test_a_row_that_is_not_kept_takes_no_earlier_one_out_of_the_comparison() -> None:
+    """An infinite row of the batch has slot −1, which is not the last slot."""
+    loss_fn = CrossBatchLoss(ContrastiveLoss(neg_margin=-0.99, pos_margin=1.0), CrossBatchMemory(6, dim=5))
+    rows, _, _ = batch(0)
+    loss_fn.memory.enqueue(rows, torch.arange(6) // 3)
+    loss_fn.memory.drop(torch.tensor([0]))
+    with torch.no_grad():
+        loss_fn(torch.cat([rows[:1] + 1, torch.full((1, 5), torch.inf)]), torch.tensor([1, 7]))
+    assert loss_fn.stats["memory_positives"] == 3 / 2  # over two anchors; one has the three of its class
+
+
+def test_one_row_per_image_is_compared_with_before_it_goes() -> None:
+    """Classes whose images are all in each batch find their older rows all the same."""
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(40, dim=5), one_per_image=True)
+    for step in range(3):
+        loss_fn(batch(step, n=8)[0], torch.arange(8) // 4, ids=torch.arange(8))
+        assert loss_fn.stats["memory_anchors"] == (step > 0)
+        assert sorted(loss_fn.memory.ids.tolist()) == list(range(8))
+        assert (loss_fn.memory.steps == step).all()
+
+
+def test_an_empty_batch_costs_nothing() -> None:
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(40, dim=5))
+    assert loss_fn(torch.empty(0, 5), torch.empty(0, dtype=torch.int64)) == 0
 
 
 def test_no_anchor_with_a_positive_is_a_memory_term_of_nothing() -> None:

@@ -41,7 +41,7 @@ SMALL = [
         ("train --model.backbone resnet5O", "no backbone 'resnet5O': did you mean resnet50"),
         ("train --model.pooling mean", "model.pooling"),
         ("train --model.train_stages -1", "--model.train_stages must not be negative, got -1"),
-        ("train --memory.size 32", "a memory of 32 rows is smaller than a batch of 64 images: raise --memory.size"),
+        ("train --memory.size 32", "a memory of 32 rows is too small for batches of 64 images: raise --memory.size"),
         ("train --memory.weight -1", "--memory.weight must not be negative, got -1.0"),
         ("train --loss nope", "no loss 'nope': choose one of contrastive, triplet, multi-similarity"),
         ("train --loss_options.neg_margin 1.5", "margins are cosines"),

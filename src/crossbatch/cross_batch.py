@@ -27,7 +27,8 @@ class CrossBatchLoss(nn.Module):
     returns takes the place of its older row. In `eval()` nothing is enqueued and no step is counted. Both weights, the
     step from which the memory counts (`start`), the steps of the rise (`ramp`) and the age in steps up to which rows
     count (`max_age`) are buffers, to be set from outside. `stats` tells of the last call: the value of both terms, the
-    positives and negatives per anchor that each acts on, and the share of anchors that count against the memory.
+    positives and negatives per anchor of the batch that each acts on, and the share of anchors that count against the
+    memory.
 
     Source: Wang et al., CVPR 2020; the weighted sum is that of the authors' code.
 
@@ -90,33 +91,48 @@ class CrossBatchLoss(nn.Module):
         anchors, on, risen = unit(embeddings), self.memory_is_on, (self.step - self.start + 1) / (self.ramp + 1)
         max_age = int(self.max_age)
         since = None if max_age == FOREVER else int(self.step) - max_age - (0 if self.training else 1)
-        own_slots = self._remember(anchors, labels, ids)
+        own_slots, superseded = self._remember(anchors, labels, ids)
         batch_term = self.loss.compare(anchors, anchors, Pairing.within(labels, ids))
         self.stats = {"batch_loss": batch_term.detach(), **self._counts("batch")}
-        if not on:
-            return batch_term
+        if on:
+            memory_term = self._compare(anchors, Pairing(labels, labels, ids), own_slots, since)
+            batch_term = self.batch_weight * batch_term + self.memory_weight * risen.clamp(max=1) * memory_term
+        if len(superseded):
+            self.memory.drop(superseded)
+        return batch_term
+
+    def _compare(self, anchors: Tensor, batch: Pairing, own_slots: Tensor | None, since: int | None) -> Tensor:
+        """The memory term, a mean over all anchors."""
         refs = self.memory.columns(since)
-        pairing = Pairing(labels, refs.labels, ids, refs.ids, own_slots, refs.live)
-        held = torch.ones_like(labels, dtype=torch.bool)
+        pairing = Pairing(batch.labels, refs.labels, batch.ids, refs.ids, own_slots, refs.live)
+        held = torch.ones_like(batch.labels, dtype=torch.bool)
         if self.earlier_only:
             pairing = pairing.without(own_slots)
             held = pairing.have_positives()
+        counted = anchors[held]
+        if len(counted) == 0:
+            told = ("memory_loss", "memory_anchors", "memory_positives", "memory_negatives")
+            self.stats |= dict.fromkeys(told, anchors.new_zeros(()))
+            return 0 * anchors.sum()
         share = held.float().mean()
-        memory_term = share * self.loss.compare(anchors[held], refs.embeddings, pairing.of(held))
-        self.stats |= {"memory_loss": memory_term.detach(), "memory_anchors": share, **self._counts("memory")}
-        return self.batch_weight * batch_term + self.memory_weight * risen.clamp(max=1) * memory_term
+        memory_term = share * self.loss.compare(counted, refs.embeddings, pairing.of(held))
+        self.stats |= {"memory_loss": memory_term.detach(), "memory_anchors": share}
+        self.stats |= {name: share * value for name, value in self._counts("memory").items()}
+        return memory_term
 
-    def _remember(self, anchors: Tensor, labels: Tensor, ids: Tensor | None) -> Tensor | None:
+    def _remember(self, anchors: Tensor, labels: Tensor, ids: Tensor | None) -> tuple[Tensor | None, Tensor]:
+        """Enqueue the batch; the slots of its rows, and of those that are to go once they have been compared with."""
+        none = labels.new_empty(0)
         if not self.training:
-            return None
-        if self.one_per_image and ids is not None:
-            self.memory.drop(self.memory.lookup(ids).slots)
+            return None, none
+        older = self.memory.lookup(ids).slots if self.one_per_image and ids is not None else none
         slots = self.memory.enqueue(anchors, labels, ids=ids, step=self.step)
-        if self.one_per_image and ids is not None:  # which a batch may have twice
-            superseded = (slots != self.memory.lookup(ids).slots) & (ids >= 0)
-            self.memory.drop(slots[superseded])
         self.step += 1
-        return slots
+        superseded = older[~torch.isin(older, slots)]  # others are overwritten
+        if self.one_per_image and ids is not None:  # a batch may have an image twice
+            twice = (slots != self.memory.lookup(ids).slots) & (ids >= 0)
+            superseded = torch.cat([superseded, slots[twice]])
+        return slots, superseded
 
     def _counts(self, term: str) -> dict[str, Tensor]:
         return {f"{term}_{side}": count for side, count in self.loss.stats.items()}

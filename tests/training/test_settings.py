@@ -43,7 +43,11 @@ def test_options_of_another_version_are_named() -> None:
     ("change", "message"),
     [
         ({"loss": "nope"}, r"no loss 'nope': choose one of contrastive"),
-        ({"memory": MemorySettings(size=63)}, "a memory of 63 rows is smaller than a batch of 64 images"),
+        (
+            {"memory": MemorySettings(size=127)},
+            "a memory of 127 rows is too small for batches of 64 images: .* at least 128",
+        ),
+        ({"memory": MemorySettings(size=63, earlier_only=False)}, "63 rows is too small .* at least 64"),
         ({"memory": MemorySettings(size=-1)}, "--memory.size must not be negative, got -1"),
         ({"memory": MemorySettings(weight=-0.5)}, "--memory.weight must not be negative, got -0.5"),
         ({"memory": MemorySettings(batch_weight=-1.0)}, "--memory.batch_weight must not be negative"),

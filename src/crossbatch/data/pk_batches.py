@@ -51,13 +51,16 @@ class PKBatches:
             [draw.choice(self.groups[c], self.images, replace=len(self.groups[c]) < self.images) for c in chosen]
         )
 
-    def share_seen(self, steps: float) -> float:
+    def share_seen(self, steps: int) -> float:
         """Share of a batch's classes that were in one of so many batches before it, on average.
 
-        A class is at a random place of each round, so it returns after the sum of two uniform shares of a round.
+        A class has a random place in each round: of the pairs of places in two rounds, those so near. A class that a
+        round leaves over, for want of a batch to fill, is not reckoned with.
         """
-        rounds = min(steps / self._round, 2.0)
-        return rounds**2 / 2 if rounds <= 1 else 1 - (2 - rounds) ** 2 / 2
+        of_round, steps = self._round, min(steps, 2 * self._round - 1)
+        near = steps * (steps + 1) / 2
+        beyond = (2 * of_round - steps - 1) * (2 * of_round - steps) / 2
+        return near / of_round**2 if steps <= of_round else 1 - beyond / of_round**2
 
     def _shuffled(self, number: int) -> NDArray[np.int64]:
         """Order of the classes in a round; the last one asked for is kept, since steps come in sequence."""

@@ -25,8 +25,9 @@ class TheirLoss(nn.Module):
     """A loss of theirs, if wanted with a miner of theirs, where `CrossBatchLoss` takes one of ours.
 
     Pairs of a row with itself or with a copy of its image, and rows dropped from the memory, are left out of what the
-    miner finds, or of all pairs without one. Value and reduction are theirs: a mean over pairs, not over anchors.
-    Every pair is listed: 32 bytes each.
+    miner finds, or of all pairs without one. Value and reduction are theirs: a mean over pairs, not over anchors. Where
+    only some anchors count against a memory, `CrossBatchLoss` takes their share of it, as of any loss. Every pair is
+    listed: 32 bytes each.
 
     Example:
         >>> loss = TheirLoss(TripletMarginLoss(), MultiSimilarityMiner())
@@ -49,9 +50,6 @@ class TheirLoss(nn.Module):
         kept = slice(None) if pairing.live is None else pairing.live.nonzero()[:, 0]
         positive, ignored = pairing.masks(torch.arange(len(refs), device=refs.device)[kept])
         rows, labels = refs[kept].to(anchors), pairing.ref_labels[kept]
-        if len(anchors) == 0 or len(rows) == 0:  # which their miners do not take
-            self.stats = {side: anchors.new_zeros(()) for side in ("positives", "negatives")}
-            return 0 * anchors.sum()
         if self.miner is None:
             indices: Indices = (*positive.nonzero().unbind(1), *(~positive & ~ignored).nonzero().unbind(1))
         else:

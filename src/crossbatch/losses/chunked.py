@@ -249,7 +249,7 @@ def _sums(weights: Tensor, rows: Tensor) -> Tensor:
     """`weights @ rows` in the precision of the rows; weights that float16 would overflow at are brought into it."""
     if rows.dtype != torch.float16:
         return weights.to(rows) @ rows
-    by = weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny) / HALF_RANGE
+    by = (weights.sum(1, keepdim=True) / HALF_RANGE).clamp(min=torch.finfo(weights.dtype).tiny)
     return ((weights / by).to(rows) @ rows).to(weights) * by
 
 

@@ -84,7 +84,6 @@ class PairLoss(nn.Module, ABC):
         `stats` holds the mean number of positives and negatives per anchor that the loss acts on.
         """
         if len(anchors) == 0:
-            self.stats = {side: anchors.new_zeros(()) for side in ("positives", "negatives")}
             return anchors.sum()
         chunks = Chunks(anchors, refs, pairing, self.chunk)
         with torch.autocast(anchors.device.type, enabled=False):

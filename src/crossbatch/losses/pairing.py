@@ -49,12 +49,12 @@ class Pairing(NamedTuple):
         return self._replace(labels=self.labels[anchors], ids=ids, own_slots=own_slots)
 
     def without(self, slots: Tensor | None) -> "Pairing":
-        """As if these columns were not live."""
+        """As if these columns, the anchors' own among them, were not live; −1 is none."""
         if slots is None:
             return self
         live = torch.ones_like(self.ref_labels, dtype=torch.bool) if self.live is None else self.live.clone()
         live[slots[slots >= 0]] = False
-        return self._replace(live=live)
+        return self._replace(live=live, own_slots=None)
 
     def have_positives(self) -> Tensor:
         """Whether each anchor has a positive."""

@@ -73,14 +73,14 @@ class Assembly:
         else:
             lines.append(
                 f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), "
-                f"{memory.nbytes / 1e6:.1f} MB: up to {memory.size - 1:,} pairs more per anchor, "
+                f"{memory.nbytes / 1e6:.1f} MB: up to {memory.size - size:,} pairs more per anchor, "
                 + (
                     f"once images move less than {settings.memory.max_drift:g} in {OPEN_AGE} steps"
                     if settings.memory.max_drift
                     else f"from step {settings.memory_start}"
                 )
             )
-            share = batches.share_seen(memory.size / size - 1)
+            share = batches.share_seen(memory.size // size - 1)
             if settings.memory.earlier_only and share < 0.99:
                 lines.append(
                     f"          it spans {memory.size / size:,.0f} steps: {share:.0%} of the anchors find an earlier "

@@ -23,8 +23,9 @@ def by_age(
 ) -> Iterator[tuple[str, AtAge]]:
     """`gradient cosine` and `gradient error` of a batch of embeddings, labels and ids, a pair for each bin of ages.
 
-    The rows are embedded afresh without augmentation, which is part of the difference at any age. Nothing for a loss
-    that is not ours, or an empty memory.
+    All anchors are compared with the rows of each bin, those too that do not count in training. The rows are embedded
+    afresh without augmentation, which is part of the difference at any age. Nothing for a loss that is not ours, or an
+    empty memory.
     """
     memory = loss_fn.memory
     if not isinstance(loss_fn.loss, PairLoss) or len(memory) == 0:

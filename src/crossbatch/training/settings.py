@@ -199,10 +199,11 @@ class Settings:
             raise SettingError(f"there is no loss {self.loss!r}: choose one of {', '.join(LOSSES)}")
         self.model.check()
         batch = self.batch.classes * self.batch.images
-        if self.memory.size is not None and 0 < self.memory.size < batch:
+        least = 2 * batch if self.memory.earlier_only else batch
+        if self.memory.size is not None and 0 < self.memory.size < least:
             raise SettingError(
-                f"a memory of {self.memory.size} rows is smaller than a batch of {batch} images: "
-                f"raise --memory.size to at least {batch}, or set it to 0 to train without memory"
+                f"a memory of {self.memory.size} rows is too small for batches of {batch} images: "
+                f"raise --memory.size to at least {least}, or set it to 0 to train without memory"
             )
         for name, value in {
             "--memory.size": self.memory.size or 0,

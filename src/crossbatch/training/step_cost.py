@@ -49,6 +49,7 @@ def measure(without: Assembly, with_memory: Assembly, *, rounds: int = 40, warmu
         with torch.no_grad():
             drawn = (batches[number] for number in range(len(batches)))
             loss_fn.memory.fill(network, ((images.to(device), labels, ids) for images, labels, ids in drawn))
+        _wait(device)
         empty = 1 - min(1.0, with_memory.settings.memory_start * len(with_memory.feed.batches) / loss_fn.memory.size)
         fill = (time.perf_counter() - began) * (empty if with_memory.settings.memory.fill else 0)
         steps = {"without": _step(without, device), "with": _step(with_memory, device)}
@@ -72,7 +73,12 @@ def _step(parts: Assembly, device: torch.device) -> Callable[[int], None]:
         learner.loss_fn(learner.embedder(images), labels, ids=ids).backward()
         torch.nn.utils.clip_grad_norm_(learner.parameters(), parts.settings.optim.clip or torch.inf)
         optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        _wait(device)
 
     return step
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
