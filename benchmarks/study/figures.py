@@ -1,8 +1,8 @@
 """Draw what the study's tables say, with `python -m benchmarks.study.figures`.
 
-`docs/study-cells.svg`: what the memory gains, cell by cell, with 95 % intervals. `docs/study-sizes.svg`, once parts d
-and e are there: R@1 against the size of the batch and of the memory, as in Fig. 1 of the paper. `docs/study-drift.svg`:
-drift against the step, as in its Fig. 3.
+`docs/study-cells.svg`: what the memory gains, cell by cell, with 95 % intervals. `docs/study-sizes.svg` and,
+once part d is there, `docs/study-batches.svg`: R@1 against the size of the memory and of the batch, as in Fig. 1 of the
+paper. `docs/study-drift.svg`: drift against the step, as in its Fig. 3.
 """
 
 import statistics
@@ -12,7 +12,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from benchmarks.study.cells import DEFAULT, RATIOS, SIZES, SMALL_BATCH, WITH, WITHOUT
+from benchmarks.study.cells import DEFAULT, OWN_TOO, RATIOS, SIZES, SMALL_BATCH, WITH, WITHOUT
 from benchmarks.study.drift import LATE, SAMPLE
 from crossbatch.report.drift import SHOWN_INTERVALS
 from crossbatch.runs import read_table
@@ -27,9 +27,11 @@ def main() -> None:
     mpl.rcParams |= {"svg.hashsalt": "crossbatch", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     _cells([row for row in read_table(TABLES / "study-differences.csv") if row["part"] in "ab"])
     runs = read_table(TABLES / "study.csv")
-    table = [row for row in runs if (row["data"], row["loss"], row["seed"]) == ("glyphs", "contrastive", "0")]
-    if any(row["arm"] in RATIOS for row in table):  # the last part that it shows
-        _sizes(table)
+    table = [row for row in runs if (row["data"], row["loss"]) == ("glyphs", "contrastive")]
+    if any(row["arm"] in RATIOS for row in table):
+        _memory_sizes(table)
+    if any(row["condition"] == f"batch of {SIZES[-1]}" for row in table):  # the last that part d has
+        _batch_sizes([row for row in table if row["seed"] == "0"])
     drift = read_table(TABLES / "study-drift.csv")
     _drift([row for row in drift if row["meter"] == SAMPLE and row["step"] != LATE])
 
@@ -52,27 +54,35 @@ def _cells(table: Table) -> None:
 
 
 def _named(row: dict[str, str]) -> str:
-    words = [row["data"], row["loss"], row["condition"] if row["arm"] == WITH else row["arm"]]
-    return ", ".join(word for word in words if word != DEFAULT)
+    words = [row["data"], row["loss"], row["condition"], row["arm"].removeprefix(f"{WITH}, ")]
+    return ", ".join(word for word in words if word not in (DEFAULT, WITH))
 
 
-def _sizes(table: Table) -> None:
-    """R@1 of seed 0 against the size of the batch, and at a batch of 16 against that of the memory."""
-    figure, (by_batch, by_memory) = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
+def _batch_sizes(table: Table) -> None:
+    """R@1 of seed 0 against the size of the batch."""
+    figure, axes = plt.subplots(figsize=(5, 3.4))
     for arm, colour in COLOURS.items():
         for suffix, dash in (("", "-"), (", equal images", "--")):
             named = {size: f"batch of {size}{suffix}" for size in SIZES} | {64: DEFAULT}
             points = _points(table, {float(size): (named[size], arm) for size in sorted(named)})
-            by_batch.plot(*points, dash, marker=".", color=colour, label=f"{arm} memory{suffix}")
-    by_batch.set_xscale("log", base=2)
-    by_batch.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
-    by_batch.set(xlabel="images in a batch", ylabel="R@1 on test")
-    by_batch.legend(frameon=False, fontsize=7)
-    ratios = {ratio: (SMALL_BATCH, arm) for arm, ratio in RATIOS.items()} | {1.0: (SMALL_BATCH, WITH)}
-    by_memory.plot(*_points(table, ratios), marker=".", color=COLOURS[WITH])
+            axes.plot(*points, dash, marker=".", color=colour, label=f"{arm} memory{suffix}")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
+    axes.set(xlabel="images in a batch", ylabel="R@1 on test")
+    axes.legend(frameon=False, fontsize=7)
+    _save(figure, "study-batches")
+
+
+def _memory_sizes(table: Table) -> None:
+    """R@1, the mean of the seeds, against the size of the memory at a batch of 16."""
+    figure, axes = plt.subplots(figsize=(5, 3.4))
+    for own, colour, label in (("", COLOURS[WITH], "by default"), (f", {OWN_TOO}", OTHER, OWN_TOO)):
+        ratios = {ratio: (SMALL_BATCH, arm + own) for arm, ratio in (*RATIOS.items(), (WITH, 1.0))}
+        axes.plot(*_points(table, ratios), marker=".", color=colour, label=f"with memory, {label}")
     without = _points(table, dict.fromkeys(ratios, (SMALL_BATCH, WITHOUT)))
-    by_memory.plot(*without, color=COLOURS[WITHOUT], linewidth=1)
-    by_memory.set(xscale="log", xlabel="rows of the memory ÷ training images, batch of 16; grey: none")
+    axes.plot(*without, color=COLOURS[WITHOUT], linewidth=1, label="without memory")
+    axes.set(xscale="log", xlabel="rows of the memory ÷ training images", ylabel="R@1 on test")
+    axes.legend(frameon=False, fontsize=7)
     _save(figure, "study-sizes")
 
 
