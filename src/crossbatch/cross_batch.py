@@ -107,7 +107,7 @@ class CrossBatchLoss(nn.Module):
         pairing = Pairing(batch.labels, refs.labels, batch.ids, refs.ids, own_slots, refs.live)
         held = torch.ones_like(batch.labels, dtype=torch.bool)
         if self.earlier_only:
-            pairing = pairing.without(own_slots)
+            pairing = pairing.without(own_slots).prepared()
             held = pairing.have_positives()
         counted = anchors[held]
         if len(counted) == 0:

@@ -25,6 +25,7 @@ class Pairing(NamedTuple):
     ref_ids: Tensor | None = None
     own_slots: Tensor | None = None
     live: Tensor | None = None
+    found: tuple[Tensor, Tensor] | None = None  # the special columns, once `prepared` has looked for them
 
     @classmethod
     def within(cls, labels: Tensor, ids: Tensor | None = None) -> "Pairing":
@@ -43,8 +44,12 @@ class Pairing(NamedTuple):
         positive = (self.labels[:, None] == self.ref_labels[columns]) & ~ignored
         return positive, ignored
 
+    def prepared(self) -> "Pairing":
+        """The same pairs, all special columns found, for several looks at them."""
+        return self._replace(found=self.special_columns())
+
     def of(self, anchors: Tensor) -> "Pairing":
-        """The pairs of some of the anchors."""
+        """The pairs of some of the anchors; what is prepared for all of them serves."""
         ids, own_slots = (None if each is None else each[anchors] for each in (self.ids, self.own_slots))
         return self._replace(labels=self.labels[anchors], ids=ids, own_slots=own_slots)
 
@@ -54,7 +59,7 @@ class Pairing(NamedTuple):
             return self
         live = torch.ones_like(self.ref_labels, dtype=torch.bool) if self.live is None else self.live.clone()
         live[slots[slots >= 0]] = False
-        return self._replace(live=live, own_slots=None)
+        return self._replace(live=live, own_slots=None, found=None)
 
     def have_positives(self) -> Tensor:
         """Whether each anchor has a positive."""
@@ -68,6 +73,8 @@ class Pairing(NamedTuple):
 
         Both ascending.
         """
+        if self.found is not None:
+            return self.found
         of_class = _isin(self.ref_labels, self.labels)
         special = of_class.clone()
         if self.own_slots is not None:
