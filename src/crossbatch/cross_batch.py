@@ -95,19 +95,19 @@ class CrossBatchLoss(nn.Module):
         batch_term = self.loss.compare(anchors, anchors, Pairing.within(labels, ids))
         self.stats = {"batch_loss": batch_term.detach(), **self._counts("batch")}
         if on:
-            memory_term = self._compare(anchors, Pairing(labels, labels, ids), own_slots, since)
+            refs = self.memory.columns(since)
+            pairing = Pairing(labels, refs.labels, ids, refs.ids, own_slots, refs.live)
+            memory_term = self._compare(anchors, refs.embeddings, pairing)
             batch_term = self.batch_weight * batch_term + self.memory_weight * risen.clamp(max=1) * memory_term
         if len(superseded):
             self.memory.drop(superseded)
         return batch_term
 
-    def _compare(self, anchors: Tensor, batch: Pairing, own_slots: Tensor | None, since: int | None) -> Tensor:
+    def _compare(self, anchors: Tensor, rows: Tensor, pairing: Pairing) -> Tensor:
         """The memory term, a mean over all anchors."""
-        refs = self.memory.columns(since)
-        pairing = Pairing(batch.labels, refs.labels, batch.ids, refs.ids, own_slots, refs.live)
-        held = torch.ones_like(batch.labels, dtype=torch.bool)
+        held = torch.ones_like(pairing.labels, dtype=torch.bool)
         if self.earlier_only:
-            pairing = pairing.without(own_slots).prepared()
+            pairing = pairing.without_own().prepared()
             held = pairing.have_positives()
         counted = anchors[held]
         if len(counted) == 0:
@@ -115,7 +115,7 @@ class CrossBatchLoss(nn.Module):
             self.stats |= dict.fromkeys(told, anchors.new_zeros(()))
             return 0 * anchors.sum()
         share = held.float().mean()
-        memory_term = share * self.loss.compare(counted, refs.embeddings, pairing.of(held))
+        memory_term = share * self.loss.compare(counted, rows, pairing.of(held))
         self.stats |= {"memory_loss": memory_term.detach(), "memory_anchors": share}
         self.stats |= {name: share * value for name, value in self._counts("memory").items()}
         return memory_term

@@ -53,12 +53,12 @@ class Pairing(NamedTuple):
         ids, own_slots = (None if each is None else each[anchors] for each in (self.ids, self.own_slots))
         return self._replace(labels=self.labels[anchors], ids=ids, own_slots=own_slots)
 
-    def without(self, slots: Tensor | None) -> "Pairing":
-        """As if these columns, the anchors' own among them, were not live; −1 is none."""
-        if slots is None:
+    def without_own(self) -> "Pairing":
+        """As if the columns that are the anchors' own rows were not live."""
+        if self.own_slots is None:
             return self
         live = torch.ones_like(self.ref_labels, dtype=torch.bool) if self.live is None else self.live.clone()
-        live[slots[slots >= 0]] = False
+        live[self.own_slots[self.own_slots >= 0]] = False
         return self._replace(live=live, own_slots=None, found=None)
 
     def have_positives(self) -> Tensor:
