@@ -1,9 +1,8 @@
 """Verify and time the losses on a CUDA device: `python -m benchmarks.cuda_check`. Says what failed; exit status 1 then.
 
 Value and gradient against the plain form on the CPU in float64; half-precision rows against float32, and that many of
-them that lie close do not overflow; peak memory; a
-memory of the paper's size in bytes; time against the roofline: the larger of what
-the products and the reading of rows take.
+them that lie close do not overflow; peak memory; a memory of the paper's size in bytes; time against the roofline: the
+larger of what the products and the reading of rows take.
 """
 
 import sys

@@ -36,7 +36,7 @@ def main() -> None:
 
 def measure(settings: Settings, data: DataSet) -> float:
     """Share of the processor time of training that the meters take."""
-    spent, ends = [0.0], [0.0]
+    spent, ends = [0.0], list[float]()
     plain = {part: getattr(DriftMeters, part) for part in (*PARTS, *ENDS)}
     settings = replace(settings, optim=OptimSettings(steps=STEPS), loop=LoopSettings(check_every=STEPS))
     try:
@@ -46,7 +46,7 @@ def measure(settings: Settings, data: DataSet) -> float:
             setattr(DriftMeters, part, _noted(plain[part], ends))
         with TemporaryDirectory() as folder:
             train_once(settings, data, Path(folder, "run"), Console(quiet=True))
-        return spent[0] / (ends[-1] - ends[-2])
+        return spent[0] / (ends[1] - ends[0])
     finally:
         for part, method in plain.items():
             setattr(DriftMeters, part, method)

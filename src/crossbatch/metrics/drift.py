@@ -103,16 +103,10 @@ class Sample:
     def add(self, step: int, embeddings: Embeddings) -> list[AtAge]:
         """Compare with each earlier embedding of the sample, up to `longest` steps ago; keep this one."""
         self.embedded = {then: kept for then, kept in self.embedded.items() if step - self.longest <= then < step}
-        found = [
-            AtAge(
-                step - then,
-                step - then,
-                step - then,
-                len(kept),
-                float(squared_distance(embeddings, kept.to(embeddings)).mean()),
-            )
-            for then, kept in sorted(self.embedded.items(), reverse=True)
-        ]
+        found = []
+        for then, kept in sorted(self.embedded.items(), reverse=True):
+            age, moved = step - then, squared_distance(embeddings, kept.to(embeddings)).mean()
+            found.append(AtAge(age, age, age, len(kept), float(moved)))
         self.embedded[step] = embeddings
         return found
 

@@ -73,7 +73,7 @@ class Assembly:
         else:
             lines.append(
                 f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), "
-                f"{memory.nbytes / 1e6:.1f} MB: up to {memory.size - size:,} pairs more per anchor, "
+                f"{memory.nbytes / 1e6:.1f} MB: up to {max(0, memory.size - size):,} pairs more per anchor, "
                 + (
                     f"once images move less than {settings.memory.max_drift:g} in {OPEN_AGE} steps"
                     if settings.memory.max_drift

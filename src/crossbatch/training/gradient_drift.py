@@ -43,11 +43,7 @@ def by_age(
         cosine, error = gradient_error(
             loss_fn.loss, batch[0], batch[1], stale[of], fresh[of], labels[of], ids=batch[2], ref_ids=ids[of]
         )
-        first, last, mean, rows = (
-            int(ages[of].min()),
-            int(ages[of].max()),
-            float(ages[of].float().mean()),
-            int(of.sum()),
-        )
-        yield "gradient cosine", AtAge(first, last, mean, rows, cosine)
-        yield "gradient error", AtAge(first, last, mean, rows, error)
+        among = ages[of]
+        first, last, mean = int(among.min()), int(among.max()), float(among.float().mean())
+        yield "gradient cosine", AtAge(first, last, mean, len(among), cosine)
+        yield "gradient error", AtAge(first, last, mean, len(among), error)
