@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.study import __main__ as study
-from benchmarks.study.cells import CONDITIONS, NAIVE, SETTINGS, WITH, WITHOUT, Cell, cells
+from benchmarks.study.cells import CONDITIONS, DEFAULT, NAIVE, SETTINGS, WITH, WITHOUT, Cell, cells
 
 from crossbatch import runs
 from crossbatch.data.glyphs import GlyphImages
@@ -64,6 +64,30 @@ def test_what_the_tables_have_is_told(seeds: int, told: bool, tmp_path: Path, mo
     assert not study.is_told(replace(cell, part="e"), seeds)
     assert not study.is_told(replace(cell, loss="triplet"), seeds)
     assert not study.is_told(replace(cell, arms=(WITHOUT, WITH, "from step 0")), seeds)
+
+
+def test_rows_take_the_place_of_those_with_their_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    row = {"data": "glyphs", "loss": "contrastive", "arm": WITH}
+    study.add_rows("study-rates", [])
+    assert study.kept("study-rates") == []
+    study.add_rows("study-rates", [row | {"lr": 0.01, "validation R@1": 0.9}, row | {"lr": 0.003, "validation R@1": 0}])
+    study.add_rows("study-rates", [row | {"lr": 0.003, "validation R@1": 0.8}])
+    assert [(each["lr"], each["validation R@1"]) for each in study.kept("study-rates")] == [
+        ("0.003", "0.8"),
+        ("0.01", "0.9"),
+    ]
+
+
+def test_a_run_at_a_rate_that_was_not_chosen_is_in_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks of both rates lie in the folder; only that of the chosen one becomes a row."""
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    look = {"data": "glyphs", "loss": "nca", "condition": DEFAULT, "arm": WITH, "seed": 0}
+    for lr in (0.01, 0.001):
+        (tmp_path / str(lr)).mkdir()
+        runs.write_json(tmp_path / str(lr) / study.LOOK, look | {"lr": lr})
+    study.add_looks([tmp_path / "0.001"])
+    assert [row["lr"] for row in study.kept("study")] == ["0.001"]
 
 
 @pytest.mark.parametrize("condition", ["imbalanced classes", "10 % wrong labels"])

@@ -17,6 +17,7 @@ given is left out, and that is said.
 import argparse
 import os
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,15 @@ def main() -> None:
             loaded[cell.data] = load_data(bases[cell.data])
         plain = Study(replace(cell, condition=DEFAULT), bases[cell.data], loaded[cell.data], options.out)
         study = replace(plain, cell=cell, data=cell.spoil(plain.data))
-        rates, seeds = plain.search(), range(min(cell.seeds, options.seeds))
+        found, seeds = plain.search(), range(min(cell.seeds, options.seeds))
+        add_rows("study-rates", found)
+        rates = {arm: rate_search.best(found, arm) or 0.0 for arm in cell.searched}
         rates[LONGER] = rates[cell.searched[0]]
         chosen = {arm: rates.get(arm, rates[cell.searched[1]]) for arm in cell.arms}
-        study.compare({arm: np.stack([study.look(arm, seed, chosen[arm]) for seed in seeds]) for arm in cell.arms})
-        write_tables(options.out)
+        looks = {arm: [study.look(arm, seed, chosen[arm]) for seed in seeds] for arm in cell.arms}
+        add_looks(folder for folders in looks.values() for folder in folders)
+        rights = {arm: np.stack([np.load(folder / RIGHT) for folder in folders]) for arm, folders in looks.items()}
+        add_rows("study-differences", study.differences(rights))
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,8 @@ class Study:
         """Of a run."""
         return self.cell.settings(self.plain, len(self.data.train), arm, seed, lr)
 
-    def search(self) -> dict[str, float]:
-        """The learning rates of the two arms that are searched."""
+    def search(self) -> list[Row]:
+        """What the learning rates of the two searched arms validate at."""
         searched = {"data": self.cell.data, "loss": self.cell.loss}
         known = {
             (row["arm"], float(row["lr"])): float(row["validation R@1"])
@@ -108,9 +113,7 @@ class Study:
             return known[arm, lr] if (arm, lr) in known else self._validation(arm, lr)
 
         found = rate_search.search(score, self.cell.searched, RATES[self.cell.data])
-        rows = [{**searched, **row} for row in found]
-        runs.write_json(self.out / f"{_name(*self._row(self.cell.searched[1]).values())}.search.json", rows)
-        return {arm: rate_search.best(found, arm) or 0.0 for arm in self.cell.searched}
+        return [{**searched, **row} for row in found]
 
     def _validation(self, arm: str, lr: float) -> float:
         folder = self.folder(arm, 0, lr)
@@ -120,8 +123,8 @@ class Study:
             return 0.0
         return round(float(runs.read_json(folder / runs.SUMMARY)["best_validation_R@1"]), 4)
 
-    def look(self, arm: str, seed: int, lr: float) -> NDArray[np.bool_]:
-        """Search test, once; which queries were right, none of a run that diverged."""
+    def look(self, arm: str, seed: int, lr: float) -> Path:
+        """Search test, once: the folder has which queries were right, none of a run that diverged."""
         folder, settings = self.folder(arm, seed, lr), self.settings(arm, seed, lr)
         if not (folder / LOOK).is_file():
             row = {**self._row(arm), "seed": seed, "lr": settings.optim.lr, "steps": settings.optim.steps}
@@ -143,10 +146,9 @@ class Study:
             np.save(folder / RIGHT, right)
             measured = {name: round(value, 4) for name, value in measured.items()}
             runs.write_json(folder / LOOK, row | measured | {"machine": machine()})
-        kept: NDArray[np.bool_] = np.load(folder / RIGHT)
-        return kept
+        return folder
 
-    def compare(self, rights: dict[str, NDArray[np.bool_]]) -> None:
+    def differences(self, rights: dict[str, NDArray[np.bool_]]) -> list[Row]:
         """R@1 of each arm [seeds, queries] less that of the first, over seeds and classes drawn anew."""
         baseline, *others = rights
         labels = self.data.query.labels.numpy()
@@ -168,7 +170,7 @@ class Study:
                     "seed by seed": " ".join(f"{value:+.4f}" for value in differences.mean(1)),
                 }
             )
-        runs.write_json(self.out / f"{_name(self.cell.part, *self._row(others[0]).values())}.differences.json", rows)
+        return rows
 
     def _row(self, arm: str) -> Row:
         return {"data": self.cell.data, "loss": self.cell.loss, "condition": self.cell.condition, "arm": arm}
@@ -192,21 +194,19 @@ def interval(differences: NDArray[np.int8], labels: NDArray[np.int64]) -> tuple[
     return float(low), float(high)
 
 
-def write_tables(out: Path) -> None:
-    """All that was kept and all that is in the run folders, of every part."""
-    tables = {
-        "study": [runs.read_json(path) | {"meters agree": agreement(path.parent)} for path in out.glob(f"*/{LOOK}")],
-        "study-rates": [row for path in out.glob("*.search.json") for row in runs.read_json(path)],
-        "study-differences": [row for path in out.glob("*.differences.json") for row in runs.read_json(path)],
-        "study-drift": [row for path in out.glob(f"*/{LOOK}") for row in _drift(path.parent)],
-    }
-    for name, rows in tables.items():
-        by_key = {tuple(str(row[column]) for column in KEYS[name]): row for row in [*kept(name), *rows]}
-        columns = dict.fromkeys(column for row in by_key.values() for column in row)
-        if by_key:
-            runs.write_table(
-                RESULTS / f"{name}.csv", [dict.fromkeys(columns, "") | by_key[key] for key in sorted(by_key)]
-            )
+def add_rows(name: str, rows: list[Row]) -> None:
+    """Rows of a table of the results, in the place of those with the same key."""
+    by_key = {tuple(str(row[column]) for column in KEYS[name]): row for row in [*kept(name), *rows]}
+    columns = dict.fromkeys(column for row in by_key.values() for column in row)
+    if rows:
+        runs.write_table(RESULTS / f"{name}.csv", [dict.fromkeys(columns, "") | by_key[key] for key in sorted(by_key)])
+
+
+def add_looks(folders: Iterable[Path]) -> None:
+    """What was found on test in these run folders, and what their meters say; no other run of --out has a row."""
+    for folder in folders:
+        add_rows("study", [runs.read_json(folder / LOOK) | {"meters agree": agreement(folder)}])
+        add_rows("study-drift", _drift(folder))
 
 
 def _drift(folder: Path) -> list[Row]:
