@@ -238,10 +238,13 @@ def is_told(cell: Cell, seeds: int) -> bool:
 
 
 def machine() -> str:
-    """What the training of a run took its seconds on."""
+    """What a run was trained on: its seconds depend on it, and by way of rounding its numbers."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{platform.machine()}, cores: {len(os.sched_getaffinity(0))}"
+    cpus = Path("/proc/cpuinfo")
+    told = [line for line in cpus.read_text().splitlines() if line.startswith("model name")] if cpus.is_file() else []
+    name = told[0].partition(":")[2].strip() if told else platform.machine()
+    return f"{name}, cores: {len(os.sched_getaffinity(0))}"
 
 
 def _name(*words: object) -> str:

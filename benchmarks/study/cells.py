@@ -80,7 +80,8 @@ OTHERS: dict[str, Change] = {
     "without the batch term": _memory(batch_weight=0.0),
 }
 RATIOS = {f"memory of {ratio:g} of the images": ratio for ratio in (0.01, 0.03, 0.1, 0.3)}
-SIZES = (16, 32, 128, 256)  # of a batch, beside 64
+SIZES = (16, 32, 64, 128, 256)  # of a batch, in part d
+USUAL = 64
 CONDITIONS: dict[str, Change] = {
     DEFAULT: _same,
     "learning rate × 5": lambda plain: replace(plain, optim=replace(plain.optim, lr=plain.optim.lr * 5)),
@@ -90,8 +91,10 @@ CONDITIONS: dict[str, Change] = {
     "10 % wrong labels": _same,
 }
 HOSTILE = list(CONDITIONS)[1:]
-CONDITIONS |= {f"batch of {images}": _batch(images) for images in SIZES}
-CONDITIONS |= {f"batch of {images}, equal images": _batch(images, equal_images=True) for images in SIZES}
+EQUAL_STEPS = {size: f"batch of {size}, equal steps" for size in SIZES}
+EQUAL_IMAGES = {size: f"batch of {size}, equal images" for size in SIZES if size != USUAL}
+CONDITIONS |= {name: _batch(size) for size, name in EQUAL_STEPS.items()}
+CONDITIONS |= {name: _batch(size, equal_images=True) for size, name in EQUAL_IMAGES.items()}
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def cells(parts: str) -> Iterator[Cell]:
     if "t" in parts:  # of a run with memory, a step takes a fifth longer
         yield from (Cell("t", "glyphs", loss, arms=(LONGER, WITH)) for loss in ("multi-similarity", "contrastive"))
     if "d" in parts:
-        sizes = [name for name in CONDITIONS if name.startswith("batch of ")]
+        sizes = [*EQUAL_STEPS.values(), *EQUAL_IMAGES.values()]
         yield from (replace(glyphs, part="d", condition=name, seeds=1) for name in sizes)
     if "l" in parts:
         yield from (Cell("l", "glyphs", loss) for loss in losses.LOSSES if loss not in LOSSES)

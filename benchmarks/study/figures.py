@@ -12,7 +12,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from benchmarks.study.cells import DEFAULT, OWN_TOO, RATIOS, SIZES, SMALL_BATCH, WITH, WITHOUT
+from benchmarks.study.cells import DEFAULT, EQUAL_IMAGES, EQUAL_STEPS, OWN_TOO, RATIOS, SMALL_BATCH, WITH, WITHOUT
 from benchmarks.study.drift import LATE, SAMPLE
 from crossbatch.report.drift import SHOWN_INTERVALS
 from crossbatch.runs import read_table
@@ -30,8 +30,8 @@ def main() -> None:
     table = [row for row in runs if (row["data"], row["loss"]) == ("glyphs", "contrastive")]
     if any(row["arm"] in RATIOS for row in table):
         _memory_sizes(table)
-    if any(row["condition"] == f"batch of {SIZES[-1]}" for row in table):  # the last that part d has
-        _batch_sizes([row for row in table if row["seed"] == "0"])
+    if any(row["condition"] in EQUAL_IMAGES.values() for row in table):  # the last that part d has
+        _batch_sizes(table)
     drift = read_table(TABLES / "study-drift.csv")
     _drift([row for row in drift if row["meter"] == SAMPLE and row["step"] != LATE])
 
@@ -59,13 +59,15 @@ def _named(row: dict[str, str]) -> str:
 
 
 def _batch_sizes(table: Table) -> None:
-    """R@1 of seed 0 against the size of the batch."""
+    """R@1 of one seed against the size of the batch."""
     figure, axes = plt.subplots(figsize=(5, 3.4))
     for arm, colour in COLOURS.items():
-        for suffix, dash in (("", "-"), (", equal images", "--")):
-            named = {size: f"batch of {size}{suffix}" for size in SIZES} | {64: DEFAULT}
+        for named, dash, label in (
+            (EQUAL_STEPS, "-", "equal steps"),
+            (EQUAL_STEPS | EQUAL_IMAGES, "--", "equal images"),
+        ):
             points = _points(table, {float(size): (named[size], arm) for size in sorted(named)})
-            axes.plot(*points, dash, marker=".", color=colour, label=f"{arm} memory{suffix}")
+            axes.plot(*points, dash, marker=".", color=colour, label=f"{arm} memory, {label}")
     axes.set_xscale("log", base=2)
     axes.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
     axes.set(xlabel="images in a batch", ylabel="R@1 on test")
