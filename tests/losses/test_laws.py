@@ -214,7 +214,8 @@ def test_rows_in_half_precision_point_the_same_way(loss_fn: PairLoss, dtype: tor
         torch.autograd.grad(with_chunk(loss_fn, 300).compare(normalize(anchors), kept, pairing), anchors)[0]
         for kept in (refs, refs.to(dtype))
     ]
-    assert cosine_similarity(*(gradient.flatten() for gradient in gradients), dim=0) > 0.999
+    least = 0.99 if "mining='hard'" in str(loss_fn) else 0.999  # a row of nearly the same similarity
+    assert cosine_similarity(*(gradient.flatten() for gradient in gradients), dim=0) > least
 
 
 @every_loss

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from crossbatch.losses import cache
 from crossbatch.losses.pairing import Pairing
 from crossbatch.losses.precision import multiplies
 from crossbatch.losses.sums import Part, Sum, factor, is_known, merge, per_anchor_like
@@ -39,15 +40,17 @@ class Side(NamedTuple):
         return self.value / torch.where(self.mass > 0, self.mass, 1)
 
 
-# Similarities at once: 1 MB, so that what one pass writes the next finds in the cache of a core (multi-similarity,
-# 60,000 rows, two cores: 1.51 × the floor; with 4 MB 1.68 ×); 64 MB on a GPU, which then waits for nothing.
-CACHED, STREAMED = 2**18, 2**24
+# Similarities at once. On a CPU what one pass writes the next should find in the caches of the cores; within that, more
+# at once lose less between passes: multi-similarity over 60,000 rows on two cores with 2 MB each took 16.7 ms with
+# 1 MB at once and 14.3 ms with 4 MB. On a GPU 64 MB, which then waits for nothing.
+FEWEST, MOST, STREAMED = 2**18, 2**22, 2**24
 HALF_RANGE = 2.0**15  # what weights in float16 may add up to; its numbers end at 65,504
 
 
 def columns_at_once(anchors: Tensor) -> int:
     """Columns of a chunk by default, for this many anchors on this device."""
-    similarities = CACHED if anchors.device.type == "cpu" else STREAMED
+    cached = torch.get_num_threads() * cache.second_level() // anchors.element_size()
+    similarities = min(max(FEWEST, cached), MOST) if anchors.device.type == "cpu" else STREAMED
     return max(512, similarities // max(len(anchors), 1))
 
 
@@ -132,11 +135,14 @@ def _negatives(chunks: Chunks, anchors: Tensor, refs: Tensor) -> Iterator[Block]
     # Rows stored in half precision are multiplied in it where the device can: half the bytes, and faster.
     left = anchors.to(refs.dtype) if multiplies(refs.dtype, refs.device) else anchors
     memory = left.new_empty(len(left) * min(chunks.chunk, len(refs)))
+    wide = None if left.dtype == anchors.dtype else anchors.new_empty(len(memory))
     absent = anchors.new_tensor(-torch.inf)
     for start, special, dead in _spans(chunks, len(refs)):
         columns = slice(start, start + chunks.chunk)
         rows = refs[columns].to(left)
-        similarities = _product(left, rows, memory).to(anchors)
+        similarities = _product(left, rows, memory)
+        if wide is not None:
+            similarities = wide[: similarities.numel()].view_as(similarities).copy_(similarities)
         if len(special):
             positive, ignored = chunks.pairing.masks(special)
             anchor, place = (positive | ignored).nonzero(as_tuple=True)

@@ -1,0 +1,21 @@
+"""Columns with a pair that is no negative are found, whatever the labels."""
+
+import pytest
+import torch
+
+from crossbatch.losses.pairing import LAST_BITS, _isin
+
+
+@pytest.mark.parametrize("least", [-(2**62), -5, 0, 2**62])
+@pytest.mark.parametrize("spread", [1, 3, LAST_BITS + 1, 2**40])
+def test_few_values_are_found_among_many(least: int, spread: int) -> None:
+    draw = torch.Generator().manual_seed(spread % 1000)
+    values = least + torch.randint(spread, (5000,), generator=draw)
+    few = values[torch.randint(5000, (20,), generator=draw)]
+    assert torch.equal(_isin(values, few), torch.isin(values, few))
+    assert not _isin(values, few[:0]).any()
+
+
+def test_equal_last_bits_are_not_equal_labels() -> None:
+    values = torch.arange(4) * (LAST_BITS + 1)
+    assert _isin(values, values[1:2]).tolist() == [False, True, False, False]
