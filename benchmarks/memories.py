@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from crossbatch.data.glyphs import cache_folder
+from crossbatch.data.images import Reader
 from crossbatch.data.transforms import GlyphAugmentation, image_seed
 from crossbatch.training.assembly import assemble
 from crossbatch.training.settings import MemorySettings, OptimSettings, Settings
@@ -69,13 +70,13 @@ def _train(rows: int, batch: int) -> Memory:
         fit(parts, Path(folder) / "run", Console())
     parts = replace(parts, learner=parts.learner.eval())
     augment = GlyphAugmentation(parts.feed.evenly.preprocessing)
-    part, images = parts.data.train, parts.data.images
+    part, reader = parts.data.train, Reader(parts.data.images)
 
     def embed(places: Tensor, first: int) -> Tensor:
-        pictures = [images.read(int(part.ids[place])) for place in places]
         seeds = [image_seed(0, first, position) for position in range(len(places))]
+        views = reader.see(part.ids[places].tolist(), [augment.look(seed) for seed in seeds])
         with torch.no_grad():
-            return parts.learner.embedder(augment(pictures, seeds))
+            return parts.learner.embedder(augment([view for view in views if view is not None], seeds))
 
     places = torch.arange(rows) % len(part)
     embedded = [embed(chunk, number) for number, chunk in enumerate(places.split(512))]
