@@ -30,7 +30,7 @@ def main() -> None:
     table = [row for row in runs if (row["data"], row["loss"]) == ("glyphs", "contrastive")]
     if any(row["arm"] in RATIOS for row in table):
         _memory_sizes(table)
-    if any(row["condition"] in EQUAL_IMAGES.values() for row in table):  # the last that part d has
+    if any(row["condition"] in EQUAL_STEPS.values() for row in table):
         _batch_sizes(table)
     drift = read_table(TABLES / "study-drift.csv")
     _drift([row for row in drift if row["meter"] == SAMPLE and row["step"] != LATE])
@@ -67,7 +67,8 @@ def _batch_sizes(table: Table) -> None:
             (EQUAL_STEPS | EQUAL_IMAGES, "--", "equal images"),
         ):
             points = _points(table, {float(size): (named[size], arm) for size in sorted(named)})
-            axes.plot(*points, dash, marker=".", color=colour, label=f"{arm} memory, {label}")
+            if len(points[0]) > 1:  # 64 belongs to both
+                axes.plot(*points, dash, marker=".", color=colour, label=f"{arm} memory, {label}")
     axes.set_xscale("log", base=2)
     axes.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
     axes.set(xlabel="images in a batch", ylabel="R@1 on test")
