@@ -72,7 +72,7 @@ def _batch_sizes(table: Table) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
     axes.set(xlabel="images in a batch", ylabel="R@1 on test")
-    axes.legend(frameon=False, fontsize=7)
+    axes.legend(frameon=False, fontsize=7, handlelength=4)
     _save(figure, "study-batches")
 
 
