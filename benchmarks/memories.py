@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from crossbatch.data.glyphs import cache_folder
-from crossbatch.data.images import Reader
-from crossbatch.data.transforms import GlyphAugmentation, image_seed
+from crossbatch.data.transforms import image_seed
 from crossbatch.training.assembly import assemble
 from crossbatch.training.settings import MemorySettings, OptimSettings, Settings
 from crossbatch.training.train import fit
@@ -69,12 +68,11 @@ def _train(rows: int, batch: int) -> Memory:
     with TemporaryDirectory() as folder:
         fit(parts, Path(folder) / "run", Console())
     parts = replace(parts, learner=parts.learner.eval())
-    augment = GlyphAugmentation(parts.feed.evenly.preprocessing)
-    part, reader = parts.data.train, Reader(parts.data.images)
+    part, augment = parts.data.train, parts.feed.augmentation
 
     def embed(places: Tensor, first: int) -> Tensor:
         seeds = [image_seed(0, first, position) for position in range(len(places))]
-        views = reader.see(part.ids[places].tolist(), [augment.look(seed) for seed in seeds])
+        views = parts.feed.reader.see(part.ids[places].tolist(), [augment.look(seed) for seed in seeds])
         with torch.no_grad():
             return parts.learner.embedder(augment([view for view in views if view is not None], seeds))
 

@@ -196,10 +196,11 @@ def interval(differences: NDArray[np.int8], labels: NDArray[np.int64]) -> tuple[
 
 def add_rows(name: str, rows: list[Row]) -> None:
     """Rows of a table of the results, in the place of those with the same key."""
+    if not rows:
+        return
     by_key = {tuple(str(row[column]) for column in KEYS[name]): row for row in [*kept(name), *rows]}
     columns = dict.fromkeys(column for row in by_key.values() for column in row)
-    if rows:
-        runs.write_table(RESULTS / f"{name}.csv", [dict.fromkeys(columns, "") | by_key[key] for key in sorted(by_key)])
+    runs.write_table(RESULTS / f"{name}.csv", [dict.fromkeys(columns, "") | by_key[key] for key in sorted(by_key)])
 
 
 def add_looks(folders: Iterable[Path]) -> None:
