@@ -24,8 +24,8 @@ SETTINGS = {
     "grocery": Settings(
         data="csv",
         batch=BatchSettings(8, 4),
-        model=ModelSettings("tf_efficientnet_lite0", image_size=128, train_stages=3, freeze_bn=True),
-        optim=OptimSettings(steps=300, warmup=20),
+        model=ModelSettings("tf_efficientnet_lite0", image_size=96, train_stages=3, freeze_bn=True),
+        optim=OptimSettings(steps=200, warmup=20),
     ),
 }
 RATES = {"glyphs": (0.001, 0.003, 0.01), "hanzi": (0.001, 0.003, 0.01), "emoji": (0.001, 0.003, 0.01)}

@@ -8,7 +8,7 @@ from torch import Tensor
 from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pair_loss import PairLoss
-from crossbatch.losses.sums import Part, is_known
+from crossbatch.losses.sums import Part, is_known, pair_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 
@@ -70,7 +70,7 @@ class ContrastiveLoss(PairLoss):
         `active` is overwritten, with ones and zeros as floats: on a CPU a mask of bools takes several times as long.
         """
         (torch.gt if slope > 0 else torch.lt)(similarities, margin, out=active)
-        return Part(None, active, active.sum(1).long(), slope, offset=-slope * margin)
+        return Part(None, active, pair_sum(active).long(), slope, offset=-slope * margin)
 
     def _weighted(self, similarities: Tensor, active: Tensor) -> Part:
         """Costs of negatives, each times itself; `similarities` and `active` are overwritten."""
@@ -78,8 +78,8 @@ class ContrastiveLoss(PairLoss):
             none = torch.zeros_like(similarities[:, 0])
             return Part(none, None, none.long(), mass=none)
         costs = similarities.sub_(self.neg_margin).relu_()
-        pairs = torch.sign(costs, out=active).sum(1).long()
-        return Part(torch.linalg.vector_norm(costs, dim=1).square(), costs, pairs, mass=costs.sum(1))
+        total = pair_sum(torch.mul(costs, costs, out=active))
+        return Part(total, costs, pair_sum(torch.sign(costs, out=active)).long(), mass=pair_sum(costs))
 
 
 def _mean(costs: Tensor, weights: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pair_loss import PairLoss
-from crossbatch.losses.sums import Part, active_part
+from crossbatch.losses.sums import Part, active_part, pair_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 SHORTEST = 0.01  # distances below have no gradient: that of a square root grows without bound towards 0
@@ -53,7 +53,7 @@ class MarginLoss(PairLoss):
         if part.weights is None:
             return part
         moving = (distances - SHORTEST).sign_()  # 0 where the distance was clamped
-        pairs = part.weights.sum(1)
+        pairs = pair_sum(part.weights)
         return part._replace(weights=part.weights.mul(moving).div_(distances), by_context=sign * pairs)
 
 

@@ -6,7 +6,7 @@ from torch.nn.functional import softplus
 
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pair_loss import PairLoss, require_positive
-from crossbatch.losses.sums import Part, is_known, log_sum
+from crossbatch.losses.sums import Part, is_known, log_sum, pair_max, pair_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 
@@ -54,14 +54,14 @@ class MultiSimilarityLoss(PairLoss):
     def _part(self, similarities: Tensor, bound: Tensor, slope: float, mined: Tensor) -> Part:
         """Negatives above the bound, or, where the slope is negative, positives below it; `mined` is overwritten."""
         above = slope > 0
-        extreme = similarities.amax(1) if above else None
+        extreme = pair_max(similarities) if above else None
         # Ones and zeros as floats: on a CPU a mask of bools takes several times as long.
         (torch.gt if above else torch.lt)(similarities, bound, out=mined)
-        pairs = mined.sum(1)
+        pairs = pair_sum(mined)
         absent = torch.where(pairs > 0, 0, -torch.inf)  # to a scale: what an empty sum has
         if is_known(pairs) and not pairs.any():
             return Part(pairs, None, pairs.long(), slope, absent, extreme=extreme)
         part = log_sum(similarities, slope, self.base)
         weights = similarities.mul_(mined)  # log_sum has overwritten them with its terms
         scale = absent if part.scale is None else absent + part.scale
-        return Part(weights.sum(1), weights, pairs.long(), slope, scale, extreme=extreme)
+        return Part(pair_sum(weights), weights, pairs.long(), slope, scale, extreme=extreme)

@@ -63,6 +63,30 @@ def merge(left: Sum, right: Sum) -> Sum:
     return Sum(left.total + right.total, scale, direction, by_context, pairs, extreme, mass)
 
 
+def pair_sum(pairs: Tensor) -> Tensor:
+    """Σ over the columns of [anchors, columns]: [anchors]."""
+    return _over_columns(torch.sum, pairs)
+
+
+def pair_max(pairs: Tensor) -> Tensor:
+    """The greatest over the columns of [anchors, columns]: [anchors]."""
+    return _over_columns(torch.amax, pairs)
+
+
+def _over_columns(reduce: Callable[..., Tensor], pairs: Tensor) -> Tensor:
+    """Where pairs lie column by column, each thread reduces the columns that it works on in arithmetic in place.
+
+    Left to itself it would reduce some anchors over all columns, and what the next pass writes would be in the other
+    threads' caches: on two cores that pass took up to 430 µs for 31.
+    """
+    parts, columns = torch.get_num_threads(), pairs.shape[1]
+    if parts == 1 or columns < parts or pairs.is_contiguous():
+        return reduce(pairs, 1)
+    even = columns - columns % parts
+    reduced = reduce(pairs.T[:even].unflatten(0, (parts, -1)), 1)  # the last dimension dense, or it is not vectorized
+    return reduce(reduced if even == columns else torch.cat([reduced, pairs.T[even:]]), 0)
+
+
 def active_part(costs: Tensor, slope: float = 1.0) -> Part:
     """The part that sums the costs above 0, which move by `slope` with the similarity; they are overwritten.
 
@@ -71,20 +95,27 @@ def active_part(costs: Tensor, slope: float = 1.0) -> Part:
     if is_known(costs) and costs.amax() <= 0:
         none = torch.zeros_like(costs[:, 0])
         return Part(none, None, none.long())
-    total = costs.relu_().sum(1)
+    total = pair_sum(costs.relu_())
     active = costs.sign_()
-    return Part(total, active, active.sum(1).long(), slope)
+    return Part(total, active, pair_sum(active).long(), slope)
 
 
 LEAST = -1e30  # in place of −∞, which less itself is not a number
+SAFE = 70.0  # exp of it, of either sign, summed over millions of pairs, is within float32
 
 
-def log_sum(similarities: Tensor, slope: float = 1.0, base: float = 0.0) -> Part:
-    """The part that sums exp(slope · (s − base)) over all pairs; the similarities are overwritten with the weights."""
-    extreme = similarities.amax(1) if slope > 0 else similarities.amin(1)
+def log_sum(similarities: Tensor, slope: float = 1.0, base: float = 0.0, bound: float = 1.0) -> Part:
+    """The part that sums exp(slope · (s − base)) over all pairs; the similarities are overwritten with the weights.
+
+    Where no finite similarity is beyond ±`bound`, 1 for cosines, and exp cannot overflow, no greatest one is looked for.
+    """
+    if abs(slope) * bound <= SAFE:
+        terms = (similarities if slope == 1 else similarities.mul_(slope)).exp_()
+        return Part(pair_sum(terms), terms, slope=slope, scale=terms.new_full((len(terms),), -slope * base))
+    extreme = pair_max(similarities) if slope > 0 else similarities.amin(1)
     finite = extreme.clamp(LEAST, -LEAST)[:, None]
     terms = torch.add(-slope * finite, similarities, alpha=slope, out=similarities).exp_()
-    return Part(terms.sum(1), terms, slope=slope, scale=slope * (extreme - base))
+    return Part(pair_sum(terms), terms, slope=slope, scale=slope * (extreme - base))
 
 
 def factor(scale: Tensor, new: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pair_loss import PairLoss
-from crossbatch.losses.sums import Part
+from crossbatch.losses.sums import Part, pair_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 FEW = 32  # positives of an anchor up to which one at a time is faster than a search among them
@@ -65,7 +65,7 @@ class TripletLoss(PairLoss):
         similarities = similarities.clamp_(min=-2)  # an absent pair is farther than any positive, and finite
         if positives.shape[1] <= FEW:
             return self._against_each(similarities, positives, costs)
-        return self._against_sorted(similarities, positives)
+        return self._against_sorted(similarities.contiguous(), positives)
 
     def _against_each(self, similarities: Tensor, positives: Tensor, costs: Tensor) -> Part:
         """One positive after the other, in arithmetic in place, which beats any search while they are few."""
@@ -76,10 +76,10 @@ class TripletLoss(PairLoss):
             torch.sub(similarities, positive - self.margin, out=costs).relu_()
             if self.mining == "semi-hard":
                 costs.mul_((positive - similarities).relu_().sign_())
-            total += costs.sum(1)
+            total += pair_sum(costs)
             weights += costs.sign_()
-            by_context[:, place] = -costs.sum(1)
-        return Part(total, weights, weights.sum(1).long(), by_context=by_context)
+            by_context[:, place] = -pair_sum(costs)
+        return Part(total, weights, pair_sum(weights).long(), by_context=by_context)
 
     def _against_sorted(self, similarities: Tensor, positives: Tensor) -> Part:
         """Of a negative, the positives in its triplets are neighbours in their order: those from `first` to `last`.
