@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from crossbatch.losses.sums import log_sum, pair_max, pair_sum
+from crossbatch.losses.columns import pair_max, pair_sum, product, weighted_sum
+from crossbatch.losses.sums import log_sum
 
 
 @pytest.mark.parametrize("columns", [1, 7, 64, 101])
@@ -15,6 +16,16 @@ def test_columns_are_reduced_alike_row_by_row_and_column_by_column(
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     torch.testing.assert_close(pair_sum(pairs), pairs.contiguous().sum(1))
     assert pair_max(pairs).equal(pairs.contiguous().amax(1))
+    rows = torch.randn(columns, 3, dtype=torch.float64)
+    torch.testing.assert_close(weighted_sum(pairs, rows), pairs.contiguous() @ rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_product_is_written_where_it_should_be(dtype: torch.dtype) -> None:
+    anchors, rows, memory = torch.eye(3, 4, dtype=dtype), torch.randn(5, 4).to(dtype), torch.empty(20, dtype=dtype)
+    found = product(anchors, rows, memory)
+    assert found.data_ptr() == memory.data_ptr()
+    assert found.equal(rows.T[:3])
 
 
 @pytest.mark.parametrize("slope", [-16.0, 16.0])

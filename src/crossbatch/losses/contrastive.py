@@ -7,8 +7,9 @@ from torch import Tensor
 
 from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
+from crossbatch.losses.columns import pair_sum
 from crossbatch.losses.pair_loss import PairLoss
-from crossbatch.losses.sums import Part, is_known, pair_sum
+from crossbatch.losses.sums import Part, is_known
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 

@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
+from crossbatch.losses.columns import pair_sum
 from crossbatch.losses.pair_loss import PairLoss
-from crossbatch.losses.sums import Part, active_part, pair_sum
+from crossbatch.losses.sums import Part, active_part
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 SHORTEST = 0.01  # distances below have no gradient: that of a square root grows without bound towards 0

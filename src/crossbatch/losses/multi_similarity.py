@@ -5,8 +5,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from crossbatch.losses.chunked import Chunks
+from crossbatch.losses.columns import pair_max, pair_sum
 from crossbatch.losses.pair_loss import PairLoss, require_positive
-from crossbatch.losses.sums import Part, is_known, log_sum, pair_max, pair_sum
+from crossbatch.losses.sums import Part, is_known, log_sum
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from crossbatch.losses.columns import pair_max, pair_sum
+
 
 class Part(NamedTuple):
     """What one block of columns adds to a side of each anchor.
@@ -63,30 +65,6 @@ def merge(left: Sum, right: Sum) -> Sum:
     return Sum(left.total + right.total, scale, direction, by_context, pairs, extreme, mass)
 
 
-def pair_sum(pairs: Tensor) -> Tensor:
-    """Σ over the columns of [anchors, columns]: [anchors]."""
-    return _over_columns(torch.sum, pairs)
-
-
-def pair_max(pairs: Tensor) -> Tensor:
-    """The greatest over the columns of [anchors, columns]: [anchors]."""
-    return _over_columns(torch.amax, pairs)
-
-
-def _over_columns(reduce: Callable[..., Tensor], pairs: Tensor) -> Tensor:
-    """Where pairs lie column by column, each thread reduces the columns that it works on in arithmetic in place.
-
-    Left to itself it would reduce some anchors over all columns, and what the next pass writes would be in the other
-    threads' caches: on two cores that pass took up to 430 µs for 31.
-    """
-    parts, columns = torch.get_num_threads(), pairs.shape[1]
-    if parts == 1 or columns < parts or pairs.is_contiguous():
-        return reduce(pairs, 1)
-    even = columns - columns % parts
-    reduced = reduce(pairs.T[:even].unflatten(0, (parts, -1)), 1)  # the last dimension dense, or it is not vectorized
-    return reduce(reduced if even == columns else torch.cat([reduced, pairs.T[even:]]), 0)
-
-
 def active_part(costs: Tensor, slope: float = 1.0) -> Part:
     """The part that sums the costs above 0, which move by `slope` with the similarity; they are overwritten.
 
@@ -107,7 +85,7 @@ SAFE = 70.0  # exp of it, of either sign, summed over millions of pairs, is with
 def log_sum(similarities: Tensor, slope: float = 1.0, base: float = 0.0, bound: float = 1.0) -> Part:
     """The part that sums exp(slope · (s − base)) over all pairs; the similarities are overwritten with the weights.
 
-    Where no finite similarity is beyond ±`bound`, 1 for cosines, and exp cannot overflow, no greatest one is looked for.
+    Where no finite one is beyond ±`bound`, 1 for cosines, so that exp cannot overflow, no greatest one is looked for.
     """
     if abs(slope) * bound <= SAFE:
         terms = (similarities if slope == 1 else similarities.mul_(slope)).exp_()

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
+from crossbatch.losses.columns import pair_sum
 from crossbatch.losses.pair_loss import PairLoss
-from crossbatch.losses.sums import Part, pair_sum
+from crossbatch.losses.sums import Part
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 FEW = 32  # positives of an anchor up to which one at a time is faster than a search among them
