@@ -21,6 +21,14 @@ def two_products(anchors: Tensor, rows: Tensor, chunk: int) -> Tensor:
     return total
 
 
+def two_products_by_columns(anchors: Tensor, rows: Tensor, chunk: int) -> Tensor:
+    """The same, similarities transposed: faster on some processors. Ratios are to the form above all the same."""
+    total = torch.zeros_like(anchors.T)
+    for block in rows.split(chunk):
+        total += block.T @ (block @ anchors.T)
+    return total.T
+
+
 def best_chunk(anchors: Tensor, rows: Tensor, repeats: int = 5) -> int:
     """The chunk size of five with the least median time."""
     return min(CHUNKS, key=lambda chunk: median_time(lambda: two_products(anchors, rows, chunk), repeats))

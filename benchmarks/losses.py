@@ -12,14 +12,15 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from benchmarks import memories
-from benchmarks.floor import best_chunk, interleaved, timed, two_products
+from benchmarks.floor import CHUNKS, interleaved, timed, two_products, two_products_by_columns
 from benchmarks.memories import Memory
 from benchmarks.resident import peak_mb
 from crossbatch.losses import LOSSES, Pairing
@@ -28,6 +29,7 @@ from crossbatch.losses.reference import reference_compare
 RESULTS = Path(__file__).parent / "results"
 LIMIT_S, LIMIT_BYTES = 20, 12 * 2**30
 FIELDS = ("source", "rows", "dim", "batch", "dtype", "loss", "contender", "ms", "of_floor", "peak_mb", "note")
+FLOORS = {"floor": two_products, "floor by columns": two_products_by_columns}
 Call = Callable[[], object]
 
 
@@ -41,10 +43,10 @@ def main() -> None:
             _measure(source, rows, dim, batch, options, write)
 
 
-def contenders(loss: str) -> dict[str, Callable[[Memory, str], Call]]:
-    """How each party computes a loss; what is made outside of the returned call is not timed."""
-    parties = {"crossbatch": ours, "plain": plain}
-    return parties | ({"pytorch-metric-learning": peers} if loss in PEERS else {})
+def contenders(loss: str, wanted: Collection[str] | None = None) -> dict[str, Callable[[Memory, str], Call]]:
+    """How each wanted party computes a loss; what is made outside of the returned call is not timed."""
+    parties = {"crossbatch": ours, "plain": plain} | ({"pytorch-metric-learning": peers} if loss in PEERS else {})
+    return {name: build for name, build in parties.items() if wanted is None or name in wanted}
 
 
 def ours(memory: Memory, loss: str) -> Call:
@@ -108,14 +110,10 @@ def _pml():
 
 def _measure(source: str, rows: int, dim: int, batch: int, options: argparse.Namespace, write: Callable) -> None:
     memory = _memory(source, rows, dim, batch, options.dtype)
-    single = Memory(memory.anchors, memory.labels, memory.rows.float(), memory.row_labels)
-    chunk = best_chunk(single.anchors, single.rows)
-    calls: dict[str, Call] = {"floor": lambda: two_products(single.anchors, single.rows, chunk)}
+    calls = _floors(memory)
     found: dict[str, tuple[str, str, float | None, str]] = {}
     for loss in options.losses or LOSSES:
-        for contender, build in contenders(loss).items():
-            if options.contenders and contender not in options.contenders:
-                continue
+        for contender, build in contenders(loss, options.contenders).items():
             peak, note = _probe(source, rows, dim, batch, loss, contender, options.dtype)
             found[f"{loss} {contender}"] = (loss, contender, peak, note)
             if not note:
@@ -124,17 +122,32 @@ def _measure(source: str, rows: int, dim: int, batch: int, options: argparse.Nam
         call()
     times = interleaved(calls, options.rounds)
     cell = {"source": source, "rows": rows, "dim": dim, "batch": batch, "dtype": options.dtype}
-    floor = times["floor"]
-    write(cell | {"loss": "", "contender": f"floor, chunks of {chunk}", "ms": f"{floor * 1e3:.1f}", "of_floor": "1.00"})
+    floor, by_columns = (_best(times, form) for form in FLOORS)
+    for name in (floor, by_columns):
+        write(cell | {"loss": "", "contender": name} | _timed(times, name, floor))
     for name, (loss, contender, peak, note) in found.items():
         row = cell | {"loss": loss, "contender": contender, "note": note}
         if name in times:
-            row |= {
-                "ms": f"{times[name] * 1e3:.1f}",
-                "of_floor": f"{times[name] / floor:.2f}",
-                "peak_mb": f"{peak:.0f}",
-            }
+            row |= _timed(times, name, floor) | {"peak_mb": f"{peak:.0f}"}
         write(row)
+
+
+def _floors(memory: Memory) -> dict[str, Call]:
+    """Both forms of it in every size of chunk, of which the fastest count."""
+    rows = memory.rows.float()
+    return {
+        f"{name}, chunks of {chunk}": partial(products, memory.anchors, rows, chunk)
+        for name, products in FLOORS.items()
+        for chunk in CHUNKS
+    }
+
+
+def _best(times: dict[str, float], form: str) -> str:
+    return min((name for name in times if name.startswith(f"{form},")), key=times.__getitem__)
+
+
+def _timed(times: dict[str, float], name: str, floor: str) -> dict[str, object]:
+    return {"ms": f"{times[name] * 1e3:.1f}", "of_floor": f"{times[name] / times[floor]:.2f}"}
 
 
 def _memory(source: str, rows: int, dim: int, batch: int, dtype: str) -> Memory:

@@ -32,7 +32,7 @@ def _rows(axes: plt.Axes, table: list[dict[str, str]]) -> None:
     table = [row for row in table if row["ms"] and row["dim"] == "128" and row["batch"] == "64"]
     for loss in ("", "contrastive", "multi-similarity"):
         for contender, colour in COLOURS.items():
-            cells = [row for row in table if row["loss"] == loss and row["contender"].startswith(contender)]
+            cells = [row for row in table if row["loss"] == loss and row["contender"].partition(",")[0] == contender]
             cells.sort(key=lambda row: int(row["rows"]))
             if cells:
                 axes.plot(
