@@ -14,7 +14,7 @@ from crossbatch.data.glyphs import GlyphImages
 from crossbatch.data.records import DataSet, Part, Search
 from crossbatch.training.settings import Settings
 
-EVERY = list(cells("abcdelt"))
+EVERY = list(cells("abcdeflt"))
 
 
 def test_every_arm_of_every_cell_is_a_run_of_its_own_that_can_start() -> None:

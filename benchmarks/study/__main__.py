@@ -7,11 +7,11 @@ The learning rate is the one that validates best with seed 0, of the same ones w
 that is best (`results/study-rates.csv`); every condition takes the rate of the plain one, every further arm that of the
 memory. Each run keeps the model that validates best and searches test once: the look is a row of `results/study.csv`.
 `results/study-differences.csv` has R@1 of an arm less that of the first one of its cell, paired over seeds and queries,
-`results/study-drift.csv` what the meters say of contrastive by default, seed 0; `meters agree` in `study.csv` is the
-rank correlation of the two over age, late in the run. All four grow with each cell. What is in them of a cell is not
-done again, with or without the run folders it came from: to have it run anew, remove its rows. A run that another cell
-shares is, where its folder is gone: its look is the second then, and repeats the first. A data set whose place is not
-given is left out, and that is said.
+`results/study-drift.csv` what the meters say of contrastive by default and in long runs, seed 0; `meters agree` in
+`study.csv` is the rank correlation of the two over age, late in the run. All four grow with each cell. What is in them
+of a cell is not done again, with or without the run folders it came from: to have it run anew, remove its rows. A run
+that another cell shares is, where its folder is gone: its look is the second then, and repeats the first. A data set
+whose place is not given is left out, and that is said.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.study.cells import DEFAULT, LONGER, RATES, SETTINGS, WITH, WITHOUT, Cell, cells, grocery_listing
+from benchmarks.study.cells import DEFAULT, LONG, LONGER, RATES, SETTINGS, WITH, WITHOUT, Cell, cells, grocery_listing
 from benchmarks.study.drift import agreement, drift_rows
 from crossbatch import losses, runs
 from crossbatch.data.records import DataSet
@@ -211,13 +211,14 @@ def add_looks(folders: Iterable[Path]) -> None:
 
 
 def _drift(folder: Path) -> list[Row]:
-    """Of a run whose drift the study shows: contrastive by default, without and with memory, seed 0."""
+    """Of a run whose drift the study shows: contrastive by default or long, without and with memory, seed 0."""
     look = runs.read_json(folder / LOOK)
-    if (look["loss"], look["condition"], look["seed"]) != ("contrastive", DEFAULT, 0):
+    if (look["loss"], look["seed"]) != ("contrastive", 0) or look["condition"] not in (DEFAULT, LONG):
         return []
     if look["arm"] not in (WITHOUT, WITH) or not (folder / runs.DRIFT).is_file():
         return []
-    return drift_rows(folder, {"data": look["data"], "arm": look["arm"]})
+    named = look["data"] if look["condition"] == DEFAULT else f"{look['data']}, {look['condition']}"
+    return drift_rows(folder, {"data": named, "arm": look["arm"]})
 
 
 def kept(name: str) -> list[dict[str, str]]:
@@ -273,7 +274,7 @@ def _options() -> argparse.Namespace:
         "--parts",
         default="ab",
         help="a: defaults on every data set; and on glyphs, b: hostile settings, c: "
-        "other memories, d: sizes of batch, e: sizes of memory, l: the other losses, t: at equal time",
+        "other memories, d: sizes of batch, e: sizes of memory, f: long runs, l: the other losses, t: at equal time",
     )
     parser.add_argument("--data", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--losses", nargs="*", choices=losses.LOSSES, default=list(losses.LOSSES))
