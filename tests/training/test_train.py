@@ -20,7 +20,7 @@ from crossbatch.losses import LOSSES
 from crossbatch.training.assembly import assemble
 from crossbatch.training.callbacks import FillMemory
 from crossbatch.training.evaluation import evaluate_run
-from crossbatch.training.settings import BatchSettings, LoopSettings, MemorySettings, OptimSettings, Settings
+from crossbatch.training.settings import LoopSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.train import Outcome, fit
 
 Quick = Callable[..., Settings]
@@ -294,14 +294,6 @@ def test_the_plan_says_how_many_anchors_the_memory_serves(
 ) -> None:
     plan = "\n".join(assemble(quick(memory=memory)).plan())
     assert told in plan if told else "it spans" not in plan
-
-
-@pytest.mark.parametrize(("images", "size", "told"), [(6, None, True), (5, None, False), (6, 0, False)])
-def test_the_plan_says_where_a_batch_has_all_there_is_of_a_class(
-    images: int, size: int | None, told: bool, quick: Quick
-) -> None:
-    parts = assemble(quick(memory=MemorySettings(size=size), batch=BatchSettings(3, images)))
-    assert ("holds all images of its classes" in "\n".join(parts.plan())) == told
 
 
 @pytest.mark.parametrize("choice", [{"train_stages": 1}, {"freeze_bn": True}])

@@ -15,8 +15,7 @@ class PKBatches:
 
     Classes come in shuffled rounds, each class once a round (a remainder that does not fill a batch waits for
     another round). Of each, K images are drawn without replacement, or with it where a class has
-    fewer than K: `short_classes` says how many do, `whole_classes` how many have no more than K, all of them in a batch
-    of theirs. Classes with one image are left out, for want of a positive.
+    fewer than K: `short_classes` says how many do. Classes with one image are left out, for want of a positive.
     """
 
     def __init__(self, labels: Tensor, classes: int, images: int, seed: int) -> None:
@@ -36,7 +35,6 @@ class PKBatches:
         self.classes, self.images, self.seed = classes, images, seed
         self.left_out = len(groups) - len(self.groups)
         self.short_classes = sum(len(group) < images for group in self.groups)
-        self.whole_classes = sum(len(group) <= images for group in self.groups)
         self._round = len(self.groups) // classes
         self._cached: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 

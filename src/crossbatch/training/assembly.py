@@ -86,11 +86,6 @@ class Assembly:
                     f"          it spans {memory.size / size:,.0f} steps: {share:.0%} of the anchors find an earlier "
                     "row of their class there, and only these count; a larger --memory.size raises it"
                 )
-            if batches.whole_classes == len(batches.groups):
-                lines.append(
-                    "          a batch holds all images of its classes: the memory has no other positive for them, and "
-                    "made results no better where this was tried; --memory.size 0 leaves it out"
-                )
         lines += self._plan_model()
         lines.append(
             f"training  {settings.optim.steps:,} steps, learning rate {settings.optim.lr:g}, "
