@@ -91,7 +91,8 @@ def _memory_sizes(table: Table) -> None:
 
 def _drift(table: Table) -> None:
     """How far a sample moved against the step, a panel a data set."""
-    sets = list(dict.fromkeys(row["data"] for row in table))
+    steps = {row["data"]: {each["step"] for each in table if each["data"] == row["data"]} for row in table}
+    sets = [data for data in steps if len(steps[data]) > 1]  # 200 steps say nothing of the shape
     figure, grid = plt.subplots(1, len(sets), figsize=(1 + 3.6 * len(sets), 3.2), sharey=True, squeeze=False)
     for axes, data in zip(grid[0], sets, strict=True):
         for arm, colour in COLOURS.items():
