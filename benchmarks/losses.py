@@ -133,7 +133,7 @@ def _measure(source: str, rows: int, dim: int, batch: int, options: argparse.Nam
 
 
 def _floors(memory: Memory) -> dict[str, Call]:
-    """Both forms of it in every size of chunk, of which the fastest count."""
+    """Both forms of the floor in every size of chunk; the fastest of each counts."""
     rows = memory.rows.float()
     return {
         f"{name}, chunks of {chunk}": partial(products, memory.anchors, rows, chunk)
