@@ -6,6 +6,7 @@ paper. `docs/study-drift.svg`: drift against the step, as in its Fig. 3.
 """
 
 import statistics
+from collections import Counter
 from pathlib import Path
 
 import matplotlib as mpl
@@ -91,8 +92,8 @@ def _memory_sizes(table: Table) -> None:
 
 def _drift(table: Table) -> None:
     """How far a sample moved against the step, a panel a data set."""
-    steps = {row["data"]: {each["step"] for each in table if each["data"] == row["data"]} for row in table}
-    sets = [data for data in steps if len(steps[data]) > 1]  # 200 steps say nothing of the shape
+    measured = {(row["data"], row["step"]) for row in table}
+    sets = [data for data, count in Counter(data for data, _ in sorted(measured)).items() if count > 1]  # a shape
     figure, grid = plt.subplots(1, len(sets), figsize=(1 + 3.6 * len(sets), 3.2), sharey=True, squeeze=False)
     for axes, data in zip(grid[0], sets, strict=True):
         for arm, colour in COLOURS.items():
