@@ -14,6 +14,7 @@ from crossbatch.training.settings import BatchSettings, LoopSettings, ModelSetti
 LOSSES = ("contrastive", "multi-similarity", "triplet")
 WITHOUT, WITH = "without", "with"
 NAIVE_WITHOUT, NAIVE = "the authors' sum, without", "the authors' sum, with"
+PUBLISHED_WITHOUT, PUBLISHED = "triplets as published, without", "triplets as published, with"
 LONGER = "without, a fifth more steps"
 OWN_TOO = "own batch included"  # in the memory's term, and every anchor, as before this was known to hurt
 DEFAULT, SMALL_BATCH, LONG = "as by default", "batch of 16", "6,000 steps"
@@ -55,6 +56,11 @@ def _summed(plain: Settings) -> Settings:
     return replace(plain, memory=memory, loss_options={"reduction": "sum", "pos_margin": 1.0})
 
 
+def _published(plain: Settings) -> Settings:
+    """Triplets as their papers have them, the default until it was known to hurt: positives pulled to 1, plain mean."""
+    return replace(plain, loss_options={"pos_margin": 1.0, "reduction": "mean"})
+
+
 def _same(plain: Settings) -> Settings:
     return plain
 
@@ -64,6 +70,8 @@ ARMS: dict[str, Change] = {
     WITH: _same,
     NAIVE_WITHOUT: lambda plain: _memory(size=0)(_summed(plain)),
     NAIVE: _summed,
+    PUBLISHED_WITHOUT: lambda plain: _memory(size=0)(_published(plain)),
+    PUBLISHED: _published,
     LONGER: lambda plain: replace(ARMS[WITHOUT](plain), optim=replace(plain.optim, steps=plain.optim.steps * 6 // 5)),
 }
 OTHERS: dict[str, Change] = {
@@ -112,7 +120,8 @@ class Cell:
     @property
     def searched(self) -> tuple[str, str]:
         """The two arms whose learning rates are searched, alike; every other takes that of the second."""
-        return (NAIVE_WITHOUT, NAIVE) if NAIVE in self.arms else (WITHOUT, WITH)
+        pairs = (NAIVE_WITHOUT, NAIVE), (PUBLISHED_WITHOUT, PUBLISHED)
+        return next((pair for pair in pairs if pair[1] in self.arms), (WITHOUT, WITH))
 
     def settings(self, plain: Settings, images: int, arm: str, seed: int, lr: float) -> Settings:
         """Of one run on so many training images: what the condition and the arm make of those of the data set."""
@@ -164,6 +173,7 @@ def cells(parts: str) -> Iterator[Cell]:
         "t": [Cell("t", "glyphs", loss, arms=(LONGER, WITH)) for loss in ("multi-similarity", "contrastive")],
         "d": [replace(glyphs, part="d", condition=name, seeds=1) for name in sizes],
         "f": [Cell("f", data, "contrastive", LONG, seeds=1) for data in ("glyphs", "hanzi")],
+        "p": [Cell("p", data, "triplet", arms=(PUBLISHED_WITHOUT, PUBLISHED)) for data in SETTINGS],
         "l": [Cell("l", "glyphs", loss) for loss in losses.LOSSES if loss not in LOSSES],
         "e": [replace(glyphs, part="e", condition=SMALL_BATCH, arms=(WITHOUT, *RATIOS, WITH))],
     }

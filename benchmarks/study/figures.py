@@ -26,7 +26,7 @@ Table = list[dict[str, str]]
 
 def main() -> None:
     mpl.rcParams |= {"svg.hashsalt": "crossbatch", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    _cells([row for row in read_table(TABLES / "study-differences.csv") if row["part"] in "ab"])
+    _cells([row for row in read_table(TABLES / "study-differences.csv") if row["part"] in "abp"])
     runs = read_table(TABLES / "study.csv")
     table = [row for row in runs if (row["data"], row["loss"]) == ("glyphs", "contrastive")]
     if any(row["arm"] in RATIOS for row in table):

@@ -20,7 +20,7 @@ def main() -> None:
     looks = read_table(TABLES / "study.csv")
     differences = read_table(TABLES / "study-differences.csv")
     _print(GAINS, (_gain(row, looks) for row in differences if _is_gain(row)))
-    for part in "abcdeflt":
+    for part in "abcdeflpt":
         rows = [row for row in differences if row["part"] == part]
         if rows:
             print(f"\nPart {part}\n")

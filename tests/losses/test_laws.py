@@ -45,8 +45,10 @@ LOSSES = [
     CircleLoss(margin=0.25, scale=5),
     MarginLoss(),
     TripletLoss(margin=0.3),
-    TripletLoss(margin=0.3, mining="semi-hard"),
-    TripletLoss(margin=0.3, mining="hard"),
+    TripletLoss(margin=0.3, pos_margin=1, reduction="mean"),
+    TripletLoss(margin=0.3, mining="semi-hard", pos_margin=0.3),
+    TripletLoss(margin=0.3, mining="semi-hard", reduction="mean"),
+    TripletLoss(margin=0.3, mining="hard", pos_margin=0.3),
 ]
 every_loss = pytest.mark.parametrize("loss_fn", LOSSES, ids=str)
 

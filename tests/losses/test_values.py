@@ -1,6 +1,7 @@
 """Values worked out by hand, by a loop, and by an independent library."""
 
 import math
+import operator
 from collections.abc import Callable
 
 import pytest
@@ -112,7 +113,7 @@ SAME_AS_THEIRS = [
         over_active,
     ),
     (
-        TripletLoss(margin=0.2),
+        TripletLoss(margin=0.2, pos_margin=1, reduction="mean"),
         lambda **o: pml.TripletMarginLoss(margin=0.2, distance=CosineSimilarity(), **o),
         over_active,
     ),
@@ -145,21 +146,23 @@ def test_agrees_with_pytorch_metric_learning(
 
 
 @pytest.mark.parametrize("mining", ["all", "semi-hard", "hard"])
-def test_triplets_equal_a_loop_over_triplets(mining: str) -> None:
+@pytest.mark.parametrize(("pos_margin", "reduction"), [(0.4, "mean"), (1, "mean"), (0.4, "weighted")])
+def test_triplets_equal_a_loop_over_triplets(mining: str, pos_margin: float, reduction: str) -> None:
     anchors, labels = normalize(torch.randn(9, 4, dtype=torch.float64)), torch.arange(9) % 3
     refs, ref_labels = normalize(torch.randn(20, 4, dtype=torch.float64)), torch.randint(4, (20,))
     total = 0.0
     for anchor, label in zip(anchors, labels, strict=True):
         similarities = (refs @ anchor).tolist()
-        positives = [s for s, other in zip(similarities, ref_labels, strict=True) if other == label]
+        positives = [min(s, pos_margin) for s, other in zip(similarities, ref_labels, strict=True) if other == label]
         negatives = [s for s, other in zip(similarities, ref_labels, strict=True) if other != label]
         if mining == "hard":
             positives, negatives = [min(positives)], [max(negatives)]
         costs = [
             0.3 + n - p for p in positives for n in negatives if 0.3 + n - p > 0 and (mining != "semi-hard" or n < p)
         ]
-        total += sum(costs) / max(len(costs), 1)
-    loss_fn = TripletLoss(margin=0.3, mining=mining, chunk=7)
+        weights = costs if reduction == "weighted" and mining != "hard" else [1] * len(costs)
+        total += sum(map(operator.mul, weights, costs)) / (sum(weights) or 1)
+    loss_fn = TripletLoss(0.3, mining, pos_margin, reduction, chunk=7)
     assert_close(loss_fn(anchors, labels, ref_emb=refs, ref_labels=ref_labels).item(), total / 9)
 
 
