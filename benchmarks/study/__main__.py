@@ -240,13 +240,13 @@ def is_told(cell: Cell, seeds: int) -> bool:
 
 
 def machine() -> str:
-    """What a run was trained on: its seconds depend on it, and by way of rounding its numbers."""
+    """What a run was trained on, and by which instructions: its seconds depend on it, by rounding its numbers too."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     cpus = Path("/proc/cpuinfo")
     told = [line for line in cpus.read_text().splitlines() if line.startswith("model name")] if cpus.is_file() else []
     name = told[0].partition(":")[2].strip() if told else platform.machine()
-    return f"{name}, cores: {len(os.sched_getaffinity(0))}"
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, cores: {len(os.sched_getaffinity(0))}"
 
 
 def _name(*words: object) -> str:
