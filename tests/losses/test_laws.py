@@ -48,7 +48,7 @@ LOSSES = [
     TripletLoss(margin=0.3, pos_margin=1, reduction="mean"),
     TripletLoss(margin=0.3, mining="semi-hard", pos_margin=0.3),
     TripletLoss(margin=0.3, mining="semi-hard", reduction="mean"),
-    TripletLoss(margin=0.3, mining="hard", pos_margin=0.3),
+    TripletLoss(margin=0.3, mining="hard", pos_margin=0.3, reduction="mean"),
 ]
 every_loss = pytest.mark.parametrize("loss_fn", LOSSES, ids=str)
 

@@ -9,7 +9,7 @@ from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.columns import pair_sum
 from crossbatch.losses.pair_loss import PairLoss
-from crossbatch.losses.sums import Part, is_known
+from crossbatch.losses.sums import Part, is_known, weighted_mean
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 
@@ -52,7 +52,7 @@ class ContrastiveLoss(PairLoss):
         if self.reduction == "sum":
             return pull.sum(1) + push.sum(1)
         weights = push.detach() if self.reduction == "weighted" else (push > 0).to(push)
-        return _mean(pull, (pull > 0).to(pull)) + _mean(push, weights)
+        return weighted_mean(pull, (pull > 0).to(pull)) + weighted_mean(push, weights)
 
     def over(self, chunks: Chunks) -> PerAnchor:
         """Both sides, as sums or means."""
@@ -81,9 +81,3 @@ class ContrastiveLoss(PairLoss):
         costs = similarities.sub_(self.neg_margin).relu_()
         total = pair_sum(torch.mul(costs, costs, out=active))
         return Part(total, costs, pair_sum(torch.sign(costs, out=active)).long(), mass=pair_sum(costs))
-
-
-def _mean(costs: Tensor, weights: Tensor) -> Tensor:
-    """The mean of the costs of each anchor by weights; 0 without one."""
-    total = weights.sum(1)
-    return (weights * costs).sum(1) / torch.where(total > 0, total, 1)

@@ -116,6 +116,12 @@ def _both(operation: Callable[[Tensor, Tensor], Tensor], left: Tensor | None, ri
     return operation(left, right)
 
 
+def weighted_mean(costs: Tensor, weights: Tensor) -> Tensor:
+    """The mean of the costs of each anchor, [anchors, pairs], by weights; 0 without one."""
+    total = weights.sum(1)
+    return (weights * costs).sum(1) / torch.where(total > 0, total, 1)
+
+
 def per_anchor_like(per_anchor: Tensor, other: Tensor) -> Tensor:
     """A vector with as many dimensions as another tensor per anchor."""
     return per_anchor.view(-1, *[1] * (other.dim() - 1))

@@ -4,12 +4,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.columns import pair_sum
 from crossbatch.losses.pair_loss import PairLoss
-from crossbatch.losses.sums import Part
+from crossbatch.losses.sums import Part, weighted_mean
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 FEW = 32  # positives of an anchor up to which one at a time is faster than a search among them
@@ -63,14 +64,14 @@ class TripletLoss(PairLoss):
             valid &= of_neg < of_pos
         costs = torch.where(valid, self.margin + of_neg - of_pos, 0).relu().flatten(1)
         weights = costs.detach() if self.reduction == "weighted" else (costs > 0).to(costs)
-        mass = weights.sum(1)
-        return (weights * costs).sum(1) / torch.where(mass > 0, mass, 1)
+        return weighted_mean(costs, weights)
 
     def over(self, chunks: Chunks) -> PerAnchor:
         """Every negative against the sorted positives; a block of positives at a time."""
         if self.mining == "hard":
             return self._hardest(chunks)
-        total = mass = 0 * chunks.anchors.sum(1)  # without a positive too there is a gradient: of zeros
+        total = 0 * chunks.anchors.sum(1)  # without a positive too there is a gradient: of zeros
+        mass = torch.zeros_like(total)
         for similarities in chunks.positive_blocks():
             positives = torch.where(similarities < torch.inf, similarities.clamp(max=self.pos_margin), torch.inf)
             most = int((positives < torch.inf).sum(1).max())
@@ -78,7 +79,7 @@ class TripletLoss(PairLoss):
                 lambda s, p: self._against(s, p, chunks.spare(s)), positives.sort(1).values[:, :most].contiguous()
             )
             total, mass = total + side.value, mass + side.mass
-        return total / torch.where(mass > 0, mass, 1).detach()
+        return total / torch.where(mass > 0, mass, 1)
 
     def _against(self, similarities: Tensor, positives: Tensor, spare: Tensor) -> Part:
         """Negatives against the positives of their anchor, ascending."""
@@ -100,15 +101,13 @@ class TripletLoss(PairLoss):
             torch.sub(similarities, positive - self.margin, out=costs).relu_()
             if self.mining == "semi-hard":
                 costs.mul_((positive - similarities).relu_().sign_())
-            added = pair_sum(costs)
+            if self.reduction == "mean":
+                total += pair_sum(costs)
+                costs.sign_()
+            weights += costs
+            by_positives[:, place] = -pair_sum(costs)
             if self.reduction == "weighted":
-                weights += costs
-                by_positives[:, place] = -added
                 total += pair_sum(costs.square_())
-            else:
-                weights += costs.sign_()
-                by_positives[:, place] = -pair_sum(costs)
-                total += added
         return total, weights, by_positives
 
     def _against_sorted(self, similarities: Tensor, positives: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,12 +123,11 @@ class TripletLoss(PairLoss):
         known, shifted = torch.where(positives < torch.inf, positives, 0).double(), shifted.double()
 
         def of_positives(values: Tensor) -> Tensor:  # summed for each negative
-            sums = torch.nn.functional.pad(values.cumsum(1), (1, 0))
+            sums = pad(values.cumsum(1), (1, 0))
             return sums.gather(1, last) - sums.gather(1, first)
 
         def of_negatives(values: Tensor) -> Tensor:  # summed for each positive
-            ends = torch.zeros_like(torch.nn.functional.pad(known, (1, 0)))
-            ends.scatter_add_(1, last, values).scatter_add_(1, first, -values)
+            ends = torch.zeros_like(pad(known, (1, 0))).scatter_add_(1, last, values).scatter_add_(1, first, -values)
             return ends.flip(1).cumsum(1).flip(1)[:, 1:]
 
         counts, sums = (last - first).double(), of_positives(known)
