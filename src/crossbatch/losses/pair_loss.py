@@ -108,6 +108,12 @@ def require_positive(**parameters: float) -> None:
             raise SettingError(f"{name} must be above 0, got {value}")
 
 
+def require_room(pos_margin: float) -> None:
+    """Refuse a `pos_margin` that is no cosine, or that no positive is below."""
+    if not -1 < pos_margin <= 1:
+        raise SettingError(f"pos_margin is a cosine, above -1 and at most 1, got {pos_margin}")
+
+
 def pair_up(
     embeddings: Tensor,
     labels: Tensor,

@@ -116,6 +116,11 @@ def _both(operation: Callable[[Tensor, Tensor], Tensor], left: Tensor | None, ri
     return operation(left, right)
 
 
+def held(similarities: Tensor, positive: Tensor, pos_margin: float) -> Tensor:
+    """All similarities of the whole matrix; a positive nearer than `pos_margin` counts as being there."""
+    return torch.where(positive, similarities.clamp(max=pos_margin), similarities)
+
+
 def weighted_mean(costs: Tensor, weights: Tensor) -> Tensor:
     """The mean of the costs of each anchor, [anchors, pairs], by weights; 0 without one."""
     total = weights.sum(1)

@@ -9,11 +9,12 @@ from torch.nn.functional import pad
 from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.columns import pair_sum
-from crossbatch.losses.pair_loss import PairLoss
-from crossbatch.losses.sums import Part, weighted_mean
+from crossbatch.losses.pair_loss import PairLoss, require_room
+from crossbatch.losses.sums import Part, held, weighted_mean
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 FEW = 32  # positives of an anchor up to which one at a time is faster than a search among them
+APART = 8  # more than cosines and a margin differ by
 
 
 class TripletLoss(PairLoss):
@@ -45,15 +46,14 @@ class TripletLoss(PairLoss):
             raise SettingError(f"margin is a difference of cosines, above 0 and below 1, got {margin}")
         if mining not in ("all", "semi-hard", "hard"):
             raise SettingError(f'mining is "all", "semi-hard" or "hard", got {mining!r}')
-        if not -1 < pos_margin <= 1:
-            raise SettingError(f"pos_margin is a cosine, above -1 and at most 1, got {pos_margin}")
+        require_room(pos_margin)
         if reduction not in ("weighted", "mean"):
             raise SettingError(f'reduction is "weighted" or "mean", got {reduction!r}')
         self.margin, self.mining, self.pos_margin, self.reduction = margin, mining, pos_margin, reduction
 
     def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
         """The formula of the class, on the whole matrix: anchors × positives × negatives."""
-        similarities = torch.where(positive, similarities.clamp(max=self.pos_margin), similarities)
+        similarities = held(similarities, positive, self.pos_margin)
         if self.mining == "hard":
             farthest = torch.where(positive, similarities, torch.inf).amin(1)
             nearest = torch.where(negative, similarities, -torch.inf).amax(1)
@@ -113,33 +113,42 @@ class TripletLoss(PairLoss):
     def _against_sorted(self, similarities: Tensor, positives: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same. Of a negative, the positives in its triplets are neighbours in their order: `first` to `last`.
 
-        Sums over them are differences of cumulative sums, in double precision since costs are small beside cosines.
+        Only negatives that cost anything are looked at, which are few after a while. All anchors' positives stand in
+        one ascending row, `APART` from anchor to anchor; sums over neighbours are differences of cumulative sums, in
+        double precision since costs are small beside cosines.
         """
-        similarities = similarities.contiguous()
-        shifted = similarities + self.margin
-        last = torch.searchsorted(positives, shifted)
+        column, anchor = torch.gt(similarities.T, positives[:, 0] - self.margin).nonzero(as_tuple=True)
+        near = similarities.T[column, anchor].double()
+        shifted, row = near + self.margin, APART * anchor
+        apart = APART * torch.arange(len(positives), device=positives.device)[:, None]
+        ordered = (positives.double().clamp(max=APART / 2) + apart).flatten()
+        last = torch.searchsorted(ordered, row + shifted)
         semi = self.mining == "semi-hard"
-        first = torch.searchsorted(positives, similarities, right=True) if semi else torch.zeros_like(last)
-        known, shifted = torch.where(positives < torch.inf, positives, 0).double(), shifted.double()
+        first = torch.searchsorted(ordered, row + near, right=True) if semi else anchor * positives.shape[1]
+        known = torch.where(positives < torch.inf, positives, 0).double().flatten()
 
         def of_positives(values: Tensor) -> Tensor:  # summed for each negative
-            sums = pad(values.cumsum(1), (1, 0))
-            return sums.gather(1, last) - sums.gather(1, first)
+            sums = pad(values.cumsum(0), (1, 0))
+            return sums[last] - sums[first]
 
         def of_negatives(values: Tensor) -> Tensor:  # summed for each positive
-            ends = torch.zeros_like(pad(known, (1, 0))).scatter_add_(1, last, values).scatter_add_(1, first, -values)
-            return ends.flip(1).cumsum(1).flip(1)[:, 1:]
+            ends = (
+                torch.zeros_like(pad(known, (1, 0))).index_add_(0, first, values).index_add_(0, last, values, alpha=-1)
+            )
+            return ends.cumsum(0)[:-1]
 
         counts, sums = (last - first).double(), of_positives(known)
         costs = (counts * shifted - sums).clamp_(min=0)
         around = of_negatives(torch.ones_like(shifted))
         if self.reduction == "weighted":
-            total = (shifted * (counts * shifted - 2 * sums) + of_positives(known.square())).sum(1)
-            found = total, costs, known * around - of_negatives(shifted)
+            totals = shifted * (counts * shifted - 2 * sums) + of_positives(known.square())
+            each, by_positives = costs, known * around - of_negatives(shifted)
         else:
-            found = costs.sum(1), counts, -around
-        total, weights, by_positives = (each.to(similarities) for each in found)
-        return total, weights, by_positives
+            totals, each, by_positives = costs, counts, -around
+        total = torch.zeros_like(similarities[:, 0], dtype=torch.float64).index_add_(0, anchor, totals)
+        weights = torch.zeros_like(similarities)
+        weights.T[column, anchor] = each.to(weights)
+        return total.to(similarities), weights, by_positives.view_as(positives).to(similarities)
 
     def _hardest(self, chunks: Chunks) -> PerAnchor:
         farthest, nearest = chunks.least_positive()[:, None], chunks.greatest_negative()[:, None]
