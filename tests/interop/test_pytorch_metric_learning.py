@@ -42,7 +42,7 @@ def setting() -> tuple[torch.Tensor, torch.Tensor, Pairing]:
     ("their_loss", "our_loss"),
     [
         (theirs.MultiSimilarityLoss(alpha=2, beta=50, base=0.5), MultiSimilarityLoss(epsilon=3)),
-        (theirs.SupConLoss(temperature=0.2), SupConLoss(temperature=0.2)),
+        (theirs.SupConLoss(temperature=0.2), SupConLoss(temperature=0.2, pos_margin=1)),
     ],
     ids=["multi-similarity", "sup-con"],
 )

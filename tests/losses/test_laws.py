@@ -36,11 +36,14 @@ LOSSES = [
     BinomialDevianceLoss(beta=5, base=0.1),
     LiftedStructureLoss(),
     LiftedStructureLoss(scale=1, pos_margin=0.2, neg_margin=-0.5),
+    LiftedStructureLoss(pos_margin=1),
     NPairLoss(),
-    NTXentLoss(),
+    NTXentLoss(pos_margin=0.2),
+    NTXentLoss(pos_margin=1),
     SupConLoss(),
-    NCALoss(),
-    NCALoss(scale=2),
+    SupConLoss(pos_margin=0.2),
+    NCALoss(pos_margin=0.2),
+    NCALoss(scale=2, pos_margin=1),
     CircleLoss(),
     CircleLoss(margin=0.25, scale=5),
     MarginLoss(),
@@ -124,6 +127,19 @@ def test_loss_falls_along_its_gradient_and_orders_easy_before_hard(loss_fn: Pair
     blend = (hard + 0.3 * easy).requires_grad_()
     (gradient,) = torch.autograd.grad(loss_fn(blend, labels), blend)
     assert loss_fn(blend - 1e-3 * gradient, labels) < loss_fn(blend, labels)
+
+
+@pytest.mark.parametrize("loss_fn", [loss for loss in LOSSES if getattr(loss, "pos_margin", 1) < 1], ids=str)
+def test_a_positive_above_pos_margin_is_not_pulled(loss_fn: PairLoss) -> None:
+    def pull(cosine: float) -> float:
+        cosines = torch.tensor([cosine, loss_fn.pos_margin - 0.2], dtype=torch.float64)  # of a positive and a negative
+        refs = torch.stack([cosines, (1 - cosines**2).sqrt()], 1).requires_grad_()
+        anchor = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+        loss_fn(anchor, torch.tensor([0]), ref_emb=refs, ref_labels=torch.tensor([0, 1])).backward()
+        return float(refs.grad[0].norm())
+
+    assert pull(loss_fn.pos_margin + 0.1) == 0
+    assert pull(loss_fn.pos_margin - 0.1) > 0
 
 
 @every_loss

@@ -70,9 +70,11 @@ class Chunks:
         self._spare = anchors.new_empty(0)
         self.acted_on: dict[str, Tensor] = {}  # pairs of each anchor that the last sum of a side acted on
 
-    def positives(self, take: Take, context: Tensor | None = None, *, log: bool = False) -> Side:
-        """Sum over the positives of each anchor."""
-        return self._side("positives", take, context, log)
+    def positives(
+        self, take: Take, context: Tensor | None = None, *, log: bool = False, nearest: float | None = None
+    ) -> Side:
+        """Sum over the positives of each anchor; one nearer than `nearest` counts as being there, and is not pulled."""
+        return self._side("positives", take if nearest is None else _held(take, nearest), context, log)
 
     def negatives(self, take: Take, context: Tensor | None = None, *, log: bool = False) -> Side:
         """Sum over the negatives of each anchor."""
@@ -120,6 +122,19 @@ class Chunks:
         side = Side(*_Sided.apply(self.anchors, self.refs, given, self, blocks, take, log))
         self.acted_on[name] = self.counts[name] if side.pairs is None else side.pairs
         return side._replace(pairs=self.acted_on[name])
+
+
+def _held(take: Take, nearest: float) -> Take:
+    """The same sum with positives no nearer than that; for totals that the loss itself has summed."""
+
+    def held(similarities: Tensor, context: Tensor) -> Part:
+        pulled = similarities <= nearest
+        near = ~pulled & (similarities < torch.inf)
+        part = take(similarities.masked_fill_(near, nearest), context)
+        assert part.total is not None and part.weights is not None  # noqa: S101, PT018
+        return part._replace(weights=part.weights.mul_(pulled))
+
+    return held
 
 
 Blocks = Callable[[Chunks, Tensor, Tensor], Iterator[Block]]
