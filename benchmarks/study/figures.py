@@ -45,7 +45,8 @@ def _cells(table: Table) -> None:
         colour = COLOURS[WITH] if row["arm"] == WITH else OTHER
         axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
         axes.plot(middle, place, "o", color=colour, markersize=4)
-        axes.annotate(f"{middle:+.1f}", (high, place), (4, -3), textcoords="offset points", fontsize=7, color=colour)
+        said = axes.annotate(f"{middle:+.1f}", (high, place), (4, -3), textcoords="offset points", fontsize=7)
+        said.set(color=colour, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
     axes.set_yticks(range(len(table)), [_named(row) for row in table], fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0, color="#222222", linewidth=1)
