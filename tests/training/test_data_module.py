@@ -23,6 +23,7 @@ Quick = Callable[..., Settings]
 @pytest.mark.parametrize("cores", [1, 2, 3, 8, 64])
 def test_processes_and_threads_take_no_more_than_the_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_module.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for in_memory in (True, False):
         for on_cpu in (True, False):
             workers, threads = share_cores(in_memory, None, on_cpu=on_cpu)
@@ -31,6 +32,15 @@ def test_processes_and_threads_take_no_more_than_the_cores(cores: int, monkeypat
             assert workers == (0 if in_memory or on_cpu else min(cores - 1, MOST_WORKERS))
     assert share_cores(False, 1, on_cpu=True) == (1, max(1, cores - 1))
     assert share_cores(True, cores + 3, on_cpu=False) == (cores + 3, 1)
+
+
+@pytest.mark.parametrize(("allowed", "threads"), [("1", 1), ("3", 3), ("16", 8), ("", 8), ("4,2", 8), ("0", 1)])
+def test_torch_takes_no_more_threads_than_it_is_allowed(
+    allowed: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_module.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    assert share_cores(True, None, on_cpu=True) == (0, threads)
 
 
 def test_the_plan_says_who_reads(quick: Quick) -> None:

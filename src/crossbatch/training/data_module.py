@@ -73,9 +73,12 @@ def share_cores(in_memory: bool, workers: int | None, *, on_cpu: bool) -> tuple[
     Where the network needs the cores too, reading and training take turns on all of them: then no share of them
     has to be guessed, and none is idle (see `Reader`). The `small` network at 224 pixels on two cores trained on 26
     photographs of 1000 pixels a second so, on 16 with a core for each, on 25 with a process beside two threads
-    (`benchmarks/pipeline.py --train small`). Beside a GPU all cores but one read, up to `MOST_WORKERS`.
+    (`benchmarks/pipeline.py --train small`). Beside a GPU all cores but one read, up to `MOST_WORKERS`. Torch takes no
+    more threads than OMP_NUM_THREADS says: who runs several trainings at once shares the cores among them by it.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     if workers is None:
         workers = 0 if in_memory or on_cpu else min(cores - 1, MOST_WORKERS)
-    return workers, max(1, cores - workers)
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(allowed) if allowed.isdecimal() else cores
+    return workers, max(1, min(cores - workers, most))
