@@ -274,7 +274,8 @@ def _options() -> argparse.Namespace:
         "--parts",
         default="ab",
         help="a: defaults on every data set; and on glyphs, b: hostile settings, c: other memories, d: sizes of batch, "
-        "e: sizes of memory, f: long runs, l: the other losses, t: at equal time; p: losses as published",
+        "e: sizes of memory, f: long runs, l: the other losses, t: at equal time; p: losses as published, "
+        "triplet on every data set",
     )
     parser.add_argument("--data", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--losses", nargs="*", choices=losses.LOSSES, default=list(losses.LOSSES))

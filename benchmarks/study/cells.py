@@ -15,13 +15,8 @@ LOSSES = ("contrastive", "multi-similarity", "triplet")
 WITHOUT, WITH = "without", "with"
 NAIVE_WITHOUT, NAIVE = "the authors' sum, without", "the authors' sum, with"
 PUBLISHED_WITHOUT, PUBLISHED = "as published, without", "as published, with"
-MADE_ROOM = (
-    "lifted-structure",
-    "n-pair",
-    "nt-xent",
-    "sup-con",
-    "nca",
-)  # and triplet: their papers have no `pos_margin`
+# Losses whose papers have no `pos_margin`, beside triplet.
+MADE_ROOM = ("lifted-structure", "n-pair", "nt-xent", "sup-con", "nca")
 LONGER = "without, a fifth more steps"
 OWN_TOO = "own batch included"  # in the memory's term, and every anchor, as before this was known to hurt
 DEFAULT, SMALL_BATCH, LONG = "as by default", "batch of 16", "6,000 steps"

@@ -16,7 +16,7 @@ from crossbatch.losses import cache
 from crossbatch.losses.columns import pair_max, product, weighted_sum
 from crossbatch.losses.pairing import Pairing
 from crossbatch.losses.precision import multiplies
-from crossbatch.losses.sums import Part, Sum, factor, is_known, merge, per_anchor_like
+from crossbatch.losses.sums import Part, Sum, factor, held, is_known, merge, per_anchor_like
 
 Block = tuple[Tensor | slice, Tensor, Tensor]  # columns, their rows, similarities
 Take = Callable[[Tensor, Tensor], Part]
@@ -74,7 +74,7 @@ class Chunks:
         self, take: Take, context: Tensor | None = None, *, log: bool = False, nearest: float | None = None
     ) -> Side:
         """Sum over the positives of each anchor; one nearer than `nearest` counts as being there, and is not pulled."""
-        return self._side("positives", take if nearest is None else _held(take, nearest), context, log)
+        return self._side("positives", take if nearest is None else _bounded(take, nearest), context, log)
 
     def negatives(self, take: Take, context: Tensor | None = None, *, log: bool = False) -> Side:
         """Sum over the negatives of each anchor."""
@@ -124,17 +124,15 @@ class Chunks:
         return side._replace(pairs=self.acted_on[name])
 
 
-def _held(take: Take, nearest: float) -> Take:
+def _bounded(take: Take, nearest: float) -> Take:
     """The same sum with positives no nearer than that; for totals that the loss itself has summed."""
 
-    def held(similarities: Tensor, context: Tensor) -> Part:
-        pulled = similarities <= nearest
-        near = ~pulled & (similarities < torch.inf)
-        part = take(similarities.masked_fill_(near, nearest), context)
+    def bounded(similarities: Tensor, context: Tensor) -> Part:
+        part = take(held(similarities, similarities < torch.inf, nearest), context)
         assert part.total is not None and part.weights is not None  # noqa: S101, PT018
-        return part._replace(weights=part.weights.mul_(pulled))
+        return part._replace(weights=part.weights.mul_(similarities <= nearest))
 
-    return held
+    return bounded
 
 
 Blocks = Callable[[Chunks, Tensor, Tensor], Iterator[Block]]

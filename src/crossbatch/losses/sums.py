@@ -117,7 +117,7 @@ def _both(operation: Callable[[Tensor, Tensor], Tensor], left: Tensor | None, ri
 
 
 def held(similarities: Tensor, positive: Tensor, pos_margin: float) -> Tensor:
-    """All similarities of the whole matrix; a positive nearer than `pos_margin` counts as being there."""
+    """All similarities; a positive nearer than `pos_margin` counts as being there."""
     return torch.where(positive, similarities.clamp(max=pos_margin), similarities)
 
 

@@ -73,7 +73,7 @@ class TripletLoss(PairLoss):
         total = 0 * chunks.anchors.sum(1)  # without a positive too there is a gradient: of zeros
         mass = torch.zeros_like(total)
         for similarities in chunks.positive_blocks():
-            positives = torch.where(similarities < torch.inf, similarities.clamp(max=self.pos_margin), torch.inf)
+            positives = held(similarities, similarities < torch.inf, self.pos_margin)
             most = int((positives < torch.inf).sum(1).max())
             side = chunks.negatives(
                 lambda s, p: self._against(s, p, chunks.spare(s)), positives.sort(1).values[:, :most].contiguous()
@@ -132,9 +132,8 @@ class TripletLoss(PairLoss):
             return sums[last] - sums[first]
 
         def of_negatives(values: Tensor) -> Tensor:  # summed for each positive
-            ends = (
-                torch.zeros_like(pad(known, (1, 0))).index_add_(0, first, values).index_add_(0, last, values, alpha=-1)
-            )
+            ends = torch.zeros_like(pad(known, (1, 0)))
+            ends.index_add_(0, first, values).index_add_(0, last, values, alpha=-1)
             return ends.cumsum(0)[:-1]
 
         counts, sums = (last - first).double(), of_positives(known)
