@@ -96,6 +96,25 @@ class Chunks:
         live = len(self.refs) if self.pairing.live is None else self.pairing.live.sum()
         return {"positives": positives, "negatives": live - others}
 
+    def absent(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Anchors and columns of the pairs that are not negative, in the special columns from `first` to `last`."""
+        if len(self.special) > self.chunk:
+            return self._absent(self.special[first:last])
+        anchors, columns, ends = self._all_absent
+        return anchors[ends[first] : ends[last]], columns[ends[first] : ends[last]]
+
+    @cached_property
+    def _all_absent(self) -> tuple[Tensor, Tensor, list[int]]:
+        """Of all special columns, found at once where they fit one block; and where those of each begin and end."""
+        anchors, columns = self._absent(self.special)
+        return anchors, columns, [*torch.searchsorted(columns, self.special).tolist(), len(columns)]
+
+    def _absent(self, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """In the order of the columns."""
+        positive, ignored = self.pairing.masks(columns)
+        place, anchors = (positive | ignored).T.nonzero(as_tuple=True)
+        return anchors, columns[place]
+
     @torch.no_grad()
     def least_positive(self) -> Tensor:
         """Similarity of the farthest positive, +∞ without one; a bound for mining, without gradient."""
@@ -151,23 +170,22 @@ def _negatives(chunks: Chunks, anchors: Tensor, refs: Tensor) -> Iterator[Block]
     memory = left.new_empty(len(left) * min(chunks.chunk, len(refs)))
     wide = None if left.dtype == anchors.dtype else anchors.new_empty(len(memory))
     absent = anchors.new_tensor(-torch.inf)
-    for start, special, dead in _spans(chunks, len(refs)):
+    for start, first, last, dead in _spans(chunks, len(refs)):
         columns = slice(start, start + chunks.chunk)
         rows = refs[columns].to(left)
         similarities = product(left, rows, memory)
         if wide is not None:
             similarities = wide[: similarities.numel()].view_as(similarities).copy_(similarities)
-        if len(special):
-            positive, ignored = chunks.pairing.masks(special)
-            anchor, place = (positive | ignored).nonzero(as_tuple=True)
-            similarities.index_put_((anchor, special[place] - start), absent)
+        if first < last:
+            anchor, column = chunks.absent(first, last)
+            similarities.index_put_((anchor, column - start), absent)
         if dead is not None:
             similarities.masked_fill_(dead, absent)
         yield columns, rows, similarities
 
 
-def _spans(chunks: Chunks, columns: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-    """Where each chunk with a live column starts, its special columns, and which are not live, if some are not."""
+def _spans(chunks: Chunks, columns: int) -> Iterator[tuple[int, int, int, Tensor | None]]:
+    """Where each chunk with a live column starts, its first and last special column, which are not live, if some."""
     starts, live = range(0, columns, chunks.chunk), chunks.pairing.live
     edges = torch.tensor([*starts, columns], device=chunks.special.device)
     bounds = torch.searchsorted(chunks.special, edges).tolist()
@@ -176,7 +194,7 @@ def _spans(chunks: Chunks, columns: int) -> Iterator[tuple[int, Tensor, Tensor |
         width, alive = min(chunks.chunk, columns - start), before[number + 1] - before[number]
         if alive:
             dead = None if live is None or alive == width else ~live[start : start + width]
-            yield start, chunks.special[bounds[number] : bounds[number + 1]], dead
+            yield start, bounds[number], bounds[number + 1], dead
 
 
 class _Sided(torch.autograd.Function):
@@ -268,7 +286,7 @@ def _sums(weights: Tensor, rows: Tensor) -> Tensor:
 def _linear(part: Part, direction: Tensor | None, anchors: Tensor, rows: Tensor, similarities: Tensor) -> Tensor:
     """The total of a part whose pairs cost in proportion to their similarity."""
     assert part.pairs is not None  # noqa: S101
-    total = part.offset * part.pairs.to(anchors)
+    total = part.offset * (part.pairs if part.mass is None else part.mass).to(anchors)
     if part.weights is None or direction is None:
         return total
     if rows.dtype == anchors.dtype:

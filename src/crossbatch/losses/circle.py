@@ -36,15 +36,16 @@ class CircleLoss(PairLoss):
 
     def over(self, chunks: Chunks) -> PerAnchor:
         """The logarithm of each side's sum."""
-        pull = chunks.positives(lambda s, _: self._part(s.neg_().add_(1), chunks.spare(s), -self.scale, 2), log=True)
-        push = chunks.negatives(lambda s, _: self._part(s, chunks.spare(s), self.scale, 1), log=True)
+        pull = chunks.positives(lambda s, _: self._part(s.neg_().add_(1), chunks.spare(s), -1, 2), log=True)
+        push = chunks.negatives(lambda s, _: self._part(s, chunks.spare(s), 1, 1), log=True)
         return softplus(pull.value + push.value)
 
     def _part(self, similarities: Tensor, pace: Tensor, slope: float, greatest: float) -> Part:
         """Of negatives; what s is to a negative, 1 − s is to a positive. `pace` is overwritten."""
-        # A pace of nothing, rather than 0, leaves the exponent of an absent pair at −∞.
-        torch.add(similarities, self.margin, out=pace).clamp_(min=1e-30)
-        exponents = similarities.sub_(self.margin).mul_(pace).mul_(self.scale)
+        # γ · α. A pace of nothing, rather than 0, leaves the exponent of an absent pair at −∞.
+        margin = similarities.new_tensor(self.margin * self.scale)
+        torch.add(margin, similarities, alpha=self.scale, out=pace).clamp_(min=1e-30)
+        exponents = similarities.sub_(self.margin).mul_(pace)
         bound = self.scale * max(greatest**2 - self.margin**2, self.margin**2)
         part = log_sum(exponents, bound=bound)  # overwrites them with its terms
         return part._replace(weights=pace.mul_(exponents), slope=slope)

@@ -74,10 +74,10 @@ class ContrastiveLoss(PairLoss):
         return Part(None, active, pair_sum(active).long(), slope, offset=-slope * margin)
 
     def _weighted(self, similarities: Tensor, active: Tensor) -> Part:
-        """Costs of negatives, each times itself; `similarities` and `active` are overwritten."""
+        """Costs of negatives, each times itself; `active` is overwritten."""
         if is_known(similarities) and similarities.amax() <= self.neg_margin:  # as in most chunks, late
             none = torch.zeros_like(similarities[:, 0])
             return Part(none, None, none.long(), mass=none)
-        costs = similarities.sub_(self.neg_margin).relu_()
-        total = pair_sum(torch.mul(costs, costs, out=active))
-        return Part(total, costs, pair_sum(torch.sign(costs, out=active)).long(), mass=pair_sum(costs))
+        pairs = pair_sum(torch.gt(similarities, self.neg_margin, out=active)).long()
+        costs = torch.sub(similarities, self.neg_margin, out=active).relu_()
+        return Part(None, costs, pairs, offset=-self.neg_margin, mass=pair_sum(costs))

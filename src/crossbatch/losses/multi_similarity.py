@@ -62,7 +62,6 @@ class MultiSimilarityLoss(PairLoss):
         absent = torch.where(pairs > 0, 0, -torch.inf)  # to a scale: what an empty sum has
         if is_known(pairs) and not pairs.any():
             return Part(pairs, None, pairs.long(), slope, absent, extreme=extreme)
-        part = log_sum(similarities, slope, self.base)
-        weights = similarities.mul_(mined)  # log_sum has overwritten them with its terms
+        part = log_sum(similarities, slope, self.base, mined=mined)
         scale = absent if part.scale is None else absent + part.scale
-        return Part(pair_sum(weights), weights, pairs.long(), slope, scale, extreme=extreme)
+        return part._replace(pairs=pairs.long(), scale=scale, extreme=extreme)

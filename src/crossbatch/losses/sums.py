@@ -15,9 +15,9 @@ class Part(NamedTuple):
     `total`: Σ g(s) over the block, times exp(−`scale`) in log space, where −∞ is an empty sum. `slope` × `weights`:
     its derivative by each similarity, weights at least 0 (None: all 0). `pairs`: how many the loss acts on (None: all
     there are). `by_context`: its derivative by the context. `extreme`: the greatest similarity, for mining. `mass`:
-    Σ weights, for a loss that divides by it. Where g is linear, `total` is None, for Σ slope · weight · s + `offset` ·
-    pairs: the first is had from the derivative by the anchors, for the price of one product with these; the
-    similarities must then be as they were.
+    Σ weights, for a loss that divides by it; None where that is `pairs`. Where g is linear, or a weight times what is,
+    `total` is None, for Σ slope · weight · s + `offset` · mass: the first is had from the derivative by the anchors,
+    for the price of one product with these; the similarities must then be as they were.
     """
 
     total: Tensor | None
@@ -82,18 +82,25 @@ LEAST = -1e30  # in place of −∞, which less itself is not a number
 SAFE = 70.0  # exp of it, of either sign, summed over millions of pairs, is within float32
 
 
-def log_sum(similarities: Tensor, slope: float = 1.0, base: float = 0.0, bound: float = 1.0) -> Part:
+def log_sum(
+    similarities: Tensor, slope: float = 1.0, base: float = 0.0, bound: float = 1.0, mined: Tensor | None = None
+) -> Part:
     """The part that sums exp(slope · (s − base)) over all pairs; the similarities are overwritten with the weights.
 
     Where no finite one is beyond ±`bound`, 1 for cosines, so that exp cannot overflow, no greatest one is looked for.
+    `mined`, ones and zeros, leaves pairs out.
     """
     if abs(slope) * bound <= SAFE:
-        terms = (similarities if slope == 1 else similarities.mul_(slope)).exp_()
+        terms = _mined((similarities if slope == 1 else similarities.mul_(slope)).exp_(), mined)
         return Part(pair_sum(terms), terms, slope=slope, scale=terms.new_full((len(terms),), -slope * base))
     extreme = pair_max(similarities) if slope > 0 else similarities.amin(1)
     finite = extreme.clamp(LEAST, -LEAST)[:, None]
-    terms = torch.add(-slope * finite, similarities, alpha=slope, out=similarities).exp_()
+    terms = _mined(torch.add(-slope * finite, similarities, alpha=slope, out=similarities).exp_(), mined)
     return Part(pair_sum(terms), terms, slope=slope, scale=slope * (extreme - base))
+
+
+def _mined(terms: Tensor, mined: Tensor | None) -> Tensor:
+    return terms if mined is None else terms.mul_(mined)
 
 
 def factor(scale: Tensor, new: Tensor) -> Tensor:
