@@ -38,6 +38,12 @@ def last(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+def network(run: Path, checkpoint: str) -> dict[str, torch.Tensor]:
+    """What a checkpoint has of the network."""
+    prefix, kept = "embedder.", torch.load(run / "checkpoints" / f"{checkpoint}.ckpt", weights_only=True)["state_dict"]
+    return {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)}
+
+
 def assert_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
     assert left.keys() == right.keys()
     assert [name for name in left if not torch.equal(left[name], right[name])] == []
@@ -58,6 +64,18 @@ def test_a_run_leaves_everything_in_its_folder(quick: Quick, tmp_path: Path, con
     assert not list(run.rglob("*.partial"))
     assert "val R@1" in console.file.getvalue()
     assert list((run / "logs" / "tensorboard").glob("events*"))
+
+
+def test_kernels_lie_channels_last_on_a_cpu_and_are_kept_as_any_reader_wants_them(
+    quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    parts = assemble(quick())
+    kernels = [kernel for kernel in parts.learner.embedder.parameters() if kernel.dim() == 4]
+    fit(parts, tmp_path / "run", console)
+    assert kernels
+    assert not any(kernel.is_contiguous() for kernel in kernels)
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+    assert_same(weights(tmp_path / "run"), network(tmp_path / "run", "best"))
 
 
 def test_what_is_empty_of_the_memory_is_filled_when_it_starts(quick: Quick, tmp_path: Path, console: Console) -> None:
@@ -222,9 +240,7 @@ def test_refit_trains_on_all_training_classes(quick: Quick, tmp_path: Path, cons
     assert not set(refit.data.train.labels.tolist()) & set(refit.data.query.labels.tolist())
     outcome = fit(refit, tmp_path / "run", console)
     assert outcome.summary["best_validation_R@1"] is None
-    prefix = "embedder."
-    final = {k.removeprefix(prefix): v for k, v in last(tmp_path / "run").items() if k.startswith(prefix)}
-    assert_same(weights(tmp_path / "run"), final)
+    assert_same(weights(tmp_path / "run"), network(tmp_path / "run", "last"))
 
 
 def test_stops_early(quick: Quick, tmp_path: Path, console: Console) -> None:

@@ -125,8 +125,10 @@ def assemble(settings: Settings, loaded: DataSet | None = None) -> Assembly:
     preprocessing = preprocess(settings, loaded)
     torch.manual_seed(settings.seed)
     network, weights = _network(settings, loaded.channels)
-    learner = MetricLearner(network, _loss(settings, len(loaded.train)), settings.optim)
     on_cpu = settings.loop.accelerator == "cpu" or not torch.accelerator.is_available()
+    if on_cpu:
+        network.to(memory_format=torch.channels_last)  # convolutions train in 0.6 to 0.9 of the time there
+    learner = MetricLearner(network, _loss(settings, len(loaded.train)), settings.optim)
     workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers, on_cpu=on_cpu)
     reader = Reader(loaded.images, settings.loop.on_corrupt)
     augmentation, pinned = _augmentation(loaded, preprocessing), torch.cuda.is_available() and not on_cpu
