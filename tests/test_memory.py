@@ -177,8 +177,10 @@ def test_says_how_many_bytes_it_takes() -> None:
 def test_refuses_what_does_not_fit() -> None:
     with pytest.raises(ShapeError, match="holds 2-d embeddings, got 3-d"):
         CrossBatchMemory(3, dim=2).enqueue(torch.zeros(4, 3), torch.arange(4))
-    with pytest.raises(ShapeError, match="4 embeddings need 4 labels"):
+    with pytest.raises(ShapeError, match="4 embeddings need as many labels, got 3"):
         CrossBatchMemory(3, dim=2).enqueue(torch.zeros(4, 2), torch.arange(3))
+    with pytest.raises(ShapeError, match=r"ids are int64, got torch.float32: call .long\(\) on them"):
+        CrossBatchMemory(3, dim=2).enqueue(torch.zeros(4, 2), torch.arange(4), ids=torch.arange(4.0))
     with pytest.raises(SettingError, match="at least one row"):
         CrossBatchMemory(0, dim=2)
     with pytest.raises(SettingError, match=r"stores float32, bfloat16 or float16, got torch.float64"):

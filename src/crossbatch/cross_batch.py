@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from crossbatch.errors import SettingError, ShapeError
+from crossbatch.errors import SettingError, require_one_each
 from crossbatch.losses import Compares, Pairing
 from crossbatch.losses.eager import eagerly
 from crossbatch.losses.pair_loss import unit
@@ -86,8 +86,7 @@ class CrossBatchLoss(nn.Module):
     @eagerly
     def forward(self, embeddings: Embeddings, labels: Labels, *, ids: Ids | None = None) -> Scalar:
         """Loss of a batch of embeddings [batch, dim] with their labels and, if known, images."""
-        if len(labels) != len(embeddings):
-            raise ShapeError(f"{len(embeddings)} embeddings need as many labels, got {len(labels)}")
+        require_one_each(len(embeddings), "embeddings", labels=labels, ids=ids)
         anchors, on, risen = unit(embeddings), self.memory_is_on, (self.step - self.start + 1) / (self.ramp + 1)
         max_age = int(self.max_age)
         since = None if max_age == FOREVER else int(self.step) - max_age - (0 if self.training else 1)

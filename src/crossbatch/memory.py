@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from crossbatch.errors import SettingError, ShapeError
+from crossbatch.errors import SettingError, ShapeError, require_one_each
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, RefMask, Slots
 
 STORAGE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -239,8 +239,7 @@ class CrossBatchMemory(nn.Module):
         n, dim = embeddings.shape
         if dim != self.dim:
             raise ShapeError(f"this memory holds {self.dim}-d embeddings, got {dim}-d; build it with dim={dim}")
-        if len(labels) != n or (ids is not None and len(ids) != n):
-            raise ShapeError(f"{n} embeddings need {n} labels and ids, got {len(labels)} labels")
+        require_one_each(n, "embeddings", labels=labels, ids=ids)
         return n
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CrossBatchMemory":

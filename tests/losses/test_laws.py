@@ -1,5 +1,7 @@
 """Laws that every loss obeys; a new loss is tested by adding it to `LOSSES`."""
 
+import weakref
+
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity, normalize
@@ -47,6 +49,7 @@ LOSSES = [
     CircleLoss(),
     CircleLoss(margin=0.25, scale=5),
     MarginLoss(),
+    MarginLoss(margin=1, beta=0.5),
     TripletLoss(margin=0.3),
     TripletLoss(margin=0.3, pos_margin=1, reduction="mean"),
     TripletLoss(margin=0.3, mining="semi-hard", pos_margin=0.3),
@@ -101,7 +104,7 @@ def test_a_batch_compared_with_itself_gets_gradient_on_both_sides(loss_fn: PairL
     gradient = assert_equal_loss_and_gradients(
         with_chunk(loss_fn, chunk), {"embeddings": anchors, "labels": labels}, [anchors]
     )
-    one_side = loss_fn(anchors, labels, ref_emb=anchors.detach(), ref_labels=labels, ids=labels.cumsum(0))
+    one_side = loss_fn(anchors, labels, ref_emb=anchors.detach(), ref_labels=labels)
     assert not torch.allclose(gradient, torch.autograd.grad(one_side, anchors)[0])
 
 
@@ -163,7 +166,49 @@ def test_corner_cases_are_finite_and_equal_the_reference(loss_fn: PairLoss, case
 
 
 def test_an_empty_batch_costs_nothing() -> None:
-    assert ContrastiveLoss()(torch.empty(0, 3), torch.empty(0, dtype=torch.int64)) == 0
+    loss_fn = ContrastiveLoss()
+    loss_fn(rows(4), torch.arange(4) % 2)
+    assert loss_fn(torch.empty(0, 3), torch.empty(0, dtype=torch.int64)) == 0
+    assert loss_fn.stats == {"positives": 0, "negatives": 0}
+
+
+@every_loss
+def test_stats_do_not_depend_on_the_chunk(loss_fn: PairLoss) -> None:
+    """But for semi-hard triplets, whose negatives are counted in the block of positives that has most of them."""
+    anchors, refs, labels, ref_labels = rows(8), rows(40, seed=1), torch.arange(8) % 4, torch.arange(40) % 4
+    pairing = Pairing(labels, ref_labels)
+    told = []
+    for chunk in (1, 7, 1000):
+        with_chunk(loss_fn, chunk).compare(normalize(anchors), normalize(refs), pairing)
+        told.append({side: float(pairs) for side, pairs in loss_fn.stats.items()})
+    assert told[0].keys() == {"positives", "negatives"}
+    assert 0 < told[0]["positives"] <= 10
+    assert 0 < told[0]["negatives"] <= 30
+    if "semi-hard" not in str(loss_fn):
+        assert told[0] == told[1] == told[2]
+
+
+@every_loss
+def test_rows_of_a_memory_do_not_make_double_precision_single(loss_fn: PairLoss) -> None:
+    anchors, refs = normalize(rows(8)), normalize(rows(200, torch.float32, seed=1))
+    pairing = Pairing(torch.arange(8) % 4, torch.arange(200) % 8)
+    assert_close(
+        with_chunk(loss_fn, 64).compare(anchors, refs, pairing),
+        reference_compare(loss_fn, anchors, refs, pairing),
+        rtol=1e-11,
+        atol=1e-13,
+    )
+
+
+@every_loss
+def test_a_loss_that_is_kept_does_not_keep_the_memory(loss_fn: PairLoss) -> None:
+    """Nor a block of similarities: many append each step's loss to a list, and take its mean later."""
+    anchors, refs = normalize(rows(8)).requires_grad_(), normalize(rows(200, seed=1))
+    value = with_chunk(loss_fn, 64).compare(anchors, refs, Pairing(torch.arange(8) % 4, torch.arange(200) % 8))
+    gone = weakref.ref(refs)
+    del refs
+    value.backward()
+    assert gone() is None
 
 
 @every_loss
@@ -333,6 +378,15 @@ def test_refuses_what_does_not_fit() -> None:
         loss_fn(rows(4), torch.arange(4), ref_emb=rows(2))
     with pytest.raises(ShapeError, match=r"ref_emb is \(2, 3\) with 2 ref_labels"):
         loss_fn(rows(4), torch.arange(4), ref_emb=torch.ones(2, 3, dtype=torch.float64), ref_labels=torch.arange(2))
+    for wrong in (torch.arange(4).int(), torch.arange(4.0)):
+        with pytest.raises(ShapeError, match=rf"labels are int64, got {wrong.dtype}: call .long\(\) on them"):
+            loss_fn(rows(4), wrong)
+        with pytest.raises(ShapeError, match=f"ref_labels are int64, got {wrong.dtype}"):
+            loss_fn(rows(4), torch.arange(4), ref_emb=rows(4), ref_labels=wrong)
+    with pytest.raises(ShapeError, match="4 embeddings need as many ids, got 1"):
+        loss_fn(rows(4), torch.arange(4), ids=torch.arange(1))
+    with pytest.raises(ShapeError, match="ids and ref_ids go together"):
+        loss_fn(rows(4), torch.arange(4), ref_emb=rows(4), ref_labels=torch.arange(4), ids=torch.arange(4))
     with pytest.raises(SettingError, match="margins are cosines"):
         ContrastiveLoss(neg_margin=1.5)
     for loss, name in (

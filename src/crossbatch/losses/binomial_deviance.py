@@ -16,7 +16,9 @@ class BinomialDevianceLoss(PairLoss):
 
     `alpha`, `beta`: steepness; `base` (λ): a cosine. Per anchor the mean over the positives, plus the sum over the
     negatives divided by how many are above λ: the paper takes their mean, in which a memory's thousands of easy
-    negatives would drown the hard ones. An anchor without a positive, or a negative, contributes the other side alone.
+    negatives would drown the hard ones. Each side is divided by its own steepness, as its gradient then is at most 1
+    a pair; the paper has one steepness, a further factor for negatives, and no division. An anchor without a positive,
+    or a negative, contributes the other side alone.
     Source: Yi et al., Deep Metric Learning for Practical Person Re-Identification, ICPR 2014.
     """
 

@@ -16,7 +16,7 @@ from crossbatch.losses import cache
 from crossbatch.losses.columns import pair_max, product, weighted_sum
 from crossbatch.losses.pairing import Pairing
 from crossbatch.losses.precision import multiplies
-from crossbatch.losses.sums import Part, Sum, factor, held, is_known, merge, per_anchor_like
+from crossbatch.losses.sums import Part, Sum, factor, held, is_known, merge, per_anchor_like, per_mass
 
 Block = tuple[Tensor | slice, Tensor, Tensor]  # columns, their rows, similarities
 Take = Callable[[Tensor, Tensor], Part]
@@ -38,7 +38,7 @@ class Side(NamedTuple):
     @property
     def weighted_mean(self) -> Tensor:
         """Value ÷ mass, which is constant in the gradient; 0 without one."""
-        return self.value / torch.where(self.mass > 0, self.mass, 1)
+        return per_mass(self.value, self.mass)
 
 
 # Similarities at once. On a CPU what one pass writes the next should find in the caches of the cores; within that, more
@@ -166,7 +166,8 @@ def _positives(chunks: Chunks, anchors: Tensor, refs: Tensor) -> Iterator[Block]
 
 def _negatives(chunks: Chunks, anchors: Tensor, refs: Tensor) -> Iterator[Block]:
     # Rows stored in half precision are multiplied in it where the device can: half the bytes, and faster.
-    left = anchors.to(refs.dtype) if multiplies(refs.dtype, refs.device) else anchors
+    in_half = refs.dtype.itemsize == 2 and multiplies(refs.dtype, refs.device)
+    left = anchors.to(refs.dtype) if in_half else anchors
     memory = left.new_empty(len(left) * min(chunks.chunk, len(refs)))
     wide = None if left.dtype == anchors.dtype else anchors.new_empty(len(memory))
     absent = anchors.new_tensor(-torch.inf)
@@ -212,10 +213,11 @@ class _Sided(torch.autograd.Function):
         assert direction is not None and by_context is not None and extreme is not None  # noqa: S101, PT018
         # What turns the derivative of the total into that of the value: 1 ÷ total for a logarithm.
         inverse = torch.where(side.total > 0, 1 / side.total, 0) if log else torch.ones_like(side.total)
-        ctx.save_for_backward(anchors, refs, context, side.scale, inverse)
         ctx.direction = direction * inverse[:, None]
         ctx.by_context = by_context * per_anchor_like(inverse, context)
-        ctx.chunks, ctx.blocks, ctx.take = chunks, blocks, take
+        if ctx.needs_input_grad[1]:  # else nothing of the memory, nor of a block, stays with a loss that is kept
+            ctx.save_for_backward(anchors, refs, context, side.scale, inverse)
+            ctx.chunks, ctx.blocks, ctx.take = chunks, blocks, take
         ctx.mark_non_differentiable(*(out for out in (side.pairs, extreme, side.mass) if out is not None))
         value = side.total if side.scale is None else side.scale + side.total.log()
         return value, side.pairs, extreme, side.mass
@@ -263,11 +265,10 @@ def _fold(anchors: Tensor, context: Tensor, log: bool, blocks: Iterator[Block], 
 def _weighted(part: Part, rows: Tensor, anchors: Tensor) -> Tensor | None:
     """Σ slope · weight · row of each anchor; None without a weight."""
     weights = part.weights
-    # No more rows have a weight than there are pairs.
-    if weights is not None and part.pairs is not None and is_known(rows):
-        pairs = int(part.pairs.sum())
-        if pairs < len(rows) // 4:  # as after a while of training
-            columns = weights.amax(0).nonzero()[:, 0]
+    few = len(rows) // 4  # rows with a weight, as after a while of training; some losses weigh more than they act on
+    if weights is not None and part.pairs is not None and is_known(rows) and int(part.pairs.sum()) < few:
+        columns = weights.amax(0).nonzero()[:, 0]
+        if len(columns) < few:
             weights, rows = weights.T[columns].T, rows[columns]
     if weights is None or weights.shape[1] == 0:
         return None
@@ -290,6 +291,6 @@ def _linear(part: Part, direction: Tensor | None, anchors: Tensor, rows: Tensor,
     if part.weights is None or direction is None:
         return total
     if rows.dtype == anchors.dtype:
-        return total + (anchors * direction).sum(1)
+        return (total + (anchors * direction).sum(1)).clamp_(min=0)  # by rounding alone is a cost below 0
     present = torch.where(part.weights > 0, similarities, 0)  # a product in half precision is too coarse for this
     return total + part.slope * (part.weights * present).sum(1)

@@ -5,9 +5,8 @@ from torch import Tensor, nn
 
 from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
-from crossbatch.losses.columns import pair_sum
 from crossbatch.losses.pair_loss import PairLoss
-from crossbatch.losses.sums import Part, active_part
+from crossbatch.losses.sums import Part, active_part, weighted_mean
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 SHORTEST = 0.01  # distances below have no gradient: that of a square root grows without bound towards 0
@@ -18,7 +17,9 @@ class MarginLoss(PairLoss):
 
     Per anchor the mean over the active positives plus that over the active negatives; the paper takes one mean over
     all pairs, which thousands of negatives would swamp. β, the `beta` given at the start, is learnt: it is a parameter,
-    saved with the loss. An anchor without a positive, or without an active negative, contributes the other side alone.
+    saved with the loss; the paper can also have one for each class and image, and hold them down by a further term. A
+    distance below 0.01 counts as 0.01. An anchor without a positive, or without an active negative, contributes the
+    other side alone.
     Source: Wu et al., Sampling Matters in Deep Embedding Learning, ICCV 2017, without their sampling.
     """
 
@@ -33,7 +34,7 @@ class MarginLoss(PairLoss):
         distances, beta = _distance(similarities), self.beta.to(similarities)
         pull = torch.where(positive, self.margin + distances - beta, 0).relu()
         push = torch.where(negative, self.margin + beta - distances, 0).relu()
-        return pull.sum(1) / (pull > 0).sum(1).clamp(min=1) + push.sum(1) / (push > 0).sum(1).clamp(min=1)
+        return weighted_mean(pull, (pull > 0).to(pull)) + weighted_mean(push, (push > 0).to(push))
 
     def over(self, chunks: Chunks) -> PerAnchor:
         """Both sides' means; β is their context."""
@@ -41,7 +42,8 @@ class MarginLoss(PairLoss):
         return chunks.positives(self._pull, beta).mean + chunks.negatives(self._push, beta).mean
 
     def _pull(self, similarities: Tensor, beta: Tensor) -> Part:
-        distances = _distance(similarities)
+        absent = similarities == torch.inf
+        distances = _distance(similarities).masked_fill_(absent, -torch.inf)
         return self._part(self.margin + distances - beta[:, None], distances, -1)
 
     def _push(self, similarities: Tensor, beta: Tensor) -> Part:
@@ -51,11 +53,11 @@ class MarginLoss(PairLoss):
     @staticmethod
     def _part(costs: Tensor, distances: Tensor, sign: int) -> Part:
         part = active_part(costs, sign)
-        if part.weights is None:
+        if part.weights is None or part.pairs is None:
             return part
         moving = (distances - SHORTEST).sign_()  # 0 where the distance was clamped
-        pairs = pair_sum(part.weights)
-        return part._replace(weights=part.weights.mul(moving).div_(distances), by_context=sign * pairs)
+        by_beta = sign * part.pairs.to(distances)
+        return part._replace(weights=part.weights.mul(moving).div_(distances), by_context=by_beta)
 
 
 def _distance(similarities: Tensor) -> Tensor:

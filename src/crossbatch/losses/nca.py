@@ -5,7 +5,7 @@ from torch.nn.functional import softplus
 
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pair_loss import PairLoss, require_positive, require_room
-from crossbatch.losses.sums import held, log_sum
+from crossbatch.losses.sums import held, log_sum, present
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 
@@ -34,9 +34,7 @@ class NCALoss(PairLoss):
         """The logarithm of each side's sum."""
         scale = self.scale
         push = chunks.negatives(lambda s, _: log_sum(s, scale), log=True)
-        pull = chunks.positives(
-            lambda s, _: log_sum(s.masked_fill_(s == torch.inf, -torch.inf), scale), log=True, nearest=self.pos_margin
-        )
+        pull = chunks.positives(lambda s, _: log_sum(present(s, -torch.inf), scale), log=True, nearest=self.pos_margin)
         return _share(pull.value, push.value, pull.pairs > 0)
 
 

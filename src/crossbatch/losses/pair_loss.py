@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from crossbatch.errors import SettingError, ShapeError
+from crossbatch.errors import SettingError, ShapeError, require_one_each
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.eager import eagerly
 from crossbatch.losses.pairing import Pairing
@@ -84,6 +84,7 @@ class PairLoss(nn.Module, ABC):
         `stats` holds the mean number of positives and negatives per anchor that the loss acts on.
         """
         if len(anchors) == 0:
+            self.stats = dict.fromkeys(("positives", "negatives"), anchors.new_zeros(()))
             return anchors.sum()
         chunks = Chunks(anchors, refs, pairing, self.chunk)
         with torch.autocast(anchors.device.type, enabled=False):
@@ -125,8 +126,9 @@ def pair_up(
     """Check what a loss was called with; return unit anchors, unit references and their pairing."""
     if (ref_emb is None) != (ref_labels is None):
         raise ShapeError("ref_emb and ref_labels go together: give both or neither")
-    if len(labels) != len(embeddings):
-        raise ShapeError(f"{len(embeddings)} embeddings need as many labels, got {len(labels)}")
+    if ref_emb is not None and (ids is None) != (ref_ids is None):
+        raise ShapeError("ids and ref_ids go together where there is ref_emb: give both or neither; −1 is unknown")
+    require_one_each(len(embeddings), "embeddings", labels=labels, ids=ids)
     anchors = unit(embeddings)
     if ref_emb is None or ref_labels is None:
         return anchors, anchors, Pairing.within(labels, ids)
@@ -135,6 +137,7 @@ def pair_up(
             f"ref_emb is {tuple(ref_emb.shape)} with {len(ref_labels)} ref_labels; "
             f"it needs one label a row and rows of length {embeddings.shape[1]}"
         )
+    require_one_each(len(ref_emb), "references", ref_labels=ref_labels, ref_ids=ref_ids)
     return anchors, unit(ref_emb), Pairing(labels, ref_labels, ids, ref_ids)
 
 

@@ -128,10 +128,19 @@ def held(similarities: Tensor, positive: Tensor, pos_margin: float) -> Tensor:
     return torch.where(positive, similarities.clamp(max=pos_margin), similarities)
 
 
+def present(similarities: Tensor, absent: float) -> Tensor:
+    """Similarities of positives, with a value in place of the +∞ of the other pairs; they are overwritten."""
+    return similarities.masked_fill_(similarities == torch.inf, absent)
+
+
 def weighted_mean(costs: Tensor, weights: Tensor) -> Tensor:
     """The mean of the costs of each anchor, [anchors, pairs], by weights; 0 without one."""
-    total = weights.sum(1)
-    return (weights * costs).sum(1) / torch.where(total > 0, total, 1)
+    return per_mass((weights * costs).sum(1), weights.sum(1))
+
+
+def per_mass(total: Tensor, mass: Tensor) -> Tensor:
+    """Total ÷ mass; 0 where both are."""
+    return total / torch.where(mass > 0, mass, 1)
 
 
 def per_anchor_like(per_anchor: Tensor, other: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.pair_loss import PairLoss, require_positive, require_room
-from crossbatch.losses.sums import Part, held, log_sum
+from crossbatch.losses.sums import Part, held, log_sum, present
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 
@@ -35,7 +35,7 @@ class SupConLoss(PairLoss):
         scale = 1 / self.temperature
         push = chunks.negatives(lambda s, _: log_sum(s, scale), log=True)
         nearest = self.pos_margin
-        pull = chunks.positives(lambda s, _: log_sum(_absent(s, -torch.inf), scale), log=True, nearest=nearest)
+        pull = chunks.positives(lambda s, _: log_sum(present(s, -torch.inf), scale), log=True, nearest=nearest)
         mean = chunks.positives(self._linear, nearest=nearest).mean
         has = pull.pairs > 0
         everything = torch.logaddexp(torch.where(has, push.value, 0), torch.where(has, pull.value, 0))
@@ -43,9 +43,4 @@ class SupConLoss(PairLoss):
 
     def _linear(self, similarities: Tensor, _: Tensor) -> Part:
         weights = (similarities < torch.inf).to(similarities)
-        return Part(_absent(similarities, 0.0).sum(1), weights)
-
-
-def _absent(similarities: Tensor, value: float) -> Tensor:
-    """Put a value in place of the pairs that are not positive."""
-    return similarities.masked_fill_(similarities == torch.inf, value)
+        return Part(present(similarities, 0.0).sum(1), weights)

@@ -10,7 +10,7 @@ from crossbatch.errors import SettingError
 from crossbatch.losses.chunked import Chunks
 from crossbatch.losses.columns import pair_sum
 from crossbatch.losses.pair_loss import PairLoss, require_room
-from crossbatch.losses.sums import Part, held, weighted_mean
+from crossbatch.losses.sums import Part, held, per_mass, weighted_mean
 from crossbatch.shapes import PairMask, PerAnchor, Similarities
 
 FEW = 32  # positives of an anchor up to which one at a time is faster than a search among them
@@ -71,7 +71,7 @@ class TripletLoss(PairLoss):
         if self.mining == "hard":
             return self._hardest(chunks)
         total = 0 * chunks.anchors.sum(1)  # without a positive too there is a gradient: of zeros
-        mass = torch.zeros_like(total)
+        mass, negatives = torch.zeros_like(total), torch.zeros_like(total, dtype=torch.int64)
         for similarities in chunks.positive_blocks():
             positives = held(similarities, similarities < torch.inf, self.pos_margin)
             most = int((positives < torch.inf).sum(1).max())
@@ -79,7 +79,10 @@ class TripletLoss(PairLoss):
                 lambda s, p: self._against(s, p, chunks.spare(s)), positives.sort(1).values[:, :most].contiguous()
             )
             total, mass = total + side.value, mass + side.mass
-        return total / torch.where(mass > 0, mass, 1)
+            # Of two blocks of positives, one's negatives are among the other's (nearly, where they are semi-hard).
+            negatives = torch.maximum(negatives, side.pairs)
+        chunks.acted_on |= {"positives": chunks.counts["positives"], "negatives": negatives}
+        return per_mass(total, mass)
 
     def _against(self, similarities: Tensor, positives: Tensor, spare: Tensor) -> Part:
         """Negatives against the positives of their anchor, ascending."""
@@ -158,6 +161,6 @@ class TripletLoss(PairLoss):
 
 
 def _pick(similarities: Tensor, extreme: Tensor) -> Part:
-    """The pairs that are the extreme one: several share it evenly."""
+    """The pairs that are the extreme one, to the last bit: several share it evenly."""
     found = (similarities == extreme) & similarities.isfinite()
     return Part(torch.where(found, similarities, 0).sum(1), found.to(similarities), found.sum(1))
