@@ -1,4 +1,4 @@
-"""The floor: the two matrix products that a pair loss over a memory cannot avoid, and nothing else.
+"""The floor: two matrix products over a memory, and nothing else; a loss that most rows have no weight in needs less.
 
 Similarities of the batch with every row, and the gradient's sum over every row with a weight; here each weight is the
 similarity itself. A chunk of rows at a time, so that what one product writes the other finds in cache.

@@ -23,7 +23,7 @@ from benchmarks import memories
 from benchmarks.floor import CHUNKS, interleaved, timed, two_products, two_products_by_columns
 from benchmarks.memories import Memory
 from benchmarks.resident import peak_mb
-from crossbatch.losses import LOSSES, Pairing
+from crossbatch.losses import LOSSES, PairLoss, Pairing
 from crossbatch.losses.reference import reference_compare
 
 RESULTS = Path(__file__).parent / "results"
@@ -49,30 +49,23 @@ def contenders(loss: str, wanted: Collection[str] | None = None) -> dict[str, Ca
     return {name: build for name, build in parties.items() if wanted is None or name in wanted}
 
 
-def ours(memory: Memory, loss: str) -> Call:
+def ours(memory: Memory, loss: str, compare: Callable[..., torch.Tensor] = PairLoss.compare) -> Call:
     loss_fn, anchors = LOSSES[loss](), memory.anchors.clone().requires_grad_()
     pairing = Pairing(memory.labels, memory.row_labels)
 
     def call() -> None:
         anchors.grad = None
-        loss_fn.compare(anchors, memory.rows, pairing).backward()
+        compare(loss_fn, anchors, memory.rows, pairing).backward()
 
     return call
 
 
-def plain(memory: Memory, loss: str) -> Call:
-    loss_fn, anchors = LOSSES[loss](), memory.anchors.clone().requires_grad_()
-    pairing = Pairing(memory.labels, memory.row_labels)
-
-    def call() -> None:
-        anchors.grad = None
-        reference_compare(loss_fn, anchors, memory.rows, pairing).backward()
-
-    return call
+plain = partial(ours, compare=reference_compare)
 
 
-# Their own losses with `ref_emb`, which is what their memory calls; cosine, where it is not the default, and the miner
-# that the loss's paper has. Reducers are theirs.
+# Their own losses with `ref_emb`, which is what their memory calls; cosine, but for NCA and margin, of distances, and
+# the miner that the loss's paper has. Reducers are theirs. Of ours each has its defaults, which their forms do not have:
+# a bound for positives, and weights by cost.
 PEERS: dict[str, Callable[[], tuple[torch.nn.Module, torch.nn.Module | None]]] = {
     "contrastive": lambda: (_pml().losses.ContrastiveLoss(1, 0.5, distance=_pml().distances.CosineSimilarity()), None),
     "triplet": lambda: (_pml().losses.TripletMarginLoss(0.1, distance=_pml().distances.CosineSimilarity()), None),
@@ -80,7 +73,10 @@ PEERS: dict[str, Callable[[], tuple[torch.nn.Module, torch.nn.Module | None]]] =
         _pml().losses.MultiSimilarityLoss(2, 50, 0.5),
         _pml().miners.MultiSimilarityMiner(0.1),
     ),
-    "lifted-structure": lambda: (_pml().losses.GeneralizedLiftedStructureLoss(), None),
+    "lifted-structure": lambda: (
+        _pml().losses.GeneralizedLiftedStructureLoss(0.5, 1, distance=_pml().distances.CosineSimilarity()),
+        None,
+    ),
     "nt-xent": lambda: (_pml().losses.NTXentLoss(0.1), None),
     "sup-con": lambda: (_pml().losses.SupConLoss(0.1), None),
     "nca": lambda: (_pml().losses.NCALoss(8), None),
