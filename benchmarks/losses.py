@@ -23,7 +23,7 @@ from benchmarks import memories
 from benchmarks.floor import CHUNKS, interleaved, timed, two_products, two_products_by_columns
 from benchmarks.memories import Memory
 from benchmarks.resident import peak_mb
-from crossbatch.losses import LOSSES, PairLoss, Pairing
+from crossbatch.losses import LOSSES, Pairing, PairLoss
 from crossbatch.losses.reference import reference_compare
 
 RESULTS = Path(__file__).parent / "results"

@@ -43,7 +43,7 @@ class CircleLoss(PairLoss):
     def _part(self, similarities: Tensor, pace: Tensor, slope: float, greatest: float) -> Part:
         """Of negatives; what s is to a negative, 1 − s is to a positive. `pace` is overwritten."""
         # γ · α. A pace of nothing, rather than 0, leaves the exponent of an absent pair at −∞.
-        margin = similarities.new_tensor(self.margin * self.scale)
+        margin = similarities.new_full((), self.margin * self.scale)  # where they are: a GPU need not wait
         torch.add(margin, similarities, alpha=self.scale, out=pace).clamp_(min=1e-30)
         exponents = similarities.sub_(self.margin).mul_(pace)
         bound = self.scale * max(greatest**2 - self.margin**2, self.margin**2)

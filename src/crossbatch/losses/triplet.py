@@ -79,7 +79,7 @@ class TripletLoss(PairLoss):
                 lambda s, p: self._against(s, p, chunks.spare(s)), positives.sort(1).values[:, :most].contiguous()
             )
             total, mass = total + side.value, mass + side.mass
-            # Of two blocks of positives, one's negatives are among the other's (nearly, where they are semi-hard).
+            # Of two blocks of positives, one's negatives are among the other's; semi-hard ones are a few more in all.
             negatives = torch.maximum(negatives, side.pairs)
         chunks.acted_on |= {"positives": chunks.counts["positives"], "negatives": negatives}
         return per_mass(total, mass)
