@@ -10,8 +10,8 @@ demo: $(READY)  ## train on the embedded data set without and with memory; print
 	rm -rf runs/demo
 	$(BIN)/crossbatch compare --recipe glyphs-demo --out runs/demo
 
-test: $(READY)  ## the whole suite
-	$(BIN)/python -m pytest
+test: $(READY)  ## the whole suite, a process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(READY)  ## lint, format, types, the import contract
 	$(BIN)/ruff check .

@@ -132,7 +132,7 @@ SAME_AS_THEIRS = [
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs", "mean_of"), SAME_AS_THEIRS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("ours", "theirs", "mean_of"), SAME_AS_THEIRS, ids=[str(ours) for ours, *_ in SAME_AS_THEIRS])
 @pytest.mark.parametrize("with_references", [False, True])
 def test_agrees_with_pytorch_metric_learning(
     ours: PairLoss, theirs: Callable[..., torch.nn.Module], mean_of: Callable, with_references: bool

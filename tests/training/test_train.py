@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -34,13 +35,17 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "model.safetensors")
 
 
+def saved(run: Path, checkpoint: str = "last") -> dict[str, Any]:
+    return torch.load(run / "checkpoints" / f"{checkpoint}.ckpt", weights_only=True)
+
+
 def last(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return saved(run)["state_dict"]
 
 
 def network(run: Path, checkpoint: str) -> dict[str, torch.Tensor]:
     """What a checkpoint has of the network."""
-    prefix, kept = "embedder.", torch.load(run / "checkpoints" / f"{checkpoint}.ckpt", weights_only=True)["state_dict"]
+    prefix, kept = "embedder.", saved(run, checkpoint)["state_dict"]
     return {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)}
 
 
@@ -146,7 +151,7 @@ def test_a_run_folder_may_move_and_keeps_its_best(quick: Quick, tmp_path: Path, 
 
 def best_of(run: Path) -> dict[str, object]:
     """What the last checkpoint says of the best one."""
-    callbacks = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    callbacks = saved(run)["callbacks"]
     (state,) = (value for name, value in callbacks.items() if name.startswith("BestModel"))
     path = Path(state["best_model_path"])
     assert path.parent == run / "checkpoints"
@@ -157,7 +162,7 @@ def test_a_kill_loses_no_more_than_since_the_last_validation(quick: Quick, tmp_p
     """Whether or not that validation was the best, and in a refit, which has none."""
     for refit in (False, True):
         killed(quick(refit=refit), tmp_path / f"{refit}", console, 10)
-        assert torch.load(tmp_path / f"{refit}" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 8
+        assert saved(tmp_path / f"{refit}")["global_step"] == 8
 
 
 def test_another_data_set_than_the_run_s_is_refused(
@@ -328,7 +333,7 @@ def test_what_is_frozen_is_saved_as_it_was(
     assert frozen
     assert not {name for name in changed if name.startswith("backbone.") and int(name.split(".")[1]) in kept}
     assert {"backbone.9.weight", "pooling.power", "head.weight"} <= changed
-    optimizer = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"][0]
+    optimizer = saved(tmp_path / "run")["optimizer_states"][0]
     assert len(optimizer["state"]) == len(list(parts.learner.embedder.parameters())) - len(frozen)
     plan = "\n".join(parts.plan())
     assert " learn), gem pooling, 16×16×3 images" in plan
