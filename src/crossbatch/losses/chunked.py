@@ -43,8 +43,9 @@ class Side(NamedTuple):
 
 # Similarities at once. On a CPU what one pass writes the next should find in the caches of the cores; within that, more
 # at once lose less between passes: multi-similarity over 60,000 rows on two cores with 2 MB each took 16.7 ms with
-# 1 MB at once and 14.3 ms with 4 MB. On a GPU 64 MB, which then waits for nothing.
-FEWEST, MOST, STREAMED = 2**18, 2**22, 2**24
+# 1 MB at once and 14.3 ms with 4 MB; with 512 kB each, where 1 MB fits, NT-Xent 40.6 ms so and 35.3 with 2 MB. On a GPU
+# 64 MB, which then waits for nothing.
+FEWEST, MOST, STREAMED = 2**19, 2**22, 2**24
 HALF_RANGE = 2.0**15  # what weights in float16 may add up to; its numbers end at 65,504
 
 

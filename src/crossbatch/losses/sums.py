@@ -55,14 +55,18 @@ def merge(left: Sum, right: Sum) -> Sum:
     """The sum of two disjoint sets of columns; associative."""
     pairs = None if left.pairs is None or right.pairs is None else left.pairs + right.pairs
     extreme = _both(torch.maximum, left.extreme, right.extreme)
-    scale = None
-    if left.scale is not None and right.scale is not None:
+    scale = left.scale
+    if left.scale is not None and right.scale is not None and not _known_equal(left.scale, right.scale):
         scale = torch.maximum(left.scale, right.scale)
         left, right = _scaled(left, factor(left.scale, scale)), _scaled(right, factor(right.scale, scale))
     direction = _both(torch.add, left.direction, right.direction)
     by_context = _both(torch.add, left.by_context, right.by_context)
     mass = _both(torch.add, left.mass, right.mass)
     return Sum(left.total + right.total, scale, direction, by_context, pairs, extreme, mass)
+
+
+def _known_equal(left: Tensor, right: Tensor) -> bool:
+    return is_known(left) and left.equal(right)
 
 
 def active_part(costs: Tensor, slope: float = 1.0) -> Part:
