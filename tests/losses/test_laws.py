@@ -28,6 +28,7 @@ from crossbatch.losses import Pairing, chunked
 from crossbatch.losses.precision import multiplies
 from crossbatch.losses.reference import reference_compare
 from crossbatch.losses.sums import Sum, merge
+from crossbatch.training.train import torch_threads
 
 LOSSES = [
     ContrastiveLoss(neg_margin=0.1),
@@ -187,6 +188,18 @@ def test_stats_do_not_depend_on_the_chunk(loss_fn: PairLoss) -> None:
     assert 0 < told[0]["negatives"] <= 30
     if "semi-hard" not in str(loss_fn):
         assert told[0] == told[1] == told[2]
+
+
+@every_loss
+def test_threads_do_not_change_a_loss(loss_fn: PairLoss) -> None:
+    labels, ref_labels, refs = torch.arange(8) % 4, torch.arange(500) % 40, normalize(rows(500, seed=1))
+    found = []
+    for threads in (1, 3):
+        anchors = normalize(rows(8)).requires_grad_()
+        with torch_threads(threads):
+            value = with_chunk(loss_fn, 170).compare(anchors, refs, Pairing(labels, ref_labels))
+            found.append((value, *torch.autograd.grad(value, anchors)))
+    assert_close(*found)
 
 
 @every_loss

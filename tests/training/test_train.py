@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from crossbatch.training.assembly import assemble
 from crossbatch.training.callbacks import FillMemory
 from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.settings import LoopSettings, MemorySettings, OptimSettings, Settings
-from crossbatch.training.train import Outcome, fit
+from crossbatch.training.train import Outcome, fit, torch_threads
 
 Quick = Callable[..., Settings]
 
@@ -371,3 +372,10 @@ def test_every_loss_trains_by_its_name(loss: str, quick: Quick, tmp_path: Path, 
     assert learnt == (["loss_fn.loss.beta"] if loss == "margin" else [])
     metrics = runs.read_metrics(tmp_path / "run")
     assert metrics["val/R@1"]
+
+
+def test_threads_are_given_back_where_training_fails() -> None:
+    before = torch.get_num_threads()
+    with suppress(RunError), torch_threads(before + 1):
+        raise RunError(f"it failed with {torch.get_num_threads()}")
+    assert torch.get_num_threads() == before

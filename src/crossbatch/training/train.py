@@ -203,8 +203,10 @@ def torch_threads(threads: int) -> Iterator[None]:
     """Use so many threads within."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    yield
-    torch.set_num_threads(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
