@@ -14,6 +14,7 @@ from crossbatch.data.pk_batches import PKBatches, Steps
 from crossbatch.data.records import FileImages, Part
 from crossbatch.data.transforms import Evenly, GlyphAugmentation, PhotoAugmentation, Preprocessing
 from crossbatch.errors import DataError
+from crossbatch.training.train import torch_threads
 
 PREPROCESSING = Preprocessing(8, 8, 1, (0.0,), (1.0,))
 LABELS = torch.tensor([5, 5, 5, 5, 3, 3, 3, 9, 9, 9])
@@ -72,19 +73,14 @@ def test_a_batch_does_not_depend_on_who_reads_it(images: FileImages) -> None:
     for image, path in enumerate(images.paths):
         noise.rotate(7 * image).save(path, "JPEG")
     spoil(images, 8)
-    threads = torch.get_num_threads()
-    try:
-        found = []
-        for count in (1, 3):
-            torch.set_num_threads(count)
+    found = []
+    loader = DataLoader(training(images, "skip", PhotoAugmentation), batch_size=None, sampler=range(4), num_workers=2)
+    for count in (1, 3):
+        with torch_threads(count):
             torch.rand(300, 300) @ torch.rand(300, 300)
             found.append([training(images, "skip", PhotoAugmentation)[step] for step in range(4)])
-        loader = DataLoader(
-            training(images, "skip", PhotoAugmentation), batch_size=None, sampler=range(4), num_workers=2
-        )
+    with torch_threads(3):
         found.append(list(loader))
-    finally:
-        torch.set_num_threads(threads)
     for step in range(4):
         for other in found[1:]:
             assert all(torch.equal(a, b) for a, b in zip(found[0][step], other[step], strict=True))
