@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from copy import deepcopy
 
 import pytest
 import torch
@@ -25,25 +26,28 @@ def batch(step: int, n: int = 6, dtype: torch.dtype = torch.float32):
 @every_loss
 @pytest.mark.parametrize("known", [True, False], ids=["ids", "no ids"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_equals_batch_term_plus_weighted_memory_term(loss, known: bool, dtype: torch.dtype) -> None:
-    """Over a wrap of the memory and with a hole in it, against the plain form on the same rows."""
+@pytest.mark.parametrize("earlier_only", [True, False])
+def test_equals_batch_term_plus_weighted_memory_term(loss, known: bool, dtype: torch.dtype, earlier_only: bool) -> None:
+    """Over a wrap of the memory and with a row in it that is not finite, against the plain form on the same rows."""
     memory = CrossBatchMemory(size=15, dim=5, dtype=dtype)
-    loss_fn = CrossBatchLoss(loss, memory, memory_weight=0.7, batch_weight=0.4, earlier_only=False)
+    loss_fn = CrossBatchLoss(loss, memory, memory_weight=0.7, batch_weight=0.4, earlier_only=earlier_only)
     for step in range(6):
         embeddings, labels, ids = batch(step)
         ids = ids if known else None
+        if step == 3:
+            memory.enqueue(torch.full((1, 5), torch.nan), torch.tensor([0]))
+        before = deepcopy(memory)
         value = loss_fn(embeddings, labels, ids=ids)
         (gradient,) = torch.autograd.grad(value, embeddings)
         unit = torch.nn.functional.normalize(embeddings)
-        newest = memory._order.topk(6).indices.flip(0)
-        live = memory._order >= 0
-        pairing = Pairing(labels, memory._labels, ids, memory._ids, newest, live)
+        held, own = (before, None) if earlier_only else (memory, torch.arange(6) + 6 * step + (step >= 3))
+        own = None if own is None else own % 15
+        live = held._steps >= 0
+        pairing = Pairing(labels, held._labels, ids, held._ids, own, live, earlier_only)
         plain = 0.4 * reference_compare(loss, unit, unit, Pairing.within(labels, ids))
-        plain = plain + 0.7 * reference_compare(loss, unit, memory._embeddings.float(), pairing)
+        plain = plain + 0.7 * reference_compare(loss, unit, held._embeddings.float(), pairing)
         assert_close(value, plain)
         assert_close(gradient, torch.autograd.grad(plain, embeddings)[0])
-        if step == 3:
-            memory.drop(newest[:2])
 
 
 @every_loss
@@ -70,27 +74,6 @@ def test_an_anchor_without_a_positive_from_an_earlier_batch_does_not_count_again
     assert loss_fn.stats["memory_anchors"] == pytest.approx(2 / 6)
     loss_fn.max_age.fill_(0)
     assert bool(loss_fn(embeddings, labels, ids=ids + 100) == 0) == training
-
-
-def test_a_row_that_is_not_kept_takes_no_earlier_one_out_of_the_comparison() -> None:
-    """An infinite row of the batch has slot −1, which is not the last slot."""
-    loss_fn = CrossBatchLoss(ContrastiveLoss(neg_margin=-0.99, pos_margin=1.0), CrossBatchMemory(6, dim=5))
-    rows, _, _ = batch(0)
-    loss_fn.memory.enqueue(rows, torch.arange(6) // 3)
-    loss_fn.memory.drop(torch.tensor([0]))
-    with torch.no_grad():
-        loss_fn(torch.cat([rows[:1] + 1, torch.full((1, 5), torch.inf)]), torch.tensor([1, 7]))
-    assert loss_fn.stats["memory_positives"] == 3 / 2  # over two anchors; one has the three of its class
-
-
-def test_one_row_per_image_is_compared_with_before_it_goes() -> None:
-    """Classes whose images are all in each batch find their older rows all the same."""
-    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(40, dim=5), one_per_image=True)
-    for step in range(3):
-        loss_fn(batch(step, n=8)[0], torch.arange(8) // 4, ids=torch.arange(8))
-        assert loss_fn.stats["memory_anchors"] == (step > 0)
-        assert sorted(loss_fn.memory.ids.tolist()) == list(range(8))
-        assert (loss_fn.memory.steps == step).all()
 
 
 def test_an_empty_batch_costs_nothing() -> None:
@@ -129,50 +112,21 @@ def test_warm_up_fills_the_memory_and_leaves_the_weights_alone() -> None:
     assert_close(value, 2 * loss_fn.stats["memory_loss"])
 
 
-def test_the_memory_rises_to_its_weight() -> None:
-    """By a quarter a step over three steps, from the first that counts; in evaluation no further."""
-    loss_fn = CrossBatchLoss(
-        ContrastiveLoss(), CrossBatchMemory(20, dim=5), batch_weight=0.0, warmup_steps=1, ramp_steps=3
-    )
-    loss_fn(*batch(0)[:2])
-    for step, share in enumerate([0.25, 0.5, 0.75, 1, 1], start=1):
-        for training in (False, True):
-            value = loss_fn.train(training)(*batch(step)[:2])
-            assert_close(value, share * loss_fn.stats["memory_loss"])
-
-
-def test_an_image_that_returns_takes_the_place_of_its_older_row() -> None:
-    """The memory holds each image once, as it was last; what is not known to be an image stays."""
-    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(20, dim=5), one_per_image=True)
-    embeddings, labels, _ = batch(0)
-    for step, ids in enumerate(torch.tensor([[0, 1, 2, 3, 4, -1], [4, 0, 9, 8, -1, -1]])):
-        loss_fn(embeddings, labels, ids=ids)
-        assert len(loss_fn.memory) == [6, 10][step]
-    assert loss_fn.memory.ids.sort().values.tolist() == [-1, -1, -1, 0, 1, 2, 3, 4, 8, 9]
-    assert sorted(loss_fn.memory.lookup(torch.tensor([0, 1, 4])).steps.tolist()) == [0, 1, 1]
-    loss_fn(embeddings, labels, ids=torch.tensor([5, 9, 5, 5, -1, -1]))
-    assert loss_fn.memory.ids.sort().values.tolist() == [-1] * 5 + [0, 1, 2, 3, 4, 5, 8, 9]
-    assert_close(loss_fn.memory.lookup(torch.tensor([5])).embeddings, torch.nn.functional.normalize(embeddings[3:4]))
-
-
 @every_loss
 def test_rows_older_than_the_limit_do_not_count(loss) -> None:
-    """As if they had been dropped; a limit that is lifted brings them back."""
-    limited, dropped = (CrossBatchLoss(loss, CrossBatchMemory(20, dim=5)) for _ in range(2))
+    """As a memory of so few rows; a limit that is lifted brings them back."""
+    limited, short = (CrossBatchLoss(loss, CrossBatchMemory(size, dim=5)) for size in (30, 6))
     for step in range(6):
         embeddings, labels, ids = batch(step)
-        limited.max_age.fill_(1)
-        old = dropped.memory.slots[dropped.memory.steps < step - 1]
-        dropped.memory.drop(old)
-        assert_close(limited(embeddings, labels, ids=ids), dropped(embeddings, labels, ids=ids))
+        limited.max_age.fill_(1)  # the batch before
+        assert_close(limited(embeddings, labels, ids=ids), short(embeddings, labels, ids=ids))
         assert limited.memory_is_on
-    everything = CrossBatchLoss(loss, CrossBatchMemory(20, dim=5))
-    for step in range(6):
-        everything(*batch(step)[:2])
-    limited.memory.load_state_dict(everything.memory.state_dict())
-    for one in (limited.eval(), everything.eval()):
-        one.max_age.fill_(2**62)
-    assert_close(limited(*batch(9)[:2]), everything(*batch(9)[:2]))
+    whole = CrossBatchLoss(loss, deepcopy(limited.memory))
+    whole.step.copy_(limited.step)
+    limited.max_age.fill_(2**62)
+    for one in (limited.eval(), whole.eval()):
+        assert len(one.memory) == 30
+    assert_close(limited(*batch(9)[:2]), whole(*batch(9)[:2]))
 
 
 def test_eval_enqueues_nothing_and_counts_no_step() -> None:
@@ -226,7 +180,7 @@ def test_tells_of_both_terms() -> None:
 def test_refuses_negative_weights() -> None:
     with pytest.raises(SettingError, match="must not be negative, got memory_weight=-1"):
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), memory_weight=-1)
-    with pytest.raises(SettingError, match="must not be negative, got warmup_steps=-1"):
+    with pytest.raises(SettingError, match="warmup_steps must not be negative, got -1"):
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=-1)
 
 

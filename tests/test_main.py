@@ -44,7 +44,7 @@ SMALL = [
         ("train --memory.size 32", "a memory of 32 rows is too small for batches of 64 images: raise --memory.size"),
         ("train --memory.weight -1", "--memory.weight must not be negative, got -1.0"),
         ("train --loss nope", "no loss 'nope': choose one of contrastive, triplet, multi-similarity"),
-        ("train --loss_options.neg_margin 1.5", "margins are cosines"),
+        ("train --loss_options.neg_margin 1.5", "neg_margin is a cosine"),
         ("train --loss_options.colour 1.5", "the contrastive loss does not take --loss_options"),
         ("train --batch.classes 5000", "lower --batch.classes"),
         ("train --optim.lr fast", "optim.lr"),

@@ -15,10 +15,10 @@ LOSSES = ("contrastive", "multi-similarity", "triplet")
 WITHOUT, WITH = "without", "with"
 NAIVE_WITHOUT, NAIVE = "the authors' sum, without", "the authors' sum, with"
 PUBLISHED_WITHOUT, PUBLISHED = "as published, without", "as published, with"
-# Losses whose papers have no `pos_margin`, beside triplet.
+# Losses with recommended room, beside contrastive and triplet.
 MADE_ROOM = ("lifted-structure", "n-pair", "nt-xent", "sup-con", "nca")
 LONGER = "without, a fifth more steps"
-OWN_TOO = "own batch included"  # in the memory's term, and every anchor, as before this was known to hurt
+OWN_TOO = "own batch included"  # in the memory's term, and every anchor
 DEFAULT, SMALL_BATCH, LONG = "as by default", "batch of 16", "6,000 steps"
 SETTINGS = {
     "glyphs": Settings(),
@@ -55,13 +55,12 @@ def _batch(images: int, *, equal_images: bool = False) -> Change:
 def _summed(plain: Settings) -> Settings:
     """As the authors' code: a sum over all pairs from step 1,000 on, positives pulled until they coincide."""
     memory = replace(plain.memory, start=min(1000, plain.optim.steps // 2), fill=False, earlier_only=False)
-    return replace(plain, memory=memory, loss_options={"reduction": "sum", "pos_margin": 1.0})
+    return replace(plain, memory=memory, loss_options={"reduction": "sum"}, recommended=False)
 
 
 def _published(plain: Settings) -> Settings:
-    """As their papers have them, the default until it was known to hurt: positives pulled to 1, of triplets a mean."""
-    plainly = {"reduction": "mean"} if plain.loss == "triplet" else {}
-    return replace(plain, loss_options={"pos_margin": 1.0, **plainly})
+    """As their papers have them."""
+    return replace(plain, recommended=False)
 
 
 def _same(plain: Settings) -> Settings:
@@ -83,8 +82,6 @@ OTHERS: dict[str, Change] = {
     "from a twentieth of the steps": lambda plain: _memory(start=plain.optim.steps // 20)(plain),
     "from half of the steps": lambda plain: _memory(start=plain.optim.steps // 2)(plain),
     "not filled at the start": _memory(fill=False),
-    "weight rises over a fifth of the steps": lambda plain: _memory(ramp=plain.optim.steps // 5)(plain),
-    "one row per image": _memory(one_per_image=True),
     "gate: moved less than 0.5": _memory(max_drift=0.5, limit_age=False),
     "the same gate, old rows left out": _memory(max_drift=0.5),
     "weight of 3": _memory(weight=3.0),

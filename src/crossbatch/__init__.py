@@ -15,6 +15,7 @@ from crossbatch.losses import (
     PairLoss,
     SupConLoss,
     TripletLoss,
+    recommended,
     reference_loss,
 )
 from crossbatch.memory import CrossBatchMemory
@@ -37,5 +38,6 @@ __all__ = [
     "PairLoss",
     "SupConLoss",
     "TripletLoss",
+    "recommended",
     "reference_loss",
 ]

@@ -24,7 +24,7 @@ class Rows(NamedTuple):
 
 
 class InUse(NamedTuple):
-    """The memory as a loss reads it, without a copy: every slot in use, and which of them are live."""
+    """The memory as a loss reads it, without a copy: every slot in use, and which of them count."""
 
     embeddings: References
     labels: RefLabels
@@ -33,7 +33,7 @@ class InUse(NamedTuple):
 
 
 class CrossBatchMemory(nn.Module):
-    """Keeps the last `size` embeddings as unit rows; holes are filled first, then the oldest row goes.
+    """A ring that keeps the last `size` embeddings as unit rows.
 
     What it holds equals `collections.deque(maxlen=size)` for any sequence of batch sizes. All state
     lives in buffers, so a checkpoint restores the rows and their order. Rows take no gradient.
@@ -51,11 +51,8 @@ class CrossBatchMemory(nn.Module):
     _labels: Tensor
     _ids: Tensor
     _steps: Tensor
-    _order: Tensor
-    _live: Tensor
-    _used: Tensor
-    _rows_seen: Tensor
-    _batches_seen: Tensor
+    _written: Tensor
+    _batches: Tensor
 
     def __new__(cls, *arguments: Any, **options: Any) -> "CrossBatchMemory":
         """Meet a call in the manner of pytorch-metric-learning, whose class has the same name, with a clear word."""
@@ -78,12 +75,9 @@ class CrossBatchMemory(nn.Module):
         self.register_buffer("_embeddings", torch.zeros(size, dim, dtype=dtype, device=device))
         self.register_buffer("_labels", torch.zeros(size, dtype=torch.int64, device=device))
         self.register_buffer("_ids", torch.full((size,), -1, dtype=torch.int64, device=device))
-        self.register_buffer("_steps", torch.zeros(size, dtype=torch.int64, device=device))
-        # When each slot was written: 0, 1, 2, … A negative order marks a slot that is free. The smallest
-        # orders go first, so dropped rows (below −size) are refilled before slots never used (−size … −1),
-        # and those, ascending, before the oldest row.
-        self.register_buffer("_order", torch.arange(-size, 0, dtype=torch.int64, device=device))
-        for counter in ("_live", "_used", "_rows_seen", "_batches_seen"):
+        # A step of −1 marks a slot without a row: never written, or with a row that was not finite.
+        self.register_buffer("_steps", torch.full((size,), -1, dtype=torch.int64, device=device))
+        for counter in ("_written", "_batches"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64, device=device))
 
     @property
@@ -102,12 +96,12 @@ class CrossBatchMemory(nn.Module):
         return sum(buffer.numel() * buffer.element_size() for buffer in self.buffers())
 
     def __len__(self) -> int:
-        return int(self._live)
+        return int((self._steps >= 0).sum())
 
     @property
     def slots(self) -> Tensor:
         """Slot of each live row, in the order of `embeddings`, `labels`, `ids` and `steps`."""
-        return (self._order >= 0).nonzero()[:, 0]
+        return (self._steps >= 0).nonzero()[:, 0]
 
     @property
     def embeddings(self) -> References:
@@ -136,16 +130,17 @@ class CrossBatchMemory(nn.Module):
             "memory.enqueue(embeddings, labels) writes to it"
         )
 
-    def columns(self, since: int | None = None) -> InUse:
-        """Every slot in use, holes included, as views: what a loss streams over and masks.
+    def in_use(self, since: int | Tensor = 0) -> InUse:
+        """The slots that a loss reads, as views, and which of them hold a row that counts: of step `since` or later.
 
-        Rows of steps before `since` count as holes; a loss skips those that lie together, as they do in a ring.
+        On a GPU all slots are, since asking how many hold a row would wait for the work before.
         """
-        used, live = int(self._used), int(self._live)
-        mask = None if used == live else self._order[:used] >= 0
-        if since is not None and not bool((fresh := self._steps[:used] >= since).all()):
-            mask = fresh if mask is None else mask & fresh
-        return InUse(self._embeddings[:used], self._labels[:used], self._ids[:used], mask)
+        since = torch.as_tensor(since, device=self._steps.device).clamp(min=0)
+        if self._steps.device.type != "cpu":
+            return InUse(self._embeddings, self._labels, self._ids, self._steps >= since)
+        used = min(int(self._written), self.size)
+        live = self._steps[:used] >= since
+        return InUse(self._embeddings[:used], self._labels[:used], self._ids[:used], None if live.all() else live)
 
     @torch.no_grad()
     def enqueue(
@@ -153,49 +148,36 @@ class CrossBatchMemory(nn.Module):
     ) -> Slots:
         """Write a batch, detached and scaled to unit length; return the slot of each row.
 
-        Of a batch larger than the memory only the tail stays; the rows dropped get slot −1. So do rows with an
-        infinite value or NaN, as a step in half precision that overflows leaves them: their slots become holes. `ids`
-        say which image a row is (−1: unknown); `step` defaults to the number of batches enqueued before this one.
+        Of a batch larger than the memory only the tail stays; the rows dropped get slot −1. So does a row with an
+        infinite value or NaN, as a step in half precision that overflows leaves it: it is never compared with. `ids`
+        say which image a row is (−1: unknown); `step`, at least 0, defaults to the number of batches enqueued before.
         """
         n = self._check(embeddings, labels, ids)
         kept = min(n, self.size)
-        device = self._order.device
-        slots = torch.topk(self._order, kept, largest=False, sorted=True).indices
         rows = normalize(embeddings[n - kept :].float()).to(self._embeddings)
-        sound = rows.isfinite().all(1)
+        total = rows.sum(1)
+        sound = total.eq(total)  # not NaN, as a row with an infinite value is at unit length
+        slots = torch.arange(n - kept, n, device=rows.device).add_(self._written).remainder_(self.size)
         self._embeddings[slots] = torch.where(sound[:, None], rows, 0)
         self._labels[slots] = labels[n - kept :].to(self._labels)
-        self._ids[slots] = -1 if ids is None else ids[n - kept :].to(self._ids)
-        self._steps[slots] = self._batches_seen if step is None else torch.as_tensor(step, device=device)
-        newest = self._rows_seen + torch.arange(n - kept, n, device=device)
-        self._live += sound.sum() - (self._order[slots] >= 0).sum()
-        self._order[slots] = torch.where(sound, newest, self._hole(slots))
-        self._used.copy_(torch.cat([self._used[None], slots + 1]).max())
-        self._rows_seen += n
-        self._batches_seen += 1
+        self._ids[slots] = ids[n - kept :].to(self._ids) if ids is not None else torch.full_like(slots, -1)
+        now = self._batches if step is None else torch.as_tensor(step, device=rows.device)
+        self._steps[slots] = torch.where(sound, now, -1)
+        self._written += n
+        self._batches += 1
         return torch.cat([slots.new_full((n - kept,), -1), torch.where(sound, slots, -1)]).to(labels.device)
-
-    @torch.no_grad()
-    def drop(self, slots: Slots) -> None:
-        """Forget these rows; the holes are the next to be filled. Slots already free stay so."""
-        slots = slots.to(self._order.device).unique()
-        slots = slots[(slots >= 0) & (self._order[slots.clamp(min=0)] >= 0)]
-        self._order[slots] = self._hole(slots)
-        self._live -= len(slots)
 
     @torch.no_grad()
     def lookup(self, ids: Ids) -> Rows:
         """The newest row of each image, aligned with `ids`; slot −1 where the memory holds none."""
-        used = int(self._used) if len(ids) else 0
         wanted, back = ids.to(self._ids.device).unique(return_inverse=True)
-        place = torch.searchsorted(wanted, self._ids[:used]).clamp_(max=max(len(wanted) - 1, 0))
-        hit = ((wanted[place] == self._ids[:used]) & (self._ids[:used] >= 0) & (self._order[:used] >= 0)).nonzero()
-        hit = hit[:, 0]
-        newest = torch.full_like(wanted, -1).scatter_reduce(0, place[hit], self._order[hit], "amax")
-        slots = torch.full_like(wanted, -1)
-        hit = hit[self._order[hit] == newest[place[hit]]]
-        slots[place[hit]] = hit
-        slots = slots[back]
+        place = torch.searchsorted(wanted, self._ids).clamp_(max=max(len(wanted) - 1, 0))
+        hit = (self._ids >= 0) & (self._steps >= 0)
+        hit = hit.nonzero()[:, 0] if len(ids) else hit.new_empty(0, dtype=torch.int64)
+        hit = hit[wanted[place[hit]] == self._ids[hit]]
+        age = (hit - self._written).remainder(self.size)  # the newest row is the greatest
+        newest = torch.full_like(wanted, -1).scatter_reduce(0, place[hit], age, "amax")
+        slots = torch.where(newest < 0, -1, (newest + self._written).remainder(self.size))[back]
         fields = (self._embeddings, self._labels, self._ids, self._steps)
         return Rows(slots, *(field[slots.clamp(min=0)] for field in fields))
 
@@ -227,13 +209,9 @@ class CrossBatchMemory(nn.Module):
         return f"size={self.size}, dim={self.dim}, dtype={self._embeddings.dtype}"
 
     def _selection(self) -> slice | Tensor:
-        """Index of the live rows: a slice, hence a view, unless there are holes."""
-        used = int(self._used)
-        return slice(0, used) if used == int(self._live) else self.slots
-
-    def _hole(self, slots: Slots) -> Tensor:
-        """The order that marks slots dropped: below that of a slot never used."""
-        return slots - 2 * self.size - 1
+        """Index of the live rows: a slice, hence a view, where they lie together."""
+        used = min(int(self._written), self.size)
+        return slice(0, used) if used == len(self) else self.slots
 
     def _check(self, embeddings: Tensor, labels: Tensor, ids: Tensor | None) -> int:
         n, dim = embeddings.shape

@@ -1,7 +1,9 @@
-"""The tensors of this package, by name: dtype and shape, checked at run time in tests."""
+"""The tensors of this package, by name: dtype and shape, checked at run time in tests; and what unit rows are."""
 
+import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn.functional import normalize
 
 Images = Float[Tensor, "batch channels height width"]
 Maps = Float[Tensor, "batch features rows columns"]
@@ -23,3 +25,8 @@ Columns = Int64[Tensor, " columns"]
 PerAnchor = Float[Tensor, " batch"]
 Counts = Int64[Tensor, " batch"]
 Scalar = Float[Tensor, ""]
+
+
+def unit(embeddings: Tensor) -> Tensor:
+    """Rows scaled to length 1, in float32 at least: half precision loses what a margin compares."""
+    return normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))

@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss, SupConLoss, TripletLoss
 from crossbatch.errors import SettingError, ShapeError
-from crossbatch.interop.pytorch_metric_learning import OurLoss, TheirLoss
+from crossbatch.interop.pytorch_metric_learning import CalledLikePML, PMLLoss
 from crossbatch.losses import Pairing
 
 
@@ -42,13 +42,13 @@ def setting() -> tuple[torch.Tensor, torch.Tensor, Pairing]:
     ("their_loss", "our_loss"),
     [
         (theirs.MultiSimilarityLoss(alpha=2, beta=50, base=0.5), MultiSimilarityLoss(epsilon=3)),
-        (theirs.SupConLoss(temperature=0.2), SupConLoss(temperature=0.2, pos_margin=1)),
+        (theirs.SupConLoss(temperature=0.2), SupConLoss(temperature=0.2)),
     ],
     ids=["multi-similarity", "sup-con"],
 )
 def test_their_loss_leaves_out_what_ours_does(their_loss: torch.nn.Module, our_loss: torch.nn.Module) -> None:
     anchors, refs, pairing = setting()
-    assert_close(TheirLoss(their_loss).compare(anchors, refs, pairing), our_loss.compare(anchors, refs, pairing))
+    assert_close(PMLLoss(their_loss).compare(anchors, refs, pairing), our_loss.compare(anchors, refs, pairing))
     everything = their_loss(anchors, pairing.labels, None, refs, pairing.ref_labels)
     assert not torch.isclose(everything, our_loss.compare(anchors, refs, pairing))
 
@@ -66,7 +66,7 @@ def test_mined_pairs_are_shifted_and_none_is_ignored(miner: torch.nn.Module, mon
             seen.append((indices_tuple, ref_emb, ref_labels))
             return super().compute_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
 
-    loss = TheirLoss(Spy(), miner)
+    loss = PMLLoss(Spy(), miner)
     loss.compare(anchors, refs, pairing)
     ((indices, ref_emb, ref_labels),) = seen
     assert torch.equal(ref_emb, refs[pairing.live])
@@ -82,7 +82,7 @@ def test_mined_pairs_are_shifted_and_none_is_ignored(miner: torch.nn.Module, mon
 
 
 def test_over_a_memory_in_training() -> None:
-    loss_fn = CrossBatchLoss(TheirLoss(theirs.TripletMarginLoss(), MultiSimilarityMiner()), CrossBatchMemory(40, 8))
+    loss_fn = CrossBatchLoss(PMLLoss(theirs.TripletMarginLoss(), MultiSimilarityMiner()), CrossBatchMemory(40, 8))
     for step in range(6):
         embeddings = rows(12, step).float().requires_grad_()
         loss = loss_fn(embeddings, torch.arange(12) % 4, ids=torch.arange(12) + step)
@@ -95,7 +95,7 @@ def test_over_a_memory_in_training() -> None:
 @pytest.mark.parametrize("miner", [None, MultiSimilarityMiner(), BatchHardMiner(), DistanceWeightedMiner()], ids=str)
 def test_over_a_memory_without_a_positive(miner: BaseMiner | None) -> None:
     """As before the first batch, and for new classes; then as many anchors count as have one."""
-    loss_fn = CrossBatchLoss(TheirLoss(theirs.ContrastiveLoss(), miner), CrossBatchMemory(40, 8))
+    loss_fn = CrossBatchLoss(PMLLoss(theirs.ContrastiveLoss(), miner), CrossBatchMemory(40, 8))
     for step, first in enumerate([4, 8, 6]):
         embeddings = rows(8, step).float().requires_grad_()
         loss_fn(embeddings, torch.arange(8) // 2 + first).backward()
@@ -107,7 +107,7 @@ def test_over_a_memory_without_a_positive(miner: BaseMiner | None) -> None:
 @pytest.mark.parametrize("loss", [ContrastiveLoss(neg_margin=0.1), TripletLoss(margin=0.3), MultiSimilarityLoss()])
 def test_our_loss_behind_their_call(loss: torch.nn.Module) -> None:
     embeddings, labels, refs, ref_labels = rows(8), torch.arange(8) % 3, rows(20, 1), torch.randint(3, (20,))
-    ours = OurLoss(loss)
+    ours = CalledLikePML(loss)
     assert_close(ours(embeddings, labels), loss(embeddings, labels))
     whole = loss(embeddings, labels, ref_emb=refs, ref_labels=ref_labels)
     assert_close(ours(embeddings, labels, None, refs, ref_labels), whole)
@@ -122,17 +122,17 @@ def test_our_loss_of_the_pairs_their_miner_finds() -> None:
     """Their multi-similarity miner keeps what ours keeps inside the loss."""
     embeddings, labels = rows(12), torch.arange(12) % 4
     mined = MultiSimilarityMiner(epsilon=0.1)(embeddings, labels)
-    found = OurLoss(MultiSimilarityLoss(epsilon=3))(embeddings, labels, mined)
+    found = CalledLikePML(MultiSimilarityLoss(epsilon=3))(embeddings, labels, mined)
     assert_close(found, MultiSimilarityLoss(epsilon=0.1)(embeddings, labels))
     triplets = TripletMarginMiner(0.3, distance=CosineSimilarity())(embeddings, labels)
-    assert OurLoss(TripletLoss(margin=0.3))(embeddings, labels, triplets) > 0
+    assert CalledLikePML(TripletLoss(margin=0.3))(embeddings, labels, triplets) > 0
 
 
 def test_says_what_does_not_fit() -> None:
     with pytest.raises(SettingError, match=r"ProxyAnchorLoss cannot compare chosen pairs with a memory: take Angular"):
-        TheirLoss(theirs.ProxyAnchorLoss(num_classes=3, embedding_size=8))
+        PMLLoss(theirs.ProxyAnchorLoss(num_classes=3, embedding_size=8))
     with pytest.raises(SettingError, match="NCALoss cannot"):
-        TheirLoss(theirs.NCALoss())
+        PMLLoss(theirs.NCALoss())
 
 
 @pytest.mark.usefixtures("as_users_run_it")
@@ -145,5 +145,14 @@ def test_a_memory_or_loss_used_as_theirs_is_told_how() -> None:
             call()
     with pytest.raises(SettingError, match=r"is not called: CrossBatchLoss\(loss, memory\)"):
         CrossBatchMemory(4, 8)(rows(2), torch.arange(2))
-    with pytest.raises(SettingError, match=r"TripletMarginLoss is no loss of this package.*TheirLoss"):
-        CrossBatchLoss(theirs.TripletMarginLoss(), CrossBatchMemory(4, 8))
+
+
+def test_a_loss_of_theirs_is_taken_as_it_is() -> None:
+    """It knows nothing of ids: the rows of the batch's images are left out of what it is given."""
+    loss_fn = CrossBatchLoss(theirs.SupConLoss(), CrossBatchMemory(40, 8), batch_weight=0)
+    loss_fn(rows(12, 1).float(), torch.arange(12) % 4, ids=torch.arange(12))
+    embeddings, labels, ids = rows(12, 2).float(), torch.arange(12) % 4, torch.arange(12) + 6
+    kept = loss_fn.memory.ids < 6
+    held = loss_fn.memory.embeddings[kept].clone(), loss_fn.memory.labels[kept].clone()
+    found = loss_fn(embeddings, labels, ids=ids)
+    assert_close(found, theirs.SupConLoss()(embeddings, labels, ref_emb=held[0], ref_labels=held[1]))

@@ -1,6 +1,7 @@
 """Laws that every loss obeys; a new loss is tested by adding it to `LOSSES`."""
 
 import weakref
+from copy import deepcopy
 
 import pytest
 import torch
@@ -24,38 +25,41 @@ from crossbatch import (
 )
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses import LOSSES as NAMED
-from crossbatch.losses import Pairing, chunked
-from crossbatch.losses.precision import multiplies
+from crossbatch.losses import RECOMMENDED, Pairing, recommended
+from crossbatch.losses.engine import sides
+from crossbatch.losses.engine.products import multiplies
+from crossbatch.losses.engine.sums import Partial, merge
 from crossbatch.losses.reference import reference_compare
-from crossbatch.losses.sums import Sum, merge
 from crossbatch.training.train import torch_threads
 
 LOSSES = [
     ContrastiveLoss(neg_margin=0.1),
-    ContrastiveLoss(neg_margin=0.1, pos_margin=0.8, reduction="balanced"),
+    ContrastiveLoss(neg_margin=0.1, room=0.8),
+    ContrastiveLoss(neg_margin=0.1, weigh="cost", room=0.7),
     ContrastiveLoss(neg_margin=0.1, reduction="sum"),
     MultiSimilarityLoss(),
-    MultiSimilarityLoss(alpha=1, beta=10, base=0.2, epsilon=0.5),
+    MultiSimilarityLoss(alpha=1, beta=10, base=0.2, epsilon=0.5, room=0.6),
     BinomialDevianceLoss(beta=5, base=0.1),
+    BinomialDevianceLoss(room=0.4),
+    LiftedStructureLoss(room=0.7),
+    LiftedStructureLoss(scale=1, neg_margin=-0.5, room=0.2),
     LiftedStructureLoss(),
-    LiftedStructureLoss(scale=1, pos_margin=0.2, neg_margin=-0.5),
-    LiftedStructureLoss(pos_margin=1),
-    NPairLoss(),
-    NTXentLoss(pos_margin=0.2),
-    NTXentLoss(pos_margin=1),
+    NPairLoss(room=0.7),
+    NTXentLoss(room=0.2),
+    NTXentLoss(),
     SupConLoss(),
-    SupConLoss(pos_margin=0.2),
-    NCALoss(pos_margin=0.2),
-    NCALoss(scale=2, pos_margin=1),
+    SupConLoss(room=0.2),
+    NCALoss(room=0.2),
+    NCALoss(scale=2),
     CircleLoss(),
-    CircleLoss(margin=0.25, scale=5),
+    CircleLoss(margin=0.25, scale=5, room=0.5),
     MarginLoss(),
-    MarginLoss(margin=1, beta=0.5),
+    MarginLoss(margin=1, beta=0.5, room=0.6),
     TripletLoss(margin=0.3),
-    TripletLoss(margin=0.3, pos_margin=1, reduction="mean"),
-    TripletLoss(margin=0.3, mining="semi-hard", pos_margin=0.3),
-    TripletLoss(margin=0.3, mining="semi-hard", reduction="mean"),
-    TripletLoss(margin=0.3, mining="hard", pos_margin=0.3, reduction="mean"),
+    TripletLoss(margin=0.3, weigh="cost", room=0.7),
+    TripletLoss(margin=0.3, mining="semi-hard", weigh="cost", room=0.3),
+    TripletLoss(margin=0.3, mining="semi-hard"),
+    TripletLoss(margin=0.3, mining="hard", room=0.3),
 ]
 every_loss = pytest.mark.parametrize("loss_fn", LOSSES, ids=str)
 
@@ -64,9 +68,11 @@ def rows(n: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Ten
     return torch.randn(n, 6, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def with_chunk(loss_fn: PairLoss, chunk: int) -> PairLoss:
-    loss_fn.chunk = chunk
-    return loss_fn
+def with_width(loss_fn: PairLoss, width: int) -> PairLoss:
+    """A copy that streams its pairs, so many columns at a time, however few there are."""
+    copied = deepcopy(loss_fn)
+    copied.width = width
+    return copied
 
 
 def assert_equal_loss_and_gradients(loss_fn: PairLoss, inputs: dict, leaves: list[torch.Tensor]) -> torch.Tensor:
@@ -82,9 +88,9 @@ def assert_equal_loss_and_gradients(loss_fn: PairLoss, inputs: dict, leaves: lis
 
 @every_loss
 @pytest.mark.parametrize("classes", [1, 5, 500], ids=["all positive", "mixed", "mostly negative"])
-@pytest.mark.parametrize("chunk", [1, 10, 33, 1000])
+@pytest.mark.parametrize("width", [1, 10, 33, 1000])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_chunked_equals_reference(loss_fn: PairLoss, classes: int, chunk: int, dtype: torch.dtype) -> None:
+def test_chunked_equals_reference(loss_fn: PairLoss, classes: int, width: int, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     anchors, refs = rows(8, dtype).requires_grad_(), rows(33, dtype, seed=1).requires_grad_()
     inputs = {
@@ -95,22 +101,22 @@ def test_chunked_equals_reference(loss_fn: PairLoss, classes: int, chunk: int, d
         "ids": torch.randint(-1, 20, (8,)),
         "ref_ids": torch.randint(-1, 20, (33,)),
     }
-    assert_equal_loss_and_gradients(with_chunk(loss_fn, chunk), inputs, [anchors, refs])
+    assert_equal_loss_and_gradients(with_width(loss_fn, width), inputs, [anchors, refs])
 
 
 @every_loss
-@pytest.mark.parametrize("chunk", [3, 1000])
-def test_a_batch_compared_with_itself_gets_gradient_on_both_sides(loss_fn: PairLoss, chunk: int) -> None:
+@pytest.mark.parametrize("width", [3, 1000])
+def test_a_batch_compared_with_itself_gets_gradient_on_both_sides(loss_fn: PairLoss, width: int) -> None:
     anchors, labels = rows(12).requires_grad_(), torch.arange(12) % 4
     gradient = assert_equal_loss_and_gradients(
-        with_chunk(loss_fn, chunk), {"embeddings": anchors, "labels": labels}, [anchors]
+        with_width(loss_fn, width), {"embeddings": anchors, "labels": labels}, [anchors]
     )
     one_side = loss_fn(anchors, labels, ref_emb=anchors.detach(), ref_labels=labels)
     assert not torch.allclose(gradient, torch.autograd.grad(one_side, anchors)[0])
 
 
 # Their weights are taken as constants in the gradient, which the reference does too.
-CONSTANT = ("CircleLoss", "'weighted'")
+CONSTANT = ("CircleLoss", "weigh='cost'")
 
 
 @pytest.mark.parametrize("loss_fn", [loss for loss in LOSSES if not any(one in str(loss) for one in CONSTANT)], ids=str)
@@ -118,7 +124,7 @@ def test_gradcheck(loss_fn: PairLoss) -> None:
     labels = torch.arange(6) % 3
     anchors, refs = (rows(n, seed=n)[:, :3].clone().requires_grad_() for n in (6, 9))
     ref_labels = torch.arange(9) % 4
-    with_chunk(loss_fn, 4)
+    loss_fn = with_width(loss_fn, 4)
     assert torch.autograd.gradcheck(lambda a: loss_fn(a, labels), anchors)
     assert torch.autograd.gradcheck(lambda a, r: loss_fn(a, labels, ref_emb=r, ref_labels=ref_labels), (anchors, refs))
 
@@ -134,17 +140,20 @@ def test_loss_falls_along_its_gradient_and_orders_easy_before_hard(loss_fn: Pair
     assert loss_fn(blend - 1e-3 * gradient, labels) < loss_fn(blend, labels)
 
 
-@pytest.mark.parametrize("loss_fn", [loss for loss in LOSSES if getattr(loss, "pos_margin", 1) < 1], ids=str)
-def test_a_positive_above_pos_margin_is_not_pulled(loss_fn: PairLoss) -> None:
+@pytest.mark.parametrize("loss_fn", [loss for loss in LOSSES if loss.room < 1], ids=str)
+@pytest.mark.parametrize("width", [None, 1])
+def test_a_positive_above_room_gets_no_gradient(loss_fn: PairLoss, width: int | None) -> None:
+    loss_fn = loss_fn if width is None else with_width(loss_fn, width)
+
     def pull(cosine: float) -> float:
-        cosines = torch.tensor([cosine, loss_fn.pos_margin - 0.2], dtype=torch.float64)  # of a positive and a negative
+        cosines = torch.tensor([cosine, loss_fn.room - 0.2], dtype=torch.float64)  # of a positive and a negative
         refs = torch.stack([cosines, (1 - cosines**2).sqrt()], 1).requires_grad_()
         anchor = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
         loss_fn(anchor, torch.tensor([0]), ref_emb=refs, ref_labels=torch.tensor([0, 1])).backward()
         return float(refs.grad[0].norm())
 
-    assert pull(loss_fn.pos_margin + 0.1) == 0
-    assert pull(loss_fn.pos_margin - 0.1) > 0
+    assert pull(loss_fn.room + 0.1) == 0
+    assert pull(loss_fn.room - 0.1) > 0
 
 
 @every_loss
@@ -171,23 +180,24 @@ def test_an_empty_batch_costs_nothing() -> None:
     loss_fn = ContrastiveLoss()
     loss_fn(rows(4), torch.arange(4) % 2)
     assert loss_fn(torch.empty(0, 3), torch.empty(0, dtype=torch.int64)) == 0
-    assert loss_fn.stats == {"positives": 0, "negatives": 0}
+    assert loss_fn.stats == {"positives": 0, "negatives": 0, "anchors": 0}
 
 
 @every_loss
-def test_stats_do_not_depend_on_the_chunk(loss_fn: PairLoss) -> None:
+def test_stats_do_not_depend_on_the_width(loss_fn: PairLoss) -> None:
     """But for semi-hard triplets, whose negatives are counted in the block of positives that has most of them."""
     anchors, refs, labels, ref_labels = rows(8), rows(40, seed=1), torch.arange(8) % 4, torch.arange(40) % 4
     pairing = Pairing(labels, ref_labels)
     told = []
-    for chunk in (7, 19, 1000):
-        with_chunk(loss_fn, chunk).compare(normalize(anchors), normalize(refs), pairing)
-        told.append({side: float(pairs) for side, pairs in loss_fn.stats.items()})
-    assert told[0].keys() == {"positives", "negatives"}
+    for one in (with_width(loss_fn, 7), with_width(loss_fn, 19), with_width(loss_fn, 1000), deepcopy(loss_fn)):
+        one.compare(normalize(anchors), normalize(refs), pairing)
+        told.append({side: float(pairs) for side, pairs in one.stats.items()})
+    assert told[0].keys() == {"positives", "negatives", "anchors"}
+    assert told[0]["anchors"] == 1
     assert 0 < told[0]["positives"] <= 10
     assert 0 < told[0]["negatives"] <= 30
     if "semi-hard" not in str(loss_fn):
-        assert told[0] == told[1] == told[2]
+        assert told[0] == told[1] == told[2] == told[3]
 
 
 @every_loss
@@ -197,7 +207,7 @@ def test_threads_do_not_change_a_loss(loss_fn: PairLoss) -> None:
     for threads in (1, 3):
         anchors = normalize(rows(8)).requires_grad_()
         with torch_threads(threads):
-            value = with_chunk(loss_fn, 170).compare(anchors, refs, Pairing(labels, ref_labels))
+            value = with_width(loss_fn, 170).compare(anchors, refs, Pairing(labels, ref_labels))
             found.append((value, *torch.autograd.grad(value, anchors)))
     assert_close(*found)
 
@@ -207,7 +217,7 @@ def test_rows_of_a_memory_do_not_make_double_precision_single(loss_fn: PairLoss)
     anchors, refs = normalize(rows(8)), normalize(rows(200, torch.float32, seed=1))
     pairing = Pairing(torch.arange(8) % 4, torch.arange(200) % 8)
     assert_close(
-        with_chunk(loss_fn, 64).compare(anchors, refs, pairing),
+        with_width(loss_fn, 64).compare(anchors, refs, pairing),
         reference_compare(loss_fn, anchors, refs, pairing),
         rtol=1e-11,
         atol=1e-13,
@@ -218,7 +228,7 @@ def test_rows_of_a_memory_do_not_make_double_precision_single(loss_fn: PairLoss)
 def test_a_loss_that_is_kept_does_not_keep_the_memory(loss_fn: PairLoss) -> None:
     """Nor a block of similarities: many append each step's loss to a list, and take its mean later."""
     anchors, refs = normalize(rows(8)).requires_grad_(), normalize(rows(200, seed=1))
-    value = with_chunk(loss_fn, 64).compare(anchors, refs, Pairing(torch.arange(8) % 4, torch.arange(200) % 8))
+    value = with_width(loss_fn, 64).compare(anchors, refs, Pairing(torch.arange(8) % 4, torch.arange(200) % 8))
     gone = weakref.ref(refs)
     del refs
     value.backward()
@@ -289,7 +299,7 @@ def test_rows_in_half_precision_point_the_same_way(loss_fn: PairLoss, dtype: tor
     anchors, refs = rows(32, torch.float32).requires_grad_(), normalize(rows(2000, torch.float32, seed=1))
     pairing = Pairing(torch.arange(32) % 8, torch.arange(2000) % 50)
     gradients = [
-        torch.autograd.grad(with_chunk(loss_fn, 300).compare(normalize(anchors), kept, pairing), anchors)[0]
+        torch.autograd.grad(with_width(loss_fn, 300).compare(normalize(anchors), kept, pairing), anchors)[0]
         for kept in (refs, refs.to(dtype))
     ]
     rounded = multiplies(dtype, refs.device) and "mining='hard'" in str(loss_fn)  # nearly the same may be hardest
@@ -299,12 +309,12 @@ def test_rows_in_half_precision_point_the_same_way(loss_fn: PairLoss, dtype: tor
 @every_loss
 def test_a_gradient_from_rows_in_float16_does_not_overflow(loss_fn: PairLoss, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a device multiplies them in it: 200,000 rows that all lie close add up beyond its largest number."""
-    monkeypatch.setattr(chunked, "multiplies", lambda *_: True)
+    monkeypatch.setattr(sides, "multiplies", lambda *_: True)
     axis = torch.eye(6)[:1]
     anchors = torch.cat([axis, axis + 0.3 * torch.eye(6)[1:2]]).requires_grad_()
     refs = normalize(axis + 0.02 * rows(200_000, torch.float32, seed=1))
     pairing = Pairing(torch.zeros(2).long(), (torch.arange(200_000) > 0).long())
-    with_chunk(loss_fn, 200_000)
+    loss_fn = with_width(loss_fn, 200_000)
     exact, half = (
         torch.autograd.grad(loss_fn.compare(normalize(anchors), kept, pairing), anchors)[0]
         for kept in (refs, refs.half())
@@ -320,7 +330,7 @@ def test_one_class_of_a_thousand_rows(loss_fn: PairLoss) -> None:
     anchors, refs = rows(4).requires_grad_(), rows(1200, seed=1)
     labels, ref_labels = torch.tensor([0, 0, 1, 2]), (torch.arange(1200) % 12).clamp(max=1)
     inputs = {"embeddings": anchors, "labels": labels, "ref_emb": refs, "ref_labels": ref_labels}
-    assert_equal_loss_and_gradients(with_chunk(loss_fn, 256), inputs, [anchors])
+    assert_equal_loss_and_gradients(with_width(loss_fn, 256), inputs, [anchors])
 
 
 @every_loss
@@ -339,7 +349,7 @@ def test_holes_and_own_slots_are_masked(loss_fn: PairLoss) -> None:
     refs[~live] = anchors[0]
     own = torch.tensor([-1, 0, 5, 3])
     pairing = Pairing(labels, ref_labels, own_slots=own, live=live)
-    with_chunk(loss_fn, 4)
+    loss_fn = with_width(loss_fn, 4)
     assert_close(loss_fn.compare(anchors, refs, pairing), reference_compare(loss_fn, anchors, refs, pairing))
     kept = live.nonzero()[:, 0]
     moved = torch.tensor([-1, 0, 3, 2])
@@ -350,17 +360,16 @@ def test_holes_and_own_slots_are_masked(loss_fn: PairLoss) -> None:
 @every_loss
 def test_never_holds_more_than_one_chunk_of_the_matrix(loss_fn: PairLoss, monkeypatch: pytest.MonkeyPatch) -> None:
     """One class of many rows included: positives come in blocks as well."""
-    widths = []
-    for blocks in (chunked._positives, chunked._negatives):
+    widths, blocks = [], sides.Streamed.blocks
 
-        def spy(*arguments, blocks=blocks):
-            for columns, rows, similarities in blocks(*arguments):
-                widths.append(similarities.shape[1])
-                yield columns, rows, similarities
+    def spy(*arguments, **options):
+        for block in blocks(*arguments, **options):
+            widths.append(block.similarities.shape[1])
+            yield block
 
-        monkeypatch.setattr(chunked, blocks.__name__, spy)
+    monkeypatch.setattr(sides.Streamed, "blocks", spy)
     labels = torch.arange(4) % 2
-    with_chunk(loss_fn, 16)(rows(4), labels, ref_emb=rows(500, seed=1), ref_labels=torch.arange(500) % 2)
+    with_width(loss_fn, 16)(rows(4), labels, ref_emb=rows(500, seed=1), ref_labels=torch.arange(500) % 2)
     assert max(widths) == 16
     assert sum(widths) >= 500
 
@@ -368,19 +377,30 @@ def test_never_holds_more_than_one_chunk_of_the_matrix(loss_fn: PairLoss, monkey
 def test_merge_is_associative() -> None:
     torch.manual_seed(0)
 
-    def side() -> Sum:
-        scale = torch.randn(3, dtype=torch.float64) * 5
-        scale[torch.rand(3) < 0.3] = -torch.inf
-        total = torch.rand(3, dtype=torch.float64) * (scale > -torch.inf)
-        direction, by_context = torch.randn(2, 3, 2, dtype=torch.float64)
-        return Sum(total, scale, direction, by_context, torch.ones(3).long(), torch.randn(3), total / 2)
+    def side() -> Partial:
+        top = torch.randn(3, dtype=torch.float64) * 5
+        top[torch.rand(3) < 0.3] = -torch.inf
+        total = torch.rand(3, dtype=torch.float64) * (top > -torch.inf)
+        by = torch.randn(3, 2, dtype=torch.float64) * (top > -torch.inf)[:, None]
+        return Partial(total, total / 2, torch.ones(3).double(), (by, by[:, 0]), top)
+
+    def close(left: Partial, right: Partial) -> None:
+        assert_close(left._replace(by=left.by or None), right._replace(by=right.by or None))
 
     for a, b, c in [(side(), side(), side()) for _ in range(20)]:
-        for left, right in zip(merge(merge(a, b), c), merge(a, merge(b, c)), strict=True):
-            assert_close(left, right)
-        plain = [one._replace(scale=None, direction=None, pairs=None, mass=None) for one in (a, b, c)]
-        for left, right in zip(merge(merge(*plain[:2]), c), merge(plain[0], merge(plain[1], c)), strict=True):
-            assert (left is right is None) or torch.allclose(left, right)
+        close(merge(merge(a, b), c), merge(a, merge(b, c)))
+        d, e, f = a._replace(top=None), b._replace(top=None, by=()), c._replace(top=None, by=(None, c.by[1]))
+        close(merge(merge(d, e), f), merge(d, merge(e, f)))
+
+
+@every_loss
+def test_any_split_of_the_columns_merges_into_the_whole(loss_fn: PairLoss) -> None:
+    """As shards of a memory will: sums of uneven parts of the columns are those of all."""
+    anchors, refs = normalize(rows(8)), normalize(rows(90, seed=1))
+    pairing = Pairing(torch.arange(8) % 4, torch.arange(90) % 9)
+    found = [with_width(loss_fn, width).compare(anchors, refs, pairing) for width in (1, 13, 37, 90)]
+    for one in found:
+        assert_close(one, reference_compare(loss_fn, anchors, refs, pairing))
 
 
 @pytest.mark.usefixtures("as_users_run_it")
@@ -401,8 +421,12 @@ def test_refuses_what_does_not_fit() -> None:
         loss_fn(rows(4), torch.arange(4), ids=torch.arange(1))
     with pytest.raises(ShapeError, match="ids and ref_ids go together"):
         loss_fn(rows(4), torch.arange(4), ref_emb=rows(4), ref_labels=torch.arange(4), ids=torch.arange(4))
-    with pytest.raises(SettingError, match="margins are cosines"):
+    with pytest.raises(SettingError, match=r"neg_margin is a cosine, at least -1 and below room, got 1\.5 and 1\.0"):
         ContrastiveLoss(neg_margin=1.5)
+    with pytest.raises(SettingError, match="room is a cosine"):
+        NAMED["nca"](room=2.0)
+    with pytest.raises(SettingError, match="weigh is None or"):
+        ContrastiveLoss(reduction="sum", weigh="cost")
     for loss, name in (
         ("multi-similarity", "alpha"),
         ("multi-similarity", "beta"),
@@ -415,13 +439,23 @@ def test_refuses_what_does_not_fit() -> None:
     ):
         with pytest.raises(SettingError, match=f"{name} must be above 0, got 0"):
             NAMED[loss](**{name: 0})
-    with pytest.raises(SettingError, match="whole number of columns, at least 1"):
-        ContrastiveLoss(chunk=0)
 
 
 def test_a_loss_says_its_parameters() -> None:
     assert (
         repr(ContrastiveLoss(0.3, reduction="sum"))
-        == "ContrastiveLoss(neg_margin=0.3, pos_margin=0.7, reduction='sum')"
+        == "ContrastiveLoss(neg_margin=0.3, reduction='sum', weigh=None, room=1.0)"
     )
-    assert repr(NAMED["margin"](beta=1.25)) == "MarginLoss(margin=0.2, beta=1.25)"
+    assert repr(NAMED["margin"](beta=1.25)) == "MarginLoss(margin=0.2, beta=1.25, room=1.0)"
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_recommended_options_are_options_of_the_class(name: str) -> None:
+    assert recommended(name).extra_repr() == NAMED[name](**RECOMMENDED.get(name, {})).extra_repr()
+    assert recommended(name, room=0.9).room == 0.9
+    assert NAMED[name]().room == 1.0
+
+
+def test_recommended_weights_go_with_a_mean() -> None:
+    assert recommended("contrastive").weigh == "cost"
+    assert recommended("contrastive", reduction="sum").weigh is None

@@ -34,10 +34,10 @@ def test_contrastive_by_hand() -> None:
     angle = torch.tensor([0.0, 60.0, 30.0]).deg2rad()
     rows, labels = torch.stack([angle.cos(), angle.sin()], 1), torch.tensor([0, 0, 1])
     push = math.sqrt(3) / 2 - 0.5
-    for mean in ("weighted", "balanced"):  # the two negatives of the third are as hard as each other
-        value = ContrastiveLoss(pos_margin=1, reduction=mean)(rows, labels).item()
+    for weigh in (None, "cost"):  # the two negatives of the third are as hard as each other
+        value = ContrastiveLoss(weigh=weigh)(rows, labels).item()
         assert_close(value, (2 * (0.5 + push) + push) / 3, rtol=1e-5, atol=1e-5)
-    total = ContrastiveLoss(pos_margin=1, reduction="sum")(rows, labels).item()
+    total = ContrastiveLoss(reduction="sum")(rows, labels).item()
     assert_close(total, (2 * (0.5 + push) + 2 * push) / 3, rtol=1e-5, atol=1e-5)
 
 
@@ -45,7 +45,7 @@ def test_harder_negatives_weigh_more() -> None:
     """Costs of 0.3 and 0.1 weigh 3 : 1, in the value and in the gradient."""
     refs = torch.tensor([[0.8, 0.6, 0.0], [0.6, 0.0, 0.8]], dtype=torch.float64)
     anchor = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64).requires_grad_()
-    value = ContrastiveLoss()(anchor, torch.tensor([0]), ref_emb=refs, ref_labels=torch.tensor([1, 2]))
+    value = ContrastiveLoss(weigh="cost")(anchor, torch.tensor([0]), ref_emb=refs, ref_labels=torch.tensor([1, 2]))
     assert_close(value.item(), (0.3 * 0.3 + 0.1 * 0.1) / 0.4)
     assert_close(torch.autograd.grad(value, anchor)[0], torch.tensor([[0, 0.75 * 0.6, 0.25 * 0.8]]).double())
 
@@ -61,7 +61,7 @@ def test_the_sum_has_the_gradient_of_the_authors() -> None:
         similarity = refs @ anchor
         negatives = similarity[ref_labels != label]
         theirs = theirs + (1 - similarity[ref_labels == label]).sum() + negatives[negatives > 0.5].sum()
-    ours = ContrastiveLoss(pos_margin=1, reduction="sum")(anchors, labels, ref_emb=refs, ref_labels=ref_labels)
+    ours = ContrastiveLoss(reduction="sum")(anchors, labels, ref_emb=refs, ref_labels=ref_labels)
     assert_close(torch.autograd.grad(ours, anchors), torch.autograd.grad(theirs / 6, anchors))
 
 
@@ -108,25 +108,23 @@ def over_active(costs: torch.Tensor) -> torch.Tensor:
 
 SAME_AS_THEIRS = [
     (
-        ContrastiveLoss(neg_margin=0.1, pos_margin=1, reduction="balanced"),
+        ContrastiveLoss(neg_margin=0.1),
         lambda **o: pml.ContrastiveLoss(pos_margin=1, neg_margin=0.1, distance=CosineSimilarity(), **o),
         over_active,
     ),
     (
-        TripletLoss(margin=0.2, pos_margin=1, reduction="mean"),
+        TripletLoss(margin=0.2),
         lambda **o: pml.TripletMarginLoss(margin=0.2, distance=CosineSimilarity(), **o),
         over_active,
     ),
-    (NTXentLoss(temperature=0.2, pos_margin=1), lambda **o: pml.NTXentLoss(temperature=0.2, **o), torch.mean),
-    (NPairLoss(scale=5, pos_margin=1), lambda **o: pml.NTXentLoss(temperature=0.2, **o), torch.mean),
-    (SupConLoss(temperature=0.2, pos_margin=1), lambda **o: pml.SupConLoss(temperature=0.2, **o), torch.mean),
-    (NCALoss(scale=6, pos_margin=1), lambda **o: pml.NCALoss(softmax_scale=3, **o), torch.mean),
+    (NTXentLoss(temperature=0.2), lambda **o: pml.NTXentLoss(temperature=0.2, **o), torch.mean),
+    (NPairLoss(scale=5), lambda **o: pml.NTXentLoss(temperature=0.2, **o), torch.mean),
+    (SupConLoss(temperature=0.2), lambda **o: pml.SupConLoss(temperature=0.2, **o), torch.mean),
+    (NCALoss(scale=6), lambda **o: pml.NCALoss(softmax_scale=3, **o), torch.mean),
     (CircleLoss(margin=0.4, scale=8), lambda **o: pml.CircleLoss(m=0.4, gamma=8, **o), torch.mean),
     (
-        LiftedStructureLoss(scale=1, pos_margin=0.9, neg_margin=0.1),
-        lambda **o: pml.GeneralizedLiftedStructureLoss(
-            neg_margin=0.1, pos_margin=0.9, distance=CosineSimilarity(), **o
-        ),
+        LiftedStructureLoss(scale=1, neg_margin=0.1),
+        lambda **o: pml.GeneralizedLiftedStructureLoss(neg_margin=0.1, pos_margin=1, distance=CosineSimilarity(), **o),
         torch.mean,
     ),
 ]
@@ -146,23 +144,25 @@ def test_agrees_with_pytorch_metric_learning(
 
 
 @pytest.mark.parametrize("mining", ["all", "semi-hard", "hard"])
-@pytest.mark.parametrize(("pos_margin", "reduction"), [(0.4, "mean"), (1, "mean"), (0.4, "weighted")])
-def test_triplets_equal_a_loop_over_triplets(mining: str, pos_margin: float, reduction: str) -> None:
+@pytest.mark.parametrize(("room", "weigh"), [(0.4, None), (1, None), (0.4, "cost")])
+@pytest.mark.parametrize("width", [None, 7])
+def test_triplets_equal_a_loop_over_triplets(mining: str, room: float, weigh: str | None, width: int | None) -> None:
     anchors, labels = normalize(torch.randn(9, 4, dtype=torch.float64)), torch.arange(9) % 3
     refs, ref_labels = normalize(torch.randn(20, 4, dtype=torch.float64)), torch.randint(4, (20,))
     total = 0.0
     for anchor, label in zip(anchors, labels, strict=True):
         similarities = (refs @ anchor).tolist()
-        positives = [min(s, pos_margin) for s, other in zip(similarities, ref_labels, strict=True) if other == label]
+        positives = [min(s, room) for s, other in zip(similarities, ref_labels, strict=True) if other == label]
         negatives = [s for s, other in zip(similarities, ref_labels, strict=True) if other != label]
         if mining == "hard":
             positives, negatives = [min(positives)], [max(negatives)]
         costs = [
             0.3 + n - p for p in positives for n in negatives if 0.3 + n - p > 0 and (mining != "semi-hard" or n < p)
         ]
-        weights = costs if reduction == "weighted" and mining != "hard" else [1] * len(costs)
+        weights = costs if weigh == "cost" and mining != "hard" else [1] * len(costs)
         total += sum(map(operator.mul, weights, costs)) / (sum(weights) or 1)
-    loss_fn = TripletLoss(0.3, mining, pos_margin, reduction, chunk=7)
+    loss_fn = TripletLoss(0.3, mining, weigh, room=room)
+    loss_fn.width = width
     assert_close(loss_fn(anchors, labels, ref_emb=refs, ref_labels=ref_labels).item(), total / 9)
 
 
@@ -173,8 +173,9 @@ def test_margin_equals_a_loop_and_learns_its_boundary() -> None:
         apart = [(float((anchors[i] - anchors[j]).norm()), bool(labels[i] == labels[j])) for j in range(8) if j != i]
         pulls = [0.2 + d - 1.1 for d, same in apart if same and 0.2 + d > 1.1]
         pushes = [0.2 + 1.1 - d for d, same in apart if not same and d < 0.2 + 1.1]
-        total += sum(pulls) / max(len(pulls), 1) + sum(pushes) / max(len(pushes), 1)
-        gradient += bool(pushes) - bool(pulls)
+        costly = max(len(pulls) + len(pushes), 1)
+        total += (sum(pulls) + sum(pushes)) / costly
+        gradient += (len(pushes) - len(pulls)) / costly
     loss_fn = MarginLoss(margin=0.2, beta=1.1)
     loss = loss_fn(anchors, labels)
     assert_close(loss.item(), total / 8, rtol=1e-6, atol=1e-6)
@@ -184,14 +185,26 @@ def test_margin_equals_a_loop_and_learns_its_boundary() -> None:
 
 
 def test_binomial_deviance_by_hand() -> None:
-    """One positive at 0.5; negatives at √3/2, above λ = 0.6, and −0.5, below: their sum is divided by one."""
+    """One positive at 0.5; negatives at √3/2 and −0.5."""
     angle = torch.tensor([0.0, 60.0, 30.0, 120.0], dtype=torch.float64).deg2rad()
     rows = torch.stack([angle.cos(), angle.sin()], 1)
-    cost = lambda slope, s: math.log1p(math.exp(slope * (s - 0.6))) / abs(slope)  # noqa: E731
-    expected = cost(-2, 0.5) + cost(40, math.sqrt(3) / 2) + cost(40, -0.5)
+    cost = lambda slope, s: math.log1p(math.exp(slope * (s - 0.6)))  # noqa: E731
+    expected = cost(-2, 0.5) + (cost(40, math.sqrt(3) / 2) + cost(40, -0.5)) / 2
     loss_fn = BinomialDevianceLoss(base=0.6)
     found = loss_fn(rows[:1], torch.tensor([0]), ref_emb=rows[1:], ref_labels=torch.tensor([0, 1, 2]))
     assert_close(found.item(), expected)
+
+
+def test_room_by_hand() -> None:
+    """Positives at 0.9 and 0.5: with room 0.7 the first leaves a mean, and counts as 0.7 in a logarithm."""
+    refs = torch.tensor([[0.9, 0.19**0.5], [0.5, 0.75**0.5], [0.0, 1.0]], dtype=torch.float64)
+    anchor, labels = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([0, 0, 1])
+    found = [
+        float(loss_fn(anchor, torch.tensor([0]), ref_emb=refs, ref_labels=labels))
+        for loss_fn in (ContrastiveLoss(), ContrastiveLoss(room=0.7), NTXentLoss(1.0, room=0.7))
+    ]
+    softplus = lambda x: math.log1p(math.exp(x))  # noqa: E731
+    assert_close(found, [(0.1 + 0.5) / 2, 0.5, (softplus(-0.7) + softplus(-0.5)) / 2])
 
 
 EXTREME = [ContrastiveLoss(), TripletLoss(), MultiSimilarityLoss(), BinomialDevianceLoss(), LiftedStructureLoss(64)]

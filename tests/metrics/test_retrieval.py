@@ -221,3 +221,15 @@ def test_refuses_what_cannot_be_measured() -> None:
         evaluate(rows[:0], labels[:0], ids[:0], rows, labels, ids)
     with pytest.raises(ShapeError, match="nothing to measure"):
         evaluate(rows, labels, ids, rows[:0], labels[:0], ids[:0])
+
+
+def test_embeddings_and_labels_suffice() -> None:
+    """Each row is then a query among the others; a gallery without ids has no image of the queries."""
+    rows, labels = normalize(torch.randn(30, 8)), torch.arange(30) % 5
+    ids = torch.arange(30)
+    assert evaluate(rows, labels).summary() == evaluate(rows, labels, ids, rows, labels, ids).summary()
+    apart = evaluate(rows[:10], labels[:10], gallery=rows[10:], gallery_labels=labels[10:])
+    known = evaluate(rows[:10], labels[:10], ids[:10], rows[10:], labels[10:], ids[10:])
+    assert apart.summary() == known.summary()
+    with pytest.raises(ShapeError, match="gallery and gallery_labels go together"):
+        evaluate(rows, labels, gallery=rows)

@@ -54,7 +54,7 @@ def test_without_memory_only_the_sample_is_measured(quick: Quick, tmp_path: Path
 
 def test_to_measure_is_not_to_train(quick: Quick, tmp_path: Path, console: Console) -> None:
     """The weights, the statistics and every batch are those of a run that measures nothing."""
-    for name, settings in {"with": DriftSettings(gradient=True), "without": DriftSettings(sample=0)}.items():
+    for name, settings in {"with": DriftSettings(), "without": DriftSettings(sample=0)}.items():
         fit(assemble(quick(drift=settings)), tmp_path / name, console)
     assert not (tmp_path / "without" / runs.DRIFT).exists()
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("with", "without"))
@@ -76,14 +76,6 @@ def test_a_network_that_stands_still_drifts_by_nothing(quick: Quick, tmp_path: P
     pairs = sum(int(row["pairs"]) for row in rows)
     returned = sum(float(row["distance"]) * int(row["pairs"]) for row in rows) / pairs
     assert returned == pytest.approx(sum(augmentation) / len(augmentation), rel=0.35)
-
-
-def test_the_gradient_is_measured_when_asked_for(quick: Quick, tmp_path: Path, console: Console) -> None:
-    fit(assemble(quick(steps=13, drift=DriftSettings(gradient=True))), tmp_path / "run", console)
-    cosines = measured(tmp_path / "run", "gradient cosine")
-    assert {step for step, _, _ in cosines} == {4, 8, 12}
-    assert all(-1 <= cosine <= 1 for _, _, cosine in cosines)
-    assert len(measured(tmp_path / "run", "gradient error")) == len(cosines)
 
 
 def test_a_resumed_run_measures_what_a_straight_one_does(

@@ -29,7 +29,6 @@ def test_there_is_one_for_each_row_of_the_paper() -> None:
     backbones = ("googlenet", "bn_inception", "resnet50")
     rows = {f"{data}-{backbone}" for data in ("sop", "in_shop", "vehicle_id") for backbone in backbones}
     rows |= {"cub-bn_inception", "cars-bn_inception"}
-    rows |= {f"{row}-no-memory" for row in rows}
     assert set(PAPER) == rows | {"sop-resnet50-released"}
 
 
@@ -40,7 +39,8 @@ def test_says_where_it_stands_and_what_it_is(recipe: str) -> None:
     assert any(word in text for word in ("seen", "recalled, unverified", "not at hand"))
     chosen = settings(recipe)
     assert chosen.data == recipe.split("-", maxsplit=1)[0]
-    assert (chosen.memory.size == 0) == recipe.endswith("-no-memory")
+    assert not chosen.recommended
+    assert not chosen.memory.earlier_only
     assert chosen.refit
     assert chosen.model.backbone.split(".")[0] == recipe.split("-")[1]
     assert chosen.batch == BatchSettings(16, 4)

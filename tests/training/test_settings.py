@@ -44,10 +44,9 @@ def test_options_of_another_version_are_named() -> None:
     [
         ({"loss": "nope"}, r"no loss 'nope': choose one of contrastive"),
         (
-            {"memory": MemorySettings(size=127)},
-            "a memory of 127 rows is too small for batches of 64 images: .* at least 128",
+            {"memory": MemorySettings(size=63)},
+            "a memory of 63 rows is too small for batches of 64 images: .* at least 64",
         ),
-        ({"memory": MemorySettings(size=63, earlier_only=False)}, "63 rows is too small .* at least 64"),
         ({"memory": MemorySettings(size=-1)}, "--memory.size must not be negative, got -1"),
         ({"memory": MemorySettings(weight=-0.5)}, "--memory.weight must not be negative, got -0.5"),
         ({"memory": MemorySettings(batch_weight=-1.0)}, "--memory.batch_weight must not be negative"),
@@ -63,6 +62,13 @@ def test_options_of_another_version_are_named() -> None:
 def test_refuses_what_cannot_work(change: dict, message: str) -> None:
     with pytest.raises(CrossBatchError, match=message):
         replace(Settings(), **change).check()
+
+
+def test_the_recommended_options_are_written_out_below_those_given() -> None:
+    settings = Settings(loss="contrastive", loss_options={"room": 0.9}).resolved()
+    assert settings.loss_options == {"room": 0.9, "weigh": "cost"}
+    assert settings.resolved() == settings
+    assert Settings(loss="contrastive", recommended=False).resolved().loss_options == {}
 
 
 def test_no_memory_at_all_is_fine() -> None:

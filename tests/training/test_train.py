@@ -60,7 +60,7 @@ def test_a_run_leaves_everything_in_its_folder(quick: Quick, tmp_path: Path, con
     outcome = train(quick(), run, console)
     for name in ("config.yaml", "model.safetensors", "model.json", "summary.json", "checkpoints/best.ckpt"):
         assert (run / name).is_file()
-    assert Settings.from_dict(runs.read_config(run)) == quick()
+    assert Settings.from_dict(runs.read_config(run)) == quick().resolved()
     metrics = runs.read_metrics(run)
     assert [step for step, _ in metrics["val/R@1"]] == [3, 7, 11]
     assert metrics["memory_rows"][-1][1] == assemble(quick()).memory.size
@@ -306,7 +306,7 @@ def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
 @pytest.mark.parametrize(
     ("memory", "told"),
     [
-        (MemorySettings(size=20), "it spans 3 steps: 75% of the anchors find an earlier row of their class there"),
+        (MemorySettings(size=12), "it spans 2 steps: 75% of the anchors find an earlier row of their class there"),
         (MemorySettings(size=12, earlier_only=False), None),
         (MemorySettings(size=30), None),
     ],

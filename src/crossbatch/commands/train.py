@@ -14,6 +14,7 @@ def train(
     out: Path | None = None,
     resume: Path | None = None,
     init: Path | None = None,
+    trust: bool = False,
     json: bool = False,
 ) -> int:
     """Train an embedding model with a cross-batch memory.
@@ -25,6 +26,7 @@ def train(
         out: The run folder to make; by default runs/DATA-LOSS-seedN.
         resume: A run folder to go on with, from its last checkpoint and with its own options.
         init: A run folder whose model to start from, to fine-tune it.
+        trust: With --resume, import the classes that the run folder names, as a loss of your own.
         json: Print the summary as JSON, and nothing else, on standard output.
     """
     if resume is not None and (init is not None or out is not None):
@@ -32,6 +34,11 @@ def train(
     settings.check()
     if resume is not None:
         settings = Settings.from_dict(runs.read_config(resume))
+        if settings.class_paths and not trust:
+            raise SettingError(
+                f"{resume} names classes to import, {', '.join(settings.class_paths)}: "
+                "add --trust true if they are yours"
+            )
         runs.last_checkpoint(resume)  # it has the weights: what they started from may be gone
         settings = replace(settings, model=replace(settings.model, pretrained=False, weights=None))
     run = resume or out or Path("runs", f"{settings.data}-{settings.loss}-seed{settings.seed}")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from crossbatch.errors import MissingExtraError, SettingError, ShapeError
 from crossbatch.losses import Pairing, PairLoss
+from crossbatch.losses.engine.sides import Whole
 from crossbatch.losses.pair_loss import pair_up
 
 try:
@@ -21,7 +22,7 @@ Indices = tuple[Tensor, ...]  # (anchors, positives, anchors, negatives), or tri
 WITH_REFERENCES = sorted(set(theirs.CrossBatchMemory.supported_losses()) - {"NCALoss"})
 
 
-class TheirLoss(nn.Module):
+class PMLLoss(nn.Module):
     """A loss of theirs, if wanted with a miner of theirs, where `CrossBatchLoss` takes one of ours.
 
     Pairs of a row with itself or with a copy of its image, and rows dropped from the memory, are left out of what the
@@ -30,7 +31,7 @@ class TheirLoss(nn.Module):
     listed: 32 bytes each.
 
     Example:
-        >>> loss = TheirLoss(TripletMarginLoss(), MultiSimilarityMiner())
+        >>> loss = PMLLoss(TripletMarginLoss(), MultiSimilarityMiner())
         >>> loss_fn = CrossBatchLoss(loss, CrossBatchMemory(size=60_000, dim=128))
     """
 
@@ -48,23 +49,29 @@ class TheirLoss(nn.Module):
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
         """Their loss of anchors against references; `stats` as of any loss."""
         kept = slice(None) if pairing.live is None else pairing.live.nonzero()[:, 0]
-        positive, ignored = pairing.masks(torch.arange(len(refs), device=refs.device)[kept])
-        rows, labels = refs[kept].to(anchors), pairing.ref_labels[kept]
+        positive, negative = pairing.masks(torch.arange(len(refs), device=refs.device)[kept])
+        counted = positive.any(1) if pairing.with_positive_only else torch.ones_like(pairing.labels, dtype=torch.bool)
+        share = counted.to(anchors).mean()
+        if not counted.any():
+            self.stats = dict.fromkeys(("positives", "negatives", "anchors"), torch.zeros_like(share))
+            return 0 * anchors.sum()
+        rows, labels, of_anchors = refs[kept].to(anchors), pairing.ref_labels[kept], pairing.labels[counted]
+        positive, negative = positive[counted], negative[counted]
         if self.miner is None:
-            indices: Indices = (*positive.nonzero().unbind(1), *(~positive & ~ignored).nonzero().unbind(1))
+            indices: Indices = (*positive.nonzero().unbind(1), *negative.nonzero().unbind(1))
         else:
-            mined = self.miner(anchors, pairing.labels, rows, labels)
-            indices = _without(ignored, mined)
-        found = loss_and_miner_utils.convert_to_pairs(indices, pairing.labels, labels)
+            indices = _without(~(positive | negative), self.miner(anchors[counted], of_anchors, rows, labels))
+        found = loss_and_miner_utils.convert_to_pairs(indices, of_anchors, labels)
         self.stats = {
             side: torch.tensor(len(found[place]) / max(len(anchors), 1))
             for side, place in (("positives", 0), ("negatives", 2))
         }
-        loss: Tensor = self.loss(anchors, pairing.labels, indices, rows, labels)
-        return loss
+        self.stats["anchors"] = share
+        loss: Tensor = self.loss(anchors[counted], of_anchors, indices, rows, labels)
+        return share * loss
 
 
-class OurLoss(nn.Module):
+class CalledLikePML(nn.Module):
     """A loss of ours called as theirs are: `loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)`.
 
     Without `indices_tuple` it is the loss itself. With it, the loss of these pairs alone (triplets count as their
@@ -97,7 +104,7 @@ class OurLoss(nn.Module):
                     "mine with the same ref_emb as the loss gets"
                 )
             mask[rows, columns] = True
-        return self.loss.reference(anchors @ refs.T, positive, negative).mean()
+        return self.loss.over(Whole(anchors, refs, positive, negative)).mean()
 
 
 def _without(ignored: Tensor, indices: Any) -> Indices:

@@ -1,14 +1,9 @@
 """Multi-similarity loss with its mining: weigh each pair by how hard it is among the others."""
 
-import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from crossbatch.losses.chunked import Chunks
-from crossbatch.losses.columns import pair_max, pair_sum
-from crossbatch.losses.pair_loss import PairLoss, require_positive
-from crossbatch.losses.sums import Part, is_known, log_sum
-from crossbatch.shapes import PairMask, PerAnchor, Similarities
+from crossbatch.losses.pair_loss import Exponent, PairLoss, Sums, require_positive
 
 
 class MultiSimilarityLoss(PairLoss):
@@ -18,50 +13,31 @@ class MultiSimilarityLoss(PairLoss):
     per anchor. An anchor without a positive, or without a negative, has nothing to mine against and
     contributes 0, as in the authors' code. `alpha`, `beta`: steepness; `base` (λ): a cosine;
     `epsilon` (ε): a difference of cosines.
-
     Source: Wang et al., Multi-Similarity Loss with General Pair Weighting, CVPR 2019, equations 11 to 15.
     """
 
+    log_positives = nearest_negative = True
+
     def __init__(
-        self,
-        alpha: float = 2.0,
-        beta: float = 50.0,
-        base: float = 0.5,
-        epsilon: float = 0.1,
-        *,
-        chunk: int | None = None,
+        self, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5, epsilon: float = 0.1, *, room: float = 1.0
     ) -> None:
-        super().__init__(chunk=chunk)
+        super().__init__(room=room)
         require_positive(alpha=alpha, beta=beta)
         self.alpha, self.beta, self.base, self.epsilon = alpha, beta, base, epsilon
 
-    def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
-        """The formula of the class, on the whole matrix."""
-        floor = torch.where(positive, similarities, torch.inf).amin(1, keepdim=True) - self.epsilon
-        ceiling = torch.where(negative, similarities, -torch.inf).amax(1, keepdim=True) + self.epsilon
-        pull = torch.where(positive & (similarities < ceiling), -self.alpha * (similarities - self.base), -torch.inf)
-        push = torch.where(negative & (similarities > floor), self.beta * (similarities - self.base), -torch.inf)
-        return softplus(pull.logsumexp(1)) / self.alpha + softplus(push.logsumexp(1)) / self.beta
+    def context(self, farthest_positive: Tensor) -> tuple[Tensor, ...]:
+        """The similarity that negatives are mined above."""
+        return (farthest_positive - self.epsilon,)
 
-    def over(self, chunks: Chunks) -> PerAnchor:
-        """The logarithm of each side's sum, over the negatives first: their greatest bounds the positives."""
-        floor = (chunks.least_positive() - self.epsilon)[:, None]
+    @property
+    def negative(self) -> Exponent:
+        """`β(s − λ)`."""
+        return Exponent(self.beta, self.base)
 
-        push = chunks.negatives(lambda s, _: self._part(s, floor, self.beta, chunks.spare(s)), log=True)
-        ceiling = (push.extreme + self.epsilon)[:, None]
-        pull = chunks.positives(lambda s, _: self._part(s, ceiling, -self.alpha, chunks.spare(s)), log=True)
-        return softplus(pull.value) / self.alpha + softplus(push.value) / self.beta
+    def positive(self, s: Tensor, negatives: Sums) -> tuple[Tensor, Tensor]:
+        """`−α(s − λ)` where mined."""
+        return -self.alpha * (s - self.base), s < negatives.nearest[:, None] + self.epsilon
 
-    def _part(self, similarities: Tensor, bound: Tensor, slope: float, mined: Tensor) -> Part:
-        """Negatives above the bound, or, where the slope is negative, positives below it; `mined` is overwritten."""
-        above = slope > 0
-        extreme = pair_max(similarities) if above else None
-        # Ones and zeros as floats: on a CPU a mask of bools takes several times as long.
-        (torch.gt if above else torch.lt)(similarities, bound, out=mined)
-        pairs = pair_sum(mined)
-        absent = torch.where(pairs > 0, 0, -torch.inf)  # to a scale: what an empty sum has
-        if is_known(pairs) and not pairs.any():
-            return Part(pairs, None, pairs.long(), slope, absent, extreme=extreme)
-        part = log_sum(similarities, slope, self.base, mined=mined)
-        scale = absent if part.scale is None else absent + part.scale
-        return part._replace(pairs=pairs.long(), scale=scale, extreme=extreme)
+    def combine(self, positives: Sums, negatives: Sums) -> Tensor:
+        """Both logarithms, each over its steepness."""
+        return softplus(positives.total) / self.alpha + softplus(negatives.total) / self.beta

@@ -1,64 +1,87 @@
-"""What every pair loss is: a formula over the pairs of each anchor, computed a chunk of columns at a time."""
+"""A pair loss is one formula: what a negative costs, what a positive costs, how an anchor's sums become its loss."""
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from crossbatch.errors import SettingError, ShapeError, require_one_each
-from crossbatch.losses.chunked import Chunks
-from crossbatch.losses.eager import eagerly
-from crossbatch.losses.pairing import Pairing
-from crossbatch.shapes import (
-    Embeddings,
-    Ids,
-    Labels,
-    PairMask,
-    PerAnchor,
-    References,
-    RefIds,
-    RefLabels,
-    Scalar,
-    Similarities,
-)
+from crossbatch.losses.engine.costs import Above, Cost, Costs, Exponent
+from crossbatch.losses.engine.pairs import Pairing
+from crossbatch.losses.engine.sides import AtOnce, Streamed, Whole
+from crossbatch.losses.engine.sums import Sums
+from crossbatch.shapes import Embeddings, Ids, Labels, PerAnchor, References, RefIds, RefLabels, Scalar, unit
+from crossbatch.uncompiled import eagerly
 
-
-@runtime_checkable
-class Compares(Protocol):
-    """What `CrossBatchLoss` asks of a loss."""
-
-    stats: dict[str, Tensor]
-
-    def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
-        """The loss of unit-length anchors against unit-length references."""
+__all__ = ["Above", "Costs", "Exponent", "PairLoss", "Sums", "pair_up", "require_positive"]
 
 
 class PairLoss(nn.Module, ABC):
-    """Mean over the anchors of a loss over their pairs; a subclass is one short formula, written twice.
+    """Mean over the anchors of a loss of their pairs. Subclass it with the formula, in plain torch.
 
-    `reference` is the plain form over the whole similarity matrix: it judges. `over` is the same formula as sums
-    over chunks of pairs. `chunk` is the number of columns held at once, by default
-    what fits the caches.
+    Costs are elementwise in the similarities (cosines, [anchors, pairs]) and not below 0. A cost may come with weights,
+    as a pair; these are constant in the gradient and 0 for a pair that does not count. Parameters that a cost uses
+    learn. `log_negatives`, `log_positives`: the total of that side is log Σ exp(cost); `mean_of_positives`: their mean
+    is wanted as well. `nearest_negative`: `positive` asks for `negatives.nearest`. `room`, a cosine: positives above it
+    get no gradient and cost what they cost at `room`.
+    The attribute `width` is how many columns are held at once; None for what fits the caches.
+
+    Example:
+        >>> class Cubic(PairLoss):
+        ...     def negative(self, s):
+        ...         return s.relu() ** 3
+        ...     def positive(self, s, negatives):
+        ...         return (1 - s) ** 3
     """
 
-    def __init__(self, *, chunk: int | None = None) -> None:
+    log_negatives: ClassVar[bool] = False
+    log_positives: ClassVar[bool] = False
+    mean_of_positives: ClassVar[bool] = False
+    nearest_negative: ClassVar[bool] = False
+
+    def __init__(self, *, room: float = 1.0) -> None:
         super().__init__()
-        if chunk is not None and (chunk < 1 or chunk != int(chunk)):
-            raise SettingError(f"chunk must be a whole number of columns, at least 1, got {chunk}")
-        self.chunk = None if chunk is None else int(chunk)
-        self.stats: dict[str, Tensor] = {}
+        if not -1 < room <= 1:
+            raise SettingError(f"room is a cosine, above -1 and at most 1, got {room}")
+        self.room = room
+        self.width: int | None = None
+        self.told: dict[str, Tensor] = {}  # of each anchor; `stats` are the means
+
+    def context(self, farthest_positive: PerAnchor) -> tuple[PerAnchor, ...]:
+        """What a negative's cost depends on beside its similarity: arguments of `negative`, [anchors] each."""
+        return ()
+
+    @property
+    @abstractmethod
+    def negative(self) -> Cost:
+        """Cost of each negative: a method `negative(s, *context)`, or a property that gives a declared cost."""
 
     @abstractmethod
-    def reference(self, similarities: Similarities, positive: PairMask, negative: PairMask) -> PerAnchor:
-        """Loss of each anchor from all its similarities, differentiable, plain and slow."""
+    def positive(self, s: Tensor, negatives: Sums) -> Costs:
+        """Cost of each positive; it may depend on what the negatives add up to."""
 
-    @abstractmethod
-    def over(self, chunks: Chunks) -> PerAnchor:
-        """Loss of each anchor, differentiable, from sums over its pairs."""
+    def combine(self, positives: Sums, negatives: Sums) -> PerAnchor:
+        """Loss of each anchor."""
+        return positives.mean + negatives.mean
 
+    def over(self, sides: Whole | Streamed) -> PerAnchor:
+        """Loss of each anchor: negatives first, then positives, then both."""
+        wanted = {"log": self.log_negatives, "nearest": self.nearest_negative}
+        negatives = sides.negatives(self.negative, *self.context(sides.farthest), **wanted)
+
+        def cost(s: Tensor, total: Tensor) -> Costs:
+            held = s.clamp(max=self.room) if self.room < 1 else s
+            return self.positive(held, negatives._replace(total=total, cost=total))
+
+        positives = sides.positives(cost, negatives.total, log=self.log_positives)
+        if self.mean_of_positives:
+            positives = positives._replace(cost=sides.positives(cost, negatives.total).total)
+        self.tell(positives.pairs, negatives.pairs)
+        return self.combine(positives, negatives)
+
+    @eagerly
     def forward(
         self,
         embeddings: Embeddings,
@@ -74,32 +97,35 @@ class PairLoss(nn.Module, ABC):
         Similarity is cosine. `ids` and `ref_ids` say which image a row is (−1: unknown); pairs of the same
         image are ignored. Gradient flows to `embeddings`, and to `ref_emb` where it requires it.
         """
-        anchors, refs, pairing = pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids)
-        return self.compare(anchors, refs, pairing)
+        return self.compare(*pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids))
 
-    @eagerly
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Scalar:
-        """The loss of unit-length anchors against unit-length references; `stats` then tells of this call.
-
-        `stats` holds the mean number of positives and negatives per anchor that the loss acts on.
-        """
+        """The loss of unit-length anchors against unit-length references; `stats` then tells of this call."""
         if len(anchors) == 0:
-            self.stats = dict.fromkeys(("positives", "negatives"), anchors.new_zeros(()))
+            self.told = dict.fromkeys(("positives", "negatives", "anchors"), anchors.new_zeros(1))
             return anchors.sum()
-        chunks = Chunks(anchors, refs, pairing, self.chunk)
-        with torch.autocast(anchors.device.type, enabled=False):
-            loss = self.over(chunks).mean()
-        self.stats = {side: pairs.float().mean() for side, pairs in chunks.acted_on.items()}
+        given = (anchors, None if refs is anchors else refs, *self.parameters())
+        if not torch.is_grad_enabled():
+            given = tuple(None if each is None else each.detach() for each in given)
+        loss: Tensor = AtOnce.apply(self.over, self.told, pairing, self.width, *given)
         return loss
 
+    def tell(self, positives: PerAnchor, negatives: PerAnchor) -> None:
+        """Keep, for `stats`, how many pairs of each anchor count."""
+        self.told |= {"positives": positives, "negatives": negatives}
+
+    @property
+    def stats(self) -> dict[str, Scalar]:
+        """Of the last call: the mean number of positives and negatives of an anchor that count in the loss.
+
+        And the share of anchors with a positive.
+        """
+        return {name: each.to(torch.float32).mean() for name, each in self.told.items()}
+
     def extra_repr(self) -> str:
-        """What `print(loss)` says: the parameters of the class, as they are now."""
-        names = [name for name in inspect.signature(type(self)).parameters if name != "chunk"]
-        values = {name: getattr(self, name) for name in names}
-        shown = {
-            name: f"{value.item():.4g}" if isinstance(value, Tensor) else repr(value) for name, value in values.items()
-        }
-        return ", ".join(f"{name}={value}" for name, value in shown.items())
+        """What `print(loss)` says: the parameters of the class, as they are now; `room` where there is some."""
+        values = {name: getattr(self, name, None) for name in inspect.signature(type(self)).parameters}
+        return ", ".join(f"{n}={round(v.item(), 4) if isinstance(v, Tensor) else repr(v)}" for n, v in values.items())
 
 
 def require_positive(**parameters: float) -> None:
@@ -107,12 +133,6 @@ def require_positive(**parameters: float) -> None:
     for name, value in parameters.items():
         if value <= 0:
             raise SettingError(f"{name} must be above 0, got {value}")
-
-
-def require_room(pos_margin: float) -> None:
-    """Refuse a `pos_margin` that is no cosine, or that no positive is below."""
-    if not -1 < pos_margin <= 1:
-        raise SettingError(f"pos_margin is a cosine, above -1 and at most 1, got {pos_margin}")
 
 
 def pair_up(
@@ -139,8 +159,3 @@ def pair_up(
         )
     require_one_each(len(ref_emb), "references", ref_labels=ref_labels, ref_ids=ref_ids)
     return anchors, unit(ref_emb), Pairing(labels, ref_labels, ids, ref_ids)
-
-
-def unit(embeddings: Tensor) -> Tensor:
-    """Rows scaled to length 1, in float32 at least: half precision loses what a margin compares."""
-    return normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))

@@ -2,8 +2,9 @@
 
 import torch
 
+from crossbatch.losses.engine.pairs import Pairing
+from crossbatch.losses.engine.sides import Whole
 from crossbatch.losses.pair_loss import PairLoss, pair_up
-from crossbatch.losses.pairing import Pairing
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, Scalar
 
 
@@ -24,6 +25,6 @@ def reference_loss(
 
 def reference_compare(loss_fn: PairLoss, anchors: Embeddings, refs: References, pairing: Pairing) -> Scalar:
     """What `loss_fn.compare` must equal."""
-    positive, ignored = pairing.masks(torch.arange(len(refs), device=refs.device))
-    similarities = anchors @ refs.to(anchors).T
-    return loss_fn.reference(similarities, positive, ~positive & ~ignored).mean()
+    sides = Whole(anchors, refs, *pairing.masks())
+    per_anchor = loss_fn.over(sides)
+    return (torch.where(sides.farthest < torch.inf, per_anchor, 0) if pairing.with_positive_only else per_anchor).mean()

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from crossbatch.losses import PairLoss
 from crossbatch.memory import CrossBatchMemory
-from crossbatch.shapes import Embeddings, Ids, Labels, PerAnchor, References, RefIds, RefLabels
+from crossbatch.shapes import Embeddings, Ids, Labels, PerAnchor
 
 # The first ages of the bins that distances are gathered in, in steps: near-equal in logarithm, round to read.
 FIRST_AGES = (0, *(round(ten * digit) for ten in (1, 10, 100, 1e3, 1e4, 1e5) for digit in (1, 1.5, 2, 3, 5, 7)))
@@ -116,40 +115,3 @@ def class_spread(embeddings: Embeddings, labels: Labels) -> float:
     same = (labels[:, None] == labels) & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     one, other = same.nonzero(as_tuple=True)
     return float(squared_distance(embeddings[one], embeddings[other]).mean())
-
-
-def gradient_error(
-    loss: PairLoss,
-    anchors: Embeddings,
-    labels: Labels,
-    stale: References,
-    fresh: References,
-    ref_labels: RefLabels,
-    *,
-    ids: Ids | None = None,
-    ref_ids: RefIds | None = None,
-) -> tuple[float, float]:
-    """How the gradient by the anchors from stale rows compares with that from the same rows embedded afresh.
-
-    Returns their cosine, and the norm of their difference ÷ that of the fresh one. Lemma 1 of the paper bounds the
-    difference by a constant times the drift. Not a number where a gradient is 0.
-    """
-    first, second = (_gradient(loss, anchors, labels, refs, ref_labels, ids, ref_ids) for refs in (stale, fresh))
-    cosine = (first * second).sum() / (first.norm() * second.norm())
-    return float(cosine), float((first - second).norm() / second.norm())
-
-
-def _gradient(
-    loss: PairLoss,
-    anchors: Tensor,
-    labels: Tensor,
-    refs: Tensor,
-    ref_labels: Tensor,
-    ids: Tensor | None,
-    ref_ids: Tensor | None,
-) -> Tensor:
-    with torch.enable_grad():
-        leaf = normalize(anchors.detach().float()).requires_grad_()
-        value = loss(leaf, labels, ref_emb=refs.float(), ref_labels=ref_labels, ids=ids, ref_ids=ref_ids)
-        (gradient,) = torch.autograd.grad(value, leaf)
-    return gradient

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from crossbatch.errors import DivergedError, SettingError, ShapeError
 from crossbatch.metrics.neighbors import same_image
+from crossbatch.row_search import pack, places
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels
 
 # 2 MB of similarities, written over and over: a product into 16 MB of fresh pages takes three times as long.
@@ -80,26 +81,25 @@ def _mean(values: Tensor) -> float:
 def evaluate(
     query: Embeddings,
     query_labels: Labels,
-    query_ids: Ids,
-    gallery: References,
-    gallery_labels: RefLabels,
-    gallery_ids: RefIds,
+    query_ids: Ids | None = None,
+    gallery: References | None = None,
+    gallery_labels: RefLabels | None = None,
+    gallery_ids: RefIds | None = None,
     ks: Sequence[int] = (1, 2, 4, 8),
 ) -> Retrieval:
-    """Search every query in the gallery. Rows are unit length; a gallery row with the query's id is left out."""
-    if not ks or min(ks) < 1:
-        raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
-    for name, rows, labels, ids in (
-        ("queries", query, query_labels, query_ids),
-        ("gallery rows", gallery, gallery_labels, gallery_ids),
-    ):
-        if not len(rows) == len(labels) == len(ids):
-            raise ShapeError(f"{len(rows)} {name} need as many labels and ids, got {len(labels)} and {len(ids)}")
-        if not rows.isfinite().all():
-            raise DivergedError(
-                f"the embeddings of the {name} are not finite and cannot be ranked: "
-                "training diverged; lower the learning rate"
-            )
+    """Search every query in the gallery, or, without one, among the other queries.
+
+    Rows are unit length. `query_ids`, `gallery_ids`: which image a row is (−1: unknown); a gallery row with the query's
+    id is left out.
+    """
+    if (gallery is None) != (gallery_labels is None):
+        raise ShapeError("gallery and gallery_labels go together: give both, or neither to search among the queries")
+    if gallery is None or gallery_labels is None:
+        query_ids = torch.arange(len(query), device=query.device) if query_ids is None else query_ids
+        gallery, gallery_labels, gallery_ids = query, query_labels, query_ids
+    query_ids = torch.full_like(query_labels, -1) if query_ids is None else query_ids
+    gallery_ids = torch.full_like(gallery_labels, -1) if gallery_ids is None else gallery_ids
+    _check(ks, query, query_labels, query_ids, gallery, gallery_labels, gallery_ids)
     # Sorted by class, the relevant rows of a chunk of queries are neighbours in the gallery.
     by_class = query_labels.argsort(stable=True)
     order = gallery_labels.argsort(stable=True)
@@ -115,6 +115,30 @@ def evaluate(
     position, best, precision, average = (torch.cat(column) for column in zip(*columns, strict=True))
     found = {k: torch.cat([part.found[k] for part in parts]) for k in ks}
     return Retrieval(position, best, precision, average, found, len(query) - len(best))
+
+
+def _check(
+    ks: Sequence[int],
+    query: Tensor,
+    query_labels: Tensor,
+    query_ids: Tensor,
+    gallery: Tensor,
+    gallery_labels: Tensor,
+    gallery_ids: Tensor,
+) -> None:
+    if not ks or min(ks) < 1:
+        raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
+    for name, rows, labels, ids in (
+        ("queries", query, query_labels, query_ids),
+        ("gallery rows", gallery, gallery_labels, gallery_ids),
+    ):
+        if not len(rows) == len(labels) == len(ids):
+            raise ShapeError(f"{len(rows)} {name} need as many labels and ids, got {len(labels)} and {len(ids)}")
+        if not rows.isfinite().all():
+            raise DivergedError(
+                f"the embeddings of the {name} are not finite and cannot be ranked: "
+                "training diverged; lower the learning rate"
+            )
 
 
 def _measure(rows: Tensor, ks: Sequence[int], ranks: Tensor, relevant: Tensor) -> Retrieval:
@@ -146,8 +170,7 @@ def _ranks(
     most = thresholds.shape[1]
     missing = torch.arange(most, device=query.device) >= relevant[:, None]
     past = relevant.clamp(min=greatest_k)[:, None]
-    # Rows of a table lie one after the other, 8 apart, so that one search finds the place of each negative in its own.
-    table = (thresholds.flip(1).double() + 8 * torch.arange(len(query), device=query.device)[:, None]).flatten()
+    table = pack(thresholds.flip(1))
     counts = torch.zeros(len(query), most + 1, dtype=torch.int64, device=query.device)
     memory = query.new_empty(len(query) * GALLERY_CHUNK)
     for number, start in enumerate(range(0, len(gallery), GALLERY_CHUNK)):
@@ -161,7 +184,7 @@ def _ranks(
         other = gallery_labels[column + start] != labels[row]
         other &= (gallery_ids[column + start] != ids[row]) | (ids[row] < 0)
         row, column = row[other], column[other]
-        reached = torch.searchsorted(table, similarities[row, column].double() + 8 * row, right=True)
+        reached = places(table, row, similarities[row, column], right=True)
         counts += (reached + row).bincount(minlength=counts.numel()).view_as(counts)
     ranks = _above(counts) + torch.arange(1, most + 1, device=query.device)
     return ranks.masked_fill_(missing, torch.iinfo(torch.int64).max), relevant

@@ -152,20 +152,13 @@ def _by_age(sample: Sequence[Measured], returning: Sequence[Measured]) -> list[B
 
 
 def _sentence(run: Path, curve: Series, threshold: float) -> str:
-    """What the drift of the sample means for the memory."""
+    """How far rows of the memory's age have moved."""
     config = runs.read_config(run)
     batch = config["batch"]["classes"] * config["batch"]["images"]
     rows = runs.read_json(run / runs.SUMMARY)["memory_rows"] if (run / runs.SUMMARY).is_file() else 0
-    span = f"the {rows:,} rows of the memory span {rows // batch:,} steps" if rows else ""
+    span = f"; the {rows:,} rows of the memory span {rows // batch:,} steps" if rows else ""
     oldest, farthest = curve[-1]
     crossing = age_at(curve, threshold)
     if math.isinf(crossing):
-        fresh = f"rows of {oldest:,} steps, the oldest measured, differ by {farthest:.3f}, less than {threshold:g}"
-        if not rows:
-            return f"{fresh}: a memory of {oldest * batch:,} rows would be fresh enough"
-        return f"{fresh}: {span}, which is {'fresh enough' if rows // batch <= oldest else 'longer than was measured'}"
-    allowed = int(crossing)
-    keep = f"rows older than {allowed:,} steps differ by more than {threshold:g}: keep at most {allowed * batch:,} rows"
-    if not rows:
-        return keep
-    return f"{keep}; {span}" + ("" if rows // batch > allowed else ", which is fresh enough")
+        return f"rows of {oldest:,} steps, the oldest measured, differ by {farthest:.3f}, less than {threshold:g}{span}"
+    return f"rows older than {int(crossing):,} steps differ by more than {threshold:g}{span}"

@@ -1,6 +1,7 @@
 """From settings to the parts of a run: data, network, loss, and the plan that is printed before the first step."""
 
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from crossbatch.data.records import DataSet, Part
 from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Preprocessing, Transform
 from crossbatch.errors import SettingError
 from crossbatch.losses import LOSSES, PairLoss
+from crossbatch.losses.any_loss import AnyLoss
 from crossbatch.memory import CrossBatchMemory
 from crossbatch.models import backbones
 from crossbatch.models.checkpoint import Description
@@ -20,6 +22,7 @@ from crossbatch.models.embedder import Embedder, build
 from crossbatch.models.freezing import freeze
 from crossbatch.models.weights import load_backbone
 from crossbatch.training.data_module import PKDataModule, share_cores
+from crossbatch.training.imported import imported
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.settings import OPEN_AGE, Settings
 
@@ -73,14 +76,14 @@ class Assembly:
         else:
             lines.append(
                 f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), "
-                f"{memory.nbytes / 1e6:.1f} MB: up to {max(0, memory.size - size):,} pairs more per anchor, "
+                f"{memory.nbytes / 1e6:.1f} MB: up to {memory.size:,} pairs more per anchor, "
                 + (
                     f"once images move less than {settings.memory.max_drift:g} in {OPEN_AGE} steps"
                     if settings.memory.max_drift
                     else f"from step {settings.memory_start}"
                 )
             )
-            share = batches.share_seen(memory.size // size - 1)
+            share = batches.share_seen(memory.size // size)
             if settings.memory.earlier_only and share < 0.99:
                 lines.append(
                     f"          it spans {memory.size / size:,.0f} steps: {share:.0%} of the anchors find an earlier "
@@ -102,6 +105,7 @@ class Assembly:
             f"model     {chosen.backbone}, {count:,} weights{f' ({learns:,} learn)' if learns < count else ''}, "
             f"{f'{chosen.pooling} pooling, ' if chosen.pooling else ''}{pre.size}×{pre.size}×{pre.channels} images; "
             f"{self.settings.loss} loss"
+            + "".join(f", {name} {value}" for name, value in self.settings.loss_options.items() if value is not None)
         )
         return [line] if self.weights is None else [line, f"weights   {self.weights}"]
 
@@ -119,6 +123,7 @@ def load_data(settings: Settings) -> DataSet:
 
 def assemble(settings: Settings, loaded: DataSet | None = None) -> Assembly:
     """Build every part, refusing what does not fit; nothing is written."""
+    settings = settings.resolved()
     settings.check()
     loaded = loaded or load_data(settings)
     batches = PKBatches(loaded.train.labels, settings.batch.classes, settings.batch.images, settings.seed)
@@ -174,15 +179,17 @@ def _augmentation(loaded: DataSet, preprocessing: Preprocessing) -> Transform:
     return GlyphAugmentation(preprocessing) if loaded.channels == 1 else PhotoAugmentation(preprocessing)
 
 
-def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss:
+def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss | AnyLoss:
     try:
-        loss = LOSSES[settings.loss](**settings.loss_options)  # type: ignore[arg-type]
+        kind: Any = LOSSES[settings.loss] if settings.loss in LOSSES else imported(settings.loss, "--loss")
+        loss = kind(**settings.loss_options)
     except TypeError as error:
         raise SettingError(
             f"the {settings.loss} loss does not take --loss_options {settings.loss_options}: {error}"
         ) from error
     chosen = settings.memory
     size = training_images if chosen.size is None else chosen.size
+    loss = loss if hasattr(loss, "compare") else AnyLoss(loss)
     if size == 0:
         return loss
     memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype))
@@ -193,7 +200,5 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
         memory_weight=chosen.weight,
         batch_weight=chosen.batch_weight,
         warmup_steps=start,
-        ramp_steps=chosen.ramp,
-        one_per_image=chosen.one_per_image,
         earlier_only=chosen.earlier_only,
     )

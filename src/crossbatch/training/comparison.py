@@ -74,6 +74,7 @@ def compare(
     The third arm, equal time, repeats the first for as many more steps as the memory's steps cost in time.
     All of it is kept in `comparison.json`. A comparison that was stopped goes on when asked for again in its folder.
     """
+    settings = settings.resolved()
     _check(settings, seeds, learning_rates, ks)
     rates = tuple(learning_rates) or (settings.optim.lr,)
     runs_here = Comparison(settings, out, console)

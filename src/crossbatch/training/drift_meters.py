@@ -13,7 +13,6 @@ from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.data.images import Batch
 from crossbatch.metrics.drift import AtAge, ByAge, Sample, class_spread, returning, squared_distance
 from crossbatch.training.assembly import Assembly
-from crossbatch.training.gradient_drift import by_age
 from crossbatch.training.metric_learner import MetricLearner
 
 EVERY = 100  # steps between two measurements
@@ -100,9 +99,6 @@ class DriftMeters(L.Callback):
         if found:
             pairs = sum(one.pairs for one in found)
             self.latest["drift/returning"] = sum(one.distance * one.pairs for one in found) / pairs
-        if self.parts.settings.drift.gradient and isinstance(loss_fn, CrossBatchLoss):
-            for meter, one in by_age(module.embed_as_rows, loss_fn, self.parts.feed, step, (embeddings, labels, ids)):
-                self._keep(step, meter, [one])
         for logger in trainer.loggers:
             logger.log_metrics(self.latest, step=step)
         runs.write_table(self.run / runs.DRIFT, self.rows)

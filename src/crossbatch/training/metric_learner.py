@@ -11,6 +11,7 @@ from torch.func import functional_call
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.data.images import Batch
 from crossbatch.losses import PairLoss
+from crossbatch.losses.any_loss import AnyLoss
 from crossbatch.metrics import Retrieval, evaluate
 from crossbatch.models.embedder import Embedder
 from crossbatch.training.settings import OptimSettings
@@ -21,7 +22,7 @@ LOG_EVERY = 10
 class MetricLearner(L.LightningModule):
     """Trains an embedder with a pair loss, with or without memory; validates by leave-one-out search."""
 
-    def __init__(self, embedder: Embedder, loss_fn: CrossBatchLoss | PairLoss, optim: OptimSettings) -> None:
+    def __init__(self, embedder: Embedder, loss_fn: CrossBatchLoss | PairLoss | AnyLoss, optim: OptimSettings) -> None:
         super().__init__()
         self.embedder, self.loss_fn, self.optim = embedder, loss_fn, optim
         self.validation: Retrieval | None = None

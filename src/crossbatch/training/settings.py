@@ -1,13 +1,13 @@
 """Every option of a training run, typed: the command line, the config file and the run folder share them."""
 
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
-from crossbatch.losses import LOSSES
+from crossbatch.losses import LOSSES, recommended_options
 from crossbatch.models.pooling import Pooling
 
 OPEN_AGE = 100  # steps; with --memory.max_drift, rows this old must be fresh enough before the memory counts
@@ -37,11 +37,9 @@ class MemorySettings:
             distance of a sample of unit vectors, see --drift.sample); 0 goes by the step.
         limit_age: With --memory.max_drift, rows so old that they have moved by more do not count.
         weight: Weight of the memory term.
-        ramp: Steps over which that weight rises from 0 once the memory counts.
         batch_weight: Weight of the batch term once the memory counts.
         dtype: How rows are stored.
         fill: Whether to fill what is empty of the memory, when it starts, with randomly drawn training images.
-        one_per_image: Whether an image that returns takes the place of its older row.
         earlier_only: Whether an anchor is compared with the rows of earlier batches alone, and only where these hold a
             positive of it; else with those of its own batch too, as in the authors' code.
     """
@@ -51,11 +49,9 @@ class MemorySettings:
     max_drift: float = 0.0
     limit_age: bool = True
     weight: float = 1.0
-    ramp: int = 0
     batch_weight: float = 1.0
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     fill: bool = True
-    one_per_image: bool = False
     earlier_only: bool = True
 
 
@@ -145,12 +141,9 @@ class DriftSettings:
 
     Args:
         sample: Training images that are embedded again every 100 steps, twice; 0 measures nothing.
-        gradient: Measure also, for study, how far the gradient from the rows of the memory is from that of the same
-            rows embedded afresh, by age; every 100 steps up to 2,048 rows are.
     """
 
     sample: int = 128
-    gradient: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,8 +157,9 @@ class Settings:
         fonts: Font files, or folders with fonts in them, to draw glyphs from in place of the embedded ones.
         script: Draw the characters of this script only, in a split of the size of SOP.
         loss: Pair loss, by name: contrastive, triplet, multi-similarity, binomial-deviance, lifted-structure, n-pair,
-            nt-xent, sup-con, nca, circle or margin.
-        loss_options: Parameters of the loss by name, such as neg_margin or reduction.
+            nt-xent, sup-con, nca, circle or margin; or the class path of your own.
+        loss_options: Parameters of the loss by name, such as neg_margin or room.
+        recommended: Start from the recommended options of the loss; else from those of its paper.
         refit: Train on all training classes, validation classes included; nothing is tuned or stopped early.
         seed: Seed of weights, batches and augmentation.
         split: Division of the classes.
@@ -182,7 +176,8 @@ class Settings:
     fonts: list[Path] = field(default_factory=list)
     script: Literal["han"] | None = None
     loss: str = "contrastive"
-    loss_options: dict[str, int | float | str] = field(default_factory=dict)
+    loss_options: dict[str, int | float | str | None] = field(default_factory=dict)
+    recommended: bool = True
     refit: bool = False
     seed: int = 0
     split: Split = field(default_factory=Split)
@@ -195,20 +190,20 @@ class Settings:
 
     def check(self) -> None:
         """Refuse what cannot work, before anything is read or written."""
-        if self.loss not in LOSSES:
-            raise SettingError(f"there is no loss {self.loss!r}: choose one of {', '.join(LOSSES)}")
+        if self.loss not in LOSSES and "." not in self.loss:
+            raise SettingError(
+                f"there is no loss {self.loss!r}: choose one of {', '.join(LOSSES)}, or give the class path of your own"
+            )
         self.model.check()
         batch = self.batch.classes * self.batch.images
-        least = 2 * batch if self.memory.earlier_only else batch
-        if self.memory.size is not None and 0 < self.memory.size < least:
+        if self.memory.size is not None and 0 < self.memory.size < batch:
             raise SettingError(
                 f"a memory of {self.memory.size} rows is too small for batches of {batch} images: "
-                f"raise --memory.size to at least {least}, or set it to 0 to train without memory"
+                f"raise --memory.size to at least {batch}, or set it to 0 to train without memory"
             )
         for name, value in {
             "--memory.size": self.memory.size or 0,
             "--memory.weight": self.memory.weight,
-            "--memory.ramp": self.memory.ramp,
             "--memory.batch_weight": self.memory.batch_weight,
             "--memory.start": self.memory.start or 0,
             "--memory.max_drift": self.memory.max_drift,
@@ -235,6 +230,16 @@ class Settings:
                 f"--optim.milestones go with --optim.schedule steps: give both or neither, "
                 f"got {self.optim.milestones} and {self.optim.schedule}"
             )
+
+    def resolved(self) -> "Settings":
+        """The same with the recommended options of the loss written out, as they are kept in the run folder."""
+        options = recommended_options(self.loss, self.loss_options) if self.recommended else self.loss_options
+        return replace(self, loss_options=options, recommended=False)
+
+    @property
+    def class_paths(self) -> list[str]:
+        """What training with these settings would import by name."""
+        return [name for name in (self.loss if "." in self.loss else None, self.loop.logger) if name]
 
     @property
     def memory_start(self) -> int:

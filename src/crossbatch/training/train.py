@@ -1,6 +1,5 @@
 """One training run, from its parts to its run folder."""
 
-import importlib
 import inspect
 import logging
 import platform
@@ -28,6 +27,7 @@ from crossbatch.training.callbacks import BestModel, FillMemory, ProgressBar, Sa
 from crossbatch.training.clock import Clock, Waiting
 from crossbatch.training.drift_gate import DriftGate
 from crossbatch.training.drift_meters import DriftMeters
+from crossbatch.training.imported import imported
 from crossbatch.training.interrupt import stop_when_asked
 from crossbatch.training.metric_learner import LOG_EVERY
 from crossbatch.training.settings import Settings
@@ -172,12 +172,8 @@ def _loggers(class_path: str | None, run: Path, step: int) -> list[Logger]:
         TensorBoardLogger(logs, name="tensorboard", version=""),
     ]
     if class_path:
-        module, _, name = class_path.rpartition(".")
-        try:
-            extra = getattr(importlib.import_module(module), name)
-        except (ImportError, ValueError, AttributeError) as error:
-            raise SettingError(f"--loop.logger {class_path} cannot be imported ({error}): give a class path") from error
-        if not (isinstance(extra, type) and issubclass(extra, Logger)):
+        extra = imported(class_path, "--loop.logger")
+        if not issubclass(extra, Logger):
             raise SettingError(f"--loop.logger {class_path} is not a Lightning logger")
         takes_folder = "save_dir" in inspect.signature(extra).parameters
         try:

@@ -1,0 +1,46 @@
+"""Any loss that is called with references, where a loss of this package is taken."""
+
+import torch
+from torch import Tensor, nn
+
+from crossbatch.losses.engine.pairs import Pairing
+
+
+class AnyLoss(nn.Module):
+    """A module called `(embeddings, labels, ref_emb=, ref_labels=)`, which knows nothing of ids and own rows.
+
+    So references that are a row of the batch, or a copy of one of its images, are left out of what it is given, as are
+    rows of the batch whose image stands in it before. What an anchor without a pair contributes is the module's affair;
+    where only anchors with a positive count, the others are left out too, and the loss is taken by their share.
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+        self.stats: dict[str, Tensor] = {}
+
+    def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
+        """The loss of unit-length anchors against unit-length references."""
+        ids = pairing.ids
+        if refs is anchors:
+            kept = torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
+            if ids is not None:
+                copies = (ids[:, None] == ids) & (ids >= 0)
+                kept = ~copies.tril(-1).any(1)
+            within: Tensor = self.loss(anchors[kept], pairing.labels[kept])
+            return within
+        kept = torch.ones_like(pairing.ref_labels, dtype=torch.bool) if pairing.live is None else pairing.live.clone()
+        if pairing.own_slots is not None:
+            kept[pairing.own_slots[pairing.own_slots >= 0]] = False
+        if ids is not None and pairing.ref_ids is not None:
+            kept &= ~torch.isin(pairing.ref_ids, ids[ids >= 0])
+        rows, labels = refs[kept].to(anchors), pairing.ref_labels[kept]
+        counted = torch.ones_like(pairing.labels, dtype=torch.bool)
+        if pairing.with_positive_only:
+            counted = torch.isin(pairing.labels, labels)
+        share = counted.float().mean()
+        self.stats = {"anchors": share}
+        if not counted.any() or not len(rows):
+            return 0 * anchors.sum()
+        loss: Tensor = self.loss(anchors[counted], pairing.labels[counted], ref_emb=rows, ref_labels=labels)
+        return share * loss

@@ -1,0 +1,166 @@
+"""What a block of pairs adds to a side: two costs that are declared, computed in place, and any other by autograd.
+
+A cost is a function of similarities [anchors, columns] and of a context per anchor; it gives costs, or costs and
+weights. `Above` and `Exponent` are such functions too: the plain form calls them.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from crossbatch.losses.engine.products import is_known, pair_max, pair_sum, weighted_rows
+from crossbatch.losses.engine.sums import Partial
+
+Costs = Tensor | tuple[Tensor, Tensor]
+Cost = Callable[..., Costs]
+Columns = Tensor | slice
+Absent = tuple[Tensor, Tensor] | Tensor  # anchors and columns, or a mask [anchors or 1, columns]
+LEAST = -1e30  # in place of −∞, which less itself is not a number
+SAFE = 70.0  # exp of it, of either sign, summed over millions of pairs, is within float32
+
+
+class Block(NamedTuple):
+    """Similarities of the anchors with some columns, −∞ where a pair is absent from the side; to be overwritten.
+
+    `spare`: a second matrix of their shape to work in. `nearest`: the greatest similarity, where it is asked for.
+    """
+
+    columns: Columns
+    rows: Tensor
+    similarities: Tensor
+    absent: tuple[Absent, ...]
+    spare: Tensor
+    nearest: Tensor | None = None
+
+    def put(self, value: float, matrix: Tensor) -> Tensor:
+        """The matrix with this value in the place of absent pairs."""
+        for absent in self.absent:
+            if isinstance(absent, Tensor):
+                matrix.masked_fill_(absent, value)
+            else:
+                matrix.index_put_(absent, matrix.new_tensor(value))
+        return matrix
+
+    @property
+    def pairs(self) -> Tensor:
+        """How many pairs of each anchor are present."""
+        anchors, columns = self.similarities.shape
+        present = self.similarities.new_full((anchors,), columns)
+        for absent in self.absent:
+            present -= absent.sum(1) if isinstance(absent, Tensor) else absent[0].bincount(minlength=anchors)
+        return present
+
+
+class Declared:
+    """A cost that says how a block adds up: `add_up(anchors, block, *context) -> Partial`; `log`: as Σ exp(cost)."""
+
+    log: bool = False
+    add_up: Callable[..., Partial]
+    __call__: Callable[..., Costs]
+
+
+@dataclass(frozen=True)
+class Above(Declared):
+    """`s − margin` for pairs above the margin; with `weigh`, weights that are the costs themselves."""
+
+    margin: float
+    weigh: bool = False
+
+    def __call__(self, s: Tensor) -> Costs:
+        """Costs and weights: pairs below the margin have none."""
+        costs = (s - self.margin).relu()
+        return costs, costs if self.weigh else costs > 0
+
+    def add_up(self, anchors: Tensor, block: Block) -> Partial:
+        """The total comes from the derivative by the anchors, for the price of one small product."""
+        s, none = block.similarities, torch.zeros_like(anchors[:, 0])
+        if self.weigh and is_known(s) and bool(s.amax() <= self.margin):  # as in most blocks, late
+            return Partial(none, none, none)
+        # Ones and zeros as floats: on a CPU a mask of bools takes several times as long.
+        weights = torch.gt(s, self.margin, out=block.spare)
+        weight = pairs = pair_sum(weights)
+        if is_known(s) and not bool(pairs.any()):
+            return Partial(none, none, none)
+        if self.weigh:
+            weights = torch.sub(s, self.margin, out=block.spare).relu_()
+            weight = pair_sum(weights)
+        by_anchors = weighted_rows(weights, block.rows, pairs)
+        if block.rows.dtype == anchors.dtype:
+            total = ((anchors * by_anchors).sum(1) - self.margin * weight).clamp_(min=0)  # rounding alone is below 0
+        else:  # a product in half precision is too coarse for this
+            total = pair_sum(s.sub_(self.margin).relu_().mul_(weights))
+        return Partial(total, weight, pairs, (by_anchors,))
+
+
+@dataclass(frozen=True)
+class Exponent(Declared):
+    """`scale · (s − base)`, to be summed as an exponent; with a context, only pairs above that similarity count."""
+
+    scale: float
+    base: float = 0.0
+    log: ClassVar[bool] = True  # type: ignore[misc]
+
+    def __call__(self, s: Tensor, floor: Tensor | None = None) -> Costs:
+        """Costs, and which pairs count if not all do."""
+        costs = self.scale * (s - self.base)
+        return costs if floor is None else (costs, s > floor[:, None])
+
+    def add_up(self, anchors: Tensor, block: Block, floor: Tensor | None = None) -> Partial:
+        """Exponentials in the place of the similarities, of what is above the greatest where they may overflow."""
+        s, mined, top = block.similarities, None, None
+        if floor is not None:
+            mined = torch.gt(s, floor[:, None], out=block.spare)
+        pairs = block.pairs if mined is None else pair_sum(mined)
+        if self.scale * (1 + abs(self.base)) <= SAFE:
+            terms, by = s.mul_(self.scale).exp_(), math.exp(-self.scale * self.base)
+        else:
+            most = (pair_max(s) if block.nearest is None else block.nearest).clamp(min=LEAST)
+            top, by = self.scale * (most - self.base), 1.0
+            if is_known(s) and not bool(pairs.any()):
+                return Partial(pairs, pairs, pairs, top=top)
+            terms = torch.add(-self.scale * most[:, None], s, alpha=self.scale, out=s).exp_()
+        terms = terms if mined is None else terms.mul_(mined)
+        by_anchors = weighted_rows(terms, block.rows, None if mined is None else pairs).mul_(self.scale * by)
+        return Partial(pair_sum(terms) * by, pairs, pairs, (by_anchors,), top)
+
+
+@dataclass(frozen=True)
+class Written(Declared):
+    """Any function: its derivatives are found by autograd, a block at a time.
+
+    `easy`: the similarity that a pair of this side costs least at; absent pairs have it while costs are computed.
+    """
+
+    cost: Cost
+    easy: float
+    log: bool = False
+
+    def __call__(self, s: Tensor, *context: Tensor) -> Costs:
+        """Costs, and weights if there are some."""
+        return self.cost(s, *context)
+
+    def add_up(self, anchors: Tensor, block: Block, *context: Tensor) -> Partial:
+        """Sums, and the derivatives by similarities and context."""
+        s = block.put(self.easy, block.similarities).requires_grad_()
+        leaves = [each.detach().requires_grad_() for each in context]
+        counted = block.put(0.0, block.spare.fill_(1.0)) if leaves else s.new_ones(()).expand_as(s)
+        with torch.enable_grad():
+            terms, weights = parted(self.cost(s, *leaves))
+            top = pair_max(terms.detach()) if self.log else None
+            terms = terms if top is None else (terms - top[:, None]).exp_()
+            terms = terms if weights is None else terms * weights
+        by_s, *by_context = torch.autograd.grad(terms, [s, *leaves], counted, allow_unused=True)
+        by_anchors = weighted_rows(block.put(0.0, by_s), block.rows)
+        weight = pairs = block.pairs
+        if weights is not None:
+            weight, pairs = (pair_sum(block.put(0.0, each)) for each in (weights.clone(), weights.sign()))
+        return Partial(pair_sum(block.put(0.0, terms.detach())), weight, pairs, (by_anchors, *by_context), top)
+
+
+def parted(told: Costs) -> tuple[Tensor, Tensor | None]:
+    """Costs and weights of what a cost gave."""
+    return (told[0], told[1].detach().to(told[0].dtype)) if isinstance(told, tuple) else (told, None)

@@ -1,0 +1,115 @@
+"""What a negative costs in all triplets that it makes with the positives of its anchor, without listing them.
+
+The positives are the context: [anchors, positives], ascending, +∞ where an anchor has fewer.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from crossbatch.losses.engine.costs import Block, Costs, Declared, Written
+from crossbatch.losses.engine.products import is_known, pair_sum, weighted_rows
+from crossbatch.losses.engine.sums import Partial
+from crossbatch.row_search import pack, places
+
+FEW = 32  # positives of an anchor up to which one at a time is faster than a search among them
+
+
+@dataclass(frozen=True)
+class Triplets(Declared):
+    """`margin + s − positive` for each positive below `margin + s`; only those above s too, if `semi_hard`.
+
+    The cost of a negative is the mean over its triplets, its weight how many they are; with `weigh`, triplets are
+    weighed by their own costs, and the weight is the sum of these.
+    """
+
+    margin: float
+    semi_hard: bool = False
+    weigh: bool = False
+
+    def __call__(self, s: Tensor, positives: Tensor) -> Costs:
+        """Costs and weights, in plain torch. Of a negative, the positives in its triplets are neighbours in order."""
+        shifted, known = s + self.margin, torch.where(positives < torch.inf, positives, 0)
+        last = torch.searchsorted(positives.detach(), shifted.detach().contiguous())
+        first = torch.searchsorted(positives.detach(), s.detach().contiguous(), right=True) * int(self.semi_hard)
+
+        def between(values: Tensor) -> Tensor:
+            sums = pad(values.cumsum(1), (1, 0))
+            return sums.gather(1, last) - sums.gather(1, first)
+
+        counts, sums = (last - first).to(s), between(known)
+        costs = (counts * shifted - sums).relu()
+        if not self.weigh:
+            return costs / counts.clamp(min=1), counts
+        half = (counts * shifted.square() + between(known.square())) / 2 - shifted * sums  # its derivative is Σ costs
+        return (half + half.detach()).relu() / torch.where(costs > 0, costs, 1).detach(), costs
+
+    def add_up(self, anchors: Tensor, block: Block, positives: Tensor) -> Partial:
+        """In place on a CPU; elsewhere by autograd."""
+        if not is_known(anchors):
+            return Written(self, easy=-1.0).add_up(anchors, block, positives)
+        s = block.similarities.clamp_(min=-2)  # an absent pair is farther than any positive, and finite
+        against = self._one_by_one if positives.shape[1] <= FEW else self._among_sorted
+        total, weights, by_positives = against(s, positives, block.spare)
+        pairs = pair_sum(torch.sign(weights, out=block.spare))
+        by_anchors = weighted_rows(weights, block.rows, pairs)
+        return Partial(total, pair_sum(weights), pairs, (by_anchors, by_positives))
+
+    def _one_by_one(self, s: Tensor, positives: Tensor, costs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One positive after the other, in arithmetic in place, which beats any search while they are few.
+
+        Returns the total, and its derivatives by the negatives and by the positives.
+        """
+        weights = torch.zeros_like(s)
+        total, by_positives = torch.zeros_like(s[:, 0]), torch.zeros_like(positives)
+        for place in range(positives.shape[1]):
+            positive = positives[:, place, None]
+            torch.sub(s, positive - self.margin, out=costs).relu_()
+            if self.semi_hard:
+                costs.mul_((positive - s).relu_().sign_())
+            if not self.weigh:
+                total += pair_sum(costs)
+                costs.sign_()
+            weights += costs
+            by_positives[:, place] = -pair_sum(costs)
+            if self.weigh:
+                total += pair_sum(costs.square_())
+        return total, weights, by_positives
+
+    def _among_sorted(self, s: Tensor, positives: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same by search, of the negatives that cost anything, which are few after a while.
+
+        Sums over neighbours are differences of cumulative sums, in double precision since costs are small beside
+        cosines.
+        """
+        column, anchor = torch.gt(s.T, positives[:, 0] - self.margin).nonzero(as_tuple=True)
+        near = s.T[column, anchor].double()
+        shifted = near + self.margin
+        table = pack(positives)
+        last = places(table, anchor, shifted)
+        first = places(table, anchor, near, right=True) if self.semi_hard else anchor * positives.shape[1]
+        known = torch.where(positives < torch.inf, positives, 0).double().flatten()
+
+        def of_positives(values: Tensor) -> Tensor:  # summed for each negative
+            sums = pad(values.cumsum(0), (1, 0))
+            return sums[last] - sums[first]
+
+        def of_negatives(values: Tensor) -> Tensor:  # summed for each positive
+            ends = torch.zeros_like(pad(known, (1, 0)))
+            ends.index_add_(0, first, values).index_add_(0, last, values, alpha=-1)
+            return ends.cumsum(0)[:-1]
+
+        counts, sums = (last - first).double(), of_positives(known)
+        costs = (counts * shifted - sums).clamp_(min=0)
+        around = of_negatives(torch.ones_like(shifted))
+        if self.weigh:
+            totals = shifted * (counts * shifted - 2 * sums) + of_positives(known.square())
+            each, by_positives = costs, known * around - of_negatives(shifted)
+        else:
+            totals, each, by_positives = costs, counts, -around
+        total = torch.zeros_like(s[:, 0], dtype=torch.float64).index_add_(0, anchor, totals)
+        weights = torch.zeros_like(s)
+        weights.T[column, anchor] = each.to(weights)
+        return total.to(s), weights, by_positives.view_as(positives).to(s)

@@ -1,0 +1,155 @@
+"""A loss that a user writes outside the package works at once, wherever one of ours does."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize, softplus
+from torch.testing import assert_close
+
+from crossbatch import CrossBatchLoss, CrossBatchMemory, PairLoss, reference_loss
+from crossbatch.__main__ import main
+
+WRITTEN = """
+import torch
+from crossbatch import PairLoss
+
+
+class Cubic(PairLoss):
+    def __init__(self, power: int = 3) -> None:
+        super().__init__()
+        self.power, self.base = power, torch.nn.Parameter(torch.tensor(0.1))
+
+    def negative(self, s):
+        return (s - self.base).relu() ** self.power
+
+    def positive(self, s, negatives):
+        return (1 - s) * (1 + negatives.mean[:, None]) + self.base
+"""
+EXECUTED: dict[str, type] = {}
+exec(compile(WRITTEN, "own_loss.py", "exec"), EXECUTED)
+Cubic = EXECUTED["Cubic"]
+
+
+class Temperature(PairLoss):
+    """A learnt temperature, in logarithms and used directly."""
+
+    log_negatives = log_positives = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(2.0))
+
+    def negative(self, s: Tensor) -> Tensor:
+        return self.log_scale.exp() * s
+
+    def positive(self, s: Tensor, negatives) -> Tensor:
+        return -self.log_scale.exp() * s
+
+    def combine(self, positives, negatives) -> Tensor:
+        return softplus(positives.total + negatives.total)
+
+
+def rows(n: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(n, 6, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("make", [Cubic, Temperature])
+@pytest.mark.parametrize("width", [None, 7])
+@pytest.mark.parametrize("with_references", [False, True])
+def test_equals_its_plain_form_in_value_and_every_gradient(
+    make: type, width: int | None, with_references: bool
+) -> None:
+    loss_fn, embeddings, refs = make().double(), rows(12, 0).requires_grad_(), rows(40, 1).requires_grad_()
+    given = {"ids": torch.arange(12) % 11}
+    if with_references:
+        given |= {"ref_emb": refs, "ref_labels": torch.arange(40) % 5, "ref_ids": torch.arange(40) % 30}
+    plain = reference_loss(loss_fn, embeddings, torch.arange(12) % 4, **given)
+    loss_fn.width = width
+    found = loss_fn(embeddings, torch.arange(12) % 4, **given)
+    leaves = [embeddings, *loss_fn.parameters(), *([refs] if with_references else [])]
+    for ours, judged in zip(
+        [found, *torch.autograd.grad(found, leaves)], [plain, *torch.autograd.grad(plain, leaves)], strict=True
+    ):
+        assert_close(ours, judged)
+        assert ours.abs().sum() > 0
+
+
+@pytest.mark.parametrize("make", [Cubic, Temperature])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_learns_over_a_memory(make: type, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    network, loss_fn = nn.Linear(6, 4), CrossBatchLoss(make(), CrossBatchMemory(64, 4))
+    parameters = [*network.parameters(), *loss_fn.parameters()]
+    optimizer, losses = torch.optim.SGD(parameters, lr=0.05), []
+    centres = rows(4, 5, torch.float32)
+    for step in range(40):
+        labels = torch.arange(16) % 4
+        images = centres[labels] + 0.3 * rows(16, step, torch.float32)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            loss = loss_fn(network(images), labels, ids=torch.arange(16) + step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        assert all(one.grad is not None and one.grad.isfinite().all() for one in parameters)
+    assert sum(losses[-5:]) < 0.9 * sum(losses[5:10])
+
+
+def test_any_module_with_references_is_a_loss() -> None:
+    """Own rows, and copies of the batch's images, are left out of what it is given; and its value is taken."""
+    given = []
+
+    class Plain(nn.Module):
+        def forward(self, embeddings, labels, ref_emb=None, ref_labels=None):
+            given.append((labels, ref_labels))
+            refs = embeddings if ref_emb is None else ref_emb
+            return (normalize(embeddings) @ normalize(refs).T).square().mean()
+
+    memory = CrossBatchMemory(64, 6)
+    loss_fn = CrossBatchLoss(Plain(), memory, earlier_only=False)
+    loss_fn(rows(6, 0), torch.arange(6) % 3, ids=torch.arange(6))
+    embeddings = rows(4, 1).requires_grad_()
+    value = loss_fn(embeddings, torch.tensor([0, 0, 1, 1]), ids=torch.tensor([2, 9, 10, 9]))
+    within, over = given[-2:]
+    assert within[0].tolist() == [0, 0, 1]  # the second row of image 9 is left out
+    assert over[1].tolist() == [0, 1, 0, 1, 2]  # the first batch but for its image 2, and nothing of the second
+    assert torch.autograd.grad(value, embeddings)[0].abs().sum() > 0
+    assert loss_fn.stats["memory_loss"] > 0
+
+
+def test_from_the_command_line_by_its_path_and_from_a_run_folder_only_with_trust(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_loss.py").write_text(WRITTEN + "\nimport pathlib\npathlib.Path('imported').touch()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run = str(tmp_path / "run")
+    small = [
+        "--data",
+        "folder",
+        "--root",
+        str(pictures),
+        "--model.dim",
+        "8",
+        "--optim.steps",
+        "2",
+        "--batch.classes",
+        "3",
+    ]
+    own = ["--loss", "own_loss.Cubic", "--loss_options.power", "2", "--drift.sample", "0", "--loop.accelerator", "cpu"]
+    assert main(["train", *small, *own, "--batch.images", "2", "--out", run, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == "own_loss.Cubic"
+    (tmp_path / "imported").unlink()
+    monkeypatch.delitem(__import__("sys").modules, "own_loss")
+    assert main(["train", "--resume", run]) == 2
+    assert "names classes to import, own_loss.Cubic" in capsys.readouterr().err
+    assert main(["evaluate", run]) == 0
+    assert main(["report", run]) == 0
+    assert not (tmp_path / "imported").exists()
+    assert main(["train", "--resume", run, "--trust", "true"]) == 0
+    assert (tmp_path / "imported").exists()
+    assert main(["train", *small, "--loss", "own_loss.Nothing"]) == 2
+    assert "--loss own_loss.Nothing cannot be imported" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+"""The public names and their signatures: what is imported from the package keeps working."""
+
+import inspect
+
+import pytest
+
+import crossbatch
+from crossbatch import CrossBatchLoss, CrossBatchMemory
+from crossbatch.errors import SettingError
+
+SIGNATURES = {
+    "CrossBatchLoss": "(loss, memory, *, memory_weight=1.0, batch_weight=1.0, warmup_steps=0, earlier_only=True)",
+    "CrossBatchMemory": "(size, dim, *, dtype=torch.float32, device=None)",
+    "CrossBatchMemory.enqueue": "(self, embeddings, labels, *, ids=None, step=None)",
+    "CrossBatchMemory.lookup": "(self, ids)",
+    "CrossBatchMemory.reset": "(self)",
+    "PairLoss": "(*, room=1.0)",
+    "PairLoss.forward": "(self, embeddings, labels, *, ref_emb=None, ref_labels=None, ids=None, ref_ids=None)",
+    "BinomialDevianceLoss": "(alpha=2.0, beta=40.0, base=0.5, *, room=1.0)",
+    "CircleLoss": "(margin=0.4, scale=80.0, *, room=1.0)",
+    "ContrastiveLoss": "(neg_margin=0.5, reduction='mean', weigh=None, *, room=1.0)",
+    "LiftedStructureLoss": "(scale=16.0, neg_margin=0.5, *, room=1.0)",
+    "MarginLoss": "(margin=0.2, beta=1.2, *, room=1.0)",
+    "MultiSimilarityLoss": "(alpha=2.0, beta=50.0, base=0.5, epsilon=0.1, *, room=1.0)",
+    "NCALoss": "(scale=16.0, *, room=1.0)",
+    "NPairLoss": "(scale=16.0, *, room=1.0)",
+    "NTXentLoss": "(temperature=0.1, *, room=1.0)",
+    "SupConLoss": "(temperature=0.1, *, room=1.0)",
+    "TripletLoss": "(margin=0.1, mining='all', weigh=None, *, room=1.0)",
+    "recommended": "(name, **options)",
+    "reference_loss": "(loss_fn, embeddings, labels, ref_emb=None, ref_labels=None, *, ids=None, ref_ids=None)",
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_public_name_is_called_as_it_is_documented(name: str) -> None:
+    found = crossbatch
+    for part in name.split("."):
+        found = getattr(found, part)
+    found = found.__init__ if inspect.isclass(found) else found
+    signature = inspect.signature(found)
+    plain = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
+    plain = plain[1:] if found.__name__ == "__init__" else plain
+    shown = str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty))
+    assert shown == SIGNATURES[name]
+
+
+def test_no_name_is_public_without_being_listed() -> None:
+    assert set(crossbatch.__all__) == {name for name in SIGNATURES if "." not in name} | {"CrossBatchError"}
+
+
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingError, match="2 processes are not supported yet: each would fill a memory of its own"):
+        CrossBatchLoss(crossbatch.ContrastiveLoss(), CrossBatchMemory(4, 2))
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    CrossBatchLoss(crossbatch.ContrastiveLoss(), CrossBatchMemory(4, 2))
