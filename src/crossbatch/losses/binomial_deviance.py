@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from crossbatch.losses.pair_loss import PairLoss, Sums, require_positive
+from crossbatch.losses.pair_loss import Costs, PairLoss, Sums, require_positive
 
 
 class BinomialDevianceLoss(PairLoss):
@@ -19,10 +19,10 @@ class BinomialDevianceLoss(PairLoss):
         require_positive(alpha=alpha, beta=beta)
         self.alpha, self.beta, self.base = alpha, beta, base
 
-    def negative(self, s: Tensor) -> Tensor:
+    def negative(self, s: Tensor) -> Costs:
         """`log(1 + exp(β (s − λ)))`."""
-        return softplus(self.beta * (s - self.base))
+        return softplus(self.beta * (s - self.base)), None
 
-    def positive(self, s: Tensor, negatives: Sums) -> Tensor:
+    def positive(self, s: Tensor, negatives: Sums) -> Costs:
         """`log(1 + exp(−α (s − λ)))`."""
-        return softplus(-self.alpha * (s - self.base))
+        return softplus(-self.alpha * (s - self.base)), None

@@ -41,9 +41,9 @@ class ContrastiveLoss(PairLoss):
         """`s − neg_margin` above the margin."""
         return Above(self.neg_margin, self.weigh == "cost")
 
-    def positive(self, s: Tensor, negatives: Sums) -> tuple[Tensor, Tensor]:
-        """`1 − s`; none above `room`."""
-        return 1 - s, s < self.room
+    def positive(self, s: Tensor, negatives: Sums) -> Tensor:
+        """`1 − s`."""
+        return 1 - s
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
         """Means, or sums."""

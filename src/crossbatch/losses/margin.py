@@ -29,15 +29,13 @@ class MarginLoss(PairLoss):
         """β of each anchor."""
         return (self.beta.to(farthest_positive).expand(len(farthest_positive)),)
 
-    def negative(self, s: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
-        """`[margin + β − d]₊`."""
-        costs = ((self.margin + beta)[:, None] - _distance(s)).relu()
-        return costs, costs.sign()
+    def negative(self, s: Tensor, beta: Tensor) -> Tensor:
+        """`margin + β − d`."""
+        return (self.margin + beta)[:, None] - _distance(s)
 
-    def positive(self, s: Tensor, negatives: Sums) -> tuple[Tensor, Tensor]:
-        """`[margin + d − β]₊`; none above `room`."""
-        costs = (self.margin + _distance(s) - self.beta.to(s)).relu()
-        return costs, costs.sign() * ((s < self.room) | (self.room == 1))
+    def positive(self, s: Tensor, negatives: Sums) -> Tensor:
+        """`margin + d − β`."""
+        return self.margin - self.beta.to(s) + _distance(s)
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
         """One mean over both sides."""

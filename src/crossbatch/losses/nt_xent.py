@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from crossbatch.losses.pair_loss import Exponent, PairLoss, Sums, require_positive
+from crossbatch.losses.pair_loss import Costs, Exponent, PairLoss, Sums, require_positive
 
 
 class NTXentLoss(PairLoss):
@@ -23,9 +23,9 @@ class NTXentLoss(PairLoss):
         """`s / T`."""
         return Exponent(1 / self.temperature)
 
-    def positive(self, s: Tensor, negatives: Sums) -> Tensor:
+    def positive(self, s: Tensor, negatives: Sums) -> Costs:
         """`log(1 + exp(log Σ_neg − s / T))`."""
-        return softplus(negatives.total[:, None] - s / self.temperature)
+        return softplus(negatives.total[:, None] - s / self.temperature), None
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
         """The mean over the positives."""
@@ -50,9 +50,9 @@ class NPairLoss(PairLoss):
         """`γ s`."""
         return Exponent(self.scale)
 
-    def positive(self, s: Tensor, negatives: Sums) -> Tensor:
+    def positive(self, s: Tensor, negatives: Sums) -> Costs:
         """`log(1 + exp(log Σ_neg − γ s))`."""
-        return softplus(negatives.total[:, None] - self.scale * s)
+        return softplus(negatives.total[:, None] - self.scale * s), None
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
         """The mean over the positives."""

@@ -21,12 +21,14 @@ __all__ = ["Above", "Costs", "Exponent", "PairLoss", "Sums", "pair_up", "require
 class PairLoss(nn.Module, ABC):
     """Mean over the anchors of a loss of their pairs. Subclass it with the formula, in plain torch.
 
-    Costs are elementwise in the similarities (cosines, [anchors, pairs]) and not below 0. A cost may come with weights,
-    as a pair; these are constant in the gradient and 0 for a pair that does not count. Parameters that a cost uses
-    learn. `log_negatives`, `log_positives`: the total of that side is log Σ exp(cost); `mean_of_positives`: their mean
-    is wanted as well. `nearest_negative`: `positive` asks for `negatives.nearest`. `room`, a cosine: positives above it
-    get no gradient and cost what they cost at `room`.
-    The attribute `width` is how many columns are held at once; None for what fits the caches.
+    Costs are elementwise in the similarities (cosines, [anchors, pairs]). Pairs that cost more than 0 count, and a mean
+    is over these. `return costs, weights` weighs pairs instead, by weights that are constant in the gradient;
+    `return costs, None` makes every pair count. Parameters that a cost uses learn.
+
+    `log_negatives`, `log_positives`: the total of that side is log Σ exp(cost). `mean_of_positives`: their mean is
+    wanted as well. `nearest_negative`: `positive` asks for `negatives.nearest`. `room`, a cosine: positives above it
+    get no gradient; they leave a mean over pairs that cost something, and else cost what they cost at `room`. The
+    attribute `width` is how many columns are held at once; None for what fits the caches.
 
     Example:
         >>> class Cubic(PairLoss):
@@ -73,7 +75,10 @@ class PairLoss(nn.Module, ABC):
 
         def cost(s: Tensor, total: Tensor) -> Costs:
             held = s.clamp(max=self.room) if self.room < 1 else s
-            return self.positive(held, negatives._replace(total=total, cost=total))
+            told = self.positive(held, negatives._replace(total=total, cost=total))
+            if self.room < 1 and isinstance(told, Tensor) and not self.log_positives:
+                return torch.where(s < self.room, told, 0)
+            return told
 
         positives = sides.positives(cost, negatives.total, log=self.log_positives)
         if self.mean_of_positives:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from crossbatch.losses.pair_loss import Exponent, PairLoss, Sums, require_positive
+from crossbatch.losses.pair_loss import Costs, Exponent, PairLoss, Sums, require_positive
 
 
 class SupConLoss(PairLoss):
@@ -25,9 +25,9 @@ class SupConLoss(PairLoss):
         """`s / T`."""
         return Exponent(1 / self.temperature)
 
-    def positive(self, s: Tensor, negatives: Sums) -> Tensor:
+    def positive(self, s: Tensor, negatives: Sums) -> Costs:
         """`s / T`."""
-        return s / self.temperature
+        return s / self.temperature, None
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
         """`log Σ_all − mean_pos`."""

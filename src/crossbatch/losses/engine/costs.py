@@ -1,11 +1,12 @@
 """What a block of pairs adds to a side: two costs that are declared, computed in place, and any other by autograd.
 
-A cost is a function of similarities [anchors, columns] and of a context per anchor; it gives costs, or costs and
-weights. `Above` and `Exponent` are such functions too: the plain form calls them.
+A cost is a function of similarities [anchors, columns] and of a context per anchor. It gives costs, of which those
+above 0 count; or costs and weights; or costs and None, where every pair counts. `Above` and `Exponent` are such
+functions too: the plain form calls them.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from crossbatch.losses.engine.products import is_known, pair_max, pair_sum, weighted_rows
 from crossbatch.losses.engine.sums import Partial
 
-Costs = Tensor | tuple[Tensor, Tensor]
+Costs = Tensor | tuple[Tensor, Tensor | None]
 Cost = Callable[..., Costs]
 Columns = Tensor | slice
 Absent = tuple[Tensor, Tensor] | Tensor  # anchors and columns, or a mask [anchors or 1, columns]
@@ -62,6 +63,10 @@ class Declared:
     add_up: Callable[..., Partial]
     __call__: Callable[..., Costs]
 
+    def reads(self, anchors: Tensor, context: Sequence[Tensor], parameters: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Which of the parameters of a loss the cost reads itself."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Above(Declared):
@@ -71,9 +76,9 @@ class Above(Declared):
     weigh: bool = False
 
     def __call__(self, s: Tensor) -> Costs:
-        """Costs and weights: pairs below the margin have none."""
+        """Costs, with weights if so wanted."""
         costs = (s - self.margin).relu()
-        return costs, costs if self.weigh else costs > 0
+        return (costs, costs) if self.weigh else costs
 
     def add_up(self, anchors: Tensor, block: Block) -> Partial:
         """The total comes from the derivative by the anchors, for the price of one small product."""
@@ -106,8 +111,7 @@ class Exponent(Declared):
 
     def __call__(self, s: Tensor, floor: Tensor | None = None) -> Costs:
         """Costs, and which pairs count if not all do."""
-        costs = self.scale * (s - self.base)
-        return costs if floor is None else (costs, s > floor[:, None])
+        return self.scale * (s - self.base), None if floor is None else s > floor[:, None]
 
     def add_up(self, anchors: Tensor, block: Block, floor: Tensor | None = None) -> Partial:
         """Exponentials in the place of the similarities, of what is above the greatest where they may overflow."""
@@ -143,24 +147,41 @@ class Written(Declared):
         """Costs, and weights if there are some."""
         return self.cost(s, *context)
 
+    def reads(self, anchors: Tensor, context: Sequence[Tensor], parameters: Sequence[Tensor]) -> Sequence[Tensor]:
+        """As a trial on one similarity of each anchor shows."""
+        if not parameters:
+            return ()
+        costs, *_ = parted(self.cost(torch.zeros_like(anchors[:, :1]), *(each.detach() for each in context)))
+        if not costs.requires_grad:
+            return ()
+        found = torch.autograd.grad(costs.sum(), parameters, allow_unused=True)
+        return [one for one, by in zip(parameters, found, strict=True) if by is not None]
+
     def add_up(self, anchors: Tensor, block: Block, *context: Tensor) -> Partial:
         """Sums, and the derivatives by similarities and context."""
         s = block.put(self.easy, block.similarities).requires_grad_()
-        leaves = [each.detach().requires_grad_() for each in context]
-        counted = block.put(0.0, block.spare.fill_(1.0)) if leaves else s.new_ones(()).expand_as(s)
+        leaves, top = [each.detach().requires_grad_() for each in context], None
         with torch.enable_grad():
-            terms, weights = parted(self.cost(s, *leaves))
-            top = pair_max(terms.detach()) if self.log else None
-            terms = terms if top is None else (terms - top[:, None]).exp_()
+            terms, weights, costly = parted(self.cost(s, *leaves))
+            if self.log:
+                top = pair_max(terms.detach())
+                terms = (terms - top[:, None]).exp_()
             terms = terms if weights is None else terms * weights
+        costly &= not self.log
+        counted = torch.gt(terms.detach(), 0, out=block.spare) if costly else block.spare.fill_(1.0)
+        block.put(0.0, counted)
         by_s, *by_context = torch.autograd.grad(terms, [s, *leaves], counted, allow_unused=True)
-        by_anchors = weighted_rows(block.put(0.0, by_s), block.rows)
-        weight = pairs = block.pairs
+        total, by_anchors = pair_sum(terms.detach().mul_(counted)), weighted_rows(by_s, block.rows)
+        weight = pairs = pair_sum(counted)
         if weights is not None:
-            weight, pairs = (pair_sum(block.put(0.0, each)) for each in (weights.clone(), weights.sign()))
-        return Partial(pair_sum(block.put(0.0, terms.detach())), weight, pairs, (by_anchors, *by_context), top)
+            weight, pairs = pair_sum(counted.mul_(weights)), pair_sum(counted.sign_())
+        kept = (None if by is None else by.clone() for by in by_context)  # of one column they are the spare matrix
+        return Partial(total, weight, pairs, (by_anchors, *kept), top)
 
 
-def parted(told: Costs) -> tuple[Tensor, Tensor | None]:
-    """Costs and weights of what a cost gave."""
-    return (told[0], told[1].detach().to(told[0].dtype)) if isinstance(told, tuple) else (told, None)
+def parted(told: Costs) -> tuple[Tensor, Tensor | None, bool]:
+    """Costs and weights of what a cost gave, and whether only pairs count that cost more than 0."""
+    if isinstance(told, Tensor):
+        return told, None, True
+    costs, weights = told
+    return costs, None if weights is None else weights.detach().to(costs.dtype), False

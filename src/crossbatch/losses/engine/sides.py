@@ -47,7 +47,9 @@ class Whole:
         yield self.similarities.masked_fill(self.absent["positive"], torch.inf)
 
     def _sums(self, cost: Cost, context: Sequence[Tensor], side: str, log: bool) -> Sums:
-        costs, weights = parted(cost(self.similarities, *context))
+        costs, weights, costly = parted(cost(self.similarities, *context))
+        if costly and not log:
+            weights = (costs > 0).to(costs.dtype)
         weights = self.present[side] if weights is None else weights * self.present[side]
         if log:
             total = (costs + weights.log()).masked_fill(weights == 0, -torch.inf).logsumexp(1)
@@ -85,14 +87,14 @@ class Streamed:
     def positives(self, cost: Cost, *context: Tensor, log: bool = False) -> Sums:
         """Sums over the positives of each anchor."""
         told = Written(cost, 1.0, log)
-        given = (self.anchors, self.refs, *context, *self._used(told, context))
+        given = (self.anchors, self.refs, *context, *told.reads(self.anchors, context, self.parameters))
         total, weight, pairs = _Side.apply(self, told, True, False, len(context), *given)
         return Sums(total, weight, pairs, total)
 
     def negatives(self, cost: Cost, *context: Tensor, log: bool = False, nearest: bool = False) -> Sums:
         """Sums over the negatives of each anchor; if asked, the greatest similarity of one."""
         told = cost if isinstance(cost, Declared) else Written(cost, -1.0, log)
-        given = (self.anchors, self.refs, *context, *self._used(told, context))
+        given = (self.anchors, self.refs, *context, *told.reads(self.anchors, context, self.parameters))
         total, weight, pairs, *greatest = _Side.apply(self, told, False, nearest, len(context), *given)
         return Sums(total, weight, pairs, total, *greatest)
 
@@ -120,16 +122,6 @@ class Streamed:
             block.put(-torch.inf, s)
             yield block
 
-    def _used(self, cost: Declared, context: tuple[Tensor, ...]) -> list[Tensor]:
-        """The parameters that a cost reads, as a trial on one similarity of each anchor shows."""
-        if not self.parameters or not isinstance(cost, Written):
-            return []
-        costs, _ = parted(cost(torch.zeros_like(self.anchors[:, :1]), *(each.detach() for each in context)))
-        if not costs.requires_grad:
-            return []
-        found = torch.autograd.grad(costs.sum(), self.parameters, allow_unused=True)
-        return [one for one, by in zip(self.parameters, found, strict=True) if by is not None]
-
     def _masked(self, positive: bool) -> Iterator[tuple[Columns, tuple[Absent, ...]]]:
         """Columns of each block, and a mask of the pairs that are absent from the side."""
         for columns in self.of_class if positive else self.everything:
@@ -139,9 +131,8 @@ class Streamed:
         """Columns of each block with a live one, and where the few pairs are that are not negative."""
         together = len(self.special) <= self.width  # else there are so many that each block looks for its own
         anchors, columns = self._not_negative(self.special) if together else (self.special, self.special)
-        starts = torch.tensor([*range(0, len(self.refs), self.width), len(self.refs)])
-        ends = torch.searchsorted(columns, starts).tolist()
-        for block, first, last in zip(self.everything, ends, ends[1:], strict=False):
+        ends = torch.searchsorted(columns, torch.tensor([one.start for one in self.everything])).tolist()
+        for block, first, last in zip(self.everything, ends, [*ends[1:], len(columns)], strict=True):
             pairs = anchors[first:last], columns[first:last]
             anchor, column = pairs if together else self._not_negative(columns[first:last])
             absent: tuple[Absent, ...] = ((anchor, column - block.start),) if first < last else ()
@@ -206,9 +197,11 @@ def _second_look(
     for block in side.blocks(positive=positive):
         s = block.put(1.0 if positive else -1.0, block.similarities).requires_grad_()
         with torch.enable_grad():
-            terms, weights = parted(cost(s, *context))
+            terms, weights, costly = parted(cost(s, *context))
             if cost.log:
                 terms = (terms - torch.where(value > -torch.inf, value, torch.inf)[:, None]).exp()
+            if costly and not cost.log:
+                weights = terms.detach() > 0
             terms = terms if weights is None else terms * weights
         counted = block.put(0.0, by_value[:, None].expand_as(s).clone())
         by_s, *found = torch.autograd.grad(terms, [s, *parameters], counted, allow_unused=True)
