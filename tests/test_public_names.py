@@ -3,10 +3,13 @@
 import inspect
 
 import pytest
+import torch
 
 import crossbatch
 from crossbatch import CrossBatchLoss, CrossBatchMemory
 from crossbatch.errors import SettingError
+from crossbatch.training.assembly import assemble
+from crossbatch.training.settings import MemorySettings, Settings
 
 SIGNATURES = {
     "CrossBatchLoss": "(loss, memory, *, memory_weight=1.0, batch_weight=1.0, warmup_steps=0, earlier_only=True)",
@@ -53,5 +56,10 @@ def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SettingError, match="2 processes are not supported yet: each would fill a memory of its own"):
         CrossBatchLoss(crossbatch.ContrastiveLoss(), CrossBatchMemory(4, 2))
+    with pytest.raises(SettingError, match="train in one process"):
+        assemble(Settings(memory=MemorySettings(size=0)))
     monkeypatch.setenv("WORLD_SIZE", "1")
-    CrossBatchLoss(crossbatch.ContrastiveLoss(), CrossBatchMemory(4, 2))
+    loss_fn = CrossBatchLoss(crossbatch.ContrastiveLoss(), CrossBatchMemory(4, 2))
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(SettingError, match="3 processes"):
+        loss_fn(torch.eye(2), torch.arange(2))

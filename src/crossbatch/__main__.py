@@ -28,7 +28,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "report": report,
     "inspect": inspect_data,
 }
-FLAGS = ("--json", "--refit")
+FLAGS = ("--json", "--refit", "--trust")
 RECIPES = Path(__file__).parent / "recipes"
 
 

@@ -64,7 +64,7 @@ class CrossBatchLoss(nn.Module):
             )
         if warmup_steps < 0:
             raise SettingError(f"warmup_steps must not be negative, got {warmup_steps}")
-        _require_one_process()
+        require_one_process()
         self.loss: Any = loss if hasattr(loss, "compare") else AnyLoss(loss)
         self.memory = memory
         self.earlier_only = earlier_only
@@ -82,6 +82,7 @@ class CrossBatchLoss(nn.Module):
     @eagerly
     def forward(self, embeddings: Embeddings, labels: Labels, *, ids: Ids | None = None) -> Scalar:
         """Loss of a batch of embeddings [batch, dim] with their labels and, if known, images."""
+        require_one_process()
         require_one_each(len(embeddings), "embeddings", labels=labels, ids=ids)
         anchors = unit(embeddings)
         loss: Tensor = self.loss.compare(anchors, anchors, Pairing.within(labels, ids))
@@ -119,7 +120,7 @@ class CrossBatchLoss(nn.Module):
         return {f"{term}_{name}": each for name, each in told.items() if (term, name) != ("batch", "anchors")}
 
 
-def _require_one_process() -> None:
+def require_one_process() -> None:
     """Refuse several processes: each would have a memory of its own."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     members = torch.distributed.get_world_size() if distributed else int(os.environ.get("WORLD_SIZE") or 1)

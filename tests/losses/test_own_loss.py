@@ -149,7 +149,7 @@ def test_from_the_command_line_by_its_path_and_from_a_run_folder_only_with_trust
     assert main(["evaluate", run]) == 0
     assert main(["report", run]) == 0
     assert not (tmp_path / "imported").exists()
-    assert main(["train", "--resume", run, "--trust", "true"]) == 0
+    assert main(["train", "--resume", run, "--trust"]) == 0
     assert (tmp_path / "imported").exists()
     assert main(["train", *small, "--loss", "own_loss.Nothing"]) == 2
     assert "--loss own_loss.Nothing cannot be imported" in capsys.readouterr().err

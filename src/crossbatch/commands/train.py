@@ -36,8 +36,7 @@ def train(
         settings = Settings.from_dict(runs.read_config(resume))
         if settings.class_paths and not trust:
             raise SettingError(
-                f"{resume} names classes to import, {', '.join(settings.class_paths)}: "
-                "add --trust true if they are yours"
+                f"{resume} names classes to import, {', '.join(settings.class_paths)}: add --trust if they are yours"
             )
         runs.last_checkpoint(resume)  # it has the weights: what they started from may be gone
         settings = replace(settings, model=replace(settings.model, pretrained=False, weights=None))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from crossbatch import data
-from crossbatch.cross_batch import FOREVER, CrossBatchLoss
+from crossbatch.cross_batch import FOREVER, CrossBatchLoss, require_one_process
 from crossbatch.data.images import PartBatches, Reader
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.records import DataSet, Part
@@ -125,6 +125,7 @@ def assemble(settings: Settings, loaded: DataSet | None = None) -> Assembly:
     """Build every part, refusing what does not fit; nothing is written."""
     settings = settings.resolved()
     settings.check()
+    require_one_process()
     loaded = loaded or load_data(settings)
     batches = PKBatches(loaded.train.labels, settings.batch.classes, settings.batch.images, settings.seed)
     preprocessing = preprocess(settings, loaded)

@@ -1,9 +1,8 @@
 """Both sides of every anchor, its positives and its negatives: on the whole matrix, or streamed a block at a time.
 
 A formula asks either for its sums and cannot tell them apart. `Whole` is plain torch: it judges, and serves where the
-matrix is small. `Streamed` never holds the matrix. Positives are few, so their columns are gathered by class; negatives
-come by a block of columns at a time. The derivative of a sum by the anchors is Σ derivative · row, so it adds up beside
-the sum.
+matrix is small. `Streamed` never holds the matrix: positives are few, so their columns are gathered by class, negatives
+come a block at a time, and the derivative by the anchors, Σ derivative · row, adds up beside the sum.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -114,7 +113,7 @@ class Streamed:
             rows = self.refs.detach()[columns].to(left)
             if into.numel() < len(left) * len(rows):
                 into = left.new_empty(len(left) * len(rows))
-                wide, spare = torch.empty_like(into, dtype=self.anchors.dtype) if in_half else into, wide.new_empty(0)
+                wide = torch.empty_like(into, dtype=self.anchors.dtype) if in_half else into
                 spare = torch.empty_like(wide)
             s = product(left, rows, into)
             s = wide[: s.numel()].view_as(s).copy_(s) if in_half else s
