@@ -106,7 +106,8 @@ def times(name: str) -> None:
 
 
 def _step(name: str, memory: Memory, chunk: int | None) -> Callable[[], None]:
-    loss_fn, anchors = LOSSES[name](chunk=chunk).cuda(), memory.anchors.clone().requires_grad_()
+    loss_fn, anchors = LOSSES[name]().cuda(), memory.anchors.clone().requires_grad_()
+    loss_fn.width = chunk
     pairing = Pairing(memory.labels, memory.row_labels)
 
     def step() -> None:

@@ -64,8 +64,7 @@ plain = partial(ours, compare=reference_compare)
 
 
 # Their own losses with `ref_emb`, which is what their memory calls; cosine, but for NCA and margin, of distances, and
-# the miner that the loss's paper has. Reducers are theirs. Ours are timed with their defaults, which theirs have not: a
-# bound for positives, and weights by cost.
+# the miner that the loss's paper has. Reducers are theirs.
 PEERS: dict[str, Callable[[], tuple[torch.nn.Module, torch.nn.Module | None]]] = {
     "contrastive": lambda: (_pml().losses.ContrastiveLoss(1, 0.5, distance=_pml().distances.CosineSimilarity()), None),
     "triplet": lambda: (_pml().losses.TripletMarginLoss(0.1, distance=_pml().distances.CosineSimilarity()), None),
