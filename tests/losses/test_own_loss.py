@@ -11,6 +11,8 @@ from torch.testing import assert_close
 
 from crossbatch import CrossBatchLoss, CrossBatchMemory, PairLoss, reference_loss
 from crossbatch.__main__ import main
+from crossbatch.errors import SettingError
+from crossbatch.losses import Exponent
 
 WRITTEN = """
 import torch
@@ -54,6 +56,65 @@ class Temperature(PairLoss):
 
 def rows(n: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(n, 6, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+class Odd(PairLoss):
+    """Costs that do not rise with the similarity, and a logarithm whose mean over costly pairs is wanted too."""
+
+    log_negatives = log_positives = mean_of_positives = True
+
+    def negative(self, s: Tensor) -> Tensor:
+        return 200 * (s - 0.5) ** 2
+
+    def positive(self, s: Tensor, negatives) -> Tensor:
+        return 20 * (s - 0.1)
+
+    def combine(self, positives, negatives) -> Tensor:
+        return torch.logaddexp(positives.total, negatives.total) - positives.mean
+
+
+class Constant(PairLoss):
+    """Nothing of it depends on the similarities but what a parameter makes of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.tensor(0.5))
+
+    def negative(self, s: Tensor) -> Tensor:
+        return self.level.expand_as(s)
+
+    def positive(self, s: Tensor, negatives) -> Tensor:
+        return torch.ones_like(s)
+
+    def combine(self, positives, negatives) -> Tensor:
+        return positives.mean * negatives.total
+
+
+def test_a_formula_that_cannot_be_is_told() -> None:
+    with pytest.raises(SettingError, match="the scale of an Exponent must be above 0, got -2"):
+        Exponent(-2.0)
+
+    class NoMean(Temperature):
+        def combine(self, positives, negatives) -> Tensor:
+            return positives.mean
+
+    with pytest.raises(SettingError, match="a side in a logarithm has a total"):
+        NoMean()(torch.eye(4, dtype=torch.float32), torch.arange(4) % 2)
+
+
+@pytest.mark.parametrize("make", [Odd, Constant])
+def test_odd_formulas_are_the_same_streamed(make: type) -> None:
+    for dtype in (torch.float32, torch.float64):
+        loss_fn, embeddings, refs = make().to(dtype), rows(12, 0, dtype).requires_grad_(), rows(40, 1, dtype)
+        given = {"ref_emb": refs.requires_grad_(), "ref_labels": torch.arange(40) % 5}
+        found = []
+        for width in (None, 7, 1):
+            loss_fn.width = width
+            value = loss_fn(embeddings, torch.arange(12) % 4, **given)
+            leaves = [embeddings, refs, *loss_fn.parameters()]
+            found.append([value, *torch.autograd.grad(value, leaves, materialize_grads=True)])
+        for other in found[1:]:
+            assert_close(other, found[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("make", [Cubic, Temperature])

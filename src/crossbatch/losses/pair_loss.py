@@ -75,14 +75,15 @@ class PairLoss(nn.Module, ABC):
 
         def cost(s: Tensor, total: Tensor) -> Costs:
             held = s.clamp(max=self.room) if self.room < 1 else s
-            told = self.positive(held, negatives._replace(total=total, cost=total))
+            told = self.positive(held, negatives._replace(total=total, cost=None if negatives.cost is None else total))
             if self.room < 1 and isinstance(told, Tensor) and not self.log_positives:
                 return torch.where(s < self.room, told, 0)
             return told
 
         positives = sides.positives(cost, negatives.total, log=self.log_positives)
         if self.mean_of_positives:
-            positives = positives._replace(cost=sides.positives(cost, negatives.total).total)
+            plain = sides.positives(cost, negatives.total)
+            positives = positives._replace(cost=plain.cost, weight=plain.weight)
         self.tell(positives.pairs, negatives.pairs)
         return self.combine(positives, negatives)
 

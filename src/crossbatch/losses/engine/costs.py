@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from crossbatch.errors import SettingError
 from crossbatch.losses.engine.products import is_known, pair_max, pair_sum, weighted_rows
 from crossbatch.losses.engine.sums import Partial
 
@@ -109,6 +110,10 @@ class Exponent(Declared):
     base: float = 0.0
     log: ClassVar[bool] = True  # type: ignore[misc]
 
+    def __post_init__(self) -> None:
+        if self.scale <= 0:
+            raise SettingError(f"the scale of an Exponent must be above 0, got {self.scale}")
+
     def __call__(self, s: Tensor, floor: Tensor | None = None) -> Costs:
         """Costs, and which pairs count if not all do."""
         return self.scale * (s - self.base), None if floor is None else s > floor[:, None]
@@ -164,18 +169,23 @@ class Written(Declared):
         with torch.enable_grad():
             terms, weights, costly = parted(self.cost(s, *leaves))
             if self.log:
-                top = pair_max(terms.detach())
-                terms = (terms - top[:, None]).exp_()
+                top = pair_max(block.put(-torch.inf, terms.detach().clone()))
+                terms = terms - torch.where(top > -torch.inf, top, torch.inf)[:, None]
+                block.put(-torch.inf, terms.detach())  # an absent pair may cost more than the top
+                terms = terms.exp_()
             terms = terms if weights is None else terms * weights
         costly &= not self.log
         counted = torch.gt(terms.detach(), 0, out=block.spare) if costly else block.spare.fill_(1.0)
         block.put(0.0, counted)
-        by_s, *by_context = torch.autograd.grad(terms, [s, *leaves], counted, allow_unused=True)
-        total, by_anchors = pair_sum(terms.detach().mul_(counted)), weighted_rows(by_s, block.rows)
+        by: tuple[Tensor | None, ...] = (None,) * (1 + len(leaves))
+        if terms.requires_grad:
+            by = torch.autograd.grad(terms, [s, *leaves], counted, allow_unused=True)
+        by_anchors = None if by[0] is None else weighted_rows(by[0], block.rows)
+        kept = (None if one is None else one.clone() for one in by[1:])  # of one column they are the spare matrix
+        total = pair_sum(torch.mul(terms.detach(), counted, out=s.detach()))
         weight = pairs = pair_sum(counted)
         if weights is not None:
             weight, pairs = pair_sum(counted.mul_(weights)), pair_sum(counted.sign_())
-        kept = (None if by is None else by.clone() for by in by_context)  # of one column they are the spare matrix
         return Partial(total, weight, pairs, (by_anchors, *kept), top)
 
 

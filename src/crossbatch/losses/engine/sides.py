@@ -54,7 +54,7 @@ class Whole:
             total = (costs + weights.log()).masked_fill(weights == 0, -torch.inf).logsumexp(1)
         else:
             total = (costs * weights).sum(1)
-        return Sums(total, weights.sum(1), weights.sign().sum(1), total)
+        return Sums(total, weights.sum(1), weights.sign().sum(1), None if log else total)
 
     def _nearest(self, side: str, similarities: Tensor) -> Tensor:
         """The greatest similarity of a side; −∞ without one."""
@@ -88,14 +88,14 @@ class Streamed:
         told = Written(cost, 1.0, log)
         given = (self.anchors, self.refs, *context, *told.reads(self.anchors, context, self.parameters))
         total, weight, pairs = _Side.apply(self, told, True, False, len(context), *given)
-        return Sums(total, weight, pairs, total)
+        return Sums(total, weight, pairs, None if log else total)
 
     def negatives(self, cost: Cost, *context: Tensor, log: bool = False, nearest: bool = False) -> Sums:
         """Sums over the negatives of each anchor; if asked, the greatest similarity of one."""
         told = cost if isinstance(cost, Declared) else Written(cost, -1.0, log)
         given = (self.anchors, self.refs, *context, *told.reads(self.anchors, context, self.parameters))
         total, weight, pairs, *greatest = _Side.apply(self, told, False, nearest, len(context), *given)
-        return Sums(total, weight, pairs, total, *greatest)
+        return Sums(total, weight, pairs, None if told.log else total, *greatest)
 
     def positive_similarities(self) -> Iterator[Tensor]:
         """Blocks [anchors, columns], differentiable, +∞ where a pair is not positive."""
@@ -198,13 +198,17 @@ def _second_look(
         with torch.enable_grad():
             terms, weights, costly = parted(cost(s, *context))
             if cost.log:
-                terms = (terms - torch.where(value > -torch.inf, value, torch.inf)[:, None]).exp()
+                terms = terms - torch.where(value > -torch.inf, value, torch.inf)[:, None]
+                block.put(-torch.inf, terms.detach())
+                terms = terms.exp()
             if costly and not cost.log:
                 weights = terms.detach() > 0
             terms = terms if weights is None else terms * weights
         counted = block.put(0.0, by_value[:, None].expand_as(s).clone())
+        if not terms.requires_grad:
+            continue
         by_s, *found = torch.autograd.grad(terms, [s, *parameters], counted, allow_unused=True)
-        by_refs[block.columns] += by_s.T @ side.anchors.detach()
+        by_refs[block.columns] += 0 if by_s is None else by_s.T @ side.anchors.detach()
         by = [one if other is None else one + other for one, other in zip(by, found, strict=True)]
     return [by_refs.to(side.refs.dtype), *by]
 

@@ -6,25 +6,29 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from crossbatch.errors import SettingError
+
 
 class Sums(NamedTuple):
     """One side of each anchor, as a formula sees it; every field is [anchors].
 
     `total`: Σ weight · cost, or log Σ weight · exp(cost) where the formula says so (−∞ without a pair); differentiable.
-    `weight`: Σ weight, constant in the gradient; without weights, how many pairs there are, as is `pairs`, which with
-    weights counts those above 0. `cost`: Σ weight · cost, on a logarithm's side only where the formula asks for its
-    mean. `nearest`: the greatest similarity of a negative, −∞ without one, constant; None where nobody asks for it.
+    `pairs`: how many pairs count. `weight`: Σ weight, constant in the gradient; without weights, as `pairs`. `cost`:
+    Σ weight · cost; None in a logarithm, but where the formula asks for its mean. `nearest`: the greatest similarity of
+    a negative, −∞ without one, constant; None where the formula does not ask for it.
     """
 
     total: Tensor
     weight: Tensor
     pairs: Tensor
-    cost: Tensor
+    cost: Tensor | None
     nearest: Any = None
 
     @property
     def mean(self) -> Tensor:
         """Weighted mean cost; 0 without a pair."""
+        if self.cost is None:
+            raise SettingError("a side in a logarithm has a total; its mean must be asked for (mean_of_positives)")
         return self.cost / self.weight.clamp(min=torch.finfo(self.weight.dtype).tiny)
 
 
