@@ -103,7 +103,7 @@ class Streamed:
             similarities = self.anchors @ self.refs[columns].to(self.anchors).T
             yield torch.where(self.pairing.masks(columns)[0], similarities, torch.inf)
 
-    def blocks(self, *, positive: bool) -> Iterator[Block]:
+    def blocks(self, *, positive: bool, nearest: bool = False) -> Iterator[Block]:
         """The pairs of a side; a block is overwritten by the next."""
         # Rows stored in half precision are multiplied in it where the device can: half the bytes, and faster.
         in_half = self.refs.dtype.itemsize == 2 and multiplies(self.refs.dtype, self.refs.device) and not positive
@@ -119,7 +119,7 @@ class Streamed:
             s = wide[: s.numel()].view_as(s).copy_(s) if in_half else s
             block = Block(columns, rows, s, absent, spare[: s.numel()].as_strided(s.shape, s.stride()))
             block.put(-torch.inf, s)
-            yield block
+            yield block._replace(nearest=pair_max(s)) if nearest else block
 
     def _masked(self, positive: bool) -> Iterator[tuple[Columns, tuple[Absent, ...]]]:
         """Columns of each block, and a mask of the pairs that are absent from the side."""
@@ -159,11 +159,8 @@ class _Side(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         context, found, zero = tuple(each.detach() for each in rest[1 : 1 + n]), None, anchors.new_zeros(len(anchors))
         greatest = torch.full_like(zero, -torch.inf)
-        for block in side.blocks(positive=positive):
-            if nearest:
-                of_block = pair_max(block.similarities)
-                block = block._replace(nearest=of_block)  # noqa: PLW2901
-                greatest = torch.maximum(greatest, of_block)
+        for block in side.blocks(positive=positive, nearest=nearest):
+            greatest = greatest if block.nearest is None else torch.maximum(greatest, block.nearest)
             added = cost.add_up(anchors, block, *context)
             found = added if found is None else merge(found, added)
         found = found or Partial(zero.clone(), zero, zero)
@@ -222,12 +219,7 @@ class AtOnce(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        over: Callable[[Any], Tensor],
-        told: dict[str, Tensor],
-        pairing: Pairing,
-        width: int | None,
-        *given: Any,
+        ctx: Any, over: Callable[[Any], Tensor], told: dict[str, Any], pairing: Pairing, width: int | None, *given: Any
     ) -> Tensor:
         """The mean; `given` are anchors, references or None, and the parameters of the loss."""
         wanted, (anchors, refs, *parameters) = ctx.needs_input_grad[4:], given
