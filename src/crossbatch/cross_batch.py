@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from crossbatch.errors import SettingError, require_one_each
 from crossbatch.losses import Pairing
-from crossbatch.losses.any_loss import AnyLoss
+from crossbatch.losses.any_loss import comparing
 from crossbatch.losses.engine.products import is_known
 from crossbatch.memory import CrossBatchMemory
 from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, unit
@@ -65,7 +65,7 @@ class CrossBatchLoss(nn.Module):
         if warmup_steps < 0:
             raise SettingError(f"warmup_steps must not be negative, got {warmup_steps}")
         require_one_process()
-        self.loss: Any = loss if hasattr(loss, "compare") else AnyLoss(loss)
+        self.loss: Any = comparing(loss)
         self.memory = memory
         self.earlier_only = earlier_only
         self._told: dict[str, Tensor] = {}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_metric_learning.losses import SupConLoss as PMLSupCon
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 from torch.testing import assert_close
@@ -13,6 +14,7 @@ from crossbatch import CrossBatchLoss, CrossBatchMemory, PairLoss, reference_los
 from crossbatch.__main__ import main
 from crossbatch.errors import SettingError
 from crossbatch.losses import Exponent
+from crossbatch.losses.any_loss import AnyLoss
 
 WRITTEN = """
 import torch
@@ -214,3 +216,25 @@ def test_from_the_command_line_by_its_path_and_from_a_run_folder_only_with_trust
     assert (tmp_path / "imported").exists()
     assert main(["train", *small, "--loss", "own_loss.Nothing"]) == 2
     assert "--loss own_loss.Nothing cannot be imported" in capsys.readouterr().err
+    assert main(["train", *small, "--loss", "collections.OrderedDict"]) == 2
+    assert "--loss collections.OrderedDict is not a torch.nn.modules.module.Module" in capsys.readouterr().err
+
+
+def test_any_module_trains_without_a_memory_too(
+    tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in the arm of a comparison that has none."""
+    theirs = ["--loss", "pytorch_metric_learning.losses.SupConLoss", "--drift.sample", "0", "--loop.accelerator", "cpu"]
+    small = ["--data", "folder", "--root", str(pictures), "--model.dim", "8", "--batch.classes", "3", *theirs]
+    for size in ("0", "100"):
+        run = ["--out", str(tmp_path / size), "--memory.size", size, "--optim.steps", "2", "--json"]
+        assert main(["train", *small, *run]) == 0
+        assert json.loads(capsys.readouterr().out)["memory_rows"] == int(size)
+
+
+def test_any_module_is_called_within_a_batch_as_by_its_comparison() -> None:
+    """Whatever the length of the embeddings, and without a second copy of an image."""
+    supcon, rows_, labels = PMLSupCon(), rows(6, 3), torch.tensor([0, 0, 1, 1, 0, 1])
+    found = AnyLoss(supcon)(7 * rows_, labels, ids=torch.tensor([0, 1, 2, 3, 0, -1]))
+    kept = [0, 1, 2, 3, 5]
+    assert_close(found, supcon(rows_[kept], labels[kept]))

@@ -1,9 +1,12 @@
 """Any loss that is called with references, where a loss of this package is taken."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from crossbatch.losses.engine.pairs import Pairing
+from crossbatch.shapes import unit
 
 
 class AnyLoss(nn.Module):
@@ -18,6 +21,11 @@ class AnyLoss(nn.Module):
         super().__init__()
         self.loss = loss
         self.stats: dict[str, Tensor] = {}
+
+    def forward(self, embeddings: Tensor, labels: Tensor, *, ids: Tensor | None = None) -> Tensor:
+        """The loss within a batch, as a loss of this package is called without a memory."""
+        anchors = unit(embeddings)
+        return self.compare(anchors, anchors, Pairing.within(labels, ids))
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
         """The loss of unit-length anchors against unit-length references."""
@@ -44,3 +52,8 @@ class AnyLoss(nn.Module):
             return 0 * anchors.sum()
         loss: Tensor = self.loss(anchors[counted], pairing.labels[counted], ref_emb=rows, ref_labels=labels)
         return share * loss
+
+
+def comparing(loss: nn.Module) -> Any:
+    """The loss itself where it can leave out pairs, as those of this package can; any other in an `AnyLoss`."""
+    return loss if hasattr(loss, "compare") else AnyLoss(loss)

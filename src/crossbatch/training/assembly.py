@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crossbatch import data
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss, require_one_process
@@ -14,7 +14,7 @@ from crossbatch.data.records import DataSet, Part
 from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Preprocessing, Transform
 from crossbatch.errors import SettingError
 from crossbatch.losses import LOSSES, PairLoss
-from crossbatch.losses.any_loss import AnyLoss
+from crossbatch.losses.any_loss import AnyLoss, comparing
 from crossbatch.memory import CrossBatchMemory
 from crossbatch.models import backbones
 from crossbatch.models.checkpoint import Description
@@ -182,15 +182,14 @@ def _augmentation(loaded: DataSet, preprocessing: Preprocessing) -> Transform:
 
 def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss | AnyLoss:
     try:
-        kind: Any = LOSSES[settings.loss] if settings.loss in LOSSES else imported(settings.loss, "--loss")
-        loss = kind(**settings.loss_options)
+        kind: Any = LOSSES.get(settings.loss) or imported(settings.loss, "--loss", nn.Module)
+        loss: PairLoss | AnyLoss = comparing(kind(**settings.loss_options))
     except TypeError as error:
         raise SettingError(
             f"the {settings.loss} loss does not take --loss_options {settings.loss_options}: {error}"
         ) from error
     chosen = settings.memory
     size = training_images if chosen.size is None else chosen.size
-    loss = loss if hasattr(loss, "compare") else AnyLoss(loss)
     if size == 0:
         return loss
     memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype))

@@ -6,13 +6,13 @@ from typing import Any
 from crossbatch.errors import SettingError
 
 
-def imported(path: str, option: str) -> type[Any]:
-    """The class `module.Class`; refuses what is none, in the name of the option that gave it."""
+def imported(path: str, option: str, base: type) -> type[Any]:
+    """The class `module.Class`; refuses what is no subclass of `base`, in the name of the option that gave it."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, ValueError, AttributeError) as error:
         raise SettingError(f"{option} {path} cannot be imported ({error}): give a class path") from error
-    if not isinstance(found, type):
-        raise SettingError(f"{option} {path} is no class: give a class path")
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise SettingError(f"{option} {path} is not a {base.__module__}.{base.__name__}: give the path of such a class")
     return found

@@ -172,9 +172,7 @@ def _loggers(class_path: str | None, run: Path, step: int) -> list[Logger]:
         TensorBoardLogger(logs, name="tensorboard", version=""),
     ]
     if class_path:
-        extra = imported(class_path, "--loop.logger")
-        if not issubclass(extra, Logger):
-            raise SettingError(f"--loop.logger {class_path} is not a Lightning logger")
+        extra = imported(class_path, "--loop.logger", Logger)
         takes_folder = "save_dir" in inspect.signature(extra).parameters
         try:
             loggers.append(extra(**({"save_dir": str(logs)} if takes_folder else {})))
