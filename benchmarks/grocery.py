@@ -16,15 +16,15 @@ from rich.console import Console
 from torch import nn
 
 from crossbatch.commands.compare import show
-from crossbatch.data.images import PartBatches, Reader
+from crossbatch.data.batches import PartBatches, Reader
 from crossbatch.data.transforms import Evenly
 from crossbatch.metrics import evaluate
 from crossbatch.models import embedder
 from crossbatch.models.weights import load_backbone
 from crossbatch.report import write_report
-from crossbatch.training.assembly import load_data, preprocess
 from crossbatch.training.comparison import compare
-from crossbatch.training.evaluation import embed
+from crossbatch.training.part_search import embed
+from crossbatch.training.run_parts import load_data, preprocess
 from crossbatch.training.settings import BatchSettings, LoopSettings, ModelSettings, OptimSettings, Settings
 
 BACKBONE, TRAINING_CLASSES = "tf_efficientnet_lite0", 40

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from crossbatch.data.glyphs import cache_folder
 from crossbatch.data.transforms import image_seed
-from crossbatch.training.assembly import assemble
+from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import LoopSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.train import fit
 
@@ -67,7 +67,7 @@ def _train(rows: int, batch: int) -> Memory:
         optim=OptimSettings(steps=TRAINED_STEPS, lr=3e-3),
         loop=LoopSettings(check_every=TRAINED_STEPS),
     )
-    parts = assemble(settings)
+    parts = build_parts(settings)
     with TemporaryDirectory() as folder:
         fit(parts, Path(folder) / "run", Console())
     parts = replace(parts, learner=parts.learner.eval())

@@ -16,10 +16,10 @@ from typing import Any
 
 from rich.console import Console
 
-from crossbatch.data.records import DataSet
-from crossbatch.training.assembly import load_data
+from crossbatch.data.data_set import DataSet
 from crossbatch.training.comparison import train_once
 from crossbatch.training.drift_meters import DriftMeters
+from crossbatch.training.run_parts import load_data
 from crossbatch.training.settings import LoopSettings, MemorySettings, OptimSettings, Settings
 
 STEPS = 1000

@@ -28,13 +28,13 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from crossbatch.data import folder
-from crossbatch.data.images import Batch, Reader
-from crossbatch.data.records import DataSet
+from crossbatch.data.batches import Batch, Reader
+from crossbatch.data.data_set import DataSet
 from crossbatch.data.split import Split
 from crossbatch.data.transforms import PhotoAugmentation, Preprocessing
 from crossbatch.models import embedder
-from crossbatch.training.data_module import PKDataModule, share_cores
-from crossbatch.training.train import torch_threads
+from crossbatch.training.cores import share_cores, torch_threads
+from crossbatch.training.data_module import PKDataModule
 
 RESULTS = Path(__file__).parent / "results" / "pipeline.csv"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

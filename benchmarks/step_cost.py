@@ -6,7 +6,7 @@ embeddings by the untrained network, the worst case: nearly every negative is ab
 
 from dataclasses import replace
 
-from crossbatch.training.assembly import assemble, load_data
+from crossbatch.training.run_parts import build_parts, load_data
 from crossbatch.training.settings import MemorySettings, Settings
 from crossbatch.training.step_cost import measure
 
@@ -15,8 +15,8 @@ def main() -> None:
     data = load_data(Settings())
     for loss in ("contrastive", "multi-similarity"):
         settings = Settings(loss=loss)
-        without = assemble(replace(settings, memory=MemorySettings(size=0)), data)
-        cost = measure(without, assemble(settings, data))
+        without = build_parts(replace(settings, memory=MemorySettings(size=0)), data)
+        cost = measure(without, build_parts(settings, data))
         rows = len(data.train)
         print(
             f"{loss:17s} memory of {rows:,} rows: {cost.with_memory * 1e3:.1f} ms a step with, "

@@ -8,7 +8,7 @@ import torch
 
 from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory
 from crossbatch.data import load
-from crossbatch.data.images import Reader, TrainingBatches
+from crossbatch.data.batches import Reader, TrainingBatches
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.transforms import GlyphAugmentation, Preprocessing
 from crossbatch.models.embedder import build

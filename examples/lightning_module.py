@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory
 from crossbatch.data import load
-from crossbatch.data.images import Batch, Reader, TrainingBatches
+from crossbatch.data.batches import Batch, Reader, TrainingBatches
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.transforms import GlyphAugmentation, Preprocessing
 from crossbatch.models.embedder import build

@@ -9,7 +9,7 @@ from torch import nn
 
 from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory
 from crossbatch.data import load
-from crossbatch.data.images import PartBatches, Reader, TrainingBatches
+from crossbatch.data.batches import PartBatches, Reader, TrainingBatches
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.transforms import Evenly, GlyphAugmentation, Preprocessing
 from crossbatch.metrics import evaluate

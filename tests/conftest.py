@@ -10,7 +10,7 @@ from jaxtyping import config
 from PIL import Image
 
 from crossbatch.data import glyphs as drawn
-from crossbatch.data.records import DataSet
+from crossbatch.data.data_set import DataSet
 
 
 @pytest.fixture(autouse=True)

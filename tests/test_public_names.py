@@ -8,7 +8,7 @@ import torch
 import crossbatch
 from crossbatch import CrossBatchLoss, CrossBatchMemory
 from crossbatch.errors import SettingError
-from crossbatch.training.assembly import assemble
+from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import MemorySettings, Settings
 
 SIGNATURES = {
@@ -57,7 +57,7 @@ def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingError, match="2 processes are not supported yet: each would fill a memory of its own"):
         CrossBatchLoss(crossbatch.ContrastiveLoss(), CrossBatchMemory(4, 2))
     with pytest.raises(SettingError, match="train in one process"):
-        assemble(Settings(memory=MemorySettings(size=0)))
+        build_parts(Settings(memory=MemorySettings(size=0)))
     monkeypatch.setenv("WORLD_SIZE", "1")
     loss_fn = CrossBatchLoss(crossbatch.ContrastiveLoss(), CrossBatchMemory(4, 2))
     monkeypatch.setenv("WORLD_SIZE", "3")

@@ -10,8 +10,8 @@ from benchmarks.study import __main__ as study
 from benchmarks.study.cells import CONDITIONS, DEFAULT, NAIVE, SETTINGS, WITH, WITHOUT, Cell, cells
 
 from crossbatch import runs
+from crossbatch.data.data_set import DataSet, Part, Search
 from crossbatch.data.glyphs import GlyphImages
-from crossbatch.data.records import DataSet, Part, Search
 from crossbatch.training.settings import Settings
 
 EVERY = list(cells("abcdeflt"))

@@ -30,12 +30,12 @@ from rich.console import Console
 from benchmarks.study.cells import DEFAULT, LONG, LONGER, RATES, SETTINGS, WITH, WITHOUT, Cell, cells, grocery_listing
 from benchmarks.study.drift import agreement, drift_rows
 from crossbatch import losses, runs
-from crossbatch.data.records import DataSet
+from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError
 from crossbatch.training import rate_search
-from crossbatch.training.assembly import load_data
 from crossbatch.training.comparison import train_once
-from crossbatch.training.evaluation import search_run
+from crossbatch.training.part_search import search_run
+from crossbatch.training.run_parts import load_data
 from crossbatch.training.settings import Settings
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.grocery import disjoint
 from crossbatch import losses
-from crossbatch.data.records import DataSet, Part
+from crossbatch.data.data_set import DataSet, Part
 from crossbatch.training.settings import BatchSettings, LoopSettings, ModelSettings, OptimSettings, Settings
 
 LOSSES = ("contrastive", "multi-similarity", "triplet")

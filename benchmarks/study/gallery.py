@@ -15,11 +15,11 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from benchmarks.study.figures import COLOURS
-from crossbatch.data.records import DataSet, Images
+from crossbatch.data.data_set import DataSet, Images
 from crossbatch.metrics import nearest
 from crossbatch.runs import read_config
-from crossbatch.training.assembly import load_data
-from crossbatch.training.evaluation import Searched, search_run
+from crossbatch.training.part_search import Searched, search_run
+from crossbatch.training.run_parts import load_data
 from crossbatch.training.settings import Settings
 
 ONLY_WITH, ONLY_WITHOUT, NEIGHBORS = 5, 3, 8

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crossbatch.errors import SettingError, require_one_each
+from crossbatch.errors import SettingError
 from crossbatch.losses import Pairing
 from crossbatch.losses.any_loss import comparing
 from crossbatch.losses.engine.products import is_known
 from crossbatch.memory import CrossBatchMemory
-from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, unit
+from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, require_one_each, unit
 from crossbatch.uncompiled import eagerly
 
 FOREVER = 2**62  # steps

@@ -9,8 +9,6 @@
   - MissingExtraError
 """
 
-from typing import Any
-
 
 class CrossBatchError(ValueError):
     """Base of all errors raised by crossbatch; the command line prints it in one line."""
@@ -18,17 +16,6 @@ class CrossBatchError(ValueError):
 
 class ShapeError(CrossBatchError):
     """Tensors that belong together do not fit together."""
-
-
-def require_one_each(count: int, rows: str, **named: Any) -> None:
-    """Refuse labels and ids that are not one a row, or not int64, in which they are kept and compared."""
-    for name, values in named.items():
-        if values is None:
-            continue
-        if len(values) != count:
-            raise ShapeError(f"{count} {rows} need as many {name}, got {len(values)}")
-        if str(values.dtype) != "torch.int64":
-            raise ShapeError(f"{name} are int64, got {values.dtype}: call .long() on them")
 
 
 class SettingError(CrossBatchError):

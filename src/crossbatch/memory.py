@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from crossbatch.errors import SettingError, ShapeError, require_one_each
-from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, RefMask, Slots
+from crossbatch.errors import SettingError, ShapeError
+from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, RefMask, Slots, require_one_each
 
 STORAGE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 

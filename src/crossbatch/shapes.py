@@ -1,9 +1,13 @@
-"""The tensors of this package, by name: dtype and shape, checked at run time in tests; and what unit rows are."""
+"""The tensors of this package, by name: dtype and shape, checked at run time in tests; unit rows; one label a row."""
+
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from crossbatch.errors import ShapeError
 
 Images = Float[Tensor, "batch channels height width"]
 Maps = Float[Tensor, "batch features rows columns"]
@@ -30,3 +34,14 @@ Scalar = Float[Tensor, ""]
 def unit(embeddings: Tensor) -> Tensor:
     """Rows scaled to length 1, in float32 at least: half precision loses what a margin compares."""
     return normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))
+
+
+def require_one_each(count: int, rows: str, **named: Any) -> None:
+    """Refuse labels and ids that are not one a row, or not int64, in which they are kept and compared."""
+    for name, values in named.items():
+        if values is None:
+            continue
+        if len(values) != count:
+            raise ShapeError(f"{count} {rows} need as many {name}, got {len(values)}")
+        if str(values.dtype) != "torch.int64":
+            raise ShapeError(f"{name} are int64, got {values.dtype}: call .long() on them")

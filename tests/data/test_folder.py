@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from crossbatch import data
+from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.folder import load
-from crossbatch.data.records import DataSet, Part
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 

@@ -12,8 +12,8 @@ from PIL import ImageFont
 
 from crossbatch import data
 from crossbatch.data import glyphs, typefaces
+from crossbatch.data.data_set import DataSet
 from crossbatch.data.glyphs import cache_folder, draw_cached, font_files, fonts_in
-from crossbatch.data.records import DataSet
 from crossbatch.data.split import Split
 from crossbatch.data.typefaces import GlyphImages, draw
 from crossbatch.errors import DataError

@@ -30,7 +30,7 @@ from crossbatch.losses.engine import sides
 from crossbatch.losses.engine.products import multiplies
 from crossbatch.losses.engine.sums import Partial, merge
 from crossbatch.losses.reference import reference_compare
-from crossbatch.training.train import torch_threads
+from crossbatch.training.cores import torch_threads
 
 LOSSES = [
     ContrastiveLoss(neg_margin=0.1),

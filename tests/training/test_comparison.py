@@ -11,9 +11,9 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.errors import RunError, SettingError
 from crossbatch.training import comparison, rate_search
-from crossbatch.training.assembly import assemble
-from crossbatch.training.callbacks import FillMemory
 from crossbatch.training.comparison import LONGER, WITH, WITHOUT, compare
+from crossbatch.training.fill_memory import FillMemory
+from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import Settings
 from crossbatch.training.step_cost import StepCost, measure
 
@@ -49,7 +49,7 @@ def test_compares(quick: Callable[..., Settings], tmp_path: Path, console: Conso
 
 
 def test_measures_what_a_step_costs(quick: Callable[..., Settings]) -> None:
-    without, with_memory = assemble(quick(size=0)), assemble(quick())
+    without, with_memory = build_parts(quick(size=0)), build_parts(quick())
     cost = measure(without, with_memory, rounds=3, warmup=1)
     assert cost.without > 0
     assert cost.ratio == cost.with_memory / cost.without

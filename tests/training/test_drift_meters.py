@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from crossbatch import runs
 from crossbatch.training import drift_meters as drift
-from crossbatch.training.assembly import assemble
+from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import DriftSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.train import fit
 
@@ -35,7 +35,7 @@ def measured(run: Path, meter: str) -> list[tuple[int, int, float]]:
 
 
 def test_a_run_measures_drift_by_age(quick: Quick, tmp_path: Path, console: Console) -> None:
-    fit(assemble(quick(steps=13)), tmp_path / "run", console)
+    fit(build_parts(quick(steps=13)), tmp_path / "run", console)
     sample = measured(tmp_path / "run", "sample")
     assert [(step, age) for step, age, _ in sample] == [(4, 1), (8, 1), (8, 4), (12, 1), (12, 4), (12, 8)]
     assert all(distance > 0 for _, _, distance in sample)
@@ -47,7 +47,7 @@ def test_a_run_measures_drift_by_age(quick: Quick, tmp_path: Path, console: Cons
 
 
 def test_without_memory_only_the_sample_is_measured(quick: Quick, tmp_path: Path, console: Console) -> None:
-    fit(assemble(quick(memory=MemorySettings(size=0))), tmp_path / "run", console)
+    fit(build_parts(quick(memory=MemorySettings(size=0))), tmp_path / "run", console)
     assert measured(tmp_path / "run", "sample")
     assert not measured(tmp_path / "run", "returning")
 
@@ -55,7 +55,7 @@ def test_without_memory_only_the_sample_is_measured(quick: Quick, tmp_path: Path
 def test_to_measure_is_not_to_train(quick: Quick, tmp_path: Path, console: Console) -> None:
     """The weights, the statistics and every batch are those of a run that measures nothing."""
     for name, settings in {"with": DriftSettings(), "without": DriftSettings(sample=0)}.items():
-        fit(assemble(quick(drift=settings)), tmp_path / name, console)
+        fit(build_parts(quick(drift=settings)), tmp_path / name, console)
     assert not (tmp_path / "without" / runs.DRIFT).exists()
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("with", "without"))
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
@@ -64,7 +64,7 @@ def test_to_measure_is_not_to_train(quick: Quick, tmp_path: Path, console: Conso
 def test_a_network_that_stands_still_drifts_by_nothing(quick: Quick, tmp_path: Path, console: Console) -> None:
     """And what returns differs by its augmentation alone; in BatchNorm's training mode, by its batch as well."""
     still = quick(steps=25, optim=OptimSettings(steps=25, lr=1e-12, warmup=0))
-    parts = assemble(still)
+    parts = build_parts(still)
     parts.learner.embedder.train = lambda _=True: parts.learner.embedder  # type: ignore[method-assign]
     parts.learner.embedder.eval = lambda: parts.learner.embedder  # type: ignore[method-assign]
     for module in parts.learner.embedder.modules():
@@ -82,7 +82,7 @@ def test_a_resumed_run_measures_what_a_straight_one_does(
     quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = quick(steps=13)
-    fit(assemble(settings), tmp_path / "straight", console)
+    fit(build_parts(settings), tmp_path / "straight", console)
     start = drift.DriftMeters.on_train_batch_start
 
     def kill(self: drift.DriftMeters, trainer: L.Trainer, *rest: object) -> None:
@@ -93,14 +93,14 @@ def test_a_resumed_run_measures_what_a_straight_one_does(
     with monkeypatch.context() as patch:
         patch.setattr(drift.DriftMeters, "on_train_batch_start", kill)
         with pytest.raises(SystemError, match="killed"):
-            fit(assemble(settings), tmp_path / "stopped", console)
-    fit(assemble(settings), tmp_path / "stopped", console, resume=True)
+            fit(build_parts(settings), tmp_path / "stopped", console)
+    fit(build_parts(settings), tmp_path / "stopped", console, resume=True)
     straight, stopped = ((tmp_path / name / runs.DRIFT).read_text() for name in ("straight", "stopped"))
     assert straight == stopped
 
 
 def test_images_that_cannot_be_read_are_left_out_of_the_measure(quick: Quick, tmp_path: Path, console: Console) -> None:
     settings = quick()
-    parts = assemble(replace(settings, loop=replace(settings.loop, on_corrupt="skip")))
+    parts = build_parts(replace(settings, loop=replace(settings.loop, on_corrupt="skip")))
     fit(parts, tmp_path / "run", console)
     assert measured(tmp_path / "run", "sample")

@@ -12,7 +12,7 @@ from crossbatch import runs
 from crossbatch.__main__ import COMMANDS, RECIPES, command_parser, recipe_path, recipes
 from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.data.split import Split
-from crossbatch.training.assembly import assemble
+from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import BatchSettings, LoopSettings, Settings
 from crossbatch.training.train import fit
 
@@ -62,7 +62,7 @@ def test_trains_some_steps(recipe: str, tmp_path: Path, console: Console) -> Non
         optim=replace(chosen.optim, steps=3, milestones=[1, 2]),
         loop=LoopSettings(accelerator="cpu", workers=0, check_every=3),  # each look writes a checkpoint
     )
-    parts = assemble(small)
+    parts = build_parts(small)
     assert len(parts.data.train) == 24  # all training classes
     outcome = fit(parts, tmp_path / "run", console)
     assert outcome.summary["steps"] == 3

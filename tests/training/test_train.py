@@ -16,20 +16,22 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from crossbatch import runs
-from crossbatch.data.images import TrainingBatches
+from crossbatch.data.batches import TrainingBatches
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES
-from crossbatch.training.assembly import assemble
-from crossbatch.training.callbacks import FillMemory
+from crossbatch.training.cores import torch_threads
 from crossbatch.training.evaluation import evaluate_run
+from crossbatch.training.fill_memory import FillMemory
+from crossbatch.training.plan import plan_of
+from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import LoopSettings, MemorySettings, OptimSettings, Settings
-from crossbatch.training.train import Outcome, fit, torch_threads
+from crossbatch.training.train import Outcome, fit
 
 Quick = Callable[..., Settings]
 
 
 def train(settings: Settings, run: Path, console: Console, **options: object) -> Outcome:
-    return fit(assemble(settings), run, console, **options)
+    return fit(build_parts(settings), run, console, **options)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -63,7 +65,7 @@ def test_a_run_leaves_everything_in_its_folder(quick: Quick, tmp_path: Path, con
     assert Settings.from_dict(runs.read_config(run)) == quick().resolved()
     metrics = runs.read_metrics(run)
     assert [step for step, _ in metrics["val/R@1"]] == [3, 7, 11]
-    assert metrics["memory_rows"][-1][1] == assemble(quick()).memory.size
+    assert metrics["memory_rows"][-1][1] == build_parts(quick()).memory.size
     assert outcome.summary == runs.read_json(run / "summary.json")
     assert outcome.summary["steps"] == 12
     assert not outcome.interrupted
@@ -75,7 +77,7 @@ def test_a_run_leaves_everything_in_its_folder(quick: Quick, tmp_path: Path, con
 def test_kernels_lie_channels_last_on_a_cpu_and_are_kept_as_any_reader_wants_them(
     quick: Quick, tmp_path: Path, console: Console
 ) -> None:
-    parts = assemble(quick())
+    parts = build_parts(quick())
     kernels = [kernel for kernel in parts.learner.embedder.parameters() if kernel.dim() == 4]
     fit(parts, tmp_path / "run", console)
     assert kernels
@@ -86,14 +88,14 @@ def test_kernels_lie_channels_last_on_a_cpu_and_are_kept_as_any_reader_wants_the
 
 def test_what_is_empty_of_the_memory_is_filled_when_it_starts(quick: Quick, tmp_path: Path, console: Console) -> None:
     """With images that it does not hold; nothing of the network changes by it."""
-    parts = assemble(quick(steps=5, start=4))
+    parts = build_parts(quick(steps=5, start=4))
     fit(parts, tmp_path / "run", console)
     memory = parts.memory
     assert len(memory) == memory.size == len(parts.data.train)
     written = memory.steps.bincount().tolist()
     assert written == [0, 6, 6, 6, memory.size - 18]  # the first batch has made way for the last
     assert len(set(memory.ids.tolist())) >= memory.size - 4 * 6
-    fit(assemble(quick(steps=5, start=4, memory=MemorySettings(fill=False, start=4))), tmp_path / "empty", console)
+    fit(build_parts(quick(steps=5, start=4, memory=MemorySettings(fill=False, start=4))), tmp_path / "empty", console)
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("run", "empty"))
     running = [name for name in one if "running" in name]
     assert running
@@ -104,7 +106,7 @@ def test_a_resumed_run_ends_where_a_straight_one_does(quick: Quick, tmp_path: Pa
     """Stopped by Ctrl-C in the middle; the memory, the schedule and the batches go on as if nothing had been."""
     before = signal.getsignal(signal.SIGINT)  # ignored in a background shell
     train(quick(), tmp_path / "straight", console)
-    parts = assemble(quick())
+    parts = build_parts(quick())
     fill = FillMemory.on_train_batch_start
 
     def interrupt(self, trainer, *rest):
@@ -173,7 +175,7 @@ def test_another_data_set_than_the_run_s_is_refused(
     shutil.copytree(pictures, root)
     train(quick(root=root, steps=4), tmp_path / "run", console)
     next(root.rglob("*.png")).unlink()
-    changed = assemble(quick(root=root, steps=4))
+    changed = build_parts(quick(root=root, steps=4))
     with pytest.raises(RunError, match=r"was trained on folder with fingerprint .* bring the data set back"):
         evaluate_run(tmp_path / "run", changed.data, "test")
     with pytest.raises(RunError, match="was trained on folder"):
@@ -192,7 +194,7 @@ def test_what_lightning_refuses_is_refused_before_a_folder_is_made(
 def test_runs_do_not_depend_on_workers(quick: Quick, tmp_path: Path, console: Console) -> None:
     for workers in (0, 2):
         loop = LoopSettings(check_every=4, accelerator="cpu", workers=workers)
-        parts = assemble(quick(steps=6, loop=loop))
+        parts = build_parts(quick(steps=6, loop=loop))
         parts = replace(parts, threads=1)
         fit(parts, tmp_path / str(workers), console)
     assert_same(last(tmp_path / "0"), last(tmp_path / "2"))
@@ -212,7 +214,7 @@ def test_the_best_model_is_the_one_that_validated_best(quick: Quick, tmp_path: P
     outcome = train(settings, tmp_path / "run", console)
     values = [value for _, value in runs.read_metrics(tmp_path / "run")["val/R@1"]]
     assert outcome.summary["best_validation_R@1"] == pytest.approx(max(values))
-    looked = evaluate_run(tmp_path / "run", assemble(settings).data, "validation")
+    looked = evaluate_run(tmp_path / "run", build_parts(settings).data, "validation")
     assert looked["R@1"] == pytest.approx(max(values))
 
 
@@ -230,18 +232,18 @@ def test_a_memory_that_never_starts_changes_nothing(quick: Quick, tmp_path: Path
 
 def test_init_starts_from_the_model_of_another_run(quick: Quick, tmp_path: Path, console: Console) -> None:
     train(quick(steps=3), tmp_path / "first", console)
-    parts = assemble(quick(steps=1, optim=OptimSettings(steps=1, lr=1e-12, warmup=0)))
+    parts = build_parts(quick(steps=1, optim=OptimSettings(steps=1, lr=1e-12, warmup=0)))
     fit(parts, tmp_path / "second", console, init=tmp_path / "first")
     before, after = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert torch.allclose(before["head.weight"], after["head.weight"], atol=1e-6)
-    other = assemble(quick(model=replace(quick().model, dim=4)))
+    other = build_parts(quick(model=replace(quick().model, dim=4)))
     with pytest.raises(RunError, match="do not fit this model"):
         fit(other, tmp_path / "third", console, init=tmp_path / "first")
     assert not (tmp_path / "third").exists()
 
 
 def test_refit_trains_on_all_training_classes(quick: Quick, tmp_path: Path, console: Console) -> None:
-    tuned, refit = assemble(quick()), assemble(quick(refit=True))
+    tuned, refit = build_parts(quick()), build_parts(quick(refit=True))
     assert len(refit.data.train) == len(tuned.data.train) + len(tuned.data.validation)
     assert not set(refit.data.train.labels.tolist()) & set(refit.data.query.labels.tolist())
     outcome = fit(refit, tmp_path / "run", console)
@@ -296,7 +298,7 @@ def test_a_corrupt_image_is_skipped_or_refused(quick: Quick, pictures: Path, tmp
 
 
 def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
-    plan = "\n".join(assemble(quick(memory=MemorySettings(size=20, start=4))).plan())
+    plan = "\n".join(plan_of(build_parts(quick(memory=MemorySettings(size=20, start=4)))))
     assert "negatives per anchor in the batch" in plan
     assert "6 = 3 classes × 2 images: 4 negatives" in plan
     assert "memory    20 rows of 8 (float32), 0.0 MB" in plan
@@ -314,7 +316,7 @@ def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
 def test_the_plan_says_how_many_anchors_the_memory_serves(
     memory: MemorySettings, told: str | None, quick: Quick
 ) -> None:
-    plan = "\n".join(assemble(quick(memory=memory)).plan())
+    plan = "\n".join(plan_of(build_parts(quick(memory=memory))))
     assert told in plan if told else "it spans" not in plan
 
 
@@ -324,7 +326,7 @@ def test_what_is_frozen_is_saved_as_it_was(
 ) -> None:
     """Through the memory's filling and the validations; Adam has only what learns, which did."""
     model = replace(quick().model, pooling="gem", **choice)
-    parts = assemble(quick(steps=6, model=model))
+    parts = build_parts(quick(steps=6, model=model))
     before = {name: value.clone() for name, value in parts.learner.embedder.state_dict().items()}
     frozen = [name for name, weight in parts.learner.embedder.named_parameters() if not weight.requires_grad]
     fit(parts, tmp_path / "run", console)
@@ -336,28 +338,28 @@ def test_what_is_frozen_is_saved_as_it_was(
     assert {"backbone.9.weight", "pooling.power", "head.weight"} <= changed
     optimizer = saved(tmp_path / "run")["optimizer_states"][0]
     assert len(optimizer["state"]) == len(list(parts.learner.embedder.parameters())) - len(frozen)
-    plan = "\n".join(parts.plan())
+    plan = "\n".join(plan_of(parts))
     assert " learn), gem pooling, 16×16×3 images" in plan
     assert evaluate_run(tmp_path / "run", parts.data, "validation")["R@1"] >= 0
 
 
 def test_a_run_starts_from_a_file_and_says_what_matched(quick: Quick, tmp_path: Path) -> None:
-    source = assemble(quick(seed=1)).learner.embedder.state_dict()
+    source = build_parts(quick(seed=1)).learner.embedder.state_dict()
     file = tmp_path / "weights.pth"
     torch.save({"state_dict": {name: value for name, value in source.items() if name != "backbone.0.weight"}}, file)
-    parts = assemble(quick(model=replace(quick().model, weights=file)))
+    parts = build_parts(quick(model=replace(quick().model, weights=file)))
     told = (
         f"weights   19 of 20 tensors of the backbone from {file}; missing: 0.weight; not used: head.weight, head.bias"
     )
-    assert told in parts.plan()
+    assert told in plan_of(parts)
     started = parts.learner.embedder.state_dict()
     assert torch.equal(started["backbone.3.weight"], source["backbone.3.weight"])
     assert not torch.equal(started["head.weight"], source["head.weight"])
-    assert not [line for line in assemble(quick()).plan() if line.startswith("weights")]
+    assert not [line for line in plan_of(build_parts(quick())) if line.startswith("weights")]
 
 
 def test_training_batches_start_at_the_step_of_the_trainer(quick: Quick) -> None:
-    feed = assemble(quick()).feed
+    feed = build_parts(quick()).feed
     loader = feed.train_dataloader()
     assert isinstance(loader.dataset, TrainingBatches)
     first = next(iter(loader))

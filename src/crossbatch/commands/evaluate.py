@@ -33,7 +33,8 @@ def evaluate(
         json: Print the result as JSON, and nothing else, on standard output: one object, or for several lists an array.
     """
     settings = Settings.from_dict(runs.read_config(run))
-    from crossbatch.training.evaluation import evaluate_run, parts_named  # noqa: PLC0415  (imports torchvision)
+    from crossbatch.training.evaluation import evaluate_run  # noqa: PLC0415  (imports torchvision)
+    from crossbatch.training.part_search import parts_named  # noqa: PLC0415
 
     loaded = data.load(settings.data, root or settings.root, settings.split, settings.fonts, settings.script)
     results = [evaluate_run(run, loaded, name, k) for name in parts_named(loaded, part)]

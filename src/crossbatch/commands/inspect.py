@@ -12,7 +12,7 @@ from crossbatch.data.split import Split
 from crossbatch.errors import RunError
 
 if TYPE_CHECKING:
-    from crossbatch.data.records import DataSet  # imports Pillow
+    from crossbatch.data.data_set import DataSet  # imports Pillow
 
 
 def inspect(
@@ -36,10 +36,9 @@ def inspect(
         json: Print the counts as JSON, and nothing else, on standard output.
     """
     from crossbatch.data.contact_sheet import contact_sheet  # noqa: PLC0415  (imports Pillow)
-    from crossbatch.training.evaluation import describe_part  # noqa: PLC0415
 
     loaded = data_sets.load(data, root, replace(split, complete=False), fonts, script)
-    counts = {name: describe_part(part) for name, part in loaded.parts.items()}
+    counts = {name: part.counts for name, part in loaded.parts.items()}
     if sheet is not None:
         if sheet.suffix.lower() != ".png":
             raise RunError(f"a contact sheet is a PNG file: --sheet {sheet.with_suffix('.png')}, got {sheet}")

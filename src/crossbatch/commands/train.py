@@ -43,12 +43,13 @@ def train(
     run = resume or out or Path("runs", f"{settings.data}-{settings.loss}-seed{settings.seed}")
     if resume is None:
         runs.refuse_used(run)
-    from crossbatch.training.assembly import assemble  # noqa: PLC0415  (imports Lightning)
+    from crossbatch.training.plan import plan_of  # noqa: PLC0415  (imports Lightning)
+    from crossbatch.training.run_parts import build_parts  # noqa: PLC0415
     from crossbatch.training.train import fit  # noqa: PLC0415
 
     console = console_for(json)
-    parts = assemble(settings)
-    for line in parts.plan():
+    parts = build_parts(settings)
+    for line in plan_of(parts):
         console.print(line, soft_wrap=True, highlight=False)
     outcome = fit(parts, run, console, resume=resume is not None, init=init)
     if json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from crossbatch.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
-    from crossbatch.data.records import DataSet
+    from crossbatch.data.data_set import DataSet
     from crossbatch.data.split import Split
 
 DATA_SETS = ("glyphs", "folder", "csv", "sop", "in_shop", "vehicle_id", "cub", "cars")

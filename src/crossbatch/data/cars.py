@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from crossbatch.data.records import DataSet
-from crossbatch.data.release import TRAIN, Release, Row, build
+from crossbatch.data.data_set import DataSet
+from crossbatch.data.published import TRAIN, Release, Row, build
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError, MissingExtraError
 

@@ -3,7 +3,7 @@
 import torch
 from PIL import Image
 
-from crossbatch.data.records import DataSet
+from crossbatch.data.data_set import DataSet
 
 CLASSES, IMAGES, TILE, GAP = 16, 12, 64, 2
 

@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
+from crossbatch.data.data_set import DataSet
 from crossbatch.data.folder import QUERY, ROLES, TRAIN, build
-from crossbatch.data.records import DataSet
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 

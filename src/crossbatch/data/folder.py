@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from crossbatch.data.records import DataSet, FileImages, Part, Search, hold_out, queries, require_pairs
+from crossbatch.data.data_set import DataSet, Part, Search, hold_out, queries, require_pairs
+from crossbatch.data.image_files import FileImages
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 

@@ -14,7 +14,7 @@ import torch
 from PIL import ImageFont
 from torch import Tensor
 
-from crossbatch.data.records import DataSet, Part, Search, hold_out
+from crossbatch.data.data_set import DataSet, Part, Search, hold_out
 from crossbatch.data.sop import RELEASE as SOP
 from crossbatch.data.split import Split
 from crossbatch.data.typefaces import SIZE, SUFFIXES, GlyphImages, Script, code_name, draw

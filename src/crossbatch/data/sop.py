@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from crossbatch.data.records import DataSet
-from crossbatch.data.release import TRAIN, Release, Row, build, read_rows
+from crossbatch.data.data_set import DataSet
+from crossbatch.data.published import TRAIN, Release, Row, build, read_rows
 from crossbatch.data.split import Split
 
 RELEASE = Release(

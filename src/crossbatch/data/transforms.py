@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from torchvision.transforms import v2
 
-from crossbatch.data.views import Look, View
+from crossbatch.data.crops import Look, View
 
 RESERVE = 2.0  # for evaluation, as in Pillow's thumbnails: the last reduction by half is left to the resizing
 _drawing = Lock()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFont
 from torch import Tensor
 
-from crossbatch.data.views import Look
+from crossbatch.data.crops import Look
 from crossbatch.errors import DataError
 
 SIZE = 32

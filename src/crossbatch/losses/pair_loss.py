@@ -7,12 +7,23 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from crossbatch.errors import SettingError, ShapeError, require_one_each
+from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses.engine.costs import Above, Cost, Costs, Exponent
 from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.losses.engine.sides import AtOnce, Streamed, Whole
 from crossbatch.losses.engine.sums import Sums
-from crossbatch.shapes import Embeddings, Ids, Labels, PerAnchor, References, RefIds, RefLabels, Scalar, unit
+from crossbatch.shapes import (
+    Embeddings,
+    Ids,
+    Labels,
+    PerAnchor,
+    References,
+    RefIds,
+    RefLabels,
+    Scalar,
+    require_one_each,
+    unit,
+)
 from crossbatch.uncompiled import eagerly
 
 __all__ = ["Above", "Costs", "Exponent", "PairLoss", "Sums", "pair_up", "require_positive"]

@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.data.records import DataSet
+from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.training import rate_search
-from crossbatch.training.assembly import assemble, load_data
 from crossbatch.training.evaluation import evaluate_run
+from crossbatch.training.run_parts import build_parts, load_data
 from crossbatch.training.settings import Settings
 from crossbatch.training.step_cost import StepCost, measure
 from crossbatch.training.train import fit
@@ -54,7 +54,7 @@ def train_once(settings: Settings, loaded: DataSet, folder: Path, console: Conso
     resume = runs.has_checkpoint(folder)
     if folder.exists() and not resume:
         shutil.rmtree(folder)  # stopped before its first checkpoint: nothing to go on from
-    if fit(assemble(settings, loaded), folder, console, resume=resume).interrupted:
+    if fit(build_parts(settings, loaded), folder, console, resume=resume).interrupted:
         raise KeyboardInterrupt
 
 
@@ -79,7 +79,7 @@ def compare(
     rates = tuple(learning_rates) or (settings.optim.lr,)
     runs_here = Comparison(settings, out, console)
     ks = sorted({1, *(ks or runs_here.data.ks)})
-    assemble(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
+    build_parts(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
     if runs.is_stopped_comparison(out, settings.as_dict()):
         runs.require_data(out, runs_here.data.identity)
     else:
@@ -158,7 +158,7 @@ def _cost(comparison: Comparison, trained: Path) -> StepCost:
     kept = comparison.out / "step_cost.json"
     if kept.is_file():
         return StepCost(**runs.read_json(kept))
-    parts = {name: assemble(comparison.arm(name), comparison.data) for name in (WITHOUT, WITH)}
+    parts = {name: build_parts(comparison.arm(name), comparison.data) for name in (WITHOUT, WITH)}
     weights = checkpoint.load(trained)[0].state_dict()
     for arm in parts.values():
         arm.learner.embedder.load_state_dict(weights)

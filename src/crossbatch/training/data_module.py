@@ -1,16 +1,12 @@
 """The LightningDataModule: P×K batches by step, and the validation part in order."""
 
-import os
-
 import lightning as L
 from torch.utils.data import DataLoader
 
-from crossbatch.data.images import Batch, PartBatches, Reader, TrainingBatches
+from crossbatch.data.batches import Batch, PartBatches, Reader, TrainingBatches
+from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches, Steps
-from crossbatch.data.records import DataSet, Part
 from crossbatch.data.transforms import Evenly, Preprocessing, Transform
-
-MOST_WORKERS = 16  # each holds batches ready: more cost memory, and feed no GPU that these do not
 
 
 class PKDataModule(L.LightningDataModule):
@@ -65,20 +61,3 @@ class PKDataModule(L.LightningDataModule):
 def _as_it_is(batch: Batch) -> Batch:
     """Items are whole batches already."""
     return batch
-
-
-def share_cores(in_memory: bool, workers: int | None, *, on_cpu: bool) -> tuple[int, int]:
-    """Loader processes and torch threads that together take no more than the cores there are.
-
-    Where the network needs the cores too, reading and training take turns on all of them: then no share of them
-    has to be guessed, and none is idle (see `Reader`). The `small` network at 224 pixels on two cores trained on 26
-    photographs of 1000 pixels a second so, on 16 with a core for each, on 25 with a process beside two threads
-    (`benchmarks/pipeline.py --train small`). Beside a GPU all cores but one read, up to `MOST_WORKERS`. Torch takes no
-    more threads than OMP_NUM_THREADS says: who runs several trainings at once shares the cores among them by it.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    if workers is None:
-        workers = 0 if in_memory or on_cpu else min(cores - 1, MOST_WORKERS)
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    most = int(allowed) if allowed.isdecimal() else cores
-    return workers, max(1, min(cores - workers, most))

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from crossbatch import runs
 from crossbatch.cross_batch import CrossBatchLoss
-from crossbatch.data.images import Batch
+from crossbatch.data.batches import Batch
 from crossbatch.metrics.drift import AtAge, ByAge, Sample, class_spread, returning, squared_distance
-from crossbatch.training.assembly import Assembly
 from crossbatch.training.metric_learner import MetricLearner
+from crossbatch.training.run_parts import RunParts
 
 EVERY = 100  # steps between two measurements
 SHORT = 10  # … each preceded by one so many steps earlier, for the paper's shortest interval
@@ -30,7 +30,7 @@ class DriftMeters(L.Callback):
     All is embedded as the rows of the memory are, by the statistics of the batch, and is in the checkpoint.
     """
 
-    def __init__(self, run: Path, parts: Assembly) -> None:
+    def __init__(self, run: Path, parts: RunParts) -> None:
         self.run, self.parts = run, parts
         self.sample, self.returned = Sample(), ByAge()
         self.rows: list[dict[str, Any]] = []

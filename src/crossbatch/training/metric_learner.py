@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss
-from crossbatch.data.images import Batch
+from crossbatch.data.batches import Batch
 from crossbatch.losses import PairLoss
 from crossbatch.losses.any_loss import AnyLoss
 from crossbatch.metrics import Retrieval, evaluate

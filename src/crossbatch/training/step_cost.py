@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from crossbatch.cross_batch import CrossBatchLoss
-from crossbatch.training.assembly import Assembly
-from crossbatch.training.train import torch_threads
+from crossbatch.training.cores import torch_threads
+from crossbatch.training.run_parts import RunParts
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class StepCost:
         return math.ceil(max(0.0, steps * (self.with_memory - self.without) + self.fill) / self.without)
 
 
-def measure(without: Assembly, with_memory: Assembly, *, rounds: int = 40, warmup: int = 5) -> StepCost:
+def measure(without: RunParts, with_memory: RunParts, *, rounds: int = 40, warmup: int = 5) -> StepCost:
     """Time steps of both in turn. A step is all of it: batch, forward, loss, backward, clip, Adam, enqueue.
 
     The memory is filled first, with embeddings by the network that is given. Where drift decides when the memory
@@ -62,7 +62,7 @@ def measure(without: Assembly, with_memory: Assembly, *, rounds: int = 40, warmu
     return StepCost(statistics.median(times["without"]), statistics.median(times["with"]), fill)
 
 
-def _step(parts: Assembly, device: torch.device) -> Callable[[int], None]:
+def _step(parts: RunParts, device: torch.device) -> Callable[[int], None]:
     learner = parts.learner.to(device).train()
     feed = parts.feed.train_dataloader().dataset
     optimizer = torch.optim.Adam(learner.parameters(), lr=0.0)

@@ -1,12 +1,7 @@
 """One training run, from its parts to its run folder."""
 
-import inspect
-import logging
 import platform
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +10,25 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.errors import RunError, SettingError
 from crossbatch.models import checkpoint
-from crossbatch.training.assembly import Assembly
-from crossbatch.training.callbacks import BestModel, FillMemory, ProgressBar, SaveLast
-from crossbatch.training.clock import Clock, Waiting
+from crossbatch.training.checkpoints import BestModel, SaveLast
+from crossbatch.training.cores import torch_threads
 from crossbatch.training.drift_gate import DriftGate
 from crossbatch.training.drift_meters import DriftMeters
-from crossbatch.training.imported import imported
+from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.interrupt import stop_when_asked
+from crossbatch.training.loggers import loggers_of, quiet_lightning
 from crossbatch.training.metric_learner import LOG_EVERY
+from crossbatch.training.progress_bar import ProgressBar
+from crossbatch.training.run_parts import RunParts
 from crossbatch.training.settings import Settings
+from crossbatch.training.throughput import Throughput, Waiting
 
 MONITOR = "val/R@1"
 
@@ -43,7 +41,7 @@ class Outcome:
     interrupted: bool
 
 
-def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, init: Path | None = None) -> Outcome:
+def fit(parts: RunParts, run: Path, console: Console, *, resume: bool = False, init: Path | None = None) -> Outcome:
     """Train into `run`; `resume` goes on from its last checkpoint, `init` starts from another run's model."""
     settings = parts.settings
     start = runs.last_checkpoint(run) if resume else None
@@ -51,21 +49,21 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
     if init is not None:
         source, _ = checkpoint.load(init)
         checkpoint.load_weights(parts.learner.embedder, source.state_dict(), init)
-    clock = Clock()
+    throughput = Throughput()
     best = _best_saver(run) if len(parts.data.validation) and not settings.refit else None
     last = SaveLast(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt", settings.check_every)
     fill = [FillMemory(lambda images, but: parts.feed.loader(parts.drawn(images, but)))] if settings.memory.fill else []
     meters = [DriftMeters(run, parts)] if settings.drift.sample else []
     moved = meters[0].latest if meters else {}
     gate = [DriftGate(meters[0], settings.memory)] if settings.memory.max_drift else []
-    callbacks: list[L.Callback] = [*meters, *gate, *fill, clock, ProgressBar(console, clock, run.name, moved)]
+    callbacks: list[L.Callback] = [*meters, *gate, *fill, throughput, ProgressBar(console, throughput, run.name, moved)]
     if settings.loop.patience:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.loop.patience))
     callbacks += [last] if best is None else [best, last]  # "last" holds what "best" has just learned
     began = time.perf_counter()
     with quiet_lightning(), torch_threads(parts.threads):
-        loggers = _loggers(settings.loop.logger, run, step)
-        trainer = _trainer(settings, loggers, callbacks, clock.waiting, validates=best is not None)
+        loggers = loggers_of(settings.loop.logger, run, step)
+        trainer = _trainer(settings, loggers, callbacks, throughput.waiting, validates=best is not None)
         if resume:
             runs.require_data(run, parts.data.identity)
         else:
@@ -73,7 +71,7 @@ def fit(parts: Assembly, run: Path, console: Console, *, resume: bool = False, i
         with stop_when_asked(trainer) as asked:
             trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=start, weights_only=True)
     interrupted = asked.yes and trainer.global_step < settings.optim.steps
-    summary = _conclude(parts, run, best, clock, trainer.global_step, time.perf_counter() - began, interrupted)
+    summary = _conclude(parts, run, best, throughput, trainer.global_step, time.perf_counter() - began, interrupted)
     return Outcome(summary, interrupted)
 
 
@@ -107,10 +105,10 @@ def _trainer(
 
 
 def _conclude(
-    parts: Assembly,
+    parts: RunParts,
     run: Path,
     saver: ModelCheckpoint | None,
-    clock: Clock,
+    throughput: Throughput,
     steps: int,
     seconds: float,
     interrupted: bool,
@@ -138,10 +136,10 @@ def _conclude(
         "interrupted": interrupted,
         "best_validation_R@1": None if score is None else float(score),
         "last_validation": None if validation is None else validation.summary(),
-        "training_seconds": round(clock.seconds, 2),
-        "waiting_for_data": round(clock.waiting_share, 4),
+        "training_seconds": round(throughput.seconds, 2),
+        "waiting_for_data": round(throughput.waiting_share, 4),
         "seconds": round(seconds, 2),
-        "images_per_second": round(clock.images_per_second, 1),
+        "images_per_second": round(throughput.images_per_second, 1),
         "torch": torch.__version__,
         "threads": parts.threads,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
@@ -152,7 +150,7 @@ def _conclude(
     return summary
 
 
-def _steps_on(parts: Assembly, steps: int) -> int:
+def _steps_on(parts: RunParts, steps: int) -> int:
     """In how many of the steps the memory counted."""
     loss_fn = parts.learner.loss_fn
     return max(0, steps - int(loss_fn.start)) if isinstance(loss_fn, CrossBatchLoss) else 0
@@ -164,23 +162,6 @@ def _best_saver(run: Path) -> ModelCheckpoint:
     )
 
 
-def _loggers(class_path: str | None, run: Path, step: int) -> list[Logger]:
-    """CSV (a folder for each sitting: Lightning's starts its file anew), TensorBoard, and the one asked for."""
-    logs = run / runs.LOGS
-    loggers: list[Logger] = [
-        CSVLogger(logs, name="csv", version=f"from_{step:08d}", flush_logs_every_n_steps=50),
-        TensorBoardLogger(logs, name="tensorboard", version=""),
-    ]
-    if class_path:
-        extra = imported(class_path, "--loop.logger", Logger)
-        takes_folder = "save_dir" in inspect.signature(extra).parameters
-        try:
-            loggers.append(extra(**({"save_dir": str(logs)} if takes_folder else {})))
-        except (ImportError, TypeError, ValueError) as error:
-            raise SettingError(f"--loop.logger {class_path} cannot be made ({error}): install what it needs") from error
-    return loggers
-
-
 def _checkpoint_step(path: Path) -> int:
     """The step a checkpoint was taken at; reading it whole finds a truncated one before anything starts."""
     try:
@@ -190,36 +171,3 @@ def _checkpoint_step(path: Path) -> int:
             f"the checkpoint {path} cannot be read (truncated or not one of ours): "
             f"copy it again, or start anew with --init {path.parent.parent} and another --out"
         ) from error
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Use so many threads within."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Leave out what Lightning says of choices made here on purpose: loader processes, an endless epoch."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        for message in (
-            ".*does not have many workers.*",
-            ".*resuming from a checkpoint that ended before the epoch ended.*",
-            ".*Checkpoint directory.*exists and is not empty.*",
-            ".*Experiment logs directory.*exists and is not empty.*",
-            ".*LeafSpec.*",
-            ".*GPU available but not used.*",
-            ".*in eval mode at the start of training.*",
-            ".*`IterableDataset`.*",
-        ):
-            warnings.filterwarnings("ignore", message)
-        yield
-    logger.setLevel(level)

@@ -8,12 +8,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from crossbatch.data.images import TrainingBatches
+from crossbatch.data.batches import TrainingBatches
 from crossbatch.memory import CrossBatchMemory
-from crossbatch.training import clock, data_module
-from crossbatch.training.assembly import assemble
-from crossbatch.training.data_module import MOST_WORKERS, share_cores
+from crossbatch.training import cores as shared
+from crossbatch.training import throughput
+from crossbatch.training.cores import MOST_WORKERS, share_cores
 from crossbatch.training.metric_learner import MetricLearner
+from crossbatch.training.plan import plan_of
+from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import LoopSettings, Settings
 from crossbatch.training.train import fit
 
@@ -22,7 +24,7 @@ Quick = Callable[..., Settings]
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 8, 64])
 def test_processes_and_threads_take_no_more_than_the_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_module.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(shared.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for in_memory in (True, False):
         for on_cpu in (True, False):
@@ -38,15 +40,15 @@ def test_processes_and_threads_take_no_more_than_the_cores(cores: int, monkeypat
 def test_torch_takes_no_more_threads_than_it_is_allowed(
     allowed: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_module.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(shared.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", allowed)
     assert share_cores(True, None, on_cpu=True) == (0, threads)
 
 
 def test_the_plan_says_who_reads(quick: Quick) -> None:
-    assert "torch threads, files read on as many, in turn" in assemble(quick()).plan()[-2]
+    assert "torch threads, files read on as many, in turn" in plan_of(build_parts(quick()))[-2]
     loop = LoopSettings(accelerator="cpu", workers=3)
-    assert "torch threads, 3 loader processes" in assemble(quick(loop=loop)).plan()[-2]
+    assert "torch threads, 3 loader processes" in plan_of(build_parts(quick(loop=loop)))[-2]
 
 
 class Hours:
@@ -54,7 +56,7 @@ class Hours:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.patch = 0.0, monkeypatch
-        monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr(throughput, "time", SimpleNamespace(perf_counter=lambda: self.now))
 
     def takes(self, seconds: float, owner: type, name: str) -> None:
         original = getattr(owner, name)
@@ -81,7 +83,7 @@ def test_the_share_of_waiting(
     hours.takes(1 - share, MetricLearner, "training_step")
     hours.takes(10, MetricLearner, "on_validation_epoch_end")
     hours.takes(10, MetricLearner, "on_save_checkpoint")
-    summary = fit(assemble(quick(start=99, refit=refit)), tmp_path / "run", console).summary
+    summary = fit(build_parts(quick(start=99, refit=refit)), tmp_path / "run", console).summary
     assert summary["waiting_for_data"] == pytest.approx(share)
     assert summary["training_seconds"] == pytest.approx(12)
 
@@ -91,7 +93,7 @@ def test_filling_the_memory_is_training_and_no_waiting(
 ) -> None:
     hours.takes(1, TrainingBatches, "__getitem__")
     hours.takes(24, CrossBatchMemory, "fill")
-    summary = fit(assemble(quick(start=4)), tmp_path / "run", console).summary
+    summary = fit(build_parts(quick(start=4)), tmp_path / "run", console).summary
     assert summary["training_seconds"] == pytest.approx(12 + 24)
     assert summary["waiting_for_data"] == pytest.approx(12 / 36, abs=1e-4)
 
@@ -103,15 +105,15 @@ def test_the_share_of_a_resumed_run_is_of_the_whole(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hours, "patch", patch)
         hours.takes(1, TrainingBatches, "__getitem__")
-        fit(assemble(quick(steps=8, start=99)), tmp_path / "run", console)
-    summary = fit(assemble(quick(steps=10, start=99)), tmp_path / "run", console, resume=True).summary
+        fit(build_parts(quick(steps=8, start=99)), tmp_path / "run", console)
+    summary = fit(build_parts(quick(steps=10, start=99)), tmp_path / "run", console, resume=True).summary
     assert summary["training_seconds"] == pytest.approx(8 * 2 + 2)
     assert summary["waiting_for_data"] == pytest.approx(8 / 18, abs=1e-4)
 
 
 def test_a_loader_process_leaves_the_cores_to_others(quick: Quick) -> None:
     """torch has one thread there, and so has reading."""
-    feed = assemble(quick(loop=LoopSettings(accelerator="cpu", workers=1))).feed
+    feed = build_parts(quick(loop=LoopSettings(accelerator="cpu", workers=1))).feed
     feed.augmentation = Threads()
     pixels, _, _ = next(iter(feed.train_dataloader()))
     assert pixels.tolist() == [1.0]

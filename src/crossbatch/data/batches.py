@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from crossbatch.data.crops import Look
+from crossbatch.data.data_set import Images, Part
 from crossbatch.data.pk_batches import PKBatches
-from crossbatch.data.records import Images, Part
 from crossbatch.data.transforms import Transform, image_seed
-from crossbatch.data.views import Look
 from crossbatch.errors import DataError
 
 OnCorrupt = Literal["refuse", "skip"]

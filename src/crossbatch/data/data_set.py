@@ -1,16 +1,14 @@
 """What a data set is, once read: images, labels, and who trains, validates and is searched."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from crossbatch.data.views import Look, see, upright
+from crossbatch.data.crops import Look
 from crossbatch.errors import DataError
 
 
@@ -47,6 +45,19 @@ class Part:
     def classes(self) -> int:
         """How many classes there are in this part."""
         return len(self.labels.unique())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images, classes, and images per class, for tables."""
+        per_class = self.labels.unique(return_counts=True)[1]
+        return {
+            "images": len(self),
+            "classes": len(per_class),
+            "fewest": int(per_class.min()) if len(per_class) else 0,
+            "median": int(per_class.median()) if len(per_class) else 0,
+            "most": int(per_class.max()) if len(per_class) else 0,
+            "single": int((per_class == 1).sum()),
+        }
 
     def select(self, mask: Tensor) -> "Part":
         """The images where a mask [images] is true."""
@@ -142,40 +153,3 @@ def require_pairs(part: Part, what: str) -> None:
             f"no class of the {what} has two images ({len(part)} images, {part.classes} classes): "
             "a positive pair needs two images of one class"
         )
-
-
-class FileImages:
-    """Images in files."""
-
-    in_memory = False
-
-    def __init__(self, paths: Iterable[Path | str], root: Path) -> None:
-        self.paths, self.root = list(paths), root  # strings too: to make 120,053 paths takes a second
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def read(self, index: int) -> Image.Image:
-        """Decode a file as RGB, the way up that its EXIF data say; 16 bits a pixel are scaled to 8."""
-        with self._naming(index), Image.open(self.paths[index]) as image:
-            return upright(image)
-
-    def see(self, index: int, look: Look) -> Tensor:
-        """Decode no more of a file than a look needs."""
-        with self._naming(index):
-            return see(Path(self.paths[index]).read_bytes(), look)
-
-    @contextmanager
-    def _naming(self, index: int) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = str(error).split("\n")[0]
-            raise DataError(
-                f"cannot read the image {self.paths[index]} ({reason}); mend or remove it, or --loop.on_corrupt skip"
-            ) from error
-
-    def name(self, index: int) -> str:
-        """Path below the root of the data set."""
-        path = Path(self.paths[index])
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)

@@ -31,7 +31,7 @@ class Waiting(Profiler):
             self.seconds += time.perf_counter() - self.asked
 
 
-class Clock(L.Callback):
+class Throughput(L.Callback):
     """Seconds from asking for a batch to the end of its step, filling the memory included, summed over the steps.
 
     What is between steps, validation and saving, is not counted, nor is the first batch, which is there at the start.

@@ -12,7 +12,7 @@ from PIL import Image
 from releases import RELEASES, empty, in_shop, sop, text, vehicle_id
 
 from crossbatch import data
-from crossbatch.data.records import DataSet
+from crossbatch.data.data_set import DataSet
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 

@@ -1,4 +1,4 @@
-"""From settings to the parts of a run: data, network, loss, and the plan that is printed before the first step."""
+"""From settings to the parts of a run: data, network, loss, and what feeds them."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from crossbatch import data
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss, require_one_process
-from crossbatch.data.images import PartBatches, Reader
+from crossbatch.data.batches import PartBatches, Reader
+from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches
-from crossbatch.data.records import DataSet, Part
 from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Preprocessing, Transform
 from crossbatch.errors import SettingError
 from crossbatch.losses import LOSSES, PairLoss
@@ -21,14 +21,15 @@ from crossbatch.models.checkpoint import Description
 from crossbatch.models.embedder import Embedder, build
 from crossbatch.models.freezing import freeze
 from crossbatch.models.weights import load_backbone
-from crossbatch.training.data_module import PKDataModule, share_cores
+from crossbatch.training.cores import share_cores
+from crossbatch.training.data_module import PKDataModule
 from crossbatch.training.imported import imported
 from crossbatch.training.metric_learner import MetricLearner
-from crossbatch.training.settings import OPEN_AGE, Settings
+from crossbatch.training.settings import Settings
 
 
 @dataclass(frozen=True)
-class Assembly:
+class RunParts:
     """Everything a run is made of."""
 
     settings: Settings
@@ -53,67 +54,6 @@ class Assembly:
             order = order[~torch.isin(part.ids[order], but.cpu())]
         return self.feed.part(Part(part.labels[order[:images]], part.ids[order[:images]]))
 
-    def plan(self) -> list[str]:
-        """What the run will do, a sentence a line."""
-        settings, part, batches = self.settings, self.data.train, self.feed.batches
-        size, per_class = len(batches), settings.batch.images
-        lines = [
-            f"data      {self.data.name} (fingerprint {self.data.fingerprint}): {len(part):,} training images of "
-            f"{part.classes:,} classes; validation {len(self.data.validation):,} of {self.data.validation.classes:,}; "
-            f"test {len(self.data.query):,} of {self.data.query.classes:,}",
-            f"batch     {size} = {batches.classes} classes × {per_class} images: "
-            f"{size - per_class} negatives per anchor in the batch",
-        ]
-        if batches.short_classes:
-            lines.append(
-                f"          {batches.short_classes} classes have fewer than {per_class} images: drawn with replacement"
-            )
-        if batches.left_out:
-            lines.append(f"          {batches.left_out} classes have one image: they are not drawn for training")
-        memory = self.memory
-        if memory is None:
-            lines.append("memory    none")
-        else:
-            lines.append(
-                f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), "
-                f"{memory.nbytes / 1e6:.1f} MB: up to {memory.size:,} pairs more per anchor, "
-                + (
-                    f"once images move less than {settings.memory.max_drift:g} in {OPEN_AGE} steps"
-                    if settings.memory.max_drift
-                    else f"from step {settings.memory_start}"
-                )
-            )
-            share = batches.share_seen(memory.size // size)
-            if settings.memory.earlier_only and share < 0.99:
-                lines.append(
-                    f"          it spans {memory.size / size:,.0f} steps: {share:.0%} of the anchors find an earlier "
-                    "row of their class there, and only these count; a larger --memory.size raises it"
-                )
-        lines += self._plan_model()
-        lines.append(
-            f"training  {settings.optim.steps:,} steps, learning rate {settings.optim.lr:g}, "
-            f"{self.threads} torch threads, {self._readers()}"
-        )
-        return lines + [f"note      {note}" for note in self.data.notes]
-
-    def _plan_model(self) -> list[str]:
-        chosen, parameters = self.settings.model, list(self.learner.embedder.parameters())
-        count = sum(parameter.numel() for parameter in parameters)
-        learns = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-        pre = self.feed.evenly.preprocessing
-        line = (
-            f"model     {chosen.backbone}, {count:,} weights{f' ({learns:,} learn)' if learns < count else ''}, "
-            f"{f'{chosen.pooling} pooling, ' if chosen.pooling else ''}{pre.size}×{pre.size}×{pre.channels} images; "
-            f"{self.settings.loss} loss"
-            + "".join(f", {name} {value}" for name, value in self.settings.loss_options.items() if value is not None)
-        )
-        return [line] if self.weights is None else [line, f"weights   {self.weights}"]
-
-    def _readers(self) -> str:
-        if self.feed.workers:
-            return f"{self.feed.workers} loader processes"
-        return "images in memory" if self.data.images.in_memory else "files read on as many, in turn"
-
 
 def load_data(settings: Settings) -> DataSet:
     """Read the data set; a refit trains on the validation classes too."""
@@ -121,7 +61,7 @@ def load_data(settings: Settings) -> DataSet:
     return replace(loaded, train=loaded.train + loaded.validation) if settings.refit else loaded
 
 
-def assemble(settings: Settings, loaded: DataSet | None = None) -> Assembly:
+def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     """Build every part, refusing what does not fit; nothing is written."""
     settings = settings.resolved()
     settings.check()
@@ -147,7 +87,7 @@ def assemble(settings: Settings, loaded: DataSet | None = None) -> Assembly:
         list(loaded.class_names),
         settings.model.pooling,
     )
-    return Assembly(settings, loaded, learner, feed, description, threads, weights)
+    return RunParts(settings, loaded, learner, feed, description, threads, weights)
 
 
 def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:

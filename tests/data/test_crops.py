@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from crossbatch.data import views
-from crossbatch.data.records import FileImages
+from crossbatch.data import crops
+from crossbatch.data.crops import View, see, upright
+from crossbatch.data.image_files import FileImages
 from crossbatch.data.transforms import PhotoAugmentation, Preprocessing
-from crossbatch.data.views import View, see, upright
 from crossbatch.errors import DataError
 
 RGB = Preprocessing(size=48, resize=56, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -50,10 +50,10 @@ def whole(file: bytes) -> Image.Image:
         return upright(image)
 
 
-def decoded_pixels(file: bytes, look: views.Look, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def decoded_pixels(file: bytes, look: crops.Look, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pixels were decoded to see this of a file."""
     counts: list[int] = []
-    decode, cut = views.decode_jpeg, View.cut
+    decode, cut = crops.decode_jpeg, View.cut
 
     def counting(*arguments: object, **options: object) -> np.ndarray:
         pixels = decode(*arguments, **options)
@@ -64,7 +64,7 @@ def decoded_pixels(file: bytes, look: views.Look, monkeypatch: pytest.MonkeyPatc
         counts.append(pixels.shape[0] * pixels.shape[1])
         return cut(self, pixels)
 
-    monkeypatch.setattr(views, "decode_jpeg", counting)
+    monkeypatch.setattr(crops, "decode_jpeg", counting)
     monkeypatch.setattr(View, "cut", counting_cut)
     see(file, look)
     return counts

@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from crossbatch.data.images import PartBatches, Reader, TrainingBatches
+from crossbatch.data.batches import PartBatches, Reader, TrainingBatches
+from crossbatch.data.data_set import Part
+from crossbatch.data.image_files import FileImages
 from crossbatch.data.pk_batches import PKBatches, Steps
-from crossbatch.data.records import FileImages, Part
 from crossbatch.data.transforms import Evenly, GlyphAugmentation, PhotoAugmentation, Preprocessing
 from crossbatch.errors import DataError
-from crossbatch.training.train import torch_threads
+from crossbatch.training.cores import torch_threads
 
 PREPROCESSING = Preprocessing(8, 8, 1, (0.0,), (1.0,))
 LABELS = torch.tensor([5, 5, 5, 5, 3, 3, 3, 9, 9, 9])

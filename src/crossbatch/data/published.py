@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from crossbatch.data.records import DataSet, FileImages, Part, Search, hold_out
+from crossbatch.data.data_set import DataSet, Part, Search, hold_out
+from crossbatch.data.image_files import FileImages
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crossbatch import data
-from crossbatch.data.records import FileImages, Part, hold_out, queries, require_pairs
+from crossbatch.data.data_set import Part, hold_out, queries, require_pairs
+from crossbatch.data.image_files import FileImages
 from crossbatch.errors import CrossBatchError, DataError
 
 PART = Part(torch.tensor([4, 9, 4, 2, 9, 4]), torch.arange(10, 16))

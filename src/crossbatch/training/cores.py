@@ -1,0 +1,37 @@
+"""How the cores are shared: loader processes that read, torch threads that compute."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+MOST_WORKERS = 16  # each holds batches ready: more cost memory, and feed no GPU that these do not
+
+
+def share_cores(in_memory: bool, workers: int | None, *, on_cpu: bool) -> tuple[int, int]:
+    """Loader processes and torch threads that together take no more than the cores there are.
+
+    Where the network needs the cores too, reading and training take turns on all of them: then no share of them
+    has to be guessed, and none is idle (see `Reader`). The `small` network at 224 pixels on two cores trained on 26
+    photographs of 1000 pixels a second so, on 16 with a core for each, on 25 with a process beside two threads
+    (`benchmarks/pipeline.py --train small`). Beside a GPU all cores but one read, up to `MOST_WORKERS`. Torch takes no
+    more threads than OMP_NUM_THREADS says: who runs several trainings at once shares the cores among them by it.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    if workers is None:
+        workers = 0 if in_memory or on_cpu else min(cores - 1, MOST_WORKERS)
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(allowed) if allowed.isdecimal() else cores
+    return workers, max(1, min(cores - workers, most))
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Use so many threads within."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,34 @@
+"""Filling the memory when its warm-up ends, so that it starts whole."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.data.batches import Batch
+from crossbatch.training.metric_learner import MetricLearner
+
+
+class FillMemory(L.Callback):
+    """When the warm-up ends, fill what it has left empty of the memory, with randomly drawn training images.
+
+    Source: Wang et al., CVPR 2020, section 3.3, where the memory is empty until then. Images are drawn without
+    replacement from those that the memory does not hold.
+    """
+
+    def __init__(self, drawn: Callable[[int, Tensor], Iterable[Batch]]) -> None:
+        self.drawn = drawn
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Just before the first step in which the memory counts."""
+        assert isinstance(module, MetricLearner)  # noqa: S101
+        loss_fn = module.loss_fn
+        if not isinstance(loss_fn, CrossBatchLoss) or loss_fn.step != loss_fn.start:
+            return
+        memory = loss_fn.memory
+        drawn = self.drawn(memory.size - len(memory), memory.ids)
+        moved = (trainer.strategy.batch_to_device(batch) for batch in drawn)
+        readable = (batch for batch in moved if len(batch[1]))
+        memory.fill(module.embed_as_rows, readable, step=trainer.global_step)

@@ -1,0 +1,50 @@
+"""Queries of a part and their nearest neighbours, as pictures for a person to look at."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crossbatch import runs
+from crossbatch.data.data_set import DataSet
+from crossbatch.metrics import nearest
+from crossbatch.training.part_search import Searched
+
+EXAMPLE_QUERIES, EXAMPLE_NEIGHBORS, THUMBNAIL = 24, 8, 64
+
+
+def write_examples(run: Path, part: str, loaded: DataSet, searched: Searched) -> None:
+    """Keep queries and their nearest neighbours: the same queries for every run on these data, drawn at random."""
+    query, gallery, measured = searched
+    order = torch.randperm(len(measured.query_positions), generator=torch.Generator().manual_seed(0))
+    chosen = measured.query_positions.sort().values[order[:EXAMPLE_QUERIES]]
+    embeddings, labels, ids = (column[chosen] for column in query)
+    found = nearest(embeddings, gallery[0], EXAMPLE_NEIGHBORS, query_ids=ids, gallery_ids=gallery[2])
+    folder = runs.example_folder(run, part)
+    queries = []
+    for i, image in enumerate(ids.tolist()):
+        neighbors = [
+            {
+                **_describe(folder, loaded, int(gallery[2][position]), int(gallery[1][position])),
+                "similarity": round(similarity, 4),
+                "right": bool(gallery[1][position] == labels[i]),
+            }
+            for similarity, position in zip(found.similarities[i].tolist(), found.positions[i].tolist(), strict=True)
+            if position >= 0
+        ]
+        queries.append({**_describe(folder, loaded, image, int(labels[i])), "neighbors": neighbors})
+    runs.write_json(folder / "queries.json", queries)
+
+
+def _describe(folder: Path, loaded: DataSet, image: int, label: int) -> dict[str, Any]:
+    path = folder / f"{image}.png"
+    if not path.exists():
+        picture = loaded.images.read(image)
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        picture.save(path)
+    return {
+        "id": image,
+        "picture": path.name,
+        "name": loaded.images.name(image),
+        "class": loaded.class_names[label],
+    }

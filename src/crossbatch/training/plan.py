@@ -1,0 +1,78 @@
+"""The plan of a run, printed before its first step."""
+
+from crossbatch.training.run_parts import RunParts
+from crossbatch.training.settings import OPEN_AGE
+
+
+def plan_of(parts: RunParts) -> list[str]:
+    """What the run will do, a sentence a line."""
+    data, optim = parts.data, parts.settings.optim
+    return [
+        f"data      {data.name} (fingerprint {data.fingerprint}): {len(data.train):,} training images of "
+        f"{data.train.classes:,} classes; validation {len(data.validation):,} of {data.validation.classes:,}; "
+        f"test {len(data.query):,} of {data.query.classes:,}",
+        *_batch(parts),
+        *_memory(parts),
+        *_model(parts),
+        f"training  {optim.steps:,} steps, learning rate {optim.lr:g}, {parts.threads} torch threads, "
+        f"{_reading(parts)}",
+        *(f"note      {note}" for note in data.notes),
+    ]
+
+
+def _batch(parts: RunParts) -> list[str]:
+    batches, per_class = parts.feed.batches, parts.settings.batch.images
+    size = len(batches)
+    lines = [
+        f"batch     {size} = {batches.classes} classes × {per_class} images: "
+        f"{size - per_class} negatives per anchor in the batch"
+    ]
+    if batches.short_classes:
+        lines.append(
+            f"          {batches.short_classes} classes have fewer than {per_class} images: drawn with replacement"
+        )
+    if batches.left_out:
+        lines.append(f"          {batches.left_out} classes have one image: they are not drawn for training")
+    return lines
+
+
+def _memory(parts: RunParts) -> list[str]:
+    memory, settings, size = parts.memory, parts.settings, len(parts.feed.batches)
+    if memory is None:
+        return ["memory    none"]
+    start = (
+        f"once images move less than {settings.memory.max_drift:g} in {OPEN_AGE} steps"
+        if settings.memory.max_drift
+        else f"from step {settings.memory_start}"
+    )
+    lines = [
+        f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), {memory.nbytes / 1e6:.1f} MB: "
+        f"up to {memory.size:,} pairs more per anchor, {start}"
+    ]
+    share = parts.feed.batches.share_seen(memory.size // size)
+    if settings.memory.earlier_only and share < 0.99:
+        lines.append(
+            f"          it spans {memory.size / size:,.0f} steps: {share:.0%} of the anchors find an earlier "
+            "row of their class there, and only these count; a larger --memory.size raises it"
+        )
+    return lines
+
+
+def _model(parts: RunParts) -> list[str]:
+    settings, weights = parts.settings, list(parts.learner.embedder.parameters())
+    count, learns = (sum(one.numel() for one in weights if one.requires_grad or every) for every in (True, False))
+    seen = parts.feed.evenly.preprocessing
+    options = {name: value for name, value in settings.loss_options.items() if value is not None}
+    line = (
+        f"model     {settings.model.backbone}, {count:,} weights{f' ({learns:,} learn)' if learns < count else ''}, "
+        f"{f'{settings.model.pooling} pooling, ' if settings.model.pooling else ''}"
+        f"{seen.size}×{seen.size}×{seen.channels} images; {settings.loss} loss"
+        + "".join(f", {name} {value}" for name, value in options.items())
+    )
+    return [line] if parts.weights is None else [line, f"weights   {parts.weights}"]
+
+
+def _reading(parts: RunParts) -> str:
+    if parts.feed.workers:
+        return f"{parts.feed.workers} loader processes"
+    return "images in memory" if parts.data.images.in_memory else "files read on as many, in turn"
