@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from crossbatch.data.glyphs import cache_folder
 from crossbatch.data.transforms import image_seed
 from crossbatch.training.run_parts import build_parts
-from crossbatch.training.settings import LoopSettings, MemorySettings, OptimSettings, Settings
+from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.train import fit
 
 CLASSES = 11_318  # of the paper's largest set
@@ -62,7 +62,7 @@ def trained(rows: int, batch: int) -> Memory:
 
 def _train(rows: int, batch: int) -> Memory:
     settings = Settings(
-        loss="multi-similarity",
+        loss=LossSettings.named("multi-similarity"),
         memory=MemorySettings(size=0),
         optim=OptimSettings(steps=TRAINED_STEPS, lr=3e-3),
         loop=LoopSettings(check_every=TRAINED_STEPS),

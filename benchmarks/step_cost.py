@@ -7,14 +7,14 @@ embeddings by the untrained network, the worst case: nearly every negative is ab
 from dataclasses import replace
 
 from crossbatch.training.run_parts import build_parts, load_data
-from crossbatch.training.settings import MemorySettings, Settings
+from crossbatch.training.settings import LossSettings, MemorySettings, Settings
 from crossbatch.training.step_cost import measure
 
 
 def main() -> None:
     data = load_data(Settings())
     for loss in ("contrastive", "multi-similarity"):
-        settings = Settings(loss=loss)
+        settings = Settings(loss=LossSettings.named(loss))
         without = build_parts(replace(settings, memory=MemorySettings(size=0)), data)
         cost = measure(without, build_parts(settings, data))
         rows = len(data.train)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from crossbatch import runs
-from crossbatch.__main__ import COMMANDS, command_parser, main, recipe_path, recipes, spell_out
+from crossbatch.__main__ import main
 from crossbatch.commands.compare import spread
+from crossbatch.commands.options import parse, parser_for, recipes, spelt
 
 SMALL = [
     "--batch.classes",
@@ -39,18 +40,34 @@ SMALL = [
     ("arguments", "message"),
     [
         ("train --model.backbone resnet5O", "no backbone 'resnet5O': did you mean resnet50"),
-        ("train --model.pooling mean", "model.pooling"),
-        ("train --model.train_stages -1", "--model.train_stages must not be negative, got -1"),
+        ("train --model.pooling mean", "--model.pooling takes one of avg, max, gem, got mean"),
+        ("train --model.train_stages -1", "--model.train_stages takes a whole number that is not negative, got -1"),
         ("train --memory.size 32", "a memory of 32 rows is too small for batches of 64 images: raise --memory.size"),
-        ("train --memory.weight -1", "--memory.weight must not be negative, got -1.0"),
+        ("train --memory.weight -1", "--memory.weight takes a number that is not negative, got -1"),
+        ("train --memory.size -1", "--memory.size takes a whole number that is not negative, got -1"),
+        ("train --memory.start=soon", "--memory.start takes a whole number that is not negative, got soon"),
+        ("train --memory.fill=maybe", "--memory.fill takes true or false, got maybe"),
         ("train --loss nope", "no loss 'nope': choose one of contrastive, triplet, multi-similarity"),
-        ("train --loss_options.neg_margin 1.5", "neg_margin is a cosine"),
-        ("train --loss_options.colour 1.5", "the contrastive loss does not take --loss_options"),
+        ("train --loss=nope", "no loss 'nope': choose one of contrastive, triplet, multi-similarity"),
+        ("train --loss.neg_margin 1.5", "neg_margin is a cosine"),
+        ("train --loss.colour 1.5", "ContrastiveLoss has no option --loss.colour: --loss.help ContrastiveLoss lists"),
+        ("train --loss_options.neg_margin 0.4", "--loss_options.neg_margin is now --loss.neg_margin"),
         ("train --batch.classes 5000", "lower --batch.classes"),
-        ("train --optim.lr fast", "optim.lr"),
-        ("train --colour red", "unrecognized arguments: --colour red"),
+        ("train --batch.classes 0", "--batch.classes takes a whole number of at least 1, got 0"),
+        ("train --optim.lr fast", "--optim.lr takes a number above 0, got fast"),
+        ("train --optim.lr 0", "--optim.lr takes a number above 0, got 0"),
+        ("train --optim.steps 0", "--optim.steps takes a whole number of at least 1, got 0"),
+        ("train --optim.stpes 5", "unrecognized arguments: --optim.stpes: did you mean --optim.steps?"),
+        ("train --colour red", "unrecognized arguments: --colour: see --help-all"),
+        ("train --config EMPTY/none.yaml", "the options in EMPTY/none.yaml cannot be read (No such file"),
+        ("train --config FORMAT.yaml", "FORMAT.yaml has format 9 and this version reads 1"),
+        ("evaluate EMPTY --k few", "--k takes a whole number, once each or as [a,b], got few"),
         ("train --recipe nope", "no recipe 'nope': choose one of cars-"),
-        ("train --data folder", "--data folder needs --root"),
+        ("train --data folder", "--data folder needs ROOT"),
+        ("train EMPTY/none.parquet", "needs ROOT"),
+        ("train --fonts a b", "not for folder: leave them out (--fonts is given once per place)"),
+        ("train my_data.load", "--data folder needs ROOT"),
+        ("train --data my_data.load", "--data my_data.load cannot be imported"),
         ("train --data folder --root EMPTY", "no images in"),
         ("train --data csv --root EMPTY/bad.csv", "has no column path"),
         ("train --data nope", "no data set 'nope'"),
@@ -64,9 +81,11 @@ SMALL = [
         ("evaluate EMPTY", "is not a run folder"),
         ("report EMPTY", "EMPTY"),
         ("drift EMPTY", "holds no drift.csv: train with --drift.sample"),
-        ("train --drift.sample -1", "--drift.sample must not be negative"),
-        ("inspect --data folder --root NEW", "--data folder needs --root"),
-        ("", "subcommand"),
+        ("train --drift.sample -1", "--drift.sample takes a whole number that is not negative, got -1"),
+        ("inspect NEW", "--data folder needs ROOT"),
+        ("inspect --data folder --root NEW", "--data folder needs ROOT"),
+        ("inspekt", "no command 'inspekt': did you mean inspect? There are train, compare"),
+        ("", "a command is missing"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_status_2(
@@ -75,6 +94,7 @@ def test_bad_input_gets_one_sentence_and_status_2(
     monkeypatch.chdir(tmp_path)
     Path("EMPTY").mkdir()
     Path("EMPTY/bad.csv").write_text("file,label\nx,y\n")
+    Path("FORMAT.yaml").write_text("format: 9\nloss: contrastive\n")
     Path("FULL").mkdir()
     Path("FULL/precious").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
@@ -186,43 +206,87 @@ def test_a_table_shows_the_spread_over_seeds() -> None:
 @pytest.mark.parametrize("recipe", recipes())
 def test_every_recipe_is_understood(recipe: str) -> None:
     """By both commands that take one, save for options that only compare has."""
-    parsed = command_parser("compare", COMMANDS["compare"]).parse_args(["--config", recipe_path(recipe)])
-    assert parsed.data == recipe.split("-", maxsplit=1)[0]
-    assert parsed.loss in ("contrastive", "multi-similarity")
+    settings = parse("compare", ["--recipe", recipe])[0]["settings"]
+    assert settings.data == recipe.split("-", maxsplit=1)[0]
+    assert settings.loss.name in ("contrastive", "multi-similarity")
 
 
-def test_flags_and_recipes_are_spelt_out() -> None:
-    assert spell_out(["train", "--json", "--refit"]) == ["train", "--json", "true", "--refit", "true"]
-    assert spell_out(["train", "--json", "false"]) == ["train", "--json", "false"]
-    path = recipe_path("glyphs-demo")
-    assert spell_out(["train", "--recipe", "glyphs-demo"]) == ["train", "--config", path]
-    assert spell_out(["train", "--recipe=glyphs-demo"]) == ["train", "--config", path]
-    assert spell_out(["train", "--recipe"]) == ["train", "--recipe"]
-    assert spell_out(["inspect", "--fonts", "a", "b", "--json"]) == [
-        "inspect",
-        "--fonts",
-        '["a", "b"]',
-        "--json",
-        "true",
+def test_what_a_user_types_is_spelt_out() -> None:
+    parser = parser_for("train")
+    assert spelt(parser, ["--json", "--refit"]) == ["--json=true", "--refit=true"]
+    assert spelt(parser, ["--json", "photos"]) == ["--json=true", "photos"]
+    assert spelt(parser, ["--json", "false", "--memory.fill"]) == ["--json", "false", "--memory.fill=true"]
+    assert spelt(parser, ["--fonts", "a", "--fonts", "b"]) == ["--fonts+", "a", "--fonts+", "b"]
+    assert spelt(parser, ["--fonts", "[a, b]"]) == ["--fonts", "[a, b]"]
+    assert spelt(parser, ["--loss", "triplet", "x"]) == ["--loss", "crossbatch.TripletLoss", "x"]
+
+
+def options(*words: str) -> dict:
+    return parse("train", words)[0]
+
+
+def test_a_loss_by_its_name_its_class_or_its_options_alone() -> None:
+    for name in ("nt-xent", "NTXentLoss", "crossbatch.NTXentLoss"):
+        for words in (["--loss", name, "--loss.temperature", "0.2"], [f"--loss={name}", "--loss.temperature=0.2"]):
+            loss = options(*words)["settings"].loss
+            assert (loss.name, loss.init_args) == ("nt-xent", {"temperature": 0.2})
+    assert options("--loss.neg_margin", "0.4")["settings"].loss.init_args == {"neg_margin": 0.4}
+
+
+def test_what_the_root_is_names_the_data_set_unless_somebody_does(tmp_path: Path) -> None:
+    root, table = str(tmp_path / "photos"), str(tmp_path / "photos.tsv")
+    assert [options(*words)["settings"].data for words in ([], [root], [table], ["--root", root])] == [
+        "glyphs",
+        "folder",
+        "csv",
+        "folder",
     ]
-    assert spell_out(["inspect", "--fonts", "[a, b]"]) == ["inspect", "--fonts", "[a, b]"]
+    assert options(root, "--data", "cub")["settings"].data == "cub"
+    assert options("--recipe", "sop-resnet50", root)["settings"].data == "sop"
+
+
+def test_options_as_they_were_named_before_still_work(tmp_path: Path) -> None:
+    file = tmp_path / "before.yaml"
+    file.write_text("data: glyphs\nloss: contrastive\nloss_options:\n  neg_margin: 0.4\nmemory:\n  size: 100\n")
+    settings = options("--config", str(file), "--memory.start", "7")["settings"]
+    assert (settings.loss.name, settings.loss.init_args) == ("contrastive", {"neg_margin": 0.4})
+    assert (settings.memory.size, settings.memory.start) == (100, 7)
+
+
+def test_help_fits_a_screen_and_all_of_it_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("train", "compare", "evaluate", "drift", "report", "inspect"):
+        assert main([command, "--help"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) <= (45 if command == "compare" else 40)
+        assert max(map(len, lines)) <= 100
+        assert not any("no help" in line or "%" in line for line in lines)
+    assert main(["train", "--help-all"]) == 0
+    every = capsys.readouterr().out
+    for option in ("--memory.max_drift MAX_DRIFT", "--loop.on_corrupt ON_CORRUPT", "--loss.help", "--recipe"):
+        assert option in every
+    assert main(["train", "--loss.help", "NTXentLoss"]) == 0
+    assert "--loss.temperature" in capsys.readouterr().out
 
 
 def imported_by(code: str) -> set[str]:
     listing = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
     )
-    return {name.split(".")[0] for name in listing.stdout.split()}
+    return {name.split(".")[0] for name in listing.stdout.splitlines()[-1].split()}
 
 
 def test_import_needs_torch_and_jaxtyping_only() -> None:
-    heavy = {"lightning", "timm", "torchvision", "matplotlib", "PIL", "jsonargparse", "rich", "safetensors", "yaml"}
-    extra = imported_by("import crossbatch") - imported_by("import torch, jaxtyping")
-    assert extra & heavy == set()
-    assert extra == {"crossbatch"}
+    heavy = {"torch", "jaxtyping", "lightning", "timm", "torchvision", "PIL", "jsonargparse", "rich", "yaml"}
+    assert not imported_by("import crossbatch") & heavy
+    core = "import crossbatch; [getattr(crossbatch, name) for name in crossbatch.__all__ if name[0].isupper()]"
+    assert imported_by(core) - imported_by("import torch, jaxtyping") == {"crossbatch"}
 
 
-def test_help_imports_nothing_heavy() -> None:
-    """The time of `--help` is that of torch and a parser; what would lengthen it is a package imported early."""
-    loaded = imported_by("from crossbatch.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["trian"]])
+def test_what_needs_no_torch_does_not_wait_for_it(words: list[str]) -> None:
+    assert "torch" not in imported_by(f"from crossbatch.__main__ import main\nmain({words})")
+
+
+def test_the_help_of_a_command_imports_nothing_heavy() -> None:
+    loaded = imported_by("from crossbatch.__main__ import main\nmain(['train', '--help'])")
     assert not loaded & {"lightning", "timm", "torchvision", "matplotlib", "tensorboard"}

@@ -30,7 +30,9 @@ SIGNATURES = {
     "NTXentLoss": "(temperature=0.1, *, room=1.0)",
     "SupConLoss": "(temperature=0.1, *, room=1.0)",
     "TripletLoss": "(margin=0.1, mining='all', weigh=None, *, room=1.0)",
+    "compare": "(root=None, **options)",
     "recommended": "(name, **options)",
+    "train": "(root=None, **options)",
     "reference_loss": "(loss_fn, embeddings, labels, ref_emb=None, ref_labels=None, *, ids=None, ref_ids=None)",
 }
 

@@ -9,7 +9,14 @@ import torch
 from benchmarks.grocery import disjoint
 from crossbatch import losses
 from crossbatch.data.data_set import DataSet, Part
-from crossbatch.training.settings import BatchSettings, LoopSettings, ModelSettings, OptimSettings, Settings
+from crossbatch.training.settings import (
+    BatchSettings,
+    LoopSettings,
+    LossSettings,
+    ModelSettings,
+    OptimSettings,
+    Settings,
+)
 
 LOSSES = ("contrastive", "multi-similarity", "triplet")
 WITHOUT, WITH = "without", "with"
@@ -55,7 +62,7 @@ def _batch(images: int, *, equal_images: bool = False) -> Change:
 def _summed(plain: Settings) -> Settings:
     """As the authors' code: a sum over all pairs from step 1,000 on, positives pulled until they coincide."""
     memory = replace(plain.memory, start=min(1000, plain.optim.steps // 2), fill=False, earlier_only=False)
-    return replace(plain, memory=memory, loss_options={"reduction": "sum"}, recommended=False)
+    return replace(plain, memory=memory, loss=replace(plain.loss, init_args={"reduction": "sum"}), recommended=False)
 
 
 def _published(plain: Settings) -> Settings:
@@ -125,7 +132,7 @@ class Cell:
 
     def settings(self, plain: Settings, images: int, arm: str, seed: int, lr: float) -> Settings:
         """Of one run on so many training images: what the condition and the arm make of those of the data set."""
-        plain = replace(plain, loss=self.loss, seed=seed, optim=replace(plain.optim, lr=lr))
+        plain = replace(plain, loss=LossSettings.named(self.loss), seed=seed, optim=replace(plain.optim, lr=lr))
         plain = CONDITIONS[self.condition](plain)
         change = _memory(size=round(RATIOS[arm] * images)) if arm in RATIOS else (ARMS | OTHERS)[arm]
         return replace(change(plain), loop=LoopSettings(check_every=max(1, plain.optim.steps // 10)))

@@ -1,24 +1,29 @@
 """Deep metric learning with a cross-batch memory."""
 
-from crossbatch.cross_batch import CrossBatchLoss
-from crossbatch.errors import CrossBatchError
-from crossbatch.losses import (
-    BinomialDevianceLoss,
-    CircleLoss,
-    ContrastiveLoss,
-    LiftedStructureLoss,
-    MarginLoss,
-    MultiSimilarityLoss,
-    NCALoss,
-    NPairLoss,
-    NTXentLoss,
-    PairLoss,
-    SupConLoss,
-    TripletLoss,
-    recommended,
-    reference_loss,
-)
-from crossbatch.memory import CrossBatchMemory
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crossbatch.commands.from_python import compare, train
+    from crossbatch.cross_batch import CrossBatchLoss
+    from crossbatch.errors import CrossBatchError
+    from crossbatch.losses import (
+        BinomialDevianceLoss,
+        CircleLoss,
+        ContrastiveLoss,
+        LiftedStructureLoss,
+        MarginLoss,
+        MultiSimilarityLoss,
+        NCALoss,
+        NPairLoss,
+        NTXentLoss,
+        PairLoss,
+        SupConLoss,
+        TripletLoss,
+        recommended,
+        reference_loss,
+    )
+    from crossbatch.memory import CrossBatchMemory
 
 __version__ = "0.1.0"
 
@@ -38,6 +43,22 @@ __all__ = [
     "PairLoss",
     "SupConLoss",
     "TripletLoss",
+    "compare",
     "recommended",
     "reference_loss",
+    "train",
 ]
+ELSEWHERE = {
+    "CrossBatchError": "errors",
+    "CrossBatchLoss": "cross_batch",
+    "CrossBatchMemory": "memory",
+    "compare": "commands.from_python",
+    "train": "commands.from_python",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is asked for, so that `crossbatch --help` need not wait for torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{ELSEWHERE.get(name, 'losses')}"), name)

@@ -31,13 +31,14 @@ EXAMPLES, CLASSES, WORST = "examples", "classes.csv", "worst.csv"
 CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
 LOGS = "logs"
 REPORT = "report.html"
+FORMAT = 1  # of config.yaml and of every JSON file; files of before it was written down have the same contents
 
 
 def create(out: Path, config: dict[str, Any], data: dict[str, str]) -> None:
     """Make a run folder for a data set of this name and fingerprint; refuse one that holds anything."""
     refuse_used(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    write_text(out / CONFIG, yaml.safe_dump({"format": FORMAT, **config}, sort_keys=False, allow_unicode=True))
     write_json(out / DATA, data)
 
 
@@ -85,8 +86,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    """Write JSON, whole, with the format it has; a list becomes its `rows`."""
+    contents = value if isinstance(value, dict) else {"rows": value}
+    write_text(path, json.dumps({"format": FORMAT, **contents}, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -106,9 +108,10 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON that a run wrote."""
+    """Read JSON that `write_json` wrote."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        contents = _of_this_format(path, json.loads(path.read_text(encoding="utf-8")))
+        return contents["rows"] if isinstance(contents, dict) and set(contents) == {"rows"} else contents
     except FileNotFoundError as error:
         raise RunError(f"{path.parent} is not a finished run: {path.name} is missing") from error
     except (OSError, ValueError) as error:
@@ -117,15 +120,30 @@ def read_json(path: Path) -> Any:
 
 def read_config(run: Path) -> dict[str, Any]:
     """The options of a run."""
+    if not (run / CONFIG).is_file():
+        raise RunError(f"{run} is not a run folder: {CONFIG} is missing")
+    return read_options(run / CONFIG)
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """Options in YAML, as those of a run."""
     try:
-        config = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RunError(f"{run} is not a run folder: {CONFIG} is missing") from error
+        raise RunError(f"the options in {path} cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(f"{run / CONFIG} cannot be read ({str(error).splitlines()[0]})") from error
-    if not isinstance(config, dict):
-        raise RunError(f"{run / CONFIG} holds no options")
-    return config
+        raise RunError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
+    if not isinstance(options, dict):
+        raise RunError(f"{path} holds no options")
+    return dict(_of_this_format(path, options))
+
+
+def _of_this_format(path: Path, contents: Any) -> Any:
+    """The contents without their format, if it is one that is known."""
+    found = contents.pop("format", FORMAT) if isinstance(contents, dict) else FORMAT
+    if found != FORMAT:
+        raise RunError(f"{path} has format {found} and this version reads {FORMAT}: use the version that wrote it")
+    return contents
 
 
 def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:

@@ -102,7 +102,7 @@ def test_paths_are_relative_to_the_csv_or_absolute(root: Path) -> None:
 
 def test_refuses_what_is_no_file(tmp_path: Path) -> None:
     for path in (None, tmp_path, tmp_path / "gone.csv"):
-        with pytest.raises(DataError, match=r"--data csv needs --root, a CSV file with the columns path,label"):
+        with pytest.raises(DataError, match=r"--data csv needs ROOT, a .csv or .tsv file with the columns path,label"):
             load(path)
 
 
@@ -170,3 +170,12 @@ def test_refuses_a_quote_that_is_not_closed(root: Path) -> None:
         load(write(root, '"cat0.png,cat', *lines() * 1000))
     with pytest.raises(DataError, match=r"images.csv cannot be read \(File name too long\)"):
         load(write(root, f"{'x' * 5000}.png,cat"))
+
+
+def test_a_tsv_is_separated_by_tabs(pictures: Path, tmp_path: Path) -> None:
+    places = sorted(pictures.rglob("*.png"))
+    table = tmp_path / "table.TSV"
+    table.write_text("path\tlabel\n" + "".join(f"{path}\t{path.parent.name}, red\n" for path in places))
+    loaded = load(table)
+    assert len(loaded.images) == len(places)
+    assert loaded.class_names[0] == "class 0, red"

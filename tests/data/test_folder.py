@@ -146,9 +146,7 @@ def test_the_fingerprint_changes_with_what_is_listed(tmp_path: Path) -> None:
 
 def test_refuses_what_is_no_folder(tmp_path: Path) -> None:
     for root in (None, tmp_path / "gone"):
-        with pytest.raises(
-            DataError, match=r"--data folder needs --root, a folder with one folder .* got (None|.*gone)"
-        ):
+        with pytest.raises(DataError, match=r"--data folder needs ROOT, a folder with one folder .* got (None|.*gone)"):
             load(root)
 
 

@@ -209,7 +209,7 @@ def test_the_embedded_set_says_what_it_is(glyphs: DataSet) -> None:
 
 
 def test_the_embedded_set_has_no_root(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"glyphs are drawn, not read: leave --root out \(got "):
+    with pytest.raises(DataError, match=r"glyphs are drawn, not read: leave ROOT out, got "):
         glyphs.load(tmp_path, Split())
 
 

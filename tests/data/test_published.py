@@ -93,11 +93,11 @@ def test_grey_and_cmyk_images_are_read_as_rgb(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_named_with_where_to_ask(name: str, tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=rf"is not there .*--data {name} needs --root, .* ask for it at https://"
+        DataError, match=rf"is not there .*--data {name} needs ROOT, .* ask for it at https://"
     ) as error:
         data.load(name, tmp_path)
     assert str(tmp_path) in str(error.value)
-    with pytest.raises(DataError, match="--root is missing"):
+    with pytest.raises(DataError, match="ROOT is missing"):
         data.load(name)
 
 

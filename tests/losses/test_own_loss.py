@@ -202,7 +202,7 @@ def test_from_the_command_line_by_its_path_and_from_a_run_folder_only_with_trust
         "--batch.classes",
         "3",
     ]
-    own = ["--loss", "own_loss.Cubic", "--loss_options.power", "2", "--drift.sample", "0", "--loop.accelerator", "cpu"]
+    own = ["--loss", "own_loss.Cubic", "--loss.power", "2", "--drift.sample", "0", "--loop.accelerator", "cpu"]
     assert main(["train", *small, *own, "--batch.images", "2", "--out", run, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["loss"] == "own_loss.Cubic"
     (tmp_path / "imported").unlink()

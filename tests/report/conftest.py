@@ -105,7 +105,7 @@ def write_run(run: Path, seed: int, *, rows: int, steps: int, level: float) -> N
         "best_validation_R@1": level,
         "last_validation": {"R@1": level, "MAP@R": level - 0.4},
         "training_seconds": 61.5,
-        "torch": "2.14.1",
+        "versions": {"torch": "2.14.1"},
         "machine": "x86_64, 2 threads",
     }
     write_json(run / "summary.json", summary)

@@ -9,7 +9,7 @@ from releases import RELEASES
 from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.__main__ import COMMANDS, RECIPES, command_parser, recipe_path, recipes
+from crossbatch.commands.options import RECIPES, parse, recipes
 from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.data.split import Split
 from crossbatch.training.run_parts import build_parts
@@ -20,9 +20,8 @@ PAPER = [name for name in recipes() if not name.startswith("glyphs")]
 
 
 def settings(recipe: str) -> Settings:
-    parser = command_parser("train", COMMANDS["train"])
-    options = parser.instantiate(parser.parse_args(["--config", recipe_path(recipe)]))
-    return Settings(**{name: getattr(options, name) for name in Settings.__dataclass_fields__})
+    chosen: Settings = parse("train", ["--recipe", recipe])[0]["settings"]
+    return chosen
 
 
 def test_there_is_one_for_each_row_of_the_paper() -> None:

@@ -24,7 +24,7 @@ from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.plan import plan_of
 from crossbatch.training.run_parts import build_parts
-from crossbatch.training.settings import LoopSettings, MemorySettings, OptimSettings, Settings
+from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.train import Outcome, fit
 
 Quick = Callable[..., Settings]
@@ -368,7 +368,7 @@ def test_training_batches_start_at_the_step_of_the_trainer(quick: Quick) -> None
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains_by_its_name(loss: str, quick: Quick, tmp_path: Path, console: Console) -> None:
-    settings = quick(steps=4, start=2, loss=loss)
+    settings = quick(steps=4, start=2, loss=LossSettings.named(loss))
     train(settings, tmp_path / "run", console)
     learnt = [name for name in last(tmp_path / "run") if name.startswith("loss_fn.loss.")]
     assert learnt == (["loss_fn.loss.beta"] if loss == "margin" else [])

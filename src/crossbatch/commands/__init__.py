@@ -1,1 +1,10 @@
 """The commands: one function a file, its signature its options. Heavy packages are imported when a command runs."""
+
+COMMANDS = {
+    "train": "Train an embedding model into a run folder.",
+    "compare": "Train without and with memory, and say whether it helps on these data.",
+    "evaluate": "Measure Recall@K, R-precision and MAP@R of a run.",
+    "drift": "Show how far embeddings moved while a run trained.",
+    "report": "Write the page that shows a run or a comparison.",
+    "inspect": "Tell what a data set holds.",
+}

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.commands.output import console_for, print_json, print_table
+from crossbatch.commands.output import print_table
 from crossbatch.training.settings import Settings
 
 
@@ -19,41 +19,36 @@ def compare(
     learning_rates: list[float] = [3e-4, 1e-3, 3e-3, 1e-2],  # noqa: B006  (the parser shows it and never changes it)
     equal_time: bool = True,
     k: list[int] = [],  # noqa: B006
-    json: bool = False,
-) -> int:
+    *,
+    console: Console,
+) -> dict[str, Any]:
     """Train the same configuration without and with memory, and print one table.
 
-    Both arms get the same search over learning rates, on validation classes with the first seed, widened where the
-    best is at an end; then every seed is trained with what was chosen, and the test classes are looked at once. Steps
-    are equal; a further arm without memory gets equal time.
+    Both arms get the same search over learning rates, on validation classes; then every seed is trained with the best,
+    and test is looked at once. Steps are equal; a further arm without memory gets equal time.
 
     Args:
         settings: All options of a training run.
-        out: The folder to make; by default runs/compare-DATA-LOSS. One that was stopped goes on where it was.
-        seeds: Runs of each arm, with seeds counted from --seed.
-        learning_rates: The learning rates tried in each arm, as [0.0003,0.001]; one alone is taken untried.
+        out: Folder to make, or to go on with; by default runs/compare-DATA-LOSS.
+        seeds: Runs of each arm, with seeds from --seed on.
+        learning_rates: Learning rates to try, as [0.0003,0.001]; one alone is taken.
         equal_time: Whether to train the arm without memory once more, for as long as the memory's takes.
         k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
-        json: Print the comparison as JSON, and nothing else, on standard output.
     """
-    run = out or Path("runs", f"compare-{settings.data}-{settings.loss}")
+    run = out or Path("runs", f"compare-{settings.data}-{settings.loss.name}")
     settings.check()
     if not runs.is_stopped_comparison(run, settings.resolved().as_dict()):
         runs.refuse_used(run)
     from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
     from crossbatch.training.comparison import compare as compare_runs  # noqa: PLC0415  (imports Lightning)
 
-    console = console_for(json)
     result = compare_runs(
         settings, run, console, seeds=seeds, learning_rates=learning_rates, equal_time=equal_time, ks=k
     )
     path = write_report(run)
-    if json:
-        print_json({**result, "report": str(path)})
-    else:
-        show(console, result)
-        console.print(f"report: {path}", soft_wrap=True, highlight=False)
-    return 0
+    show(console, result)
+    console.print(f"report: {path}", soft_wrap=True, highlight=False)
+    return {**result, "report": str(path)}
 
 
 def show(console: Console, result: dict[str, Any]) -> None:
@@ -77,9 +72,9 @@ def show(console: Console, result: dict[str, Any]) -> None:
     )
     print_table(console, title, ["arm", "lr", "steps", *metrics, "time, s"], rows)
     for name, ratio in result["error_ratio"].items():
-        by_seed = ", ".join(f"{value:.3f}" for value in ratio["by seed"])
+        mean, *by_seed = ("–" if value is None else f"{value:.3f}" for value in (ratio["of means"], *ratio["by seed"]))
         console.print(
-            f"1 − R@1 with memory ÷ {name}: {ratio['of means']:.3f} (seed by seed: {by_seed})",
+            f"1 − R@1 with memory ÷ {name}: {mean} (seed by seed: {', '.join(by_seed)})",
             soft_wrap=True,
             highlight=False,
         )

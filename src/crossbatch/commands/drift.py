@@ -1,20 +1,22 @@
 """`crossbatch drift RUN`: how far embeddings moved while a run trained, and what that means for its memory."""
 
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.commands.output import console_for, print_json, print_table
+from crossbatch.commands.output import print_table
 from crossbatch.errors import SettingError
 
 
-def drift(run: Path, threshold: float = 0.1, json: bool = False) -> int:
+def drift(run: Path, threshold: float = 0.1, *, console: Console) -> dict[str, Any]:
     """Show how far embeddings move by the steps between, and what it means for the memory; draw drift.svg.
 
     Args:
         run: Run folder.
         threshold: Squared distance, of unit vectors, from which a row of the memory counts as moved; 2 is that of
             unrelated ones.
-        json: Print it as JSON, and nothing else, on standard output.
     """
     if not 0 < threshold < 4:
         raise SettingError(f"--threshold is a squared distance of unit vectors, between 0 and 4, got {threshold}")
@@ -23,10 +25,6 @@ def drift(run: Path, threshold: float = 0.1, json: bool = False) -> int:
     found = read_drift(run, threshold)
     picture = run / runs.DRIFT_FIGURE
     runs.write_text(picture, figure(found))
-    if json:
-        print_json({**found._asdict(), "by_age": [row._asdict() for row in found.by_age], "figure": str(picture)})
-        return 0
-    console = console_for(json)
     shown = steps_shown(found)
     moved = {age: dict(series) for age, series in found.by_step.items()}
     print_table(
@@ -52,7 +50,7 @@ def drift(run: Path, threshold: float = 0.1, json: bool = False) -> int:
     )
     console.print(found.sentence, soft_wrap=True, highlight=False)
     console.print(f"figure: {picture}", soft_wrap=True, highlight=False)
-    return 0
+    return {**found._asdict(), "by_age": [row._asdict() for row in found.by_age], "figure": str(picture)}
 
 
 def _number(value: float | None) -> str:

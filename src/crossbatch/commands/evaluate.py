@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from jsonargparse.typing import NonNegativeInt
 from rich.console import Console
 
-from crossbatch import data, runs
-from crossbatch.commands.output import console_for, print_json, print_table
+from crossbatch import data as data_sets
+from crossbatch import runs
+from crossbatch.commands.output import print_table
+from crossbatch.errors import SettingError
 from crossbatch.training.settings import Settings
 
 
@@ -15,10 +18,12 @@ def evaluate(
     part: str = "test",
     k: list[int] = [],  # noqa: B006  (the parser shows it and never changes it)
     root: Path | None = None,
-    worst: int = 0,
-    classes: int = 0,
-    json: bool = False,
-) -> int:
+    data: str | None = None,
+    worst: NonNegativeInt = 0,
+    classes: NonNegativeInt = 0,
+    *,
+    console: Console,
+) -> dict[str, Any] | list[dict[str, Any]]:
     """Measure Recall@K, R-precision and MAP@R of a run's best model; each look is counted in the run folder.
 
     Tables of every class and of the worst queries are written to RUN/examples/PART.
@@ -28,26 +33,26 @@ def evaluate(
         part: test, for every test list of the data set; one of them, as VehicleID's large; or validation.
         k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
         root: Where the data set is now, if it has moved since the run.
+        data: The path of your own function that reads the data set, where the run was trained on one.
         worst: Print so many queries, the worst.
         classes: Print so many classes, the worst.
-        json: Print the result as JSON, and nothing else, on standard output: one object, or for several lists an array.
     """
     settings = Settings.from_dict(runs.read_config(run))
+    if data is None and settings.data not in data_sets.DATA_SETS:
+        raise SettingError(f"{run} was trained on a data set of your own: say --data {settings.data} if it is yours")
     from crossbatch.training.evaluation import evaluate_run  # noqa: PLC0415  (imports torchvision)
     from crossbatch.training.part_search import parts_named  # noqa: PLC0415
 
-    loaded = data.load(settings.data, root or settings.root, settings.split, settings.fonts, settings.script)
+    loaded = data_sets.load(
+        data or settings.data, root or settings.root, settings.split, settings.fonts, settings.script
+    )
     results = [evaluate_run(run, loaded, name, k) for name in parts_named(loaded, part)]
-    if json:
-        print_json(results[0] if len(results) == 1 else results)
-        return 0
-    console = console_for(json)
     for result in results:
         _show(console, run.name, result)
         for file, rows in ((runs.CLASSES, classes), (runs.WORST, worst)):
             if rows > 0:
                 _show_table(console, runs.example_folder(run, result["part"]) / file, rows)
-    return 0
+    return results[0] if len(results) == 1 else results
 
 
 def _show(console: Console, run: str, result: dict[str, Any]) -> None:

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
 from crossbatch import data as data_sets
-from crossbatch.commands.output import console_for, print_json, print_table
+from crossbatch.commands.output import print_table
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError
 
@@ -16,39 +16,35 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    data: str = "glyphs",
     root: Path | None = None,
+    data: str | None = None,
     fonts: list[Path] = [],  # noqa: B006  (the parser shows it and never changes it)
     script: Literal["han"] | None = None,
     split: Split = Split(),  # noqa: B008  (frozen)
     sheet: Path | None = None,
-    json: bool = False,
-) -> int:
+    *,
+    console: Console,
+) -> dict[str, Any]:
     """Tell what a data set holds: images, classes, images per class, and how it is divided.
 
     Args:
-        data: glyphs, folder, csv, sop, in_shop, vehicle_id, cub or cars.
-        root: Where the data set is; glyphs are drawn.
-        fonts: Font files, or folders with fonts in them, to draw glyphs from.
+        root: Where the images are.
+        data: glyphs, folder, csv, sop, in_shop, vehicle_id, cub or cars, or the path of a function of your own; by
+            default what ROOT is.
+        fonts: A font file, or a folder with fonts in it, to draw glyphs from; once per place.
         script: Draw the characters of this script only.
         split: Division of the classes.
         sheet: Write a contact sheet, one row a class, to this PNG file.
-        json: Print the counts as JSON, and nothing else, on standard output.
     """
     from crossbatch.data.contact_sheet import contact_sheet  # noqa: PLC0415  (imports Pillow)
 
-    loaded = data_sets.load(data, root, replace(split, complete=False), fonts, script)
+    loaded = data_sets.load(data or data_sets.name_for(root), root, replace(split, complete=False), fonts, script)
     counts = {name: part.counts for name, part in loaded.parts.items()}
     if sheet is not None:
         if sheet.suffix.lower() != ".png":
             raise RunError(f"a contact sheet is a PNG file: --sheet {sheet.with_suffix('.png')}, got {sheet}")
         sheet.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(loaded).save(sheet)
-    if json:
-        described = {"data": loaded.name, "fingerprint": loaded.fingerprint, "parts": counts, "notes": loaded.notes}
-        print_json(described | ({"published": dict(loaded.expected)} if loaded.expected else {}))
-        return 0
-    console = console_for(json)
     header = ["part", "images", "classes", "fewest per class", "median", "most", "classes of one image"]
     rows = [[name, *(f"{value:,}" for value in count.values())] for name, count in counts.items()]
     print_table(console, f"{loaded.name} (fingerprint {loaded.fingerprint})", header, rows)
@@ -58,7 +54,8 @@ def inspect(
         console.print(note, highlight=False)
     if sheet is not None:
         console.print(f"contact sheet: {sheet}", highlight=False)
-    return 0
+    described = {"data": loaded.name, "fingerprint": loaded.fingerprint, "parts": counts, "notes": loaded.notes}
+    return described | ({"published": dict(loaded.expected)} if loaded.expected else {})
 
 
 def _show_published(console: Console, loaded: "DataSet") -> None:

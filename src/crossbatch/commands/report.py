@@ -2,21 +2,17 @@
 
 from pathlib import Path
 
-from crossbatch.commands.output import console_for, print_json
+from rich.console import Console
 
 
-def report(run: Path, json: bool = False) -> int:
+def report(run: Path, *, console: Console) -> dict[str, str]:
     """Write report.html into a run folder or a comparison's folder: curves, hard negatives, memory, examples.
 
     Args:
         run: Run folder, or the folder of a comparison.
-        json: Print the path as JSON, and nothing else, on standard output.
     """
     from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
 
     path = write_report(run)
-    if json:
-        print_json({"report": str(path)})
-    else:
-        console_for(json).print(str(path), soft_wrap=True, highlight=False)
-    return 0
+    console.print(str(path), soft_wrap=True, highlight=False)
+    return {"report": str(path)}

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.commands.output import console_for, print_json
 from crossbatch.errors import SettingError
 from crossbatch.training.settings import Settings
 
@@ -15,19 +17,19 @@ def train(
     resume: Path | None = None,
     init: Path | None = None,
     trust: bool = False,
-    json: bool = False,
-) -> int:
+    *,
+    console: Console,
+) -> dict[str, Any]:
     """Train an embedding model with a cross-batch memory.
 
     Looks at the training and validation classes only; `crossbatch evaluate RUN` then looks at test.
 
     Args:
         settings: All options of a training run.
-        out: The run folder to make; by default runs/DATA-LOSS-seedN.
-        resume: A run folder to go on with, from its last checkpoint and with its own options.
-        init: A run folder whose model to start from, to fine-tune it.
+        out: Run folder to make; by default runs/DATA-LOSS-seedN.
+        resume: Run folder to go on with, from its last checkpoint.
+        init: Run folder whose model to start from, to fine-tune it.
         trust: With --resume, import the classes that the run folder names, as a loss of your own.
-        json: Print the summary as JSON, and nothing else, on standard output.
     """
     if resume is not None and (init is not None or out is not None):
         raise SettingError("--resume goes on in the run's own folder: leave --out and --init out")
@@ -40,27 +42,25 @@ def train(
             )
         runs.last_checkpoint(resume)  # it has the weights: what they started from may be gone
         settings = replace(settings, model=replace(settings.model, pretrained=False, weights=None))
-    run = resume or out or Path("runs", f"{settings.data}-{settings.loss}-seed{settings.seed}")
+    run = resume or out or Path("runs", f"{settings.data}-{settings.loss.name}-seed{settings.seed}")
     if resume is None:
         runs.refuse_used(run)
     from crossbatch.training.plan import plan_of  # noqa: PLC0415  (imports Lightning)
     from crossbatch.training.run_parts import build_parts  # noqa: PLC0415
     from crossbatch.training.train import fit  # noqa: PLC0415
 
-    console = console_for(json)
     parts = build_parts(settings)
     for line in plan_of(parts):
         console.print(line, soft_wrap=True, highlight=False)
     outcome = fit(parts, run, console, resume=resume is not None, init=init)
-    if json:
-        print_json({"run": str(run), **outcome.summary})
+    result = {"run": str(run), **outcome.summary}
     if outcome.interrupted:
         steps = f"stopped after {outcome.summary['steps']:,} of {settings.optim.steps:,} steps"
         console.print(f"{steps}; all is saved: crossbatch train --resume {run}", soft_wrap=True, highlight=False)
-        return 1
+        return result
     waited = f"waited for data {outcome.summary['waiting_for_data']:.0%} of the training time"
     best = outcome.summary["best_validation_R@1"]
     score = "trained on all classes" if best is None else f"best validation R@1 {best:.4f}"
     console.print(f"{score}; {waited}; run folder: {run}", soft_wrap=True, highlight=False)
     console.print(f"next: crossbatch evaluate {run}; crossbatch report {run}", soft_wrap=True, highlight=False)
-    return 0
+    return result

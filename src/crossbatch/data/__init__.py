@@ -1,17 +1,36 @@
-"""Data sets by name. A data set is one file with one function: `load(root, split) -> DataSet`."""
+"""Data sets by name, or by the path of a function of one's own: `load(root, split) -> DataSet`."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from crossbatch.errors import DataError, MissingExtraError
+from crossbatch.errors import DataError, MissingExtraError, SettingError
+from crossbatch.imported import imported
 
 if TYPE_CHECKING:
     from crossbatch.data.data_set import DataSet
     from crossbatch.data.split import Split
+    from crossbatch.data.typefaces import Script
 
-DATA_SETS = ("glyphs", "folder", "csv", "sop", "in_shop", "vehicle_id", "cub", "cars")
+DATA_SETS = {
+    "glyphs": "crossbatch.data.glyphs.load",
+    "folder": "crossbatch.data.folder.load",
+    "csv": "crossbatch.data.csv.load",
+    "sop": "crossbatch.data.sop.load",
+    "in_shop": "crossbatch.data.in_shop.load",
+    "vehicle_id": "crossbatch.data.vehicle_id.load",
+    "cub": "crossbatch.data.cub.load",
+    "cars": "crossbatch.data.cars.load",
+}
+TABLES = (".csv", ".tsv", ".parquet")
+
+
+def name_for(root: Path | None) -> str:
+    """The data set that a root stands for, where none is named: drawn characters, a table, or a folder."""
+    if root is None:
+        return "glyphs"
+    return "csv" if root.suffix.lower() in TABLES else "folder"
 
 
 def load(
@@ -19,21 +38,27 @@ def load(
     root: Path | None = None,
     split: "Split | None" = None,
     fonts: Sequence[Path] = (),
-    script: Literal["han"] | None = None,
+    script: "Script | None" = None,
 ) -> "DataSet":
-    """Read a data set by its name; images themselves are read when they are needed. Glyphs alone take fonts."""
-    if name not in DATA_SETS:
+    """Read a data set; images themselves are read when they are needed. Glyphs alone take fonts and a script."""
+    if name not in DATA_SETS and "." not in name:
         close = difflib.get_close_matches(name, DATA_SETS, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
-        raise DataError(f"there is no data set {name!r}{hint}: choose one of {', '.join(DATA_SETS)}")
+        raise DataError(
+            f"there is no data set {name!r}{hint}: choose one of {', '.join(DATA_SETS)}, "
+            "or give the path of a function of your own, as my_module.load"
+        )
+    if (fonts or script) and name != "glyphs":
+        raise DataError(
+            f"--fonts and --script are for --data glyphs, not for {name}: "
+            "leave them out (--fonts is given once per place)"
+        )
     try:
-        from crossbatch.data import cars, csv, cub, folder, glyphs, in_shop, sop, vehicle_id  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("reading images", str(error.name), "train") from None
-    sets = (glyphs, folder, csv, sop, in_shop, vehicle_id, cub, cars)
-    loaders: dict[str, Callable[..., DataSet]] = {name: one.load for name, one in zip(DATA_SETS, sets, strict=True)}
-    if name == "glyphs":
-        return glyphs.load(root, split, fonts, script)
-    if fonts or script:
-        raise DataError(f"--fonts and --script are for --data glyphs, not for {name}: leave them out")
-    return loaders[name](root, split)
+        loader = imported(DATA_SETS.get(name, name), "--data")
+    except SettingError as error:
+        missing = error.__cause__
+        if name in DATA_SETS and isinstance(missing, ModuleNotFoundError):
+            raise MissingExtraError("reading images", str(missing.name), "train") from None
+        raise
+    loaded: DataSet = loader(root, split, fonts, script) if name == "glyphs" else loader(root, split)
+    return loaded

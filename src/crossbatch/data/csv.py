@@ -1,4 +1,4 @@
-"""A user's own images: a CSV with the columns path, label and, if there is a test part, role."""
+"""A user's own images: a table (CSV, or TSV) with the columns path, label and, if there is a test part, role."""
 
 import csv
 from pathlib import Path
@@ -12,7 +12,7 @@ from crossbatch.errors import DataError
 def load(root: Path | None, split: Split | None = None) -> DataSet:
     """Read `path,label[,role]` rows; paths are relative to the CSV, a role is train, query or gallery."""
     if root is None or not root.is_file():
-        raise DataError(f"--data csv needs --root, a CSV file with the columns path,label[,role]; got {root}")
+        raise DataError(f"--data csv needs ROOT, a .csv or .tsv file with the columns path,label[,role]; got {root}")
     rows = _read(root)
     if not rows:
         raise DataError(f"no images in {root}: it has a header and no rows")
@@ -24,7 +24,7 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
 def _read(root: Path) -> list[tuple[Path, str, str]]:
     try:
         with root.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, delimiter="\t" if root.suffix.lower() == ".tsv" else ",")
             columns = reader.fieldnames or []
             missing = [column for column in ("path", "label") if column not in columns]
             if missing:

@@ -23,7 +23,7 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     class-disjoint test part is held out.
     """
     if root is None or not root.is_dir():
-        raise DataError(f"--data folder needs --root, a folder with one folder of images per class; got {root}")
+        raise DataError(f"--data folder needs ROOT, a folder with one folder of images per class; got {root}")
     has_test = (root / QUERY).is_dir()
     if has_test != (root / GALLERY).is_dir():
         raise DataError(f"{root} has only one of query/ and gallery/: bring both, or neither to have a test part made")

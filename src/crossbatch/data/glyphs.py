@@ -34,7 +34,7 @@ def load(
     classes and images are drawn by lot, as many in each half as SOP has there.
     """
     if root is not None:
-        raise DataError(f"glyphs are drawn, not read: leave --root out (got {root})")
+        raise DataError(f"glyphs are drawn, not read: leave ROOT out, got {root} (--fonts is given once per place)")
     if script is not None and not fonts:
         raise DataError(f"the script {script} is not in the embedded fonts: say where fonts are with --fonts")
     split = split or Split()

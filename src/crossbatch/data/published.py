@@ -39,9 +39,9 @@ class Release:
             for listing in self.listings:
                 if (folder / listing).is_file():
                     return folder, folder / listing
-        given = "--root is missing" if root is None else f"{root} holds no {' or '.join(self.listings)}"
+        given = "ROOT is missing" if root is None else f"{root} holds no {' or '.join(self.listings)}"
         raise DataError(
-            f"{self.title} is not there ({given}): --data {self.name} needs --root, the folder {self.folder} "
+            f"{self.title} is not there ({given}): --data {self.name} needs ROOT, the folder {self.folder} "
             f"as the release unpacks; ask for it at {self.source}"
         )
 

@@ -5,13 +5,18 @@ from typing import Any
 from torch import nn
 
 from crossbatch.errors import SettingError
-from crossbatch.models import bn_inception, googlenet, timm_networks
+from crossbatch.models import timm_networks
+from crossbatch.models.bn_inception import BNInception
+from crossbatch.models.googlenet import GoogLeNet
 from crossbatch.models.pooling import pooling_by_name
 from crossbatch.models.small import SmallConvNet
 
-SMALL, GOOGLENET, BN_INCEPTION = "small", "googlenet", "bn_inception"
-OURS = (SMALL, GOOGLENET, BN_INCEPTION)  # these give maps and pool them by their mean, unless told otherwise
-IMAGE_SETTINGS = {GOOGLENET: googlenet.IMAGE_SETTINGS, BN_INCEPTION: bn_inception.IMAGE_SETTINGS}
+# These give maps and pool them by their mean, unless told otherwise; any other name is timm's.
+OURS: dict[str, Any] = {
+    "small": SmallConvNet,
+    "googlenet": GoogLeNet,
+    "bn_inception": BNInception,
+}
 
 
 def create(
@@ -19,11 +24,11 @@ def create(
 ) -> tuple[nn.Module, nn.Module, int]:
     """A network, what pools the maps it gives (nothing where it pools itself), and the number of features then."""
     if name not in OURS:
-        timm_networks.require(name, OURS)
+        timm_networks.require(name, list(OURS))
     pool = nn.Identity() if pooling is None else pooling_by_name(pooling)
     try:
         if name in OURS:
-            network, features = _ours(name, channels, pretrained=pretrained)
+            network, features = OURS[name](channels, pretrained=pretrained), OURS[name].num_features
             pool = pooling_by_name(pooling or "avg")
         elif pooling is None:
             network, features = timm_networks.create(name, channels, pretrained=pretrained)
@@ -40,23 +45,13 @@ def create(
     return network, pool, features
 
 
-def image_settings(name: str) -> dict[str, Any]:
-    """What the weights of a backbone were trained with: input_size, crop_pct, mean, std; in [0, 1], red first."""
-    if name in IMAGE_SETTINGS:
-        return IMAGE_SETTINGS[name]
-    timm_networks.require(name, OURS)
+def image_settings(name: str) -> dict[str, Any] | None:
+    """What the weights of a backbone were trained with: input_size, crop_pct, mean, std; in [0, 1], red first.
+
+    None for a backbone that is always trained from scratch, at any size.
+    """
+    if name in OURS:
+        settings: dict[str, Any] | None = OURS[name].image_settings
+        return settings
+    timm_networks.require(name, list(OURS))
     return timm_networks.image_settings(name)
-
-
-def _ours(name: str, channels: int, *, pretrained: bool) -> tuple[nn.Module, int]:
-    if name == GOOGLENET:
-        return googlenet.GoogLeNet(channels, pretrained=pretrained), googlenet.GoogLeNet.num_features
-    if name == BN_INCEPTION:
-        if pretrained:
-            raise SettingError(
-                "bn_inception has no weights on a hub: give the file bn_inception-52deb4733.pth with --model.weights"
-            )
-        return bn_inception.BNInception(channels), bn_inception.BNInception.num_features
-    if pretrained:
-        raise SettingError("the small network has no pretrained weights: name a timm backbone or leave them out")
-    return SmallConvNet(channels), SmallConvNet.num_features

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d, pad, relu
 
+from crossbatch.errors import SettingError
 from crossbatch.shapes import Images, Maps
 
 # The weights want values 0–255 less these means, blue first. In units of [0, 1] and red first: their mean and a
@@ -58,9 +59,14 @@ class BNInception(nn.Module):
     """
 
     num_features = 1024
+    image_settings = IMAGE_SETTINGS
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, pretrained: bool = False) -> None:
         super().__init__()
+        if pretrained:
+            raise SettingError(
+                "bn_inception has no weights on a hub: give the file bn_inception-52deb4733.pth with --model.weights"
+            )
         self._add("conv1_7x7_s2", channels, 64, 7, stride=2)
         self._add("conv2_3x3_reduce", 64, 64, 1)
         self._add("conv2_3x3", 64, 192, 3)

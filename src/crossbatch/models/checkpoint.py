@@ -10,6 +10,7 @@ from crossbatch.errors import CrossBatchError, MissingExtraError, RunError
 from crossbatch.models.embedder import Embedder, build
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+FORMAT = 1  # of the description
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Description:
     preprocessing: dict[str, Any]
     class_names: list[str]
     pooling: str | None = None  # as the backbone was made to; runs of before there was a choice have no such field
+    format: int = FORMAT
 
 
 def save(folder: Path, model: Embedder, description: Description) -> None:
@@ -38,7 +40,7 @@ def save(folder: Path, model: Embedder, description: Description) -> None:
 def load(folder: Path) -> tuple[Embedder, Description]:
     """The model of a run folder, in evaluation mode."""
     try:
-        description = Description(**json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
+        description = described(folder)
         weights = safetensors("keeping a model").load_file(folder / WEIGHTS)
         model = build(description.backbone, description.dim, description.channels, pooling=description.pooling)
     except FileNotFoundError as error:
@@ -51,6 +53,17 @@ def load(folder: Path) -> tuple[Embedder, Description]:
         raise RunError(f"the model in {folder} cannot be read ({error}): train it again, or copy it whole") from error
     load_weights(model, weights, folder)
     return model.eval(), description
+
+
+def described(folder: Path) -> Description:
+    """What is said of the model in a folder."""
+    plain = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    if plain.get("format", FORMAT) != FORMAT:
+        raise RunError(
+            f"{folder / DESCRIPTION} has format {plain['format']} and this version reads {FORMAT}: "
+            "use the version that wrote it"
+        )
+    return Description(**plain)
 
 
 def load_weights(model: Embedder, weights: dict[str, Any], source: Path) -> None:

@@ -22,6 +22,7 @@ class GoogLeNet(nn.Sequential):
     """
 
     num_features = 1024
+    image_settings = IMAGE_SETTINGS
 
     def __init__(self, channels: int, *, pretrained: bool = False) -> None:
         network = _torchvision(pretrained=pretrained)

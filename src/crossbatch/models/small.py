@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from crossbatch.errors import SettingError
 from crossbatch.shapes import Images, Maps
 
 WIDTHS_AND_STRIDES = ((32, 2), (64, 1), (128, 2), (256, 2))
@@ -12,8 +13,11 @@ class SmallConvNet(nn.Sequential):
     """Four 3×3 convolutions with batch normalisation: any image size works."""
 
     num_features = WIDTHS_AND_STRIDES[-1][0]
+    image_settings = None
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, pretrained: bool = False) -> None:
+        if pretrained:
+            raise SettingError("the small network has no pretrained weights: name a timm backbone or leave them out")
         layers: list[nn.Module] = []
         for width, stride in WIDTHS_AND_STRIDES:
             layers += [

@@ -142,7 +142,7 @@ def _settings(result: dict[str, Any], config: dict[str, Any]) -> list[tuple[str,
         "seed": ("{}", [None if "seeds" in result else result.get("seed")]),
         "learning rate": ("{:g}", [None if "arms" in result else result.get("lr")]),
         "machine": ("{}", [result.get("machine")]),
-        "torch": ("{}", [result.get("torch")]),
+        "torch": ("{}", [(result.get("versions") or {}).get("torch")]),
     }
     return [(term, text.format(*values)) for term, (text, values) in terms.items() if None not in values]
 

@@ -111,7 +111,7 @@ def compare(
     result = {
         "data": runs_here.data.name,
         "fingerprint": runs_here.data.fingerprint,
-        "loss": settings.loss,
+        "loss": settings.loss.name,
         "seeds": seeds,
         "test": {"queries": len(runs_here.data.query), "classes": runs_here.data.query.classes},
         "search": search,

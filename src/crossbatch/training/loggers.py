@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from crossbatch import runs
 from crossbatch.errors import SettingError
-from crossbatch.training.imported import imported
+from crossbatch.imported import imported_class
 
 
 def loggers_of(class_path: str | None, run: Path, step: int) -> list[Logger]:
@@ -22,7 +22,7 @@ def loggers_of(class_path: str | None, run: Path, step: int) -> list[Logger]:
         TensorBoardLogger(logs, name="tensorboard", version=""),
     ]
     if class_path:
-        extra = imported(class_path, "--loop.logger", Logger)
+        extra = imported_class(class_path, "--loop.logger", Logger)
         takes_folder = "save_dir" in inspect.signature(extra).parameters
         try:
             loggers.append(extra(**({"save_dir": str(logs)} if takes_folder else {})))

@@ -89,7 +89,7 @@ def lr_factor(optim: OptimSettings, step: int) -> float:
     """Share of the learning rate at a step: a straight rise, then the schedule."""
     rise = min(1.0, (step + 1) / (optim.warmup + 1))
     if optim.schedule == "constant":
-        return rise
+        return float(rise)
     if optim.schedule == "steps":
         return float(rise * 0.1 ** sum(step >= milestone for milestone in optim.milestones))
-    return rise * (1 + math.cos(math.pi * min(1.0, step / optim.steps))) / 2
+    return float(rise) * (1 + math.cos(math.pi * min(1.0, step / optim.steps))) / 2

@@ -62,11 +62,11 @@ def _model(parts: RunParts) -> list[str]:
     settings, weights = parts.settings, list(parts.learner.embedder.parameters())
     count, learns = (sum(one.numel() for one in weights if one.requires_grad or every) for every in (True, False))
     seen = parts.feed.evenly.preprocessing
-    options = {name: value for name, value in settings.loss_options.items() if value is not None}
+    options = {name: value for name, value in settings.loss.init_args.items() if value is not None}
     line = (
         f"model     {settings.model.backbone}, {count:,} weights{f' ({learns:,} learn)' if learns < count else ''}, "
         f"{f'{settings.model.pooling} pooling, ' if settings.model.pooling else ''}"
-        f"{seen.size}×{seen.size}×{seen.channels} images; {settings.loss} loss"
+        f"{seen.size}×{seen.size}×{seen.channels} images; {settings.loss.name} loss"
         + "".join(f", {name} {value}" for name, value in options.items())
     )
     return [line] if parts.weights is None else [line, f"weights   {parts.weights}"]

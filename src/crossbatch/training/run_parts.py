@@ -1,7 +1,6 @@
 """From settings to the parts of a run: data, network, loss, and what feeds them."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,8 @@ from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Preprocessing, Transform
 from crossbatch.errors import SettingError
-from crossbatch.losses import LOSSES, PairLoss
+from crossbatch.imported import imported_class
+from crossbatch.losses import PairLoss
 from crossbatch.losses.any_loss import AnyLoss, comparing
 from crossbatch.memory import CrossBatchMemory
 from crossbatch.models import backbones
@@ -23,7 +23,6 @@ from crossbatch.models.freezing import freeze
 from crossbatch.models.weights import load_backbone
 from crossbatch.training.cores import share_cores
 from crossbatch.training.data_module import PKDataModule
-from crossbatch.training.imported import imported
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.settings import Settings
 
@@ -95,11 +94,11 @@ def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
     size = settings.model.image_size
     if size is not None and size < 8:
         raise SettingError(f"--model.image_size must be at least 8 pixels, got {size}")
-    if settings.model.backbone == backbones.SMALL:
+    config = backbones.image_settings(settings.model.backbone)
+    if config is None:
         size = size or loaded.image_size
         half = (0.5,) * loaded.channels
         return Preprocessing(size, size, loaded.channels, half, half)
-    config = backbones.image_settings(settings.model.backbone)
     size = size or int(config["input_size"][-1])
     mean, std = tuple(config["mean"]), tuple(config["std"])
     if loaded.channels == 1:
@@ -121,13 +120,11 @@ def _augmentation(loaded: DataSet, preprocessing: Preprocessing) -> Transform:
 
 
 def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss | AnyLoss:
+    kind = imported_class(settings.loss.class_path, "--loss", nn.Module)
     try:
-        kind: Any = LOSSES.get(settings.loss) or imported(settings.loss, "--loss", nn.Module)
-        loss: PairLoss | AnyLoss = comparing(kind(**settings.loss_options))
+        loss: PairLoss | AnyLoss = comparing(kind(**settings.loss.init_args))
     except TypeError as error:
-        raise SettingError(
-            f"the {settings.loss} loss does not take --loss_options {settings.loss_options}: {error}"
-        ) from error
+        raise SettingError(f"the {settings.loss.name} loss does not take {settings.loss.init_args}: {error}") from error
     chosen = settings.memory
     size = training_images if chosen.size is None else chosen.size
     if size == 0:

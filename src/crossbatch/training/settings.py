@@ -1,16 +1,43 @@
 """Every option of a training run, typed: the command line, the config file and the run folder share them."""
 
-from copy import deepcopy
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from crossbatch.data import DATA_SETS, name_for
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES, recommended_options
 from crossbatch.models.pooling import Pooling
+from crossbatch.training.option_names import class_path, current
 
 OPEN_AGE = 100  # steps; with --memory.max_drift, rows this old must be fresh enough before the memory counts
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """The pair loss: its class, and the options that its class takes."""
+
+    class_path: str = "crossbatch.ContrastiveLoss"
+    init_args: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def named(cls, name: str, **options: Any) -> "LossSettings":
+        """A loss of this package by its short name, or any by its class path."""
+        return cls(class_path(name), options)
+
+    @property
+    def name(self) -> str:
+        """The short name of a loss of this package, else the class path."""
+        last = self.class_path.rpartition(".")[2]
+        ours = {kind.__name__: name for name, kind in LOSSES.items()}
+        return ours.get(last, self.class_path) if self.class_path.startswith("crossbatch.") else self.class_path
 
 
 @dataclass(frozen=True)
@@ -19,11 +46,11 @@ class BatchSettings:
 
     Args:
         classes: Classes in a batch (P).
-        images: Images of each class (K); drawn with replacement where a class has fewer.
+        images: Images of each of these classes (K); some twice where a class has fewer.
     """
 
-    classes: int = 16
-    images: int = 4
+    classes: PositiveInt = 16
+    images: PositiveInt = 4
 
 
 @dataclass(frozen=True)
@@ -31,7 +58,7 @@ class MemorySettings:
     """The cross-batch memory.
 
     Args:
-        size: Rows; by default as many as training images. 0 trains without memory.
+        size: Rows of the memory; by default one for each training image. 0 trains without memory.
         start: Step from which the memory counts, by default a fifth of the steps; before it, the batch alone trains.
         max_drift: In place of a step, the memory counts once images move less than this in 100 steps (mean squared
             distance of a sample of unit vectors, see --drift.sample); 0 goes by the step.
@@ -44,12 +71,12 @@ class MemorySettings:
             positive of it; else with those of its own batch too, as in the authors' code.
     """
 
-    size: int | None = None
-    start: int | None = None
-    max_drift: float = 0.0
+    size: NonNegativeInt | None = None
+    start: NonNegativeInt | None = None
+    max_drift: NonNegativeFloat = 0.0
     limit_age: bool = True
-    weight: float = 1.0
-    batch_weight: float = 1.0
+    weight: NonNegativeFloat = 1.0
+    batch_weight: NonNegativeFloat = 1.0
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     fill: bool = True
     earlier_only: bool = True
@@ -60,11 +87,10 @@ class ModelSettings:
     """The network.
 
     Args:
-        backbone: Our `small` network, googlenet, bn_inception, or any timm model by name (resnet50.tv_in1k has the
-            weights of the paper's time).
+        backbone: Network: small (ours), googlenet, bn_inception, or any timm model by name.
         dim: Length of an embedding.
-        pretrained: Start the backbone from its published weights; needs a network once.
-        image_size: Side of the square that the network sees, in pixels; by default the data set's or the backbone's.
+        pretrained: Start the backbone from its published weights; needs an internet connection once.
+        image_size: Side of the square seen, in pixels; by default the data set's or the backbone's.
         pooling: How the last feature maps become one vector: avg, max or gem; by default as the backbone was made to.
         freeze_bn: Keep the BatchNorm layers of the backbone as they are: statistics, scale and shift.
         train_stages: Train so many last stages of the backbone, and the head; 0 trains the head alone; by default all.
@@ -72,20 +98,13 @@ class ModelSettings:
     """
 
     backbone: str = "small"
-    dim: int = 128
+    dim: PositiveInt = 128
     pretrained: bool = False
-    image_size: int | None = None
+    image_size: PositiveInt | None = None
     pooling: Pooling | None = None
     freeze_bn: bool = False
-    train_stages: int | None = None
+    train_stages: NonNegativeInt | None = None
     weights: Path | None = None
-
-    def check(self) -> None:
-        """Refuse what contradicts itself."""
-        if self.pretrained and self.weights is not None:
-            raise SettingError("--model.pretrained and --model.weights both say what to start from: give one of them")
-        if self.train_stages is not None and self.train_stages < 0:
-            raise SettingError(f"--model.train_stages must not be negative, got {self.train_stages}")
 
 
 @dataclass(frozen=True)
@@ -93,7 +112,7 @@ class OptimSettings:
     """Adam and its schedule.
 
     Args:
-        steps: Training steps.
+        steps: Training steps, a batch each.
         lr: Learning rate after its warm-up.
         weight_decay: L2 penalty.
         warmup: Steps over which the learning rate rises from 0.
@@ -102,13 +121,13 @@ class OptimSettings:
         clip: Largest gradient norm; 0 does not clip.
     """
 
-    steps: int = 2000
-    lr: float = 1e-3
-    weight_decay: float = 1e-4
-    warmup: int = 50
+    steps: PositiveInt = 2000
+    lr: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 1e-4
+    warmup: NonNegativeInt = 50
     schedule: Literal["cosine", "constant", "steps"] = "cosine"
-    milestones: list[int] = field(default_factory=list)
-    clip: float = 1.0
+    milestones: list[PositiveInt] = field(default_factory=list)
+    clip: NonNegativeFloat = 1.0
 
 
 @dataclass(frozen=True)
@@ -126,11 +145,11 @@ class LoopSettings:
         on_corrupt: An image that cannot be read is named, and then refused or skipped.
     """
 
-    check_every: int | None = None
-    patience: int = 0
+    check_every: NonNegativeInt | None = None
+    patience: NonNegativeInt = 0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: str = "auto"
-    workers: int | None = None
+    workers: NonNegativeInt | None = None
     logger: str | None = None
     on_corrupt: Literal["refuse", "skip"] = "refuse"
 
@@ -143,7 +162,7 @@ class DriftSettings:
         sample: Training images that are embedded again every 100 steps, twice; 0 measures nothing.
     """
 
-    sample: int = 128
+    sample: NonNegativeInt = 128
 
 
 @dataclass(frozen=True)
@@ -151,16 +170,15 @@ class Settings:
     """All options of a training run.
 
     Args:
-        data: Data set: glyphs (embedded), folder (one folder of images per class), csv (path,label,role), or a
-            published one: sop, in_shop, vehicle_id, cub or cars.
-        root: Where the data set is; glyphs are drawn.
-        fonts: Font files, or folders with fonts in them, to draw glyphs from in place of the embedded ones.
+        root: Your images: a folder with one folder a class, or a table (.csv, .tsv) with path,label[,role]; or where a
+            published data set is.
+        data: Data set: glyphs, folder, csv, sop, in_shop, vehicle_id, cub, cars, or the path of a function of your
+            own; by default what ROOT is.
+        fonts: A font file, or a folder with fonts in it, to draw glyphs from; once per place.
         script: Draw the characters of this script only, in a split of the size of SOP.
-        loss: Pair loss, by name: contrastive, triplet, multi-similarity, binomial-deviance, lifted-structure, n-pair,
-            nt-xent, sup-con, nca, circle or margin; or the class path of your own.
-        loss_options: Parameters of the loss by name, such as neg_margin or room.
+        loss: The pair loss: one of ours by name, or a class path; its options are --loss.NAME.
         recommended: Start from the recommended options of the loss; else from those of its paper.
-        refit: Train on all training classes, validation classes included; nothing is tuned or stopped early.
+        refit: Train on the validation classes too; nothing is tuned or stopped early.
         seed: Seed of weights, batches and augmentation.
         split: Division of the classes.
         batch: Shape of a batch.
@@ -171,15 +189,14 @@ class Settings:
         drift: Measuring of drift.
     """
 
-    data: str = "glyphs"
     root: Path | None = None
+    data: str = ""  # in place of it, what the root is
     fonts: list[Path] = field(default_factory=list)
     script: Literal["han"] | None = None
-    loss: str = "contrastive"
-    loss_options: dict[str, int | float | str | None] = field(default_factory=dict)
+    loss: LossSettings = field(default_factory=LossSettings)
     recommended: bool = True
     refit: bool = False
-    seed: int = 0
+    seed: NonNegativeInt = 0
     split: Split = field(default_factory=Split)
     batch: BatchSettings = field(default_factory=BatchSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
@@ -188,43 +205,21 @@ class Settings:
     loop: LoopSettings = field(default_factory=LoopSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", self.data or name_for(self.root))
+
     def check(self) -> None:
-        """Refuse what cannot work, before anything is read or written."""
-        if self.loss not in LOSSES and "." not in self.loss:
-            raise SettingError(
-                f"there is no loss {self.loss!r}: choose one of {', '.join(LOSSES)}, or give the class path of your own"
-            )
-        self.model.check()
+        """Refuse what contradicts itself, before anything is read or written."""
         batch = self.batch.classes * self.batch.images
         if self.memory.size is not None and 0 < self.memory.size < batch:
             raise SettingError(
                 f"a memory of {self.memory.size} rows is too small for batches of {batch} images: "
                 f"raise --memory.size to at least {batch}, or set it to 0 to train without memory"
             )
-        for name, value in {
-            "--memory.size": self.memory.size or 0,
-            "--memory.weight": self.memory.weight,
-            "--memory.batch_weight": self.memory.batch_weight,
-            "--memory.start": self.memory.start or 0,
-            "--memory.max_drift": self.memory.max_drift,
-            "--optim.weight_decay": self.optim.weight_decay,
-            "--optim.warmup": self.optim.warmup,
-            "--optim.clip": self.optim.clip,
-            "--loop.patience": self.loop.patience,
-            "--loop.workers": self.loop.workers or 0,
-            "--loop.check_every": self.loop.check_every or 0,
-            "--drift.sample": self.drift.sample,
-            "--seed": self.seed,
-        }.items():
-            if value < 0:
-                raise SettingError(f"{name} must not be negative, got {value}")
         if self.memory.max_drift and not self.drift.sample:
             raise SettingError("--memory.max_drift goes by the drift of a sample: set --drift.sample above 0")
-        if self.optim.steps < 1 or self.optim.lr <= 0:
-            raise SettingError(
-                f"training needs --optim.steps of at least 1 and --optim.lr above 0, "
-                f"got {self.optim.steps} and {self.optim.lr}"
-            )
+        if self.model.pretrained and self.model.weights is not None:
+            raise SettingError("--model.pretrained and --model.weights both say what to start from: give one of them")
         if (self.optim.schedule == "steps") != bool(self.optim.milestones):
             raise SettingError(
                 f"--optim.milestones go with --optim.schedule steps: give both or neither, "
@@ -233,46 +228,56 @@ class Settings:
 
     def resolved(self) -> "Settings":
         """The same with the recommended options of the loss written out, as they are kept in the run folder."""
-        options = recommended_options(self.loss, self.loss_options) if self.recommended else self.loss_options
-        return replace(self, loss_options=options, recommended=False)
+        if not self.recommended:
+            return self
+        options = recommended_options(self.loss.name, self.loss.init_args)
+        return replace(self, loss=replace(self.loss, init_args=options), recommended=False)
 
     @property
     def class_paths(self) -> list[str]:
-        """What training with these settings would import by name."""
-        return [name for name in (self.loss if "." in self.loss else None, self.loop.logger) if name]
+        """What training with these settings would import by name, beside this package."""
+        data = None if self.data in DATA_SETS else self.data
+        loss = None if self.loss.name in LOSSES else self.loss.class_path
+        return [path for path in (data, loss, self.loop.logger) if path]
 
     @property
     def memory_start(self) -> int:
         """Step from which the memory counts, or from which it may where drift decides."""
-        if self.memory.max_drift:
-            return self.memory.start or 0
-        return self.optim.steps // 5 if self.memory.start is None else self.memory.start
+        by_default = 0 if self.memory.max_drift else self.optim.steps // 5
+        return int(by_default if self.memory.start is None else self.memory.start)
 
     @property
     def check_every(self) -> int:
         """Steps between two looks at the validation classes."""
-        return min(self.loop.check_every or max(self.optim.steps // 20, 1), self.optim.steps)
+        return int(min(self.loop.check_every or max(self.optim.steps // 20, 1), self.optim.steps))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for YAML and JSON."""
-        plain = asdict(self)
-        for holder, name in ((plain, "root"), (plain["model"], "weights")):
-            holder[name] = None if holder[name] is None else str(holder[name].absolute())
-        plain["fonts"] = [str(font.absolute()) for font in self.fonts]
+        """Plain values, for YAML and JSON; paths are absolute."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=lambda path: str(path.absolute())))
         return plain
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "Settings":
-        """The settings that `as_dict` made plain."""
-        values = deepcopy(plain)
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Settings":
+        """The settings that `as_dict` made plain, of this version or an earlier one. Nothing they name is imported."""
+        options, parser = current(plain), ArgumentParser(exit_on_error=False)
+        loss = options.pop("loss", {})
+        parser.add_class_arguments(cls, skip={"loss"})
         try:
-            for holder, name in ((values, "root"), (values.get("model", {}), "weights")):
-                if holder.get(name) is not None:
-                    holder[name] = Path(holder[name])
-            for option in fields(cls):
-                if is_dataclass(option.type) and option.name in values:
-                    values[option.name] = option.type(**values[option.name])  # type: ignore[operator]
-            values["fonts"] = [Path(font) for font in values.get("fonts", [])]
-            return cls(**values)
-        except (TypeError, AttributeError) as error:
+            return made(cls, {**parser.parse_object(options, defaults=False).as_dict(), "loss": loss})
+        except (ArgumentError, TypeError) as error:
             raise RunError(f"the options of this run are not those of this version ({error})") from error
+
+
+def made(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
+    """A dataclass of the values given, and the dataclasses in it of theirs; all else by default."""
+    inner: dict[str, Any] = {one.name: one.type for one in fields(kind) if is_dataclass(one.type)}  # type: ignore[arg-type]
+    return kind(
+        **{name: made(inner[name], value) if name in inner else _number(value) for name, value in given.items()}
+    )
+
+
+def _number(value: Any) -> Any:
+    """A number as a plain one: those that the parser restricts are of types of its own."""
+    if isinstance(value, list):
+        return [_number(one) for one in value]
+    return next((kind(value) for kind in (int, float) if isinstance(value, kind) and type(value) is not bool), value)

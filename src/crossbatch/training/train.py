@@ -3,6 +3,7 @@
 import platform
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def _conclude(
     summary = {
         "data": parts.data.name,
         "fingerprint": parts.data.fingerprint,
-        "loss": parts.settings.loss,
+        "loss": parts.settings.loss.name,
         "memory_rows": 0 if parts.memory is None else parts.memory.size,
         "memory_steps": _steps_on(parts, steps),
         "seed": parts.settings.seed,
@@ -140,7 +141,7 @@ def _conclude(
         "waiting_for_data": round(throughput.waiting_share, 4),
         "seconds": round(seconds, 2),
         "images_per_second": round(throughput.images_per_second, 1),
-        "torch": torch.__version__,
+        "versions": {name: version(name) for name in ("crossbatch", "torch", "torchvision", "timm", "lightning")},
         "threads": parts.threads,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
         if not torch.cuda.is_available()

@@ -1,0 +1,32 @@
+"""One command of the command line, from its words to its exit status."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentError
+
+from crossbatch.commands.option_help import help_for
+from crossbatch.commands.options import command_named, parse, parser_for
+from crossbatch.commands.output import console_for, print_json
+from crossbatch.commands.refusals import refusal
+from crossbatch.errors import SettingError
+
+
+def run(name: str, words: Sequence[str]) -> int:
+    """Parse, call, print; 1 where the result says that the run was interrupted."""
+    asked = {"-h", "--help", "--help-all"} & set(words)
+    if asked:
+        print(help_for(name, parser_for(name), every="--help-all" in asked), end="")
+        return 0
+    sys.path.append(str(Path.cwd()))  # where a class path may lead; behind all else
+    try:
+        options, as_json = parse(name, words)
+    except ArgumentError as error:
+        raise SettingError(refusal(error, parser_for(name), words)) from error
+    except SystemExit:  # jsonargparse has printed what was asked for, as --loss.help does
+        return 0
+    result = command_named(name)(**options, console=console_for(as_json))
+    if as_json:
+        print_json(result)
+    return int(isinstance(result, dict) and bool(result.get("interrupted")))

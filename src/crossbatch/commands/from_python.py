@@ -1,0 +1,44 @@
+"""Commands as functions, for notebooks and scripts: the same options, checked the same way."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError
+
+from crossbatch.commands.options import command_named, parse, parser_for
+from crossbatch.commands.output import console_for
+from crossbatch.commands.refusals import refusal
+from crossbatch.errors import SettingError
+
+
+def train(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
+    """Train an embedding model into a run folder; returns its summary, as `crossbatch train --json` prints it.
+
+    `options` are those of `crossbatch train`; a group is a dictionary.
+
+    Example:
+        >>> summary = crossbatch.train("photos/", out="runs/photos", loss="triplet", memory={"size": 0})
+    """
+    return _call("train", root, options)
+
+
+def compare(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
+    """Train without and with memory, tuned alike; returns what `crossbatch compare --json` prints.
+
+    `options` are those of `crossbatch compare`; a group is a dictionary.
+
+    Example:
+        >>> result = crossbatch.compare("photos/", seeds=1, optim={"steps": 500})
+    """
+    return _call("compare", root, options)
+
+
+def _call(name: str, root: str | os.PathLike[str] | None, options: dict[str, Any]) -> dict[str, Any]:
+    given = {one: str(value) if isinstance(value, Path) else value for one, value in options.items()}
+    try:
+        found, _ = parse(name, given if root is None else {"root": os.fspath(root), **given})
+    except ArgumentError as error:
+        raise SettingError(refusal(error, parser_for(name), ())) from error
+    result: dict[str, Any] = command_named(name)(**found, console=console_for(as_json=False))
+    return result

@@ -1,0 +1,68 @@
+"""The help of a command: a screen of what most runs need, or every option."""
+
+from argparse import SUPPRESS, Action, HelpFormatter
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+ESSENTIAL = (
+    "root",
+    "out",
+    "data",
+    "loss",
+    "model.backbone",
+    "model.weights",
+    "model.image_size",
+    "batch.classes",
+    "batch.images",
+    "memory.size",
+    "optim.steps",
+    "optim.lr",
+    "seed",
+    "seeds",
+    "learning_rates",
+    "refit",
+    "resume",
+    "init",
+    "config",
+    "json",
+)
+COLUMNS = 100
+
+
+class Screen(HelpFormatter):
+    """Names as short as they go, and the default behind each sentence."""
+
+    def _format_action_invocation(self, action: Action) -> str:
+        if not action.option_strings:
+            return action.dest.upper()
+        flag = getattr(action, "_typehint", None) is bool
+        value = "" if flag else f" {action.dest.rpartition('.')[2].upper()}"
+        return ", ".join(f"{name}{value}" for name in action.option_strings if not name.endswith("+"))
+
+    def _get_help_string(self, action: Action) -> str:
+        default = getattr(action.default, "class_path", action.default)
+        default = default.rpartition(".")[2] if action.dest == "loss" else default
+        told = "" if default in (None, SUPPRESS, False, "", []) else f" (default: {default})"
+        return f"{action.help}{told}".replace("%", "%%")
+
+
+def help_for(name: str, parser: ArgumentParser, *, every: bool) -> str:
+    """The text: the essential options of a command with many, or every option."""
+    actions = {one.dest: one for one in parser._actions if one.help != SUPPRESS}
+    positional = "".join(f" {_shown(one)}" for one in actions.values() if not one.option_strings)
+    short = not every and "optim.steps" in actions
+    screen = Screen(f"crossbatch {name}", max_help_position=27, width=COLUMNS)
+    screen.add_usage(f"crossbatch {name}{positional} [options]", [], [], prefix="usage: ")
+    screen.add_text(parser.description)
+    screen.start_section("options")
+    screen.add_arguments([actions[one] for one in ESSENTIAL if one in actions] if short else list(actions.values()))
+    screen.end_section()
+    if short:
+        screen.add_text(f"Every option: crossbatch {name} --help-all. All of them also in a YAML file: --config.")
+    return screen.format_help()
+
+
+def _shown(action: Any) -> str:
+    name = action.dest.upper()
+    return f"[{name}]" if action.nargs == "?" else name

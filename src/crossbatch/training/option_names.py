@@ -1,0 +1,29 @@
+"""Options as they are named now, from a file or a call that names them as they were, or a loss by its short name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crossbatch.errors import SettingError
+from crossbatch.losses import LOSSES
+
+
+def current(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The same options: `loss` is a class with its arguments, and was once a name with `loss_options` beside it."""
+    options = dict(plain)
+    init_args = options.pop("loss_options", None)
+    loss = options.get("loss", "contrastive")
+    if isinstance(loss, str) and ("loss" in options or init_args is not None):
+        options["loss"] = {"class_path": class_path(loss), "init_args": dict(init_args or {})}
+    return options
+
+
+def class_path(name: str) -> str:
+    """The class of a loss by its short name or the name of its class; a class path is left as it is."""
+    ours = LOSSES | {kind.__name__: kind for kind in LOSSES.values()}
+    if name in ours:
+        return f"crossbatch.{ours[name].__name__}"
+    if "." not in name:
+        raise SettingError(
+            f"there is no loss {name!r}: choose one of {', '.join(LOSSES)}, or give the class path of your own"
+        )
+    return name

@@ -1,0 +1,55 @@
+"""What a run folder's files say of their format, and files of a format that is not known."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from crossbatch import runs
+from crossbatch.errors import RunError
+from crossbatch.models import checkpoint
+from crossbatch.models.embedder import build
+
+
+def test_every_file_has_its_format_and_is_read_without_it(tmp_path: Path) -> None:
+    runs.create(tmp_path / "run", {"seed": 3}, {"name": "glyphs", "fingerprint": "f"})
+    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["format"] == 1
+    assert json.loads((tmp_path / "run/data.json").read_text())["format"] == 1
+    assert runs.read_config(tmp_path / "run") == {"seed": 3}
+    assert runs.read_json(tmp_path / "run/data.json") == {"name": "glyphs", "fingerprint": "f"}
+    runs.write_json(tmp_path / "list.json", [1, 2])
+    assert json.loads((tmp_path / "list.json").read_text()) == {"format": 1, "rows": [1, 2]}
+    assert runs.read_json(tmp_path / "list.json") == [1, 2]
+
+
+def test_files_of_before_there_were_formats_are_read(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 3\n")
+    (tmp_path / "list.json").write_text("[1, 2]")
+    (tmp_path / "data.json").write_text('{"name": "glyphs"}')
+    assert runs.read_config(tmp_path) == {"seed": 3}
+    assert runs.read_json(tmp_path / "list.json") == [1, 2]
+    assert runs.read_json(tmp_path / "data.json") == {"name": "glyphs"}
+
+
+def test_another_format_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("format: 2\n")
+    (tmp_path / "data.json").write_text('{"format": 2}')
+    with pytest.raises(RunError, match=r"config.yaml has format 2 and this version reads 1"):
+        runs.read_config(tmp_path)
+    with pytest.raises(RunError, match=r"data.json has format 2 and this version reads 1"):
+        runs.read_json(tmp_path / "data.json")
+
+
+def test_a_model_has_its_format_too(tmp_path: Path) -> None:
+    described = checkpoint.Description("small", 4, 3, {}, [])
+    checkpoint.save(tmp_path, build("small", 4, 3), described)
+    assert checkpoint.load(tmp_path)[1] == described
+    file = tmp_path / "model.json"
+    plain = json.loads(file.read_text())
+    assert plain["format"] == 1
+    file.write_text(json.dumps({name: value for name, value in plain.items() if name != "format"}))
+    assert checkpoint.load(tmp_path)[1] == described
+    file.write_text(json.dumps({**plain, "format": 2}))
+    with pytest.raises(RunError, match=r"model.json has format 2 and this version reads 1"):
+        checkpoint.load(tmp_path)
