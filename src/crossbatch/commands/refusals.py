@@ -41,16 +41,29 @@ def refusal(error: Exception, parser: ArgumentParser, given: Sequence[str]) -> s
         return message
     key, reason = found.groups()
     shown = re.findall(r"[Gg](?:ot|iven) value: (.*?)(?: Given|$)|: (\S+) does not conform", reason)
-    value = _value(f"--{key}", given) or "".join(shown[-1] if shown else ())
+    value = "".join(shown[-1] if shown else ()) or _value(f"--{key}", given)
     if key == "loss":
-        option = re.search(r"class_path '([^']+)': Option '([^']+)' is not accepted", reason)
-        if option:
-            name = option[1].rpartition(".")[2]
-            return f"{name} has no option --loss.{option[2]}: --loss.help {name} lists those it has"
-        imported_class(value, "--loss", nn.Module)  # says what is wrong with a class path
-        return f"--loss {value}: {reason}"
+        return _loss_refusal(value, reason)
     fits = _fits(getattr(actions.get(key), "_typehint", None))
     return f"--{key} takes {fits}, got {value}" if fits and value else f"--{key}: {reason}"
+
+
+def _loss_refusal(value: str, reason: str) -> str:
+    """Of a loss: its class, one of its options, or the value of one."""
+    name = (re.findall(r"class_path '(?:[^']*\.)?([^']+)'", reason) or ["CLASS"])[0]
+    way_out = f"--loss.help {name} lists its options"
+    patterns = {
+        r"Option '([^']+)' is not accepted": "{} has no option --loss.{}: {}",
+        r"arguments are required: (.*?) - ": "{} needs --loss.{}: {}",
+        r"Parser key \"([^\"]+)\"": "{} does not take this --loss.{}: {}",
+        r"NestedArg\(key='([^']+)'": "{} does not take this --loss.{}: {}",
+    }
+    for pattern, sentence in patterns.items():
+        found = re.search(pattern, reason)
+        if found:
+            return sentence.format(name, found[1].replace(", ", ", --loss."), way_out)
+    imported_class(value, "--loss", nn.Module)  # says what is wrong with a class path
+    return f"--loss {value}: {reason}"
 
 
 def _value(option: str, given: Sequence[str]) -> str:
