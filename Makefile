@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+QUICK := tests/losses/test_values.py tests/losses/test_costs.py tests/losses/test_pairs.py tests/test_memory.py tests/test_cross_batch.py \
+  tests/test_runs.py tests/test_row_search.py tests/metrics tests/data/test_data_set.py tests/data/test_folder.py tests/data/test_csv.py \
+  tests/data/test_pk_batches.py tests/training/test_settings.py
 
-.PHONY: demo test check bench clean
+.PHONY: demo test quick test-long check bench clean
 
 demo: $(READY)  ## train on the embedded data set without and with memory; print the table, write the report
 	rm -rf runs/demo
@@ -12,6 +15,12 @@ demo: $(READY)  ## train on the embedded data set without and with memory; print
 
 test: $(READY)  ## the whole suite, a process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+quick: $(READY)  ## the inner loop, under a minute: formulas, memory, options, data; no training
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --hypothesis-profile quick $(QUICK)
+
+test-long: $(READY)  ## the suite with 500 cases a property, and runs that are killed; half an hour
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --hypothesis-profile long -m "long or not long"
 
 check: $(READY)  ## lint, format, types, the import contract
 	$(BIN)/ruff check .

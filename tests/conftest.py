@@ -6,11 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings as property_settings
 from jaxtyping import config
 from PIL import Image
 
 from crossbatch.data import glyphs as drawn
 from crossbatch.data.data_set import DataSet
+
+for profile, cases in {"quick": 10, "usual": 50, "long": 500}.items():
+    property_settings.register_profile(profile, max_examples=cases, deadline=None)
+property_settings.load_profile("usual")
 
 
 @pytest.fixture(autouse=True)

@@ -267,8 +267,9 @@ def test_help_fits_a_screen_and_all_of_it_can_be_had(capsys: pytest.CaptureFixtu
     every = capsys.readouterr().out
     for option in ("--memory.max_drift MAX_DRIFT", "--loop.on_corrupt ON_CORRUPT", "--loss.help", "--recipe"):
         assert option in every
-    assert main(["train", "--loss.help", "NTXentLoss"]) == 0
-    assert "--loss.temperature" in capsys.readouterr().out
+    for name in ("NTXentLoss", "nt-xent"):
+        assert main(["train", "--loss.help", name]) == 0
+        assert "T; the lower, the more the nearest negatives count." in capsys.readouterr().out
 
 
 def imported_by(code: str) -> set[str]:

@@ -106,7 +106,7 @@ class MemoryMachine(RuleBasedStateMachine):
                 assert found.slots[i] == -1
 
 
-MemoryMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+MemoryMachine.TestCase.settings = settings(stateful_step_count=30, deadline=None)
 TestMemoryIsADeque = MemoryMachine.TestCase
 
 

@@ -86,12 +86,16 @@ def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str
 def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
     """As jsonargparse wants it: `--loss triplet` by its class, `--json` as true, a list option that is given again."""
     flags, lists = (names_of(parser, kind) for kind in (bool, list))
-    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--loss=") else [word])]
+    words = [
+        part
+        for word in words
+        for part in (word.split("=", 1) if word.startswith(("--loss=", "--loss.help=")) else [word])
+    ]
     spelt = []
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
         if word.startswith("--loss_options."):
             raise SettingError(f"{word} is now {word.replace('_options', '', 1)}")
-        if before == "--loss" and not word.startswith(("-", "{")):
+        if before in ("--loss", "--loss.help") and not word.startswith(("-", "{")):
             spelt.append(class_path(word))
         elif word in flags and after not in ("true", "false"):
             spelt.append(f"{word}=true")

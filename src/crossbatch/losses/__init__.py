@@ -19,8 +19,9 @@ from crossbatch.losses.engine.sums import Sums
 from crossbatch.losses.lifted_structure import LiftedStructureLoss
 from crossbatch.losses.margin import MarginLoss
 from crossbatch.losses.multi_similarity import MultiSimilarityLoss
+from crossbatch.losses.n_pair import NPairLoss
 from crossbatch.losses.nca import NCALoss
-from crossbatch.losses.nt_xent import NPairLoss, NTXentLoss
+from crossbatch.losses.nt_xent import NTXentLoss
 from crossbatch.losses.pair_loss import PairLoss
 from crossbatch.losses.reference import reference_loss
 from crossbatch.losses.sup_con import SupConLoss

@@ -9,9 +9,15 @@ from crossbatch.losses.pair_loss import Costs, PairLoss, Sums, require_positive
 class BinomialDevianceLoss(PairLoss):
     """Positives cost `log(1 + exp(−α (s − λ)))`, negatives `log(1 + exp(β (s − λ)))`; per anchor the mean of each side.
 
-    `alpha`, `beta`: steepness; `base` (λ): a cosine. In the paper's letters β is α · C, with C = 25 there and 20 here.
-    An anchor without a positive, or without a negative, contributes the other side alone.
+    In the paper's letters β is α · C, with C = 25 there and 20 here. An anchor without a positive, or without a
+    negative, contributes the other side alone.
     Source: Yi et al., Deep Metric Learning for Practical Person Re-Identification, ICPR 2014.
+
+    Args:
+        alpha: α, steepness for positives.
+        beta: β, steepness for negatives.
+        base: λ, a cosine: where the two sides part.
+        room: A cosine; positives above it get no gradient.
     """
 
     def __init__(self, alpha: float = 2.0, beta: float = 40.0, base: float = 0.5, *, room: float = 1.0) -> None:

@@ -11,9 +11,14 @@ from crossbatch.losses.pair_loss import PairLoss, Sums
 class CircleLoss(PairLoss):
     """`log(1 + Σ_neg exp(γ αₙ (s − m)) · Σ_pos exp(−γ αₚ (s − 1 + m)))`, with `αₙ = [s + m]₊`, `αₚ = [1 + m − s]₊`.
 
-    γ: `scale`; m: `margin`, a difference of cosines. The paces α are taken as constants in the gradient, as in the
+    The paces α are taken as constants in the gradient, as in the
     paper's equation 10. An anchor without a positive, or without a negative, contributes 0.
     Source: Sun et al., Circle Loss, CVPR 2020.
+
+    Args:
+        margin: m, a difference of cosines.
+        scale: γ, steepness.
+        room: A cosine; positives above it get no gradient.
     """
 
     log_negatives = log_positives = True

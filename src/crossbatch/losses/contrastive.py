@@ -12,11 +12,16 @@ class ContrastiveLoss(PairLoss):
     """Positives cost `1 − s`, negatives `s − neg_margin` above the margin, a cosine.
 
     Per anchor the mean over the positives that cost something, plus that over the negatives that do.
-    `reduction="sum"` adds all pairs up, as the authors of XBM do: with their gradient, and a value lower by
-    `neg_margin` for each negative above it. `weigh="cost"` weighs negatives in their mean by their costs, taken as
-    constants in the gradient, so that thousands of mild negatives do not hide the few hard ones. With `room`, positives
-    above it leave the mean. An anchor without a pair that costs something on one side contributes the other side alone.
+    An anchor without a pair that costs something on one side contributes the other side alone.
     Source: Hadsell et al., CVPR 2006, in the cosine form of Wang et al., CVPR 2020.
+
+    Args:
+        neg_margin: A cosine; negatives above it are pushed.
+        reduction: mean; or sum, which adds all pairs up, as the authors of XBM do: with their gradient, and a value
+            lower by `neg_margin` for each negative above it.
+        weigh: cost weighs negatives in their mean by their costs, taken as constants in the gradient, so that
+            thousands of mild negatives do not hide the few hard ones.
+        room: A cosine; positives above it leave the mean.
     """
 
     def __init__(

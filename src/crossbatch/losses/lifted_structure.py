@@ -7,11 +7,16 @@ from crossbatch.losses.pair_loss import Exponent, PairLoss, Sums, require_positi
 
 
 class LiftedStructureLoss(PairLoss):
-    """`[log Σ_pos exp(γ (1 − s)) + log Σ_neg exp(γ (s − neg_margin))]₊ / γ`; γ: `scale`, `neg_margin`: a cosine.
+    """`[log Σ_pos exp(γ (1 − s)) + log Σ_neg exp(γ (s − neg_margin))]₊ / γ`.
 
     The generalized form, of each anchor rather than each pair, on cosine in place of distance: 1 − s for a distance,
     1 − `neg_margin` for the margin. An anchor without a positive, or without a negative, contributes 0.
     Sources: Oh Song et al., CVPR 2016; Hermans et al., In Defense of the Triplet Loss, 2017, equation 8.
+
+    Args:
+        scale: γ, steepness.
+        neg_margin: A cosine; negatives far below it count little.
+        room: A cosine; positives above it get no gradient.
     """
 
     log_positives = True

@@ -15,8 +15,13 @@ class MarginLoss(PairLoss):
 
     Per anchor one mean over all pairs that cost something. β, the `beta` given at the start, is learnt: it is a
     parameter, saved with the loss; the paper can also have one for each class and image, and hold them down by a
-    further term. A distance below 0.01 counts as 0.01. With `room`, positives above it leave the mean.
+    further term. A distance below 0.01 counts as 0.01.
     Source: Wu et al., Sampling Matters in Deep Embedding Learning, ICCV 2017, without their sampling.
+
+    Args:
+        margin: A distance: how far from β positives are to be nearer and negatives farther.
+        beta: β, a distance: where the learnt boundary starts.
+        room: A cosine; positives above it leave the mean.
     """
 
     def __init__(self, margin: float = 0.2, beta: float = 1.2, *, room: float = 1.0) -> None:

@@ -11,9 +11,15 @@ class MultiSimilarityLoss(PairLoss):
 
     Mining keeps the negatives above (least positive − ε) and the positives below (greatest negative + ε),
     per anchor. An anchor without a positive, or without a negative, has nothing to mine against and
-    contributes 0, as in the authors' code. `alpha`, `beta`: steepness; `base` (λ): a cosine;
-    `epsilon` (ε): a difference of cosines.
+    contributes 0, as in the authors' code.
     Source: Wang et al., Multi-Similarity Loss with General Pair Weighting, CVPR 2019, equations 11 to 15.
+
+    Args:
+        alpha: α, steepness for positives.
+        beta: β, steepness for negatives.
+        base: λ, a cosine.
+        epsilon: ε, a difference of cosines: how much is mined beyond what violates.
+        room: A cosine; positives above it get no gradient.
     """
 
     log_positives = nearest_negative = True

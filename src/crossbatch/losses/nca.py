@@ -8,10 +8,14 @@ from crossbatch.losses.pair_loss import Exponent, PairLoss, Sums, require_positi
 
 
 class NCALoss(PairLoss):
-    """`−log(Σ_pos exp(γ s) / Σ_all exp(γ s))`; γ: `scale`.
+    """`−log(Σ_pos exp(γ s) / Σ_all exp(γ s))`.
 
     On unit vectors the paper's exp(−d²) is this with γ = 2, but for a constant. An anchor without a positive
     contributes 0. Source: Goldberger et al., NeurIPS 2004; the logarithm as in their section 2.1.
+
+    Args:
+        scale: γ, steepness.
+        room: A cosine; positives above it get no gradient.
     """
 
     log_positives = True

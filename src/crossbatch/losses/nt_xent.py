@@ -1,4 +1,4 @@
-"""NT-Xent and N-pair: each positive against all negatives at once."""
+"""NT-Xent: each positive against all negatives at once, by a temperature."""
 
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -7,10 +7,14 @@ from crossbatch.losses.pair_loss import Costs, Exponent, PairLoss, Sums, require
 
 
 class NTXentLoss(PairLoss):
-    """Mean over the positives of `−log(exp(s_pos / T) / (exp(s_pos / T) + Σ_neg exp(s_neg / T)))`; T: `temperature`.
+    """Mean over the positives of `−log(exp(s_pos / T) / (exp(s_pos / T) + Σ_neg exp(s_neg / T)))`.
 
     Also called InfoNCE. The denominator holds one positive, never the others. An anchor without a positive, or without
     a negative, contributes 0. Sources: van den Oord et al., 2018; Chen et al., ICML 2020.
+
+    Args:
+        temperature: T; the lower, the more the nearest negatives count.
+        room: A cosine; positives above it get no gradient.
     """
 
     def __init__(self, temperature: float = 0.1, *, room: float = 1.0) -> None:
@@ -26,33 +30,6 @@ class NTXentLoss(PairLoss):
     def positive(self, s: Tensor, negatives: Sums) -> Costs:
         """`log(1 + exp(log Σ_neg − s / T))`."""
         return softplus(negatives.total[:, None] - s / self.temperature), None
-
-    def combine(self, positives: Sums, negatives: Sums) -> Tensor:
-        """The mean over the positives."""
-        return positives.mean
-
-
-class NPairLoss(PairLoss):
-    """Mean over the positives of `log(1 + Σ_neg exp(γ (s_neg − s_pos)))`; γ: `scale`.
-
-    The (N+1)-tuplet loss: every positive of the anchor makes a tuplet with every negative, and cosine with a scale
-    takes the place of inner product with a penalty on length. It equals NT-Xent with T = 1 / γ. An anchor without a
-    positive, or without a negative, contributes 0. Source: Sohn, NeurIPS 2016, equation 6.
-    """
-
-    def __init__(self, scale: float = 16.0, *, room: float = 1.0) -> None:
-        super().__init__(room=room)
-        require_positive(scale=scale)
-        self.scale = scale
-
-    @property
-    def negative(self) -> Exponent:
-        """`γ s`."""
-        return Exponent(self.scale)
-
-    def positive(self, s: Tensor, negatives: Sums) -> Costs:
-        """`log(1 + exp(log Σ_neg − γ s))`."""
-        return softplus(negatives.total[:, None] - self.scale * s), None
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
         """The mean over the positives."""

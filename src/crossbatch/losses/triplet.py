@@ -15,12 +15,16 @@ from crossbatch.losses.pair_loss import Above, Costs, PairLoss, Sums
 class TripletLoss(PairLoss):
     """A triplet costs `[margin + s_neg − s_pos]₊`; per anchor the mean over those that cost something.
 
-    `mining="all"` takes every positive with every negative; `"semi-hard"` those whose negative is farther than the
-    positive; `"hard"` the farthest positive with the nearest negative, one triplet an anchor. `margin`: a difference of
-    cosines. `weigh="cost"` weighs triplets by their costs, taken as constants in the gradient, so that thousands of
-    mild ones do not hide the few hard ones. With `room`, a positive above it counts as at `room`, while negatives still
-    are pushed. An anchor without a positive, or without a negative, contributes 0.
+    An anchor without a positive, or without a negative, contributes 0.
     Sources: Schroff et al., FaceNet, CVPR 2015; Hermans et al., In Defense of the Triplet Loss, 2017.
+
+    Args:
+        margin: A difference of cosines.
+        mining: all takes every positive with every negative; semi-hard those whose negative is farther than the
+            positive; hard the farthest positive with the nearest negative, one triplet an anchor.
+        weigh: cost weighs triplets by their costs, taken as constants in the gradient, so that thousands of mild ones
+            do not hide the few hard ones.
+        room: A cosine; a positive above it counts as at it, while negatives still are pushed.
     """
 
     def __init__(
