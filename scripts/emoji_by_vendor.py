@@ -1,7 +1,7 @@
 """Emoji as four vendors draw them, from the npm registry (340 MB): a folder a class, which `--data folder` takes.
 
     python scripts/emoji_by_vendor.py emoji
-    crossbatch train --data folder --root emoji --model.image_size 32
+    crossbatch train emoji --model.image_size 32
 
 A class is an emoji, its images are those of Apple, Google, Twitter and Facebook, 64 pixels wide, on white. Left out:
 skin tones, which differ by a colour; emoji that a vendor lacks; and those that a vendor draws as it draws another, such

@@ -44,6 +44,7 @@ def test_a_run_killed_at_random_ends_as_one_that_was_not(seed: int, pictures: Pa
             assert process.wait() == 0
     assert kills > 0
     assert (killed / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
-    assert runs.read_json(killed / "summary.json")["best_validation_R@1"] == (
-        runs.read_json(straight / "summary.json")["best_validation_R@1"]
+    assert (
+        runs.read_json(killed / "summary.json")["best_validation_R@1"]
+        == (runs.read_json(straight / "summary.json")["best_validation_R@1"])
     )

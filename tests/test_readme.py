@@ -1,0 +1,84 @@
+"""README: its code runs, its commands work, its links lead somewhere, and it stays short."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from crossbatch.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+COMMANDS = [shlex.split(line)[1:] for line in re.findall(r"^    (crossbatch .*)$", README, re.MULTILINE)]
+SMALL = ["--optim.steps=4", "--model.dim=8", "--model.image_size=16", "--loop.accelerator=cpu", "--drift.sample=0"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty classes of four small pictures in `photos/` of the working directory."""
+    draw = np.random.default_rng(0)
+    for number in range(40):
+        folder = tmp_path / "photos" / f"class {number}"
+        folder.mkdir(parents=True)
+        for i in range(4):
+            Image.fromarray(draw.integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(folder / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_loop_runs() -> None:
+    model = nn.Linear(6, 128)
+    before = model.weight.detach().clone()
+    loader = [(torch.randn(8, 6), torch.arange(8) % 4, torch.arange(8)) for _ in range(3)]
+    names = {"model": model, "loader": loader, "optimizer": torch.optim.SGD(model.parameters(), 0.1)}
+    exec(CODE[0], names)
+    assert len(names["memory"]) == 24
+    assert not torch.equal(model.weight, before)
+
+
+@pytest.mark.usefixtures("photos")
+def test_training_from_python_runs() -> None:
+    names: dict = {}
+    exec(CODE[1].replace("4000", "4").replace("loss=", "drift={'sample': 0}, model={'dim': 8}, loss="), names)
+    assert names["summary"]["steps"] == 4
+
+
+def test_there_is_no_other_code() -> None:
+    assert len(CODE) == 2
+    assert [words[0] for words in COMMANDS] == ["train", "evaluate", "report", "compare"]
+
+
+@pytest.mark.usefixtures("photos")
+def test_the_commands_work_one_after_the_other() -> None:
+    for words in COMMANDS:
+        small = SMALL if words[0] in ("train", "compare") else []
+        once = ["--seeds", "1", "--learning_rates", "[0.001]"] if words[0] == "compare" else []
+        assert main([*words, *small, *once]) == 0
+    assert Path("runs/photos/report.html").is_file()
+
+
+def test_options_that_are_named_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help-all"]) == 0
+    known = capsys.readouterr().out
+    for option in re.findall(r"(--[a-z_]+(?:\.[a-z_]+)?)", README):
+        assert option in known or option == "--help"
+
+
+def test_links_lead_to_files_that_are_there() -> None:
+    links = re.findall(r"https://(?:github|raw\.githubusercontent)\.com/crossbatch/crossbatch/(\S+?)\)", README)
+    assert len(links) > 5
+    for link in links:
+        assert (ROOT / re.sub(r"^(?:blob/|tree/)?main/", "", link)).exists(), link
+    assert not re.search(r"\]\((?!https://)", README)
+
+
+def test_it_is_short_and_its_two_commands_are_targets() -> None:
+    assert len(README.split()) <= 900
+    for target in ("demo", "test"):
+        assert f"    make {target} " in README
+        assert f"\n{target}: " in (ROOT / "Makefile").read_text()
