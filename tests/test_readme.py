@@ -63,7 +63,8 @@ def test_the_commands_work_one_after_the_other() -> None:
 
 
 def test_options_that_are_named_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--help-all"]) == 0
+    for command in ("train", "compare"):
+        assert main([command, "--help-all"]) == 0
     known = capsys.readouterr().out
     for option in re.findall(r"(--[a-z_]+(?:\.[a-z_]+)?)", README):
         assert option in known or option == "--help"

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from crossbatch.errors import ShapeError
+from crossbatch.errors import DivergedError, ShapeError
 
 Images = Float[Tensor, "batch channels height width"]
 Maps = Float[Tensor, "batch features rows columns"]
@@ -34,6 +34,18 @@ Scalar = Float[Tensor, ""]
 def unit(embeddings: Tensor) -> Tensor:
     """Rows scaled to length 1, in float32 at least: half precision loses what a margin compares."""
     return normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))
+
+
+def ranked_rows(embeddings: Embeddings, what: str) -> Embeddings:
+    """Unit rows, to be searched; refuses those that have no direction, as zero rows and rows that are not finite."""
+    rows = unit(embeddings)
+    lost = ~(rows.square().sum(1) > 0.5)  # unit but for rounding; not a number compares as False
+    if lost.any():
+        raise DivergedError(
+            f"{int(lost.sum())} of the {len(rows)} {what} are zero or not finite and cannot be ranked, "
+            f"the first is row {int(lost.nonzero()[0])}: training diverged, then lower the learning rate; or leave them out"
+        )
+    return rows
 
 
 def require_one_each(count: int, rows: str, **named: Any) -> None:

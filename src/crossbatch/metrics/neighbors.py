@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import SettingError, ShapeError
-from crossbatch.shapes import Embeddings, Ids, References, RefIds
+from crossbatch.shapes import Embeddings, Ids, References, RefIds, ranked_rows
 
 QUERY_CHUNK, GALLERY_CHUNK = 512, 8192
 
@@ -21,14 +21,16 @@ class Neighbors(NamedTuple):
 def nearest(
     query: Embeddings, gallery: References, k: int, *, query_ids: Ids | None = None, gallery_ids: RefIds | None = None
 ) -> Neighbors:
-    """The k gallery rows most similar to each query; rows are unit length.
+    """The k gallery rows most similar to each query, by cosine.
 
-    A gallery row with the id of the query is the query itself and is left out; of equals, the earlier comes first.
+    Rows may have any length but 0, and are finite (`DivergedError`). A gallery row with the id of the query is
+    the query itself and is left out; of equals, the earlier comes first.
     """
     if k < 1:
         raise SettingError(f"a search needs k of at least 1, got {k}")
     if (query_ids is None) != (gallery_ids is None):
         raise ShapeError("query_ids and gallery_ids go together: bring both, or neither")
+    query, gallery = ranked_rows(query, "queries"), ranked_rows(gallery, "gallery rows")
     parts = []
     for start in range(0, len(query), QUERY_CHUNK):
         rows = slice(start, start + QUERY_CHUNK)

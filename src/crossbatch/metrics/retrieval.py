@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crossbatch.errors import DivergedError, SettingError, ShapeError
+from crossbatch.errors import SettingError, ShapeError
 from crossbatch.metrics.neighbors import same_image
 from crossbatch.row_search import pack, places
-from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels
+from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, ranked_rows
 
 # 2 MB of similarities, written over and over: a product into 16 MB of fresh pages takes three times as long.
 QUERY_CHUNK, GALLERY_CHUNK = 512, 1024
@@ -89,8 +89,8 @@ def evaluate(
 ) -> Retrieval:
     """Search every query in the gallery, or, without one, among the other queries.
 
-    Rows are unit length. `query_ids`, `gallery_ids`: which image a row is (−1: unknown); a gallery row with the query's
-    id is left out.
+    Rows may have any length but 0, and are finite (`DivergedError`). `query_ids`, `gallery_ids`: which image a row
+    is (−1: unknown); a gallery row with the query's id is left out.
     """
     if (gallery is None) != (gallery_labels is None):
         raise ShapeError("gallery and gallery_labels go together: give both, or neither to search among the queries")
@@ -100,6 +100,9 @@ def evaluate(
     query_ids = torch.full_like(query_labels, -1) if query_ids is None else query_ids
     gallery_ids = torch.full_like(gallery_labels, -1) if gallery_ids is None else gallery_ids
     _check(ks, query, query_labels, query_ids, gallery, gallery_labels, gallery_ids)
+    alone = gallery is query
+    query = ranked_rows(query, "queries")
+    gallery = query if alone else ranked_rows(gallery, "gallery rows")
     # Sorted by class, the relevant rows of a chunk of queries are neighbours in the gallery.
     by_class = query_labels.argsort(stable=True)
     order = gallery_labels.argsort(stable=True)
@@ -134,11 +137,6 @@ def _check(
     ):
         if not len(rows) == len(labels) == len(ids):
             raise ShapeError(f"{len(rows)} {name} need as many labels and ids, got {len(labels)} and {len(ids)}")
-        if not rows.isfinite().all():
-            raise DivergedError(
-                f"the embeddings of the {name} are not finite and cannot be ranked: "
-                "training diverged; lower the learning rate"
-            )
 
 
 def _measure(rows: Tensor, ks: Sequence[int], ranks: Tensor, relevant: Tensor) -> Retrieval:
