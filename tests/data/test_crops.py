@@ -168,7 +168,9 @@ def test_a_damaged_jpeg_is_refused_in_pillow_s_words(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^cannot read the image .*damaged\.jpg \(image file is truncated.*; mend or"):
         images.see(0, RGB.look)
     path.write_bytes(b"\xff\xd8 no image")
-    with pytest.raises(DataError, match=r"^cannot read the image .*damaged\.jpg \(cannot identify image file"):
+    with pytest.raises(
+        DataError, match=r"^cannot read the image .*damaged\.jpg \(not a format that Pillow knows, or its beginning"
+    ):
         images.see(0, RGB.look)
     start = content.index(b"\xff\xdb")
     path.write_bytes(content[:start] + b"junk" + content[start:])

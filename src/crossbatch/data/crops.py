@@ -1,6 +1,7 @@
 """What is to be seen of an image, and decoding no more of its file than that takes."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -8,13 +9,29 @@ from io import BytesIO
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 from simplejpeg import decode_jpeg, decode_jpeg_header
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 SCALES = (1, 2, 4, 8)  # what libjpeg divides by at no cost while it decodes; eighths between them are no faster
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+Colour = tuple[int, int, int]
+WHITE: Colour = (255, 255, 255)
+
+# Pillow warns of images of 90 million pixels and refuses those of 179 million: the second is enough. Of EXIF data that
+# cannot be read it warns too, for each file.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 
 @dataclass(frozen=True)
@@ -22,6 +39,7 @@ class View:
     """A box (left, upper, right, lower) of an upright image of `whole` (width, height), and the size it is wanted at.
 
     `reserve`: how many times the wanted size the box must keep where its file is decoded at a smaller scale.
+    `background`: what shows where the image is transparent.
     """
 
     whole: tuple[int, int]
@@ -30,6 +48,7 @@ class View:
     channels: int = 3
     mirrored: bool = False
     reserve: float = 1.0
+    background: Colour = WHITE
 
     @property
     def scale(self) -> int:
@@ -41,6 +60,7 @@ class View:
     def of(self, image: Image.Image) -> Tensor:
         """Cut it out of an upright image, or of a smaller copy: uint8 [channels, height, width]."""
         mode = "L" if self.channels == 1 else "RGB"
+        image = opaque(image, self.background)
         return self.cut(np.asarray(image if image.mode == mode else image.convert(mode)))
 
     def cut(self, pixels: NDArray[np.uint8]) -> Tensor:
@@ -75,8 +95,7 @@ def see(file: bytes, look: Look) -> Tensor:
         if image.format not in ("JPEG", "MPO"):
             whole = upright(image)
             return look(*whole.size).of(whole)
-        sideways = image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
-        view = look(*(image.size[::-1] if sideways else image.size))
+        view = look(*(image.size[::-1] if orientation(image) in SIDEWAYS else image.size))
         image.draft(None, (image.width // view.scale, image.height // view.scale))
         return view.of(upright(image))
 
@@ -100,8 +119,35 @@ def _see_plain_jpeg(file: bytes, look: Look) -> Tensor | None:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """An opened file as RGB, the way up that its EXIF data say; 16 bits a pixel are scaled to 8."""
-    ImageOps.exif_transpose(image, in_place=True)
+    """An opened file the way up that its EXIF data say."""
+    image.load()  # which turns a TIFF by itself
+    turn = TURNS.get(orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an opened file; 1 where there is none, or none that can be read."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF data raise what they like: struct.error, SyntaxError, …
+        return 1
+
+
+def opaque(image: Image.Image, background: Colour = WHITE) -> Image.Image:
+    """An image as RGB or grey of 8 bits, on a background where it is transparent.
+
+    Greys of 16 bits lose their last 8, real numbers from 0 to 1 become levels; raises ValueError for deeper greys,
+    which may mean any range.
+    """
     if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image if image.mode == "RGB" else image.convert("RGB")
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        pixels = np.asarray(image)
+        if image.mode == "I" or not 0 <= pixels.min() <= pixels.max() <= 1:
+            kind = "whole numbers of 32 bits" if image.mode == "I" else "real numbers beyond 0 to 1"
+            raise ValueError(f"its levels are {kind}, of which nobody says what is white: save it with 8 or 16 bits")
+        return Image.fromarray((pixels * 255).round().astype(np.uint8))
+    if image.has_transparency_data:
+        shown = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, background), shown).convert("RGB")
+    return image if image.mode in ("RGB", "L") else image.convert("RGB")

@@ -1,14 +1,18 @@
 """Images in files, decoded when they are asked for."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from crossbatch.data.crops import Look, see, upright
+from crossbatch.data.crops import Look, opaque, see, upright
 from crossbatch.errors import DataError
+
+HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")  # from the fifth byte on
 
 
 class FileImages:
@@ -23,26 +27,56 @@ class FileImages:
         return len(self.paths)
 
     def read(self, index: int) -> Image.Image:
-        """Decode a file as RGB, the way up that its EXIF data say; 16 bits a pixel are scaled to 8."""
-        with self._naming(index), Image.open(self.paths[index]) as image:
-            return upright(image)
+        """Decode a file as RGB, on white where it is transparent, the way up that its EXIF data say."""
+        with naming(self.paths[index]), Image.open(BytesIO(Path(self.paths[index]).read_bytes())) as image:
+            return opaque(upright(image)).convert("RGB")
 
     def see(self, index: int, look: Look) -> Tensor:
         """Decode no more of a file than a look needs."""
-        with self._naming(index):
+        with naming(self.paths[index]):
             return see(Path(self.paths[index]).read_bytes(), look)
-
-    @contextmanager
-    def _naming(self, index: int) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = str(error).split("\n")[0]
-            raise DataError(
-                f"cannot read the image {self.paths[index]} ({reason}); mend or remove it, or --loop.on_corrupt skip"
-            ) from error
 
     def name(self, index: int) -> str:
         """Path below the root of the data set."""
         path = Path(self.paths[index])
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Whatever a decoder raises within becomes one sentence that names the file."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"cannot read the image {shown(path)} ({_reason(Path(path), error)}); mend or remove it, "
+            "or --loop.on_corrupt skip"
+        ) from error
+
+
+def shown(path: Path | str) -> str:
+    """A path as one line of text that any file takes: bytes that are no UTF-8 and line ends are spelt out."""
+    text = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return text.replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return _what_it_is(path.read_bytes()[:512])
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return re.sub(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error).split("\n")[0]) or type(error).__name__
+
+
+def _what_it_is(head: bytes) -> str:
+    if not head:
+        return "the file is empty"
+    if head[4:12] in HEIC:
+        return 'HEIC needs pillow-heif: pip install "crossbatch[heif]"'
+    try:
+        head.decode("ascii")
+    except UnicodeDecodeError:
+        return "not a format that Pillow knows, or its beginning is damaged"
+    return "it is text"

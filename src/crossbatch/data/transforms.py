@@ -8,12 +8,13 @@ from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from torchvision.transforms import v2
 
-from crossbatch.data.crops import Look, View
+from crossbatch.data.crops import Colour, Look, View
+from crossbatch.errors import SettingError
 
 RESERVE = 2.0  # for evaluation, as in Pillow's thumbnails: the last reduction by half is left to the resizing
 _drawing = Lock()
@@ -34,7 +35,8 @@ class Transform(Protocol):
 class Preprocessing:
     """How a network wants its images; kept with the model.
 
-    `size`: side of the square in pixels; `resize`: length of the short side before the crop.
+    `size`: side of the square in pixels; `resize`: length of the short side before the crop; `background`: the colour,
+    by name or as #rrggbb, that shows where an image is transparent.
     """
 
     size: int
@@ -42,12 +44,19 @@ class Preprocessing:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    background: str = "white"
 
     @classmethod
     def restore(cls, plain: Mapping[str, Any]) -> "Preprocessing":
         """From the fields as JSON keeps them, lists for tuples."""
         mean, std = tuple(plain["mean"]), tuple(plain["std"])
-        return cls(plain["size"], plain["resize"], plain["channels"], mean, std)
+        background = plain.get("background", "white")  # models of before there was a choice do not say
+        return cls(plain["size"], plain["resize"], plain["channels"], mean, std, background)
+
+    @property
+    def colour(self) -> Colour:
+        """The background as red, green and blue."""
+        return background_colour(self.background)
 
     def tensor(self, images: Sequence[Image.Image]) -> Tensor:
         """Convert to the right channels, scale the short side, crop the centre, normalise."""
@@ -57,7 +66,9 @@ class Preprocessing:
         """All of an image, the short side scaled."""
         short = min(width, height)
         size = (self.resize * width // short, self.resize * height // short)
-        return View((width, height), (0, 0, width, height), size, self.channels, reserve=RESERVE)
+        return View(
+            (width, height), (0, 0, width, height), size, self.channels, reserve=RESERVE, background=self.colour
+        )
 
     def normalize(self, views: Sequence[Tensor]) -> Tensor:
         """Uint8 [channels, height, width] each → the centre of each as float, less the mean, by the deviation."""
@@ -67,6 +78,14 @@ class Preprocessing:
         )
         mean, std = (255 * torch.tensor(value).view(-1, 1, 1) for value in (self.mean, self.std))
         return pixels.float().sub_(mean).div_(std)  # in place: new memory for a batch takes as long as the arithmetic
+
+
+def background_colour(name: str) -> Colour:
+    """A colour by its name or as #rrggbb."""
+    try:
+        return ImageColor.getrgb(name)[:3]
+    except ValueError:
+        raise SettingError(f"--model.background is a colour, as white, black or #8a8f98, got {name}") from None
 
 
 def image_seed(seed: int, step: int, position: int) -> int:
@@ -109,7 +128,8 @@ class PhotoAugmentation:
             left, upper = drawn["left"], drawn["top"]
             box = (left, upper, left + drawn["width"], upper + drawn["height"])
             size = (self.preprocessing.size, self.preprocessing.size)
-            return View((width, height), box, size, self.preprocessing.channels, mirrored)
+            wanted = self.preprocessing
+            return View((width, height), box, size, wanted.channels, mirrored, background=wanted.colour)
 
         return draw
 

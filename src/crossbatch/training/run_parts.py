@@ -10,7 +10,7 @@ from crossbatch.cross_batch import FOREVER, CrossBatchLoss, require_one_process
 from crossbatch.data.batches import PartBatches, Reader
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches
-from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Preprocessing, Transform
+from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Preprocessing, Transform, background_colour
 from crossbatch.errors import SettingError
 from crossbatch.imported import imported_class
 from crossbatch.losses import PairLoss
@@ -94,16 +94,18 @@ def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
     size = settings.model.image_size
     if size is not None and size < 8:
         raise SettingError(f"--model.image_size must be at least 8 pixels, got {size}")
+    background_colour(settings.model.background)  # refuses what is no colour
     config = backbones.image_settings(settings.model.backbone)
     if config is None:
         size = size or loaded.image_size
         half = (0.5,) * loaded.channels
-        return Preprocessing(size, size, loaded.channels, half, half)
+        return Preprocessing(size, size, loaded.channels, half, half, settings.model.background)
     size = size or int(config["input_size"][-1])
     mean, std = tuple(config["mean"]), tuple(config["std"])
     if loaded.channels == 1:
         mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
-    return Preprocessing(size, round(size / float(config["crop_pct"])), loaded.channels, mean, std)
+    resize = round(size / float(config["crop_pct"]))
+    return Preprocessing(size, resize, loaded.channels, mean, std, settings.model.background)
 
 
 def _network(settings: Settings, channels: int) -> tuple[Embedder, str | None]:

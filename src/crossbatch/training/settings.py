@@ -94,6 +94,7 @@ class ModelSettings:
         pooling: How the last feature maps become one vector: avg, max or gem; by default as the backbone was made to.
         freeze_bn: Keep the BatchNorm layers of the backbone as they are: statistics, scale and shift.
         train_stages: Train so many last stages of the backbone, and the head; 0 trains the head alone; by default all.
+        background: Colour that shows where an image is transparent: white, black, … or #rrggbb.
         weights: File to start the backbone from: .safetensors, or .pth, .pt, .bin, of which no code is run.
     """
 
@@ -105,6 +106,7 @@ class ModelSettings:
     freeze_bn: bool = False
     train_stages: NonNegativeInt | None = None
     weights: Path | None = None
+    background: str = "white"
 
 
 @dataclass(frozen=True)
