@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from crossbatch import data
 from crossbatch.data.csv import load
@@ -102,7 +104,7 @@ def test_paths_are_relative_to_the_csv_or_absolute(root: Path) -> None:
 
 def test_refuses_what_is_no_file(tmp_path: Path) -> None:
     for path in (None, tmp_path, tmp_path / "gone.csv"):
-        with pytest.raises(DataError, match=r"--data csv needs ROOT, a .csv or .tsv file with the columns path,label"):
+        with pytest.raises(DataError, match=r"--data csv needs ROOT, a .csv, .tsv or .parquet file with path,label"):
             load(path)
 
 
@@ -111,7 +113,7 @@ def test_refuses_what_is_no_file(tmp_path: Path) -> None:
     [
         ("path,class", "has no column label: its header is path,class, it must name path and label"),
         ("file,class", "has no column path and no column label: its header is file,class"),
-        ("path;label", "has no column path and no column label: its header is path;label"),
+        ("path|label", r"has no column path and no column label: its header is path\|label"),
     ],
 )
 def test_refuses_a_header_without_the_columns(root: Path, header: str, message: str) -> None:
@@ -133,8 +135,11 @@ def test_refuses_a_file_without_rows(root: Path) -> None:
         ("gone.png,cat,train", "line 4: there is no image .*gone.png"),
         ("cat0.png,,train", "line 4: a row needs a path and a label, got 'cat0.png' and ''"),
         (",cat,train", "line 4: a row needs a path and a label, got '' and 'cat'"),
-        ("cat0.png", "line 4: a row needs a path and a label, got 'cat0.png' and None"),
-        ("cat0.png,cat,test", "line 4: the role must be train, query or gallery, got 'test'"),
+        ("cat0.png", "line 4: a row needs a path and a label, got 'cat0.png' and ''"),
+        (
+            "cat0.png,cat,look",
+            "line 4: the role must be one of train, val, valid, validation, test, query, gallery, got 'look'",
+        ),
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=repr)
@@ -159,16 +164,16 @@ def test_refuses_classes_without_a_pair(root: Path) -> None:
         load(write(root, *lines()[::4]))
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le"])
 def test_refuses_another_encoding(root: Path, encoding: str) -> None:
     with pytest.raises(DataError, match=r"images.csv is not UTF-8 text \(.* at byte \d+\); save it as UTF-8"):
         load(write(root, "é.png,cat", encoding=encoding))
 
 
 def test_refuses_a_quote_that_is_not_closed(root: Path) -> None:
-    with pytest.raises(DataError, match=r"images.csv cannot be read as a CSV \(field .*\): is a quote not closed\?"):
+    with pytest.raises(DataError, match=r"images.csv cannot be read as a table \(field .*\): is a quote not closed\?"):
         load(write(root, '"cat0.png,cat', *lines() * 1000))
-    with pytest.raises(DataError, match=r"images.csv cannot be read \(File name too long\)"):
+    with pytest.raises(DataError, match=r"images.csv, line 2: there is no image .*"):
         load(write(root, f"{'x' * 5000}.png,cat"))
 
 
@@ -179,3 +184,104 @@ def test_a_tsv_is_separated_by_tabs(pictures: Path, tmp_path: Path) -> None:
     loaded = load(table)
     assert len(loaded.images) == len(places)
     assert loaded.class_names[0] == "class 0, red"
+
+
+@pytest.mark.parametrize(
+    ("header", "separator", "encoding"),
+    [
+        ("path;label", ";", "utf-8"),
+        ("path\tlabel", "\t", "utf-8"),
+        ("path, label", ", ", "utf-8"),
+        ("Path,Label", ",", "utf-8"),
+        (" PATH ; Label ", " ; ", "utf-8-sig"),
+        ("path,label", ",", "utf-16"),
+    ],
+)
+def test_tables_as_people_save_them(root: Path, header: str, separator: str, encoding: str) -> None:
+    rows = [line.replace(",", separator) for line in lines()]
+    found = load(write(root, *rows, header=header, encoding=encoding))
+    assert found.class_names == tuple(LABELS)
+    assert len(found.images) == 16
+
+
+def test_backslashes_part_folders(root: Path) -> None:
+    (root.parent / "deep").mkdir()
+    for label in LABELS:
+        for number in range(4):
+            (root.parent / f"{label}{number}.png").rename(root.parent / "deep" / f"{label}{number}.png")
+    found = load(write(root, *[f"deep\\{line}" for line in lines()]))
+    assert found.images.read(0).size == (4, 4)
+
+
+ODD = ["nan", "NA", "null", "001", "1", "1.0", "1e3", "-1", str(2**53), str(2**53 + 1), "true", "née", "日本"]
+
+
+def numbered(folder: Path, labels: list[str]) -> list[tuple[str, str]]:
+    for number, _ in enumerate(labels):
+        for image in range(2):
+            Image.new("RGB", (4, 4), (number, image, 9)).save(folder / f"n{number}-{image}.png")
+    return [(f"n{number}-{image}.png", label) for number, label in enumerate(labels) for image in range(2)]
+
+
+def test_labels_stay_the_text_they_are(root: Path) -> None:
+    rows = [",".join(pair) for pair in numbered(root.parent, ODD)]
+    assert load(write(root, *rows)).class_names == tuple(sorted(ODD))
+
+
+def test_parquet(tmp_path: Path) -> None:
+    paths, labels = zip(*numbered(tmp_path, ODD), strict=True)
+    file = tmp_path / "table.parquet"
+    parquet.write_table(pyarrow.table({"Path": paths, "label": labels, "more": list(range(len(labels)))}), file)
+    assert load(file).class_names == tuple(sorted(ODD))
+    whole = [2**53 + number // 2 for number, _ in enumerate(labels)]
+    parquet.write_table(pyarrow.table({"path": paths, "label": whole}), file)
+    assert str(2**53 + 1) in load(file).class_names
+    parquet.write_table(pyarrow.table({"path": paths, "label": [None, *labels[1:]]}), file)
+    with pytest.raises(DataError, match=r"table.parquet, row 0: a row needs a path and a label, got 'n0-0.png' and ''"):
+        load(file)
+    file.write_bytes(b"PAR1 no more")
+    with pytest.raises(DataError, match=r"table.parquet cannot be read as Parquet \("):
+        load(file)
+
+
+def test_roles_of_a_divided_table(root: Path) -> None:
+    found = load(write(root, *lines("train", "Train", "val", "test"), header="path,label,role"))
+    assert [(part.classes, len(part)) for part in (found.train, found.validation, found.query)] == [
+        (2, 8),
+        (1, 4),
+        (1, 4),
+    ]
+
+
+def test_one_file_under_two_labels_is_refused_whatever_leads_to_it(root: Path) -> None:
+    (root.parent / "deep").mkdir()
+    (root.parent / "link.png").symlink_to(root.parent / "cat0.png")
+    (root.parent / "hard.png").hardlink_to(root.parent / "cat0.png")
+    for other in ("cat0.png", "deep/../cat0.png", "link.png", "hard.png"):
+        with pytest.raises(DataError, match=rf"line 2 \(cat0.png\) and line 18 \({other}\) are one file under two"):
+            load(write(root, *lines(), f"{other},dog"))
+        found = load(write(root, *lines(), f"{other},cat"))
+        assert len(found.images) == 16
+        assert "1 rows name a file that stands before: it is one image" in found.notes
+
+
+def test_copies_are_told_where_they_inflate_a_number(root: Path) -> None:
+    for name, source in (("copy1.png", "cat0.png"), ("copy2.png", "dog0.png"), ("copy3.png", "eel0.png")):
+        (root.parent / name).write_bytes((root.parent / source).read_bytes())
+    for number, name in enumerate(["cat", "dog", "eel", "fox"]):
+        for i in range(1, 4):
+            Image.new("RGB", (4, 4), (number, i, 77)).save(root.parent / f"{name}{i}.png")
+    Image.new("RGB", (4, 4), (8, 8, 77)).save(root.parent / "dog0.png")
+    Image.new("RGB", (4, 4), (9, 8, 77)).save(root.parent / "eel0.png")
+    Image.new("RGB", (4, 4), (9, 9, 77)).save(root.parent / "fox0.png")
+    (root.parent / "copy2.png").write_bytes((root.parent / "dog0.png").read_bytes())
+    (root.parent / "copy3.png").write_bytes((root.parent / "eel0.png").read_bytes())
+    rows = [*lines("train", "train", "query", "gallery"), "copy1.png,dog,train", "copy2.png,dog,query"]
+    rows += ["copy3.png,eel,gallery", "eel1.png,eel,gallery"]
+    found = load(write(root, *rows, header="path,label,role"), Split(validation_share=0))
+    told = [note for note in found.notes if "byte for byte" in note]
+    assert told == [
+        "2 files that are copies byte for byte stand under more than one label, as cat0.png and copy1.png",
+        "2 files that are copies byte for byte stand in both training and test, as dog0.png and copy2.png",
+        "2 files that are copies byte for byte stand in both query and gallery, as eel0.png and copy3.png",
+    ]

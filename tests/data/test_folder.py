@@ -2,12 +2,16 @@
 
 from collections import Counter
 from pathlib import Path
+from shutil import copytree
+from zlib import crc32
 
+import pillow_heif
 import pytest
 import torch
 from PIL import Image
 
 from crossbatch import data
+from crossbatch.data import image_tree
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.folder import load
 from crossbatch.data.split import Split
@@ -17,11 +21,12 @@ THREE = {f"class{c}": 3 for c in range(10)}
 
 
 def tree(root: Path, sizes: dict[str, int], suffix: str = ".png") -> Path:
-    """A folder of small images per class."""
+    """A folder of small images per class, no two alike."""
     for label, size in sizes.items():
         (root / label).mkdir(parents=True, exist_ok=True)
         for number in range(size):
-            Image.new("RGB", (4, 4), (number, 0, 0)).save(root / label / f"{number}{suffix}")
+            other = crc32(f"{root.name}/{label}".encode(errors="surrogateescape"))
+            Image.new("RGB", (4, 4), (number, other & 255, other >> 8 & 255)).save(root / label / f"{number}{suffix}")
     return root
 
 
@@ -138,7 +143,7 @@ def test_the_fingerprint_changes_with_what_is_listed(tmp_path: Path) -> None:
     first = load(tmp_path / "a").fingerprint
     assert len(first) == 8
     assert int(first, 16) >= 0
-    assert load(tree(tmp_path / "moved", THREE)).fingerprint == first
+    assert load(copytree(tmp_path / "a", tmp_path / "moved")).fingerprint == first
     assert load(tree(tmp_path / "b", THREE | {"more": 1})).fingerprint != first
     (tmp_path / "a" / "class0" / "0.png").write_bytes(b"shorter")
     assert load(tmp_path / "a").fingerprint != first
@@ -151,7 +156,7 @@ def test_refuses_what_is_no_folder(tmp_path: Path) -> None:
 
 
 def test_refuses_a_folder_without_images(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^no images in .*: expected one folder per class with \.bmp, .*\.webp files$"):
+    with pytest.raises(DataError, match=r"^no images in .*: expected one folder per class with \.avif, .*\.webp"):
         load(tmp_path)
     Image.new("L", (4, 4)).save(tmp_path / "of no class.png")
     with pytest.raises(DataError, match="expected one folder per class"):
@@ -196,3 +201,135 @@ def test_refuses_queries_that_have_nothing_to_find(tmp_path: Path) -> None:
     tree(tmp_path / "gallery", {"y": 2})
     with pytest.raises(DataError, match="no class of the query images is in the gallery"):
         load(tmp_path)
+
+
+def test_hidden_things_and_what_systems_leave_are_no_classes(tmp_path: Path) -> None:
+    tree(tmp_path, THREE | {".hidden": 3, ".ipynb_checkpoints": 2, "__MACOSX": 2, "@eaDir": 2})
+    (tmp_path / "class0" / "._0.png").write_bytes(b"resource fork")
+    tree(tmp_path / "class1", {".thumbs": 2})
+    found = load(tmp_path)
+    assert set(found.class_names) == set(THREE)
+    assert len(found.images) == 30
+    assert "not read: 2 × hidden" in found.notes
+
+
+def test_what_is_not_read_is_counted_and_classes_without_an_image_are_named(tmp_path: Path) -> None:
+    tree(tmp_path, THREE)
+    for name in ("notes.txt", "more.txt", "data.json", "README"):
+        (tmp_path / "class0" / name).write_text("no image")
+    (tmp_path / "class1" / "broken.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "empty class").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("text")
+    found = load(tmp_path)
+    assert "not read: 1 × .json, 3 × .txt, 1 × broken links, 1 × without a suffix" in found.notes
+    assert "2 class folders hold no image: empty class, texts" in found.notes
+
+
+def test_formats_are_told_by_their_content_where_the_suffix_does_not_say(tmp_path: Path) -> None:
+    tree(tmp_path, THREE)
+    for kind, name in (
+        ("JPEG", "a.jfif"),
+        ("AVIF", "b.avif"),
+        ("PNG", "without"),
+        ("WEBP", "c.dat"),
+        ("GIF", "d.PNG_"),
+    ):
+        Image.new("RGB", (8, 8), (200, 30, 30)).save(tmp_path / "class0" / name, kind)
+    found = load(tmp_path)
+    assert len(found.images) == 35
+    read = [found.images.read(number) for number in range(35)]
+    assert sum(image.size == (8, 8) for image in read) == 5
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_heic_is_read_where_it_can_be_and_else_the_extra_is_named(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path, THREE)
+    for name in ("phone.heic", "phone"):
+        pillow_heif.from_pillow(Image.new("RGB", (64, 64), (200, 30, 30))).save(tmp_path / "class0" / f"{name}.heic")
+    (tmp_path / "class0" / "phone.heic").rename(tmp_path / "class0" / "phone")
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64), (20, 30, 30))).save(tmp_path / "class0" / "other.HEIC")
+    monkeypatch.setattr(image_tree, "READS_HEIC", there)
+    found = load(tmp_path)
+    assert len(found.images) == (33 if there else 30)
+    if there:
+        assert sum(found.images.read(number).size == (64, 64) for number in range(33)) == 3
+    else:
+        assert any('.heic (needs pillow-heif: pip install "crossbatch[heif]")' in note for note in found.notes)
+
+
+def test_links_are_followed_to_files_and_from_the_root_to_classes(tmp_path: Path) -> None:
+    elsewhere = tree(tmp_path / "elsewhere", {"linked": 3, "deep": 2})
+    root = tree(tmp_path / "root", THREE)
+    (root / "linked").symlink_to(elsewhere / "linked")
+    (root / "class0" / "link.png").symlink_to(elsewhere / "deep" / "0.png")
+    (root / "class1" / "round").symlink_to(root)
+    found = load(root)
+    assert "linked" in found.class_names
+    assert len(found.images) == 34
+    assert "not read: 1 × linked folders below a class" in found.notes
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
+def test_train_val_and_test_are_parts_and_no_classes(val: str, tmp_path: Path) -> None:
+    for role, label in (("train", "a"), (val, "b"), ("test", "c")):
+        tree(tmp_path / role, {f"{label}{number}": 3 for number in range(4)})
+    found = load(tmp_path)
+    assert [classes(found, part) for part in (found.train, found.validation, found.query)] == [
+        {f"{label}{number}" for number in range(4)} for label in "abc"
+    ]
+    assert found.gallery is None
+    assert any(note.startswith("read as divided already: ") for note in found.notes)
+
+
+def test_train_and_val_alone_have_a_test_part_held_out(tmp_path: Path) -> None:
+    for role in ("train", "val"):
+        tree(tmp_path / role, THREE)
+    found = load(tmp_path)
+    assert len(found.validation) == 30
+    assert found.query.classes == 3
+    assert not classes(found, found.train) & classes(found, found.query)
+    assert "7 classes are in both training and validation: results are closed-set" in found.notes
+
+
+def test_all_parts_at_once(tmp_path: Path) -> None:
+    for role in ("train", "val", "query", "gallery"):
+        tree(tmp_path / role, {f"{role[0]}{number}": 2 for number in range(3)} if role[0] in "tv" else {"x": 2, "y": 2})
+    found = load(tmp_path)
+    assert [len(part) for part in (found.train, found.validation, found.query, found.gallery)] == [6, 6, 4, 4]
+
+
+def test_refuses_two_test_parts_and_two_of_one(tmp_path: Path) -> None:
+    for role in ("train", "test", "query", "gallery"):
+        tree(tmp_path / "a" / role, {"x": 2, "y": 2})
+    with pytest.raises(DataError, match=r"has test/ beside query/ and gallery/"):
+        load(tmp_path / "a")
+    for role in ("train", "val", "valid"):
+        tree(tmp_path / "b" / role, {"x": 2, "y": 2})
+    with pytest.raises(DataError, match=r"several folders for one part, train, val, valid: keep one"):
+        load(tmp_path / "b")
+
+
+def test_classes_named_as_parts_among_others_are_classes(tmp_path: Path) -> None:
+    found = load(tree(tmp_path, {"train": 3, "bus": 3, "car": 3, "test": 3}))
+    assert set(found.class_names) == {"train", "bus", "car", "test"}
+
+
+def test_a_folder_around_the_classes_is_told(tmp_path: Path) -> None:
+    tree(tmp_path / "images", THREE)
+    with pytest.raises(DataError, match=r"has one folder, images, and that has 10: .* give .*images as ROOT"):
+        load(tmp_path)
+
+
+def test_names_that_are_no_utf_8_or_odd_are_read(tmp_path: Path) -> None:
+    odd = ["caf\udce9", "line\nend", "x" * 250, "e\u0301", "\u00e9", "😀"]
+    tree(tmp_path, dict.fromkeys(odd, 2))
+    found = load(tmp_path, Split(validation_share=0))
+    assert len(found.images) == 12
+    assert set(found.class_names) == {"caf\\xe9", "line\\nend", "x" * 250, "e\u0301", "\u00e9", "😀"}
+    for number in range(12):
+        found.images.read(number)
+        found.images.name(number).encode()
+        assert "\n" not in found.images.name(number)

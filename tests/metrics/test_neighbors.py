@@ -83,8 +83,8 @@ def test_the_query_itself_is_left_out_wherever_it_stands() -> None:
 
 
 def test_never_holds_more_than_one_chunk_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "QUERY_CHUNK", 8)
-    monkeypatch.setattr(neighbors, "GALLERY_CHUNK", 16)
+    monkeypatch.setattr(neighbors, "QUERY_CHUNK", 16)
+    monkeypatch.setattr(neighbors, "GALLERY_CHUNK", 32)
     largest = 0
 
     class Spy(torch.utils._python_dispatch.TorchDispatchMode):
@@ -98,7 +98,7 @@ def test_never_holds_more_than_one_chunk_of_the_matrix(monkeypatch: pytest.Monke
     query, gallery = torch.randn(60, 2), torch.randn(100, 2)
     with Spy():
         nearest(query, gallery, 2)
-    assert largest == 8 * 16
+    assert largest == 16 * 32
 
 
 @pytest.mark.usefixtures("as_users_run_it")

@@ -1,52 +1,113 @@
-"""A user's own images: a table (CSV, or TSV) with the columns path, label and, if there is a test part, role."""
+"""A user's own images: a table with the columns path, label and, if its rows are divided already, role."""
 
+import codecs
 import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
+from typing import Any
 
 from crossbatch.data.data_set import DataSet
-from crossbatch.data.folder import QUERY, ROLES, TRAIN, build
+from crossbatch.data.folder import ROLE_OF
+from crossbatch.data.image_files import shown
+from crossbatch.data.labelled_files import GALLERY, QUERY, TEST, TRAIN, Row, build
 from crossbatch.data.split import Split
-from crossbatch.errors import DataError
+from crossbatch.errors import DataError, MissingExtraError
+
+SEPARATORS = ",;\t"
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def load(root: Path | None, split: Split | None = None) -> DataSet:
-    """Read `path,label[,role]` rows; paths are relative to the CSV, a role is train, query or gallery."""
+    """Read `path,label[,role]` rows of a CSV, TSV or Parquet file; paths are relative to it.
+
+    A role is train, val, test, query or gallery. Separators are commas, semicolons or tabs, as the header has them;
+    names of columns may have blanks and capitals; text is UTF-8, or UTF-16 with its mark. Labels stay text as they are.
+    """
     if root is None or not root.is_file():
-        raise DataError(f"--data csv needs ROOT, a .csv or .tsv file with the columns path,label[,role]; got {root}")
-    rows = _read(root)
+        raise DataError(f"--data csv needs ROOT, a .csv, .tsv or .parquet file with path,label[,role]; got {root}")
+    rows = [_row(root, place, record) for place, record in _records(root)]
     if not rows:
         raise DataError(f"no images in {root}: it has a header and no rows")
-    if any(role != TRAIN for _, _, role in rows) and not any(role == QUERY for _, _, role in rows):
+    roles = {row.role for row in rows}
+    if GALLERY in roles and not roles & {QUERY, TEST}:
         raise DataError(f"{root} has gallery rows and no query rows: mark the images that are searched for as query")
     return build("csv", root.parent, rows, split or Split())
 
 
-def _read(root: Path) -> list[tuple[Path, str, str]]:
+def _records(root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where each row stands, and its values by the names of the columns."""
+    if root.suffix.lower() == ".parquet":
+        yield from _parquet(root)
+        return
     try:
-        with root.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter="\t" if root.suffix.lower() == ".tsv" else ",")
-            columns = reader.fieldnames or []
-            missing = [column for column in ("path", "label") if column not in columns]
-            if missing:
-                raise DataError(
-                    f"{root} has no column {' and no column '.join(missing)}: "
-                    f"its header is {','.join(columns) or 'empty'}, it must name path and label"
-                )
-            return [_row(root, reader.line_num, record) for record in reader]
+        text = _text(root)
+        header = re.split("[\r\n]", text, maxsplit=1)[0]
+        lines = io.StringIO(text, newline="")
+        reader = csv.DictReader(lines, delimiter=max(SEPARATORS, key=header.count), skipinitialspace=True)
+        reader.fieldnames = _columns(root, reader.fieldnames or [])
+        for record in reader:
+            yield f"line {reader.line_num}", record
+    except csv.Error as error:
+        raise DataError(f"{root} cannot be read as a table ({error}): is a quote not closed?") from error
+
+
+def _text(root: Path) -> str:
+    try:
+        content = root.read_bytes()
+        encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise DataError(f"{root} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
-    except csv.Error as error:
-        raise DataError(f"{root} cannot be read as a CSV ({error}): is a quote not closed?") from error
     except OSError as error:
         raise DataError(f"{root} cannot be read ({error.strerror})") from error
 
 
-def _row(root: Path, line: int, record: dict[str, str | None]) -> tuple[Path, str, str]:
-    path, label, role = record["path"], record["label"], record.get("role") or TRAIN
+def _columns(root: Path, names: Sequence[str]) -> list[str]:
+    """The names of columns without blanks around them and capitals; refuses a table without path or label."""
+    columns = [name.strip().lower() for name in names]
+    missing = [column for column in ("path", "label") if column not in columns]
+    if missing:
+        raise DataError(
+            f"{root} has no column {' and no column '.join(missing)}: "
+            f"its header is {','.join(names) or 'empty'}, it must name path and label"
+        )
+    return columns
+
+
+def _parquet(root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        from pyarrow import ArrowException, parquet  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise MissingExtraError("a .parquet table", "pyarrow", "parquet") from None
+    try:
+        table = parquet.read_table(root)
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{root} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+    table = table.rename_columns(_columns(root, table.column_names))
+    for number, record in enumerate(table.select([one for one in table.column_names if one]).to_pylist()):
+        yield f"row {number}", {name: None if value is None else str(value) for name, value in record.items()}
+
+
+def _row(root: Path, place: str, record: Mapping[str, Any]) -> Row:
+    path, label = ((record[column] or "").strip() for column in ("path", "label"))
+    role = (record.get("role") or TRAIN).strip().lower()
     if not path or not label:
-        raise DataError(f"{root}, line {line}: a row needs a path and a label, got {path!r} and {label!r}")
-    if role not in ROLES:
-        raise DataError(f"{root}, line {line}: the role must be train, query or gallery, got {role!r}")
-    if not (root.parent / path).is_file():
-        raise DataError(f"{root}, line {line}: there is no image {root.parent / path}")
-    return root.parent / path, label, role
+        raise DataError(f"{root}, {place}: a row needs a path and a label, got {path!r} and {label!r}")
+    if role not in ROLE_OF:
+        raise DataError(f"{root}, {place}: the role must be one of {', '.join(ROLE_OF)}, got {role!r}")
+    file = root.parent / path
+    if not _is_file(file) and "\\" in path:
+        file = root.parent / re.sub(r"\\+", "/", path)
+    if not _is_file(file):
+        raise DataError(f"{root}, {place}: there is no image {shorten(shown(root.parent / path), 300)}")
+    return Row(file, shown(label), ROLE_OF[role], f"{place} ({shown(path)})")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # longer than a name may be, or with a zero byte in it
+        return False

@@ -1,103 +1,86 @@
-"""A user's own images: one folder per class, or `query/` and `gallery/` beside the training folders."""
+"""A user's own images: one folder per class, or such folders below train/, val/, test/, query/ and gallery/."""
 
-import hashlib
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-import torch
-
-from crossbatch.data.data_set import DataSet, Part, Search, hold_out, queries, require_pairs
-from crossbatch.data.image_files import FileImages
+from crossbatch.data.data_set import DataSet
+from crossbatch.data.image_files import shown
+from crossbatch.data.image_tree import SUFFIXES, Tree
+from crossbatch.data.labelled_files import GALLERY, QUERY, TEST, TRAIN, VALIDATION, Row, build
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
-TRAIN, QUERY, GALLERY = "train", "query", "gallery"
-ROLES = (TRAIN, QUERY, GALLERY)
+ROLE_OF = {
+    "train": TRAIN,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "validation": VALIDATION,
+    "test": TEST,
+    "query": QUERY,
+    "gallery": GALLERY,
+}
 
 
 def load(root: Path | None, split: Split | None = None) -> DataSet:
-    """Read `root/CLASS/…image`; with `root/query/CLASS/…` and `root/gallery/CLASS/…` these two are the test part.
+    """Read `root/CLASS/…image`, or the same below folders that are named by what they are for.
 
-    Training classes are then the other folders of `root`, or those in `root/train`. Without them a
-    class-disjoint test part is held out.
+    `train`, `val` (or `valid`, `validation`), `test`, and `query` with `gallery` are these folders where all folders of
+    the root are, and one is `train`; beside `query` and `gallery`, training classes may also lie in the root itself.
+    What they leave open, test or validation, is held out of the training classes, whole classes.
     """
     if root is None or not root.is_dir():
         raise DataError(f"--data folder needs ROOT, a folder with one folder of images per class; got {root}")
-    has_test = (root / QUERY).is_dir()
-    if has_test != (root / GALLERY).is_dir():
+    tree, folders = Tree(), {folder.name: folder for folder in Tree().classes(root)}
+    places, notes = _places(root, folders)
+    rows = []
+    for role, place in places:
+        classes = tree.classes(place)
+        if place == root:
+            classes = [one for one in classes if (len(places) == 1) or one.name not in (QUERY, GALLERY)]
+        found = [Row(path, shown(one.name), role, shown(path)) for one in classes for path in tree.images(one)]
+        if not found and (place != root or len(places) == 1):
+            _refuse_empty(place, tree)
+        rows += found
+    _refuse_one_folder(rows, root, folders)
+    return build("folder", root, rows, split or Split(), [*notes, *tree.notes()])
+
+
+def _places(root: Path, folders: dict[str, Path]) -> tuple[list[tuple[str, Path]], list[str]]:
+    """Where the images of each role are; and how that was read, where it is not the plain way."""
+    if (QUERY in folders) != (GALLERY in folders):
         raise DataError(f"{root} has only one of query/ and gallery/: bring both, or neither to have a test part made")
-    train_root = root / TRAIN if (root / TRAIN).is_dir() and has_test else root
-    skipped = {root / role for role in (QUERY, GALLERY)} if has_test else frozenset[Path]()
-    rows = [(path, label, TRAIN) for path, label in _images_by_class(train_root, skipped)]
-    if has_test:
-        rows += [(path, label, role) for role in (QUERY, GALLERY) for path, label in _images_by_class(root / role)]
-    for place, role in ((root / QUERY, QUERY), (root / GALLERY, GALLERY)) if has_test else ((root, TRAIN),):
-        if all(row[2] != role for row in rows):
-            expected = f"expected one folder per class with {', '.join(sorted(SUFFIXES))} files"
-            raise DataError(f"no images in {place}: {expected}")
-    return build("folder", root, rows, split or Split())
+    roles = {name: ROLE_OF[name.lower()] for name in folders if name.lower() in ROLE_OF}
+    named = len(roles) == len(folders) > 1 and TRAIN in roles.values()
+    if named and len(set(roles.values())) < len(roles):
+        raise DataError(f"{root} has several folders for one part, {', '.join(roles)}: keep one of each")
+    if named and {TEST, QUERY} <= set(roles.values()):
+        raise DataError(f"{root} has test/ beside query/ and gallery/: keep the one that is the test part")
+    if named:
+        told = ", ".join(f"{name}/" if name == role else f"{name}/ ({role})" for name, role in roles.items())
+        notes = [] if {QUERY, GALLERY, TRAIN} == set(roles.values()) else [f"read as divided already: {told}"]
+        return [(role, folders[name]) for name, role in sorted(roles.items(), key=_in_order)], notes
+    if QUERY in folders:
+        training = folders.get(TRAIN, root)
+        return [(TRAIN, training), (QUERY, folders[QUERY]), (GALLERY, folders[GALLERY])], []
+    return [(TRAIN, root)], []
 
 
-def _images_by_class(root: Path, skipped: AbstractSet[Path] = frozenset()) -> list[tuple[Path, str]]:
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and path not in skipped)
-    return [
-        (path, folder.name)
-        for folder in folders
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file()
-    ]
+def _in_order(named: tuple[str, str]) -> int:
+    return [TRAIN, VALIDATION, TEST, QUERY, GALLERY].index(named[1])
 
 
-def build(name: str, root: Path, rows: list[tuple[Path, str, str]], split: Split) -> DataSet:
-    """Make a data set of (path, label, role) rows; what the roles leave open is held out by class."""
-    names = tuple(sorted({label for _, label, _ in rows}))
-    numbers = {label: number for number, label in enumerate(names)}
-    labels = torch.tensor([numbers[label] for _, label, _ in rows], dtype=torch.int64)
-    first: dict[Path, int] = {}
-    # A file listed twice, say as query and as gallery image, is one image with one id.
-    ids = torch.tensor([first.setdefault(path, number) for number, (path, _, _) in enumerate(rows)])
-    everything = Part(labels, ids)
-    train, query, gallery = (everything.select(torch.tensor([row[2] == role for row in rows])) for role in ROLES)
-    notes = []
-    if len(query) == 0:
-        require_pairs(train, "data set")
-        train, query = _hold_out(train, split.test_share, split.seed, "--split.test_share", "test part")
-        notes.append(f"no test part given: {query.classes} of {len(names)} classes were held out for test")
-    elif len(gallery) == 0:
-        require_pairs(query, "test part")
-    elif not torch.isin(query.labels, gallery.labels).any():
-        raise DataError("no class of the query images is in the gallery: there is nothing to find")
-    require_pairs(train, "training part")
-    train, validation = _hold_out(
-        train, split.validation_share, split.seed, "--split.validation_share", "validation part"
-    )
-    shared = len(set(train.labels.tolist()) & set(query.labels.tolist()))
-    if shared:
-        notes.append(f"{shared} classes are in both training and test: results are closed-set")
-    images = FileImages((path for path, _, _ in rows), root)
-    fingerprint = _fingerprint(rows, root)
-    test = Search(query, gallery if len(gallery) else None)
-    return DataSet(name, images, names, train, validation, {"test": test}, fingerprint, notes=notes)
+def _refuse_empty(place: Path, tree: Tree) -> None:
+    left = "; ".join(tree.notes())
+    expected = f"expected one folder per class with {', '.join(sorted(SUFFIXES))} files"
+    raise DataError(f"no images in {place}: {expected}{f' ({left})' if left else ''}")
 
 
-def _hold_out(part: Part, share: float, seed: int, option: str, what: str) -> tuple[Part, Part]:
-    """Divide by classes, and say before the training, not after it, that a side has nothing to find."""
-    rest, held = hold_out(part, share, seed, option)
-    for name, side in (("training part", rest), (what, held)):
-        if len(side) and not queries(side).any():
+def _refuse_one_folder(rows: list[Row], root: Path, folders: dict[str, Path]) -> None:
+    """All images below one folder that has folders itself: the classes are these, one level further down."""
+    if len(folders) == 1 and rows:
+        (only,) = folders.values()
+        inner = [one.name for one in Tree().classes(only)]
+        if len(inner) > 1:
             raise DataError(
-                f"with {option}={share} no class of the {name} has two images: "
-                "change the share, or have other classes drawn with --split.seed"
+                f"{root} has one folder, {only.name}, and that has {len(inner)}: if these are the classes, "
+                f"give {only} as ROOT"
             )
-    return rest, held
-
-
-def _fingerprint(rows: list[tuple[Path, str, str]], root: Path) -> str:
-    """Of the listing (paths, sizes, labels, roles), not of the pixels: reading them all would take minutes."""
-    digest = hashlib.sha256()
-    for path, label, role in rows:
-        size = path.stat().st_size if path.is_file() else -1
-        place = path.relative_to(root) if path.is_relative_to(root) else path
-        digest.update(f"{place}\t{size}\t{label}\t{role}\n".encode())
-    return digest.hexdigest()[:8]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +12,10 @@ from torch import Tensor
 from crossbatch.data.crops import Look, opaque, see, upright
 from crossbatch.errors import DataError
 
+with suppress(ModuleNotFoundError):
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
 HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")  # from the fifth byte on
 
 
@@ -39,7 +43,7 @@ class FileImages:
     def name(self, index: int) -> str:
         """Path below the root of the data set."""
         path = Path(self.paths[index])
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+        return shown(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
 
 @contextmanager

@@ -1,0 +1,145 @@
+"""From files with a label and a role to a data set: one image a file, whole classes held out for what is not given."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from crossbatch.data.copies import copies
+from crossbatch.data.data_set import DataSet, Part, Search, hold_out, queries, require_pairs
+from crossbatch.data.image_files import FileImages, shown
+from crossbatch.data.split import Split
+from crossbatch.errors import DataError
+
+TRAIN, VALIDATION, TEST, QUERY, GALLERY = ROLES = ("train", "validation", "test", "query", "gallery")
+LEARNT = {TRAIN, VALIDATION}
+
+
+class Row(NamedTuple):
+    """A file, its label, what it is for, and where that is said, as `line 7`."""
+
+    path: Path
+    label: str
+    role: str
+    place: str
+
+
+def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Sequence[str] = ()) -> DataSet:
+    """Make a data set; what the roles leave open is held out by class."""
+    stats = [_stat(row.path) for row in rows]
+    rows, sizes, ids, told = _one_image_a_file(rows, stats)
+    notes = [*notes, *told, *_copies(rows, sizes, root)]
+    names = tuple(sorted({row.label for row in rows}))
+    numbers = {label: number for number, label in enumerate(names)}
+    labels = torch.tensor([numbers[row.label] for row in rows], dtype=torch.int64)
+    everything = Part(labels, torch.tensor(ids, dtype=torch.int64))
+    parts = {
+        role: everything.select(torch.tensor([row.role == role for row in rows], dtype=torch.bool)) for role in ROLES
+    }
+    train, validation = parts[TRAIN], parts[VALIDATION]
+    query, gallery = parts[QUERY] + parts[TEST], parts[GALLERY]
+    if len(query) == 0:
+        require_pairs(train, "data set")
+        train, query = _hold_out(train, split.test_share, split.seed, "--split.test_share", "test part")
+        notes.append(f"no test part given: {query.classes} of {len(names)} classes were held out for test")
+    elif len(gallery) == 0:
+        require_pairs(query, "test part")
+    elif not torch.isin(query.labels, gallery.labels).any():
+        raise DataError("no class of the query images is in the gallery: there is nothing to find")
+    require_pairs(train, "training part")
+    if len(validation) == 0:
+        option = "--split.validation_share"
+        train, validation = _hold_out(train, split.validation_share, split.seed, option, "validation part")
+    else:
+        require_pairs(validation, "validation part")
+    for what, part in (("validation", validation), ("test", query)):
+        shared = len(set(train.labels.tolist()) & set(part.labels.tolist()))
+        if shared:
+            notes.append(f"{shared} classes are in both training and {what}: results are closed-set")
+    images = FileImages((row.path for row in rows), root)
+    test = Search(query, gallery if len(gallery) else None)
+    fingerprint = _fingerprint(rows, sizes, root)
+    return DataSet(name, images, names, train, validation, {"test": test}, fingerprint, notes=notes)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _one_image_a_file(
+    rows: Sequence[Row], stats: Sequence[os.stat_result | None]
+) -> tuple[list[Row], list[int], list[int], list[str]]:
+    """Rows, sizes and ids without repetitions; a file by whatever path or link has one id, and may have one label."""
+    first: dict[object, int] = {}
+    kept: list[Row] = []
+    sizes, ids, met = [], [], set()
+    for row, stat in zip(rows, stats, strict=True):
+        file = row.path if stat is None else (stat.st_dev, stat.st_ino)
+        number = first.setdefault(file, len(kept))
+        before = kept[number] if number < len(kept) else row
+        if before.label != row.label:
+            raise DataError(
+                f"{before.place} and {row.place} are one file under two labels, {before.label!r} and {row.label!r}: "
+                "keep the one that is right"
+            )
+        if (file, row.role) in met:
+            continue
+        met.add((file, row.role))
+        kept.append(row)
+        sizes.append(-1 if stat is None else stat.st_size)
+        ids.append(number)
+    again = len(rows) - len(kept)
+    return kept, sizes, ids, [f"{again:,} rows name a file that stands before: it is one image"] if again else []
+
+
+def _copies(rows: Sequence[Row], sizes: Sequence[int], root: Path) -> list[str]:
+    """Where copies, byte for byte, make a number that cannot be believed."""
+    files = {row.path: number for number, row in enumerate(rows)}
+    numbers = list(files.values())
+    groups = [
+        [rows[numbers[one]] for one in group]
+        for group in copies([rows[one].path for one in numbers], [sizes[one] for one in numbers])
+    ]
+    kinds: dict[str, Callable[[list[Row]], bool]] = {
+        "stand under more than one label": lambda group: len({row.label for row in group}) > 1,
+        "stand in both training and test": lambda group: len({row.role in LEARNT for row in group}) > 1,
+        "stand in both query and gallery": lambda group: {QUERY, GALLERY} <= {row.role for row in group},
+    }
+    notes = []
+    for what, is_so in kinds.items():
+        found = [group for group in groups if is_so(group)]
+        if found:
+            pair = " and ".join(_below(row.path, root) for row in found[0][:2])
+            notes.append(f"{sum(map(len, found)):,} files that are copies byte for byte {what}, as {pair}")
+    return notes
+
+
+def _below(path: Path, root: Path) -> str:
+    return shown(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def _hold_out(part: Part, share: float, seed: int, option: str, what: str) -> tuple[Part, Part]:
+    """Divide by classes, and say before the training, not after it, that a side has nothing to find."""
+    rest, held = hold_out(part, share, seed, option)
+    for name, side in (("training part", rest), (what, held)):
+        if len(side) and not queries(side).any():
+            raise DataError(
+                f"with {option}={share} no class of the {name} has two images: "
+                "change the share, or have other classes drawn with --split.seed"
+            )
+    return rest, held
+
+
+def _fingerprint(rows: Sequence[Row], sizes: Sequence[int], root: Path) -> str:
+    """Of the listing (paths, sizes, labels, roles), not of the pixels: reading them all would take minutes."""
+    digest = hashlib.sha256()
+    for row, size in zip(rows, sizes, strict=True):
+        place = row.path.relative_to(root) if row.path.is_relative_to(root) else row.path
+        digest.update(f"{place}\t{size}\t{row.label}\t{row.role}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:8]
