@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from crossbatch.data.glyphs import cache_folder
+from crossbatch.data.cache import cache_folder
 from crossbatch.data.transforms import image_seed
 from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, OptimSettings, Settings

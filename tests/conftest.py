@@ -11,6 +11,7 @@ from jaxtyping import config
 from PIL import Image
 
 from crossbatch.data import glyphs as drawn
+from crossbatch.data.cache import cache_folder
 from crossbatch.data.data_set import DataSet
 
 for profile, cases in {"quick": 10, "usual": 50, "long": 500}.items():
@@ -35,7 +36,7 @@ def as_users_run_it() -> Iterator[None]:
 def glyphs(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     """The embedded data set: from the user's cache where it is there, else drawn once into a folder of the tests."""
     folder = tmp_path_factory.mktemp("cache")
-    for cached in drawn.cache_folder().glob("glyphs-*.npz"):
+    for cached in cache_folder().glob("glyphs-*.npz"):
         (folder / cached.name).symlink_to(cached)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CROSSBATCH_CACHE", str(folder))

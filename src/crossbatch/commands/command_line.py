@@ -1,5 +1,6 @@
 """One command of the command line, from its words to its exit status."""
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ def run(name: str, words: Sequence[str]) -> int:
         print(help_for(name, parser_for(name), every="--help-all" in asked), end="")
         return 0
     sys.path.append(str(Path.cwd()))  # where a class path may lead; behind all else
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         options, as_json = parse(name, words)
     except ArgumentError as error:

@@ -47,6 +47,8 @@ def evaluate(
         data or settings.data, root or settings.root, settings.split, settings.fonts, settings.script
     )
     results = [evaluate_run(run, loaded, name, k) for name in parts_named(loaded, part)]
+    for note in loaded.notes:
+        console.print(f"note: {note}", soft_wrap=True, highlight=False)
     for result in results:
         _show(console, run.name, result)
         for file, rows in ((runs.CLASSES, classes), (runs.WORST, worst)):
@@ -63,7 +65,11 @@ def _show(console: Console, run: str, result: dict[str, Any]) -> None:
     )
     print_table(console, title, ["run", *metrics], [[run, *(f"{result[metric]:.4f}" for metric in metrics)]])
     if result["left_out"]:
-        console.print(f"{result['left_out']} images without another of their class were not queried")
+        names, total = result["classes_left_out"], result["queries"] + result["left_out"]
+        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        why = "without another image there" if result["alone"] else "that are not in the gallery"
+        told = f"{result['left_out']:,} of {total:,} queries have nothing to find and do not count: "
+        console.print(f"{told}they are of {len(names):,} classes {why}: {shown}", soft_wrap=True, highlight=False)
 
 
 def _show_table(console: Console, path: Path, rows: int) -> None:

@@ -55,9 +55,10 @@ def _places(root: Path, folders: dict[str, Path]) -> tuple[list[tuple[str, Path]
     if named and {TEST, QUERY} <= set(roles.values()):
         raise DataError(f"{root} has test/ beside query/ and gallery/: keep the one that is the test part")
     if named:
-        told = ", ".join(f"{name}/" if name == role else f"{name}/ ({role})" for name, role in roles.items())
+        ordered = sorted(roles.items(), key=_in_order)
+        told = ", ".join(f"{name}/" if name == role else f"{name}/ ({role})" for name, role in ordered)
         notes = [] if {QUERY, GALLERY, TRAIN} == set(roles.values()) else [f"read as divided already: {told}"]
-        return [(role, folders[name]) for name, role in sorted(roles.items(), key=_in_order)], notes
+        return [(role, folders[name]) for name, role in ordered], notes
     if QUERY in folders:
         training = folders.get(TRAIN, root)
         return [(TRAIN, training), (QUERY, folders[QUERY]), (GALLERY, folders[GALLERY])], []

@@ -14,6 +14,7 @@ import torch
 from PIL import ImageFont
 from torch import Tensor
 
+from crossbatch.data.cache import cache_folder
 from crossbatch.data.data_set import DataSet, Part, Search, hold_out
 from crossbatch.data.sop import RELEASE as SOP
 from crossbatch.data.split import Split
@@ -111,12 +112,6 @@ def fonts_in(places: Sequence[Path]) -> list[Path]:
     if not files:
         raise DataError(f"no {', '.join(SUFFIXES)} file in --fonts {' '.join(map(str, places))}")
     return sorted(files, key=lambda path: (path.name, str(path)))
-
-
-def cache_folder() -> Path:
-    """Where drawn sets are kept: $CROSSBATCH_CACHE, else the user's cache."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "crossbatch")
-    return Path(os.environ.get("CROSSBATCH_CACHE") or default)
 
 
 def draw_cached(fonts: list[Path], script: Script | None = None) -> tuple[GlyphImages, str]:

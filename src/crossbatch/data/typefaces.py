@@ -12,6 +12,7 @@ from torch import Tensor
 
 from crossbatch.data.crops import Look
 from crossbatch.errors import DataError
+from crossbatch.progress import watched
 
 SIZE = 32
 FONT_PIXELS = 22
@@ -64,7 +65,7 @@ def draw(
     near copies within a class (correlation above `same`); classes with fewer than `fewest` images left.
     """
     by_code: dict[int, list[tuple[Bitmap, str]]] = {}
-    for font in fonts:
+    for font in watched(fonts, "drawing fonts"):
         for code, bitmap, face in _draw_font(font, script):
             by_code.setdefault(code, []).append((bitmap, face))
     bitmaps, codes, faces = [], [], []

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
 from crossbatch.training.part_pictures import write_examples
-from crossbatch.training.part_search import search_run
+from crossbatch.training.part_search import Searched, search_run
 from crossbatch.training.part_tables import write_tables
 
 
@@ -29,6 +31,9 @@ def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) 
         **searched.measured.summary(),
         "queries": searched.measured.queries,
         "left_out": searched.measured.left_out,
+        "classes_left_out": _left_out(searched, loaded),
+        "alone": loaded.searches[part].gallery is None,
+        "notes": loaded.notes,
         "gallery": len(searched.gallery[1]),
         "classes": loaded.searches[part].query.classes,
         "seconds": round(time.perf_counter() - began, 2),
@@ -37,3 +42,11 @@ def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) 
     write_examples(run, part, loaded, searched)
     write_tables(run, part, loaded, searched)
     return entry
+
+
+def _left_out(searched: Searched, loaded: DataSet) -> list[str]:
+    """Names of the classes whose queries have nothing to find: not in the gallery, or alone in their part."""
+    labels = searched.query[1]
+    asked = torch.ones(len(labels), dtype=torch.bool)
+    asked[searched.measured.query_positions] = False
+    return [loaded.class_names[label] for label in labels[asked].unique().tolist()]

@@ -15,6 +15,7 @@ from crossbatch.errors import DataError
 from crossbatch.metrics import Retrieval, evaluate
 from crossbatch.models import checkpoint
 from crossbatch.models.embedder import Embedder
+from crossbatch.progress import watched
 from crossbatch.training.settings import Settings
 
 Embedded = tuple[Tensor, Tensor, Tensor]  # embeddings, labels, ids
@@ -57,7 +58,7 @@ def embed(model: Embedder, batches: PartBatches) -> Embedded:
     """Embeddings [images, dim], labels and ids of a part, on the CPU."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).eval()
-    numbered = (batches[number] for number in range(len(batches)))
+    numbered = (batches[number] for number in watched(range(len(batches)), "embedding, in batches"))
     rows = [(model(images.to(device)).float().cpu(), labels, ids) for images, labels, ids in numbered if len(labels)]
     if not rows:
         raise DataError("no image of the part can be read")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from crossbatch import data
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss, require_one_process
 from crossbatch.data.batches import PartBatches, Reader
+from crossbatch.data.checking import refuse_unreadable
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Preprocessing, Transform, background_colour
@@ -57,6 +58,8 @@ class RunParts:
 def load_data(settings: Settings) -> DataSet:
     """Read the data set; a refit trains on the validation classes too."""
     loaded = data.load(settings.data, settings.root, settings.split, settings.fonts, settings.script)
+    if settings.loop.on_corrupt == "refuse":
+        refuse_unreadable(loaded, settings.loop.check)
     return replace(loaded, train=loaded.train + loaded.validation) if settings.refit else loaded
 
 

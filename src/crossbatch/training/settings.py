@@ -144,6 +144,8 @@ class LoopSettings:
         workers: Processes that read images; by default none on a CPU, where reading and training take turns on all
             cores, and beside a GPU all cores but one.
         logger: Class path of a further Lightning logger, beside CSV and TensorBoard.
+        check: Before the first step the header of every file is read, or all of it (decode), or none; files that have
+            not changed since the last check are not read again.
         on_corrupt: An image that cannot be read is named, and then refused or skipped.
     """
 
@@ -153,6 +155,7 @@ class LoopSettings:
     accelerator: str = "auto"
     workers: NonNegativeInt | None = None
     logger: str | None = None
+    check: Literal["header", "decode", "none"] = "header"
     on_corrupt: Literal["refuse", "skip"] = "refuse"
 
 

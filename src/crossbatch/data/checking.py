@@ -1,0 +1,117 @@
+"""Every file looked at before the first step; what was found is kept, so that the next run need not look again."""
+
+import csv
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from crossbatch.data.cache import cache_folder
+from crossbatch.data.data_set import DataSet
+from crossbatch.data.image_files import FileImages, naming
+from crossbatch.errors import DataError
+from crossbatch.progress import watched
+
+How = Literal["header", "decode", "none"]
+WAY_OUT = "; mend or remove it"  # how a message goes on after the reason
+
+
+def unreadable(images: FileImages, how: How) -> dict[int, str]:
+    """Numbers of the images that cannot be read, and why; by their headers, or decoded whole."""
+    places = [os.fsencode(Path(path).absolute()) for path in images.paths]
+    found: dict[int, str] = {}
+    with _memory() as memory:
+        known = {} if memory is None else _recalled(memory, places, how)
+        news = []
+        unknown = [number for number, place in enumerate(places) if known.get(place) is None]
+        for number in watched(unknown, "checking images"):
+            problem = _problem(images, number, how)
+            news.append((places[number], *_state(places[number]), how, problem))
+            known[places[number]] = problem
+        if memory is not None and news:
+            with suppress(sqlite3.Error), memory:
+                memory.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?, ?)", news)
+    for number, place in enumerate(places):
+        if known[place]:
+            found[number] = known[place]
+    return found
+
+
+def refuse_unreadable(loaded: DataSet, how: How) -> None:
+    """Refuse a data set with files that cannot be read, all together, and write a file that lists them."""
+    if how == "none" or not isinstance(loaded.images, FileImages):
+        return
+    found = unreadable(loaded.images, how)
+    if not found:
+        return
+    first = next(iter(found.values()))
+    if len(found) == 1:
+        raise DataError(f"{first}; mend or remove it, or --loop.on_corrupt skip")
+    listing = cache_folder() / f"unreadable-{loaded.fingerprint}.csv"
+    listing.parent.mkdir(parents=True, exist_ok=True)
+    with listing.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "reason"), *((loaded.images.name(n), found[n]) for n in found)])
+    raise DataError(
+        f"{len(found):,} of {len(loaded.images):,} images cannot be read, all of them listed in {listing}: "
+        f"{first}; mend or remove them, or --loop.on_corrupt skip"
+    )
+
+
+def _problem(images: FileImages, number: int, how: How) -> str:
+    """Why an image cannot be read; nothing if it can."""
+    path = images.paths[number]
+    try:
+        if how == "decode":
+            images.read(number)
+        else:
+            with naming(path), Image.open(path):
+                pass
+    except DataError as error:
+        return str(error).split(WAY_OUT)[0]
+    return ""
+
+
+@contextmanager
+def _memory() -> Iterator[sqlite3.Connection | None]:
+    """What earlier checks found; nothing where it cannot be kept."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        memory = sqlite3.connect(cache_folder() / "checked.sqlite", timeout=10)
+        memory.execute(
+            "CREATE TABLE IF NOT EXISTS checked (path BLOB PRIMARY KEY, size INT, changed INT, how TEXT, problem TEXT)"
+        )
+    except (OSError, sqlite3.Error):
+        yield None
+        return
+    with closing(memory):
+        yield memory
+
+
+def _recalled(memory: sqlite3.Connection, places: Sequence[bytes], how: How) -> dict[bytes, str]:
+    """Problems of the files that are as they were when they were checked at least so well."""
+    enough = ("decode",) if how == "decode" else ("decode", "header")
+    known: dict[bytes, str] = {}
+    with suppress(sqlite3.Error):
+        for start in range(0, len(places), 900):
+            asked = places[start : start + 900]
+            marks = ", ".join("?" * len(asked))
+            rows = memory.execute(f"SELECT * FROM checked WHERE path IN ({marks})", asked)  # noqa: S608  (marks alone)
+            known |= {
+                place: problem
+                for place, size, changed, checked, problem in rows
+                if checked in enough and (size, changed) == _state(place)
+            }
+    return known
+
+
+def _state(place: bytes) -> tuple[int, int]:
+    """Size and time of the last change; −1 for a file that is not there."""
+    try:
+        stat = os.stat(place)  # noqa: PTH116  (bytes)
+    except OSError:
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
