@@ -1,11 +1,13 @@
 """The command line as a person meets it: what is refused and how, what is printed where, how light it is."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from crossbatch import runs
 from crossbatch.__main__ import main
@@ -199,6 +201,32 @@ def test_inspect_counts_and_draws(pictures: Path, tmp_path: Path, capsys: pytest
     assert sheet.read_bytes().startswith(b"\x89PNG")
     assert main(["inspect", "--data", "folder", "--root", str(pictures)]) == 0
     assert "fingerprint" in capsys.readouterr().out
+
+
+def test_inspect_says_what_is_wrong(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROSSBATCH_CACHE", str(tmp_path / "cache"))
+    root = Path(shutil.copytree(pictures, tmp_path / "photos"))
+    (root / "class 0" / "0.png").write_bytes(b"")
+    whole = (root / "class 1" / "1.png").read_bytes()
+    (root / "class 1" / "1.png").write_bytes(whole[: len(whole) // 2])
+    (root / "class 3" / "copy.png").write_bytes((root / "class 2" / "0.png").read_bytes())
+    smooth = Image.effect_mandelbrot((400, 400), (-2, -1.5, 1, 1.5), 50).convert("RGB")
+    smooth.resize((64, 64)).save(root / "class 4" / "a.png")
+    smooth.resize((160, 160)).save(root / "class 4" / "larger.jpg")
+    assert main(["inspect", str(root), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [case[0] for case in found["problems"]["unreadable"]] == ["class 0/0.png"]
+    assert found["problems"]["copies"] == [["class 2/0.png", "class 3/copy.png"]]
+    assert any("copies byte for byte stand under more than one label" in note for note in found["notes"])
+    assert main(["inspect", str(root), "--decode", "--near_copies", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["problems"]
+    assert [case[0] for case in found["unreadable"]] == ["class 0/0.png", "class 1/1.png"]
+    assert "truncated" in found["unreadable"][1][1]
+    assert ["class 4/a.png", "class 4/larger.jpg"] in found["near copies"]
+    assert main(["inspect", str(root)]) == 0
+    assert "unreadable: 2" in capsys.readouterr().out  # what decoding found is remembered
 
 
 def test_a_table_shows_the_spread_over_seeds() -> None:

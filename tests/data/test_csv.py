@@ -282,6 +282,6 @@ def test_copies_are_told_where_they_inflate_a_number(root: Path) -> None:
     told = [note for note in found.notes if "byte for byte" in note]
     assert told == [
         "2 files that are copies byte for byte stand under more than one label, as cat0.png and copy1.png",
-        "2 files that are copies byte for byte stand in both training and test, as dog0.png and copy2.png",
-        "2 files that are copies byte for byte stand in both query and gallery, as eel0.png and copy3.png",
+        "2 files that are copies byte for byte are in both training and test, as dog0.png and copy2.png",
+        "2 files that are copies byte for byte are in both query and gallery, as eel0.png and copy3.png",
     ]

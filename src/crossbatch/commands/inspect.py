@@ -11,6 +11,8 @@ from crossbatch.commands.output import print_table
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError
 
+SHOWN = 20  # cases of a kind; --json has them all
+
 if TYPE_CHECKING:
     from crossbatch.data.data_set import DataSet  # imports Pillow
 
@@ -22,10 +24,12 @@ def inspect(
     script: Literal["han"] | None = None,
     split: Split = Split(),  # noqa: B008  (frozen)
     sheet: Path | None = None,
+    decode: bool = False,
+    near_copies: bool = False,
     *,
     console: Console,
 ) -> dict[str, Any]:
-    """Tell what a data set holds: images, classes, images per class, and how it is divided.
+    """Tell what a data set holds, how it is divided, and what is wrong with it: files, labels, copies.
 
     Args:
         root: Where the images are.
@@ -35,6 +39,8 @@ def inspect(
         script: Draw the characters of this script only.
         split: Division of the classes.
         sheet: Write a contact sheet, one row a class, to this PNG file.
+        decode: Decode every file whole, and not its header alone; takes minutes for large sets.
+        near_copies: List images that look the same at 24 by 24 grey pixels; reads every file.
     """
     from crossbatch.data.contact_sheet import contact_sheet  # noqa: PLC0415  (imports Pillow)
 
@@ -51,11 +57,44 @@ def inspect(
     if loaded.expected:
         _show_published(console, loaded)
     for note in loaded.notes:
-        console.print(note, highlight=False)
+        console.print(note, soft_wrap=True, highlight=False)
+    problems = _problems(loaded, decode=decode, near=near_copies)
+    for what, found in problems.items():
+        _show_problem(console, what, found)
     if sheet is not None:
         console.print(f"contact sheet: {sheet}", highlight=False)
     described = {"data": loaded.name, "fingerprint": loaded.fingerprint, "parts": counts, "notes": loaded.notes}
+    described |= {"problems": problems}
     return described | ({"published": dict(loaded.expected)} if loaded.expected else {})
+
+
+def _problems(loaded: "DataSet", *, decode: bool, near: bool) -> dict[str, list[list[str]]]:
+    """What is wrong, by kind: for each case the names of its images, and of an unreadable one the reason."""
+    from crossbatch.data import near_copies  # noqa: PLC0415
+    from crossbatch.data.checking import unreadable  # noqa: PLC0415
+    from crossbatch.data.image_files import FileImages  # noqa: PLC0415
+
+    images = loaded.images
+    found = unreadable(images, "decode" if decode else "header") if isinstance(images, FileImages) else {}
+    problems = {
+        "unreadable": [[images.name(number), reason] for number, reason in found.items()],
+        "copies": [[images.name(number) for number in group] for group in loaded.copies],
+    }
+    if near:
+        known = {frozenset(group) for group in loaded.copies}
+        groups = [group for group in near_copies.near_copies(images) if frozenset(group) not in known]
+        problems["near copies"] = [[images.name(number) for number in group] for group in groups]
+    return problems
+
+
+def _show_problem(console: Console, what: str, found: list[list[str]]) -> None:
+    """A table of the first cases of a kind."""
+    if found:
+        rows = [[case[0], ", ".join(case[1:4]) + (", …" if len(case) > 4 else "")] for case in found[:SHOWN]]
+        more = f", the first {SHOWN}" if len(found) > SHOWN else ""
+        print_table(
+            console, f"{what}: {len(found):,}{more}", ["image", "reason" if what == "unreadable" else "and"], rows
+        )
 
 
 def _show_published(console: Console, loaded: "DataSet") -> None:

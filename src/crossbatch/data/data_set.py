@@ -1,6 +1,6 @@
 """What a data set is, once read: images, labels, and who trains, validates and is searched."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -80,7 +80,8 @@ class DataSet:
     """Training, validation and test parts of one data set.
 
     `tests` has one search by the name test, or several by the names of their lists. `ks`: the K of Recall@K that are
-    usual for it. `expected`: images and classes that the published parts have, None where that is not known.
+    usual for it. `expected`: images and classes that the published parts have, None where that is not known. `copies`:
+    groups of ids of images whose files have the same bytes.
     """
 
     name: str
@@ -95,6 +96,7 @@ class DataSet:
     ks: tuple[int, ...] = (1, 2, 4, 8)
     expected: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    copies: Sequence[Sequence[int]] = ()
 
     @property
     def searches(self) -> dict[str, Search]:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from crossbatch.data.copies import copies
 from crossbatch.data.data_set import DataSet, Part, Search, hold_out, queries, require_pairs
-from crossbatch.data.image_files import FileImages, shown
+from crossbatch.data.image_files import FileImages
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
 TRAIN, VALIDATION, TEST, QUERY, GALLERY = ROLES = ("train", "validation", "test", "query", "gallery")
-LEARNT = {TRAIN, VALIDATION}
 
 
 class Row(NamedTuple):
@@ -31,7 +31,10 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
     """Make a data set; what the roles leave open is held out by class."""
     stats = [_stat(row.path) for row in rows]
     rows, sizes, ids, told = _one_image_a_file(rows, stats)
-    notes = [*notes, *told, *_copies(rows, sizes, root)]
+    images = sorted(set(ids))
+    groups = copies([rows[one].path for one in images], [sizes[one] for one in images])
+    same = [[images[one] for one in group] for group in groups]
+    notes = [*notes, *told]
     names = tuple(sorted({row.label for row in rows}))
     numbers = {label: number for number, label in enumerate(names)}
     labels = torch.tensor([numbers[row.label] for row in rows], dtype=torch.int64)
@@ -59,10 +62,11 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
         shared = len(set(train.labels.tolist()) & set(part.labels.tolist()))
         if shared:
             notes.append(f"{shared} classes are in both training and {what}: results are closed-set")
-    images = FileImages((row.path for row in rows), root)
+    files = FileImages((row.path for row in rows), root)
+    notes += _unbelievable(same, files, labels, (train, validation, query, gallery))
     test = Search(query, gallery if len(gallery) else None)
     fingerprint = _fingerprint(rows, sizes, root)
-    return DataSet(name, images, names, train, validation, {"test": test}, fingerprint, notes=notes)
+    return DataSet(name, files, names, train, validation, {"test": test}, fingerprint, notes=notes, copies=same)
 
 
 def _stat(path: Path) -> os.stat_result | None:
@@ -98,30 +102,23 @@ def _one_image_a_file(
     return kept, sizes, ids, [f"{again:,} rows name a file that stands before: it is one image"] if again else []
 
 
-def _copies(rows: Sequence[Row], sizes: Sequence[int], root: Path) -> list[str]:
-    """Where copies, byte for byte, make a number that cannot be believed."""
-    files = {row.path: number for number, row in enumerate(rows)}
-    numbers = list(files.values())
-    groups = [
-        [rows[numbers[one]] for one in group]
-        for group in copies([rows[one].path for one in numbers], [sizes[one] for one in numbers])
-    ]
-    kinds: dict[str, Callable[[list[Row]], bool]] = {
-        "stand under more than one label": lambda group: len({row.label for row in group}) > 1,
-        "stand in both training and test": lambda group: len({row.role in LEARNT for row in group}) > 1,
-        "stand in both query and gallery": lambda group: {QUERY, GALLERY} <= {row.role for row in group},
+def _unbelievable(same: Sequence[Sequence[int]], files: FileImages, labels: Tensor, parts: Sequence[Part]) -> list[str]:
+    """Where one image, or copies byte for byte, make a number that cannot be believed; groups of ids in `same`."""
+    train, validation, query, gallery = ({*part.ids.tolist()} for part in parts)
+    learnt, tested = train | validation, query | gallery
+    both = sorted(learnt & tested)
+    notes = [f"{len(both):,} images are in both training and test, as {files.name(both[0])}"] if both else []
+    kinds: dict[str, Callable[[set[int]], bool]] = {
+        "stand under more than one label": lambda group: len({int(labels[one]) for one in group}) > 1,
+        "are in both training and test": lambda group: bool(group & learnt) and bool(group & tested),
+        "are in both query and gallery": lambda group: bool(group & query - gallery) and bool(group & gallery),
     }
-    notes = []
     for what, is_so in kinds.items():
-        found = [group for group in groups if is_so(group)]
+        found = [group for group in same if is_so({*group})]
         if found:
-            pair = " and ".join(_below(row.path, root) for row in found[0][:2])
+            pair = " and ".join(map(files.name, found[0][:2]))
             notes.append(f"{sum(map(len, found)):,} files that are copies byte for byte {what}, as {pair}")
     return notes
-
-
-def _below(path: Path, root: Path) -> str:
-    return shown(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _hold_out(part: Part, share: float, seed: int, option: str, what: str) -> tuple[Part, Part]:
