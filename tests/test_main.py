@@ -42,6 +42,14 @@ SMALL = [
     ("arguments", "message"),
     [
         ("train --model.backbone resnet5O", "no backbone 'resnet5O': did you mean resnet50"),
+        (
+            "train --model.image_size 4",
+            "--model.image_size is a side of at least 8 pixels, as 224, or height and width",
+        ),
+        ("train --model.image_size 64x", "as 256x128; got 64x"),
+        ("train --model.image_size -1", "at least 8 pixels, as 224, or height and width, as 256x128; got -1"),
+        ("train --model.background nope", "--model.background is a colour, as white, black or #8a8f98, got nope"),
+        ("train --model.fit stretch", "--model.fit takes one of crop, pad, squash, got stretch"),
         ("train --model.pooling mean", "--model.pooling takes one of avg, max, gem, got mean"),
         ("train --model.train_stages -1", "--model.train_stages takes a whole number that is not negative, got -1"),
         ("train --memory.size 32", "a memory of 32 rows is too small for batches of 64 images: raise --memory.size"),

@@ -1,7 +1,9 @@
 """What is drawn for an image depends on its seed and on nothing else."""
 
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -145,3 +147,59 @@ def test_seeds_of_images_differ_and_are_known() -> None:
     assert len(seeds) == 4 * 12 * 12
     assert image_seed(0, 0, 0) == image_seed(0, 0, 0)
     assert all(0 <= seed < 2**56 for seed in seeds)
+
+
+def halves(width: int, height: int) -> Image.Image:
+    """Left half red, right half blue."""
+    image = Image.new("RGB", (width, height), (255, 0, 0))
+    image.paste((0, 0, 255), (width // 2, 0, width, height))
+    return image
+
+
+def shown(fit: str, size: int | tuple[int, int], image: Image.Image, background: str = "white") -> np.ndarray:
+    """What the network sees, as levels, [height, width, channels]."""
+    small = size if isinstance(size, int) else min(size)
+    preprocessing = Preprocessing(size, small, 3, (0.0,) * 3, (1 / 255,) * 3, background, fit)
+    return preprocessing.tensor([image])[0].permute(1, 2, 0).numpy().round().astype(int)
+
+
+@pytest.mark.parametrize("size", [24, (32, 16), (16, 32)])
+@pytest.mark.parametrize("shape", [(40, 40), (80, 20), (20, 80), (10, 7)])
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_every_fit_gives_the_size_asked_for(fit: str, shape: tuple[int, int], size: int | tuple[int, int]) -> None:
+    seen = shown(fit, size, halves(*shape))
+    high, wide = (size, size) if isinstance(size, int) else size
+    assert seen.shape == (high, wide, 3)
+    row = seen[high // 2]
+    left, right = row[wide // 2 - 1], row[wide // 2]
+    assert left[0] > left[2]
+    assert right[2] > right[0]
+
+
+def test_crop_pad_and_squash_are_told_apart() -> None:
+    wide = halves(80, 20)
+    assert (shown("crop", 24, wide)[0, 0] == [255, 0, 0]).all()
+    padded = shown("pad", 24, wide, "#102030")
+    assert padded[0, 0].tolist() == [16, 32, 48]
+    assert (padded[:, :, 1] == 32).all(1).sum() == 18  # rows of the background; six show the image
+    squashed = shown("squash", (24, 12), wide)
+    assert (squashed[:, 0] == [255, 0, 0]).all()
+    assert (squashed[:, -1] == [0, 0, 255]).all()
+
+
+def test_a_person_s_crop_has_the_shape_that_is_wanted() -> None:
+    preprocessing = Preprocessing((64, 32), 32, 3, (0.5,) * 3, (0.5,) * 3)
+    augment = PhotoAugmentation(preprocessing)
+    ratios = []
+    for seed in range(200):
+        view = augment.look(seed)(300, 600)
+        left, upper, right, lower = view.box
+        ratios.append((right - left) / (lower - upper))
+        assert view.size == (32, 64)
+    assert 0.36 < min(ratios) < 0.45
+    assert 0.55 < max(ratios) < 0.68
+
+
+def test_sizes_and_fits_are_restored_from_json() -> None:
+    preprocessing = Preprocessing((64, 32), 36, 3, (0.5,) * 3, (0.5,) * 3, "black", "pad")
+    assert Preprocessing.restore(json.loads(json.dumps(asdict(preprocessing)))) == preprocessing

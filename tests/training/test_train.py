@@ -17,14 +17,23 @@ from safetensors.torch import load_file
 
 from crossbatch import runs
 from crossbatch.data.batches import TrainingBatches
+from crossbatch.data.transforms import Preprocessing
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES
+from crossbatch.models import checkpoint
 from crossbatch.training.cores import torch_threads
 from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.plan import plan_of
 from crossbatch.training.run_parts import build_parts
-from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, OptimSettings, Settings
+from crossbatch.training.settings import (
+    LoopSettings,
+    LossSettings,
+    MemorySettings,
+    ModelSettings,
+    OptimSettings,
+    Settings,
+)
 from crossbatch.training.train import Outcome, fit
 
 Quick = Callable[..., Settings]
@@ -381,3 +390,18 @@ def test_threads_are_given_back_where_training_fails() -> None:
     with suppress(RunError), torch_threads(before + 1):
         raise RunError("stopped")
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("way", ["crop", "pad", "squash"])
+def test_images_that_are_not_square_train_and_are_searched_alike(
+    way: str, quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    settings = quick(steps=4, start=2, model=ModelSettings(dim=8, image_size="24x12", fit=way, background="black"))
+    parts = build_parts(settings)
+    assert "24×12×3 images" in "\n".join(plan_of(parts))
+    assert next(iter(parts.feed.train_dataloader()))[0].shape == (6, 3, 24, 12)
+    train(settings, tmp_path / "run", console)
+    _, description = checkpoint.load(tmp_path / "run")
+    assert Preprocessing.restore(description.preprocessing) == parts.feed.evenly.preprocessing
+    assert description.preprocessing["fit"] == way
+    assert evaluate_run(tmp_path / "run", parts.data, "test")["R@1"] >= 0

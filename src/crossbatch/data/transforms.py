@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from PIL import Image, ImageColor
@@ -17,6 +17,8 @@ from crossbatch.data.crops import Colour, Look, View
 from crossbatch.errors import SettingError
 
 RESERVE = 2.0  # for evaluation, as in Pillow's thumbnails: the last reduction by half is left to the resizing
+LUMA = (0.299, 0.587, 0.114)
+Fit = Literal["crop", "pad", "squash"]
 _drawing = Lock()
 
 
@@ -35,23 +37,30 @@ class Transform(Protocol):
 class Preprocessing:
     """How a network wants its images; kept with the model.
 
-    `size`: side of the square in pixels; `resize`: length of the short side before the crop; `background`: the colour,
-    by name or as #rrggbb, that shows where an image is transparent.
+    `size`: side of the square in pixels, or height and width. `resize`: what its shorter side is scaled to before the
+    crop. `background`: the colour, by name or as #rrggbb, that shows where an image is transparent or padded. `fit`:
+    how an image of another shape is seen in evaluation: its centre (crop), all of it on the background (pad), or all
+    of it out of proportion (squash).
     """
 
-    size: int
+    size: int | tuple[int, int]
     resize: int
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     background: str = "white"
+    fit: Fit = "crop"
 
     @classmethod
     def restore(cls, plain: Mapping[str, Any]) -> "Preprocessing":
-        """From the fields as JSON keeps them, lists for tuples."""
-        mean, std = tuple(plain["mean"]), tuple(plain["std"])
-        background = plain.get("background", "white")  # models of before there was a choice do not say
-        return cls(plain["size"], plain["resize"], plain["channels"], mean, std, background)
+        """From the fields as JSON keeps them, lists for tuples; older models have fewer."""
+        values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in plain.items()}
+        return cls(**values)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width that the network sees."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     @property
     def colour(self) -> Colour:
@@ -59,25 +68,45 @@ class Preprocessing:
         return background_colour(self.background)
 
     def tensor(self, images: Sequence[Image.Image]) -> Tensor:
-        """Convert to the right channels, scale the short side, crop the centre, normalise."""
+        """Convert to the right channels, scale, crop the centre or pad, normalise."""
         return self.normalize([self.look(*image.size).of(image) for image in images])
 
     def look(self, width: int, height: int) -> View:
-        """All of an image, the short side scaled."""
-        short = min(width, height)
-        size = (self.resize * width // short, self.resize * height // short)
+        """All of an image, scaled."""
+        everything = (0, 0, width, height)
         return View(
-            (width, height), (0, 0, width, height), size, self.channels, reserve=RESERVE, background=self.colour
+            (width, height), everything, self._scaled(width, height), self.channels, False, RESERVE, self.colour
         )
+
+    def _scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height to scale an image to: to cover what is wanted, to fit into it, or just that."""
+        high, wide = self.sides
+        if self.fit == "squash":
+            return wide, high
+        if self.fit == "crop":
+            high, wide = high * self.resize // min(self.sides), wide * self.resize // min(self.sides)
+        if (wide * height >= high * width) == (self.fit == "crop"):
+            return wide, max(1, wide * height // width)
+        return max(1, high * width // height), high
 
     def normalize(self, views: Sequence[Tensor]) -> Tensor:
         """Uint8 [channels, height, width] each → the centre of each as float, less the mean, by the deviation."""
-        square = [self.size, self.size]
-        pixels = torch.stack(
-            [view if view.shape[1:] == (*square,) else v2.functional.center_crop(view, square) for view in views]
-        )
+        pixels = torch.stack([view if view.shape[1:] == self.sides else self._centred(view) for view in views])
         mean, std = (255 * torch.tensor(value).view(-1, 1, 1) for value in (self.mean, self.std))
         return pixels.float().sub_(mean).div_(std)  # in place: new memory for a batch takes as long as the arithmetic
+
+    def _centred(self, view: Tensor) -> Tensor:
+        """Cropped to what the network sees, and padded where it is smaller."""
+        if self.fit != "pad":
+            cropped: Tensor = v2.functional.center_crop(view, list(self.sides))
+            return cropped
+        (high, wide), (height, width) = self.sides, view.shape[1:]
+        top, left = (high - height) // 2, (wide - width) // 2
+        grey = round(sum(part * share for part, share in zip(self.colour, LUMA, strict=True)))
+        fill = torch.tensor([grey] if self.channels == 1 else self.colour, dtype=torch.uint8)
+        padded = fill[:, None, None].repeat(1, high, wide)
+        padded[:, top : top + height, left : left + width] = view
+        return padded
 
 
 def background_colour(name: str) -> Colour:
@@ -116,7 +145,9 @@ class PhotoAugmentation:
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
-        self.crop = v2.RandomResizedCrop(preprocessing.size, scale=(0.2, 1.0))
+        high, wide = preprocessing.sides
+        ratio = (3 / 4 * wide / high, 4 / 3 * wide / high)  # of width to height, about that of what is wanted
+        self.crop = v2.RandomResizedCrop((high, wide), scale=(0.2, 1.0), ratio=ratio)
 
     def look(self, seed: int) -> Look:
         """A crop, perhaps mirrored."""
@@ -127,8 +158,8 @@ class PhotoAugmentation:
                 mirrored = bool(torch.rand(1) < 0.5)
             left, upper = drawn["left"], drawn["top"]
             box = (left, upper, left + drawn["width"], upper + drawn["height"])
-            size = (self.preprocessing.size, self.preprocessing.size)
             wanted = self.preprocessing
+            size = wanted.sides[::-1]
             return View((width, height), box, size, wanted.channels, mirrored, background=wanted.colour)
 
         return draw

@@ -66,7 +66,7 @@ def _model(parts: RunParts) -> list[str]:
     line = (
         f"model     {settings.model.backbone}, {count:,} weights{f' ({learns:,} learn)' if learns < count else ''}, "
         f"{f'{settings.model.pooling} pooling, ' if settings.model.pooling else ''}"
-        f"{seen.size}×{seen.size}×{seen.channels} images; {settings.loss.name} loss"
+        f"{seen.sides[0]}×{seen.sides[1]}×{seen.channels} images; {settings.loss.name} loss"
         + "".join(f", {name} {value}" for name, value in options.items())
     )
     return [line] if parts.weights is None else [line, f"weights   {parts.weights}"]

@@ -1,5 +1,6 @@
 """From settings to the parts of a run: data, network, loss, and what feeds them."""
 
+import re
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -94,21 +95,31 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
 
 def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
     """As the backbone's weights were trained; our small network takes the data set's size and values in [−1, 1]."""
-    size = settings.model.image_size
-    if size is not None and size < 8:
-        raise SettingError(f"--model.image_size must be at least 8 pixels, got {size}")
-    background_colour(settings.model.background)  # refuses what is no colour
-    config = backbones.image_settings(settings.model.backbone)
-    if config is None:
-        size = size or loaded.image_size
-        half = (0.5,) * loaded.channels
-        return Preprocessing(size, size, loaded.channels, half, half, settings.model.background)
-    size = size or int(config["input_size"][-1])
-    mean, std = tuple(config["mean"]), tuple(config["std"])
-    if loaded.channels == 1:
-        mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
-    resize = round(size / float(config["crop_pct"]))
-    return Preprocessing(size, resize, loaded.channels, mean, std, settings.model.background)
+    chosen = settings.model
+    background_colour(chosen.background)  # refuses what is no colour
+    config = backbones.image_settings(chosen.backbone)
+    mean, std = ((0.5,) * loaded.channels,) * 2
+    size, crop = _sides(chosen.image_size) or loaded.image_size, 1.0
+    if config is not None:
+        size, crop = _sides(chosen.image_size) or int(config["input_size"][-1]), float(config["crop_pct"])
+        mean, std = tuple(config["mean"]), tuple(config["std"])
+        if loaded.channels == 1:
+            mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
+    resize = round((size if isinstance(size, int) else min(size)) / crop)
+    return Preprocessing(size, resize, loaded.channels, mean, std, chosen.background, chosen.fit)
+
+
+def _sides(size: int | str | None) -> int | tuple[int, int] | None:
+    """A side, or height and width, of `--model.image_size`."""
+    if size is None:
+        return None
+    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", str(size))
+    high, wide = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
+    if min(high, wide) < 8:
+        raise SettingError(
+            f"--model.image_size is a side of at least 8 pixels, as 224, or height and width, as 256x128; got {size}"
+        )
+    return high if high == wide else (high, wide)
 
 
 def _network(settings: Settings, channels: int) -> tuple[Embedder, str | None]:

@@ -90,23 +90,26 @@ class ModelSettings:
         backbone: Network: small (ours), googlenet, bn_inception, or any timm model by name.
         dim: Length of an embedding.
         pretrained: Start the backbone from its published weights; needs an internet connection once.
-        image_size: Side of the square seen, in pixels; by default the data set's or the backbone's.
+        image_size: Side of the square seen in pixels, or HEIGHTxWIDTH; by default the data set's or the backbone's.
         pooling: How the last feature maps become one vector: avg, max or gem; by default as the backbone was made to.
         freeze_bn: Keep the BatchNorm layers of the backbone as they are: statistics, scale and shift.
         train_stages: Train so many last stages of the backbone, and the head; 0 trains the head alone; by default all.
-        background: Colour that shows where an image is transparent: white, black, … or #rrggbb.
+        background: Colour that shows where an image is transparent or padded: white, black, … or #rrggbb.
+        fit: How an image of another shape is seen in evaluation: its centre (crop), all of it on the background (pad),
+            or all of it out of proportion (squash).
         weights: File to start the backbone from: .safetensors, or .pth, .pt, .bin, of which no code is run.
     """
 
     backbone: str = "small"
     dim: PositiveInt = 128
     pretrained: bool = False
-    image_size: PositiveInt | None = None
+    image_size: PositiveInt | str | None = None
     pooling: Pooling | None = None
     freeze_bn: bool = False
     train_stages: NonNegativeInt | None = None
     weights: Path | None = None
     background: str = "white"
+    fit: Literal["crop", "pad", "squash"] = "crop"
 
 
 @dataclass(frozen=True)
