@@ -171,7 +171,7 @@ def test_every_fit_gives_the_size_asked_for(fit: str, shape: tuple[int, int], si
     high, wide = (size, size) if isinstance(size, int) else size
     assert seen.shape == (high, wide, 3)
     row = seen[high // 2]
-    left, right = row[wide // 2 - 1], row[wide // 2]
+    left, right = row[wide // 2 - 2], row[wide // 2 + 1]
     assert left[0] > left[2]
     assert right[2] > right[0]
 
