@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -109,6 +110,7 @@ class Preprocessing:
         return padded
 
 
+@cache
 def background_colour(name: str) -> Colour:
     """A colour by its name or as #rrggbb."""
     try:
