@@ -89,7 +89,8 @@ def test_trees_of_damaged_files(
             (root / name / f"{number}{suffix if spoil else '.png'}").write_bytes(
                 damaged(content, chance) if spoil else content
             )
-    assert outcome(root, "folder") == ""
+    told = outcome(root, "folder")
+    assert told == "" or "two images: change the share, or have other classes drawn" in told
     assert "Traceback" not in capsys.readouterr().err
 
 
