@@ -14,6 +14,7 @@ from PIL import Image
 
 from crossbatch import data
 from crossbatch.data.batches import PartBatches, Reader
+from crossbatch.data.folder import ROLE_OF
 from crossbatch.data.split import Split
 from crossbatch.data.transforms import Evenly, Preprocessing
 from crossbatch.errors import DataError
@@ -21,7 +22,7 @@ from crossbatch.errors import DataError
 quietly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 KINDS = ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"]
 NAMES = st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=12).filter(
-    lambda name: name not in (".", "..")
+    lambda name: name not in (".", "..") and name.lower() not in ROLE_OF
 )
 PREPROCESSING = Preprocessing(8, 8, 3, (0.5,) * 3, (0.5,) * 3)
 
