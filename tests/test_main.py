@@ -330,3 +330,25 @@ def test_what_needs_no_torch_does_not_wait_for_it(words: list[str]) -> None:
 def test_the_help_of_a_command_imports_nothing_heavy() -> None:
     loaded = imported_by("from crossbatch.__main__ import main\nmain(['train', '--help'])")
     assert not loaded & {"lightning", "timm", "torchvision", "matplotlib", "tensorboard"}
+
+
+def test_suspicious_labels_are_listed_and_shown(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    assert main(["train", str(pictures), "--out", run, *SMALL]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", run, "--suspects", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["suspects"]) <= 5
+    for row in found["suspects"]:
+        assert row["label"] != row["neighbours say"]
+    assert main(["evaluate", run, "--suspects", "5"]) == 0
+    assert main(["report", run]) == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert ("Suspicious labels" in page) == bool(found["suspects"])
+    thumbnails = list((tmp_path / "run" / "examples" / "test").glob("*.png"))
+    assert thumbnails
+    for file in thumbnails:
+        with Image.open(file) as image:
+            assert not image.getexif()

@@ -21,6 +21,7 @@ def evaluate(
     data: str | None = None,
     worst: NonNegativeInt = 0,
     classes: NonNegativeInt = 0,
+    suspects: NonNegativeInt = 0,
     *,
     console: Console,
 ) -> dict[str, Any] | list[dict[str, Any]]:
@@ -36,17 +37,20 @@ def evaluate(
         data: The path of your own function that reads the data set, where the run was trained on one.
         worst: Print so many queries, the worst.
         classes: Print so many classes, the worst.
+        suspects: List so many images whose neighbours agree on another label, pairs of classes that lie among each
+            other, and near copies; the report then shows them.
     """
     settings = Settings.from_dict(runs.read_config(run))
     if data is None and settings.data not in data_sets.DATA_SETS:
         raise SettingError(f"{run} was trained on a data set of your own: say --data {settings.data} if it is yours")
     from crossbatch.training.evaluation import evaluate_run  # noqa: PLC0415  (imports torchvision)
     from crossbatch.training.part_search import parts_named  # noqa: PLC0415
+    from crossbatch.training.suspect_labels import CLASS_PAIRS, NEAR_COPIES, SUSPECTS  # noqa: PLC0415
 
     loaded = data_sets.load(
         data or settings.data, root or settings.root, settings.split, settings.fonts, settings.script
     )
-    results = [evaluate_run(run, loaded, name, k) for name in parts_named(loaded, part)]
+    results = [evaluate_run(run, loaded, name, k, int(suspects)) for name in parts_named(loaded, part)]
     for note in loaded.notes:
         console.print(f"note: {note}", soft_wrap=True, highlight=False)
     for result in results:
@@ -54,6 +58,9 @@ def evaluate(
         for file, rows in ((runs.CLASSES, classes), (runs.WORST, worst)):
             if rows > 0:
                 _show_table(console, runs.example_folder(run, result["part"]) / file, rows)
+        for name in (SUSPECTS, CLASS_PAIRS, NEAR_COPIES) if suspects else ():
+            if result[name]:
+                _show_table(console, runs.example_folder(run, result["part"]) / f"{name}.csv", suspects)
     return results[0] if len(results) == 1 else results
 
 
@@ -74,5 +81,5 @@ def _show(console: Console, run: str, result: dict[str, Any]) -> None:
 
 def _show_table(console: Console, path: Path, rows: int) -> None:
     table = runs.read_table(path)
-    title = f"the worst {min(rows, len(table))} of {len(table):,} in {path}"
+    title = f"the first {min(rows, len(table))} of {len(table):,} in {path}"
     print_table(console, title, list(table[0]), [list(row.values()) for row in table[:rows]])

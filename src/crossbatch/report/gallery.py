@@ -70,6 +70,22 @@ def gallery(arms: Sequence[Arm]) -> Gallery | None:
     return Gallery(part, _caption(part, [[queries[i] for queries in found] for i in shared], len(cards)), cards)
 
 
+def suspicious(arm: Arm) -> Gallery | None:
+    """Cards of the images whose neighbours agree on another label, the surest first; None where none were looked for."""
+    for folder in sorted((arm.folders[0] / runs.EXAMPLES).glob("*")) if arm.folders else ():
+        file = folder / "suspects.json"
+        found = runs.read_json(file) if file.is_file() else []
+        if found:
+            cards = []
+            for image in found[:SHOWN]:
+                row = Row(arm.name, arm.colour, [_neighbor(folder, near) for near in image["neighbors"]])
+                name = f"{image['name']}, labelled {image['class']}"
+                cards.append(Card(name, Picture(_data_uri(folder, image), name), [row]))
+            told = f"{len(cards)} of {len(found)} images of the {folder.name} part whose neighbours agree on another label."
+            return Gallery(folder.name, told, cards)
+    return None
+
+
 def _caption(part: str, queries: list[list[dict[str, Any]]], shown: int) -> str:
     """Which queries, in which order, and how the arms compare on all that were drawn."""
     kept = f"{shown} of {len(queries)} queries" if shown < len(queries) else f"{shown} queries"

@@ -9,7 +9,7 @@ from crossbatch import runs
 from crossbatch.errors import MissingExtraError, RunError
 from crossbatch.report import results
 from crossbatch.report.curves import Arm, Chart, charts, read_arm
-from crossbatch.report.gallery import Gallery, gallery
+from crossbatch.report.gallery import Gallery, gallery, suspicious
 from crossbatch.report.plots import Colour, Stroke
 
 WITHOUT, LONGER, WITH = "without", "longer", "with"  # how an arm is drawn, whatever it is called
@@ -35,6 +35,7 @@ class Page(NamedTuple):
     how_to_get_examples: str
     settings: list[tuple[str, str]]
     notes: list[str]
+    suspects: Gallery | None = None
 
 
 def write_report(folder: Path) -> Path:
@@ -103,6 +104,7 @@ def _of_run(folder: Path) -> Page:
         how_to_get_examples="" if found else f"crossbatch evaluate {folder.resolve().name}",
         settings=_settings(summary, _config(folder)),
         notes=_notes(data),
+        suspects=suspicious(arm),
     )
 
 

@@ -13,12 +13,14 @@ from crossbatch.data.data_set import DataSet
 from crossbatch.training.part_pictures import write_examples
 from crossbatch.training.part_search import Searched, search_run
 from crossbatch.training.part_tables import write_tables
+from crossbatch.training.suspect_labels import write_suspects
 
 
-def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) -> dict[str, Any]:
+def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = (), suspects: int = 0) -> dict[str, Any]:
     """Search a part with the model of a run; the look is logged in the run folder, with examples and tables beside it.
 
-    The K of Recall@K are those of the data set, unless they are given.
+    The K of Recall@K are those of the data set, unless they are given. `suspects`: how many suspicious labels, pairs of
+    classes and near copies to list, if any.
     """
     runs.require_data(run, loaded.identity)
     began = time.perf_counter()
@@ -41,7 +43,7 @@ def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) 
     entry["look"] = runs.add_evaluation(run, entry)
     write_examples(run, part, loaded, searched)
     write_tables(run, part, loaded, searched)
-    return entry
+    return entry | (write_suspects(run, part, loaded, searched, suspects) if suspects else {})
 
 
 def _left_out(searched: Searched, loaded: DataSet) -> list[str]:

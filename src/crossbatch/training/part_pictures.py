@@ -25,18 +25,19 @@ def write_examples(run: Path, part: str, loaded: DataSet, searched: Searched) ->
     for i, image in enumerate(ids.tolist()):
         neighbors = [
             {
-                **_describe(folder, loaded, int(gallery[2][position]), int(gallery[1][position])),
+                **describe(folder, loaded, int(gallery[2][position]), int(gallery[1][position])),
                 "similarity": round(similarity, 4),
                 "right": bool(gallery[1][position] == labels[i]),
             }
             for similarity, position in zip(found.similarities[i].tolist(), found.positions[i].tolist(), strict=True)
             if position >= 0
         ]
-        queries.append({**_describe(folder, loaded, image, int(labels[i])), "neighbors": neighbors})
+        queries.append({**describe(folder, loaded, image, int(labels[i])), "neighbors": neighbors})
     runs.write_json(folder / "queries.json", queries)
 
 
-def _describe(folder: Path, loaded: DataSet, image: int, label: int) -> dict[str, Any]:
+def describe(folder: Path, loaded: DataSet, image: int, label: int) -> dict[str, Any]:
+    """An image for a page: its thumbnail, written once, its name and its class."""
     path = folder / f"{image}.png"
     if not path.exists():
         picture = loaded.images.read(image)

@@ -1,0 +1,55 @@
+"""Wrong labels that were planted are found first; classes that are one, and copies, are paired."""
+
+import torch
+from torch.nn.functional import normalize
+
+from crossbatch.metrics.suspects import alike, class_pairs, suspects
+
+CLASSES, EACH = 30, 12
+
+
+def planted() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, set[int]]:
+    """Clusters with a label each, of which twenty rows carry another."""
+    draw = torch.Generator().manual_seed(0)
+    centres = normalize(torch.randn(CLASSES, 32, generator=draw))
+    labels = torch.arange(CLASSES).repeat_interleave(EACH)
+    embeddings = centres[labels] + 0.05 * torch.randn(len(labels), 32, generator=draw)
+    wrong = torch.randperm(len(labels), generator=draw)[:20]
+    given = labels.clone()
+    given[wrong] = (labels[wrong] + 7) % CLASSES
+    return embeddings, labels, given, set(wrong.tolist())
+
+
+def test_planted_labels_come_first_with_what_the_neighbours_say() -> None:
+    embeddings, labels, given, wrong = planted()
+    found = suspects(embeddings, given, torch.arange(len(given)))
+    assert set(found.positions[:20].tolist()) == wrong
+    assert torch.equal(found.labels[:20], labels[found.positions[:20]])
+    assert (found.scores[:20] > 0.3).all()
+    assert (found.scores.diff() <= 0).all()
+
+
+def test_nothing_is_suspicious_where_labels_are_right() -> None:
+    embeddings, labels, _, _ = planted()
+    assert len(suspects(embeddings, labels, torch.arange(len(labels))).positions) == 0
+
+
+def test_classes_that_are_one_and_copies_are_paired() -> None:
+    embeddings, labels, _, _ = planted()
+    split = labels.clone()
+    split[(labels == 3) & (torch.arange(len(labels)) % 2 == 0)] = CLASSES  # class 3 under two labels
+    found = suspects(embeddings, split, torch.arange(len(labels))).found
+    ((one, other, share),) = class_pairs(split, found)
+    assert (one, other) == (3, CLASSES)
+    assert 0.3 < share < 0.8
+    embeddings[5] = embeddings[100]
+    copies = alike(suspects(embeddings, labels, torch.arange(len(labels))).found)
+    assert [pair[:2] for pair in copies if pair[2] > 0.9999] == [(5, 100)]
+
+
+def test_few_rows_are_no_problem() -> None:
+    rows, labels, ids = torch.randn(3, 8), torch.tensor([0, 0, 1]), torch.arange(3)
+    found = suspects(rows, labels, ids)
+    assert len(found.positions) <= 3
+    assert class_pairs(labels, found.found) in ([], class_pairs(labels, found.found))
+    assert len(alike(found.found, -1.0)) <= 3
