@@ -51,5 +51,5 @@ def test_few_rows_are_no_problem() -> None:
     rows, labels, ids = torch.randn(3, 8), torch.tensor([0, 0, 1]), torch.arange(3)
     found = suspects(rows, labels, ids)
     assert len(found.positions) <= 3
-    assert class_pairs(labels, found.found) in ([], class_pairs(labels, found.found))
+    assert all(share >= 0.25 for _, _, share in class_pairs(labels, found.found))
     assert len(alike(found.found, -1.0)) <= 3

@@ -15,8 +15,9 @@ ALIKE = 0.99  # cosine from which two images may be one
 class Suspects(NamedTuple):
     """Rows whose neighbours agree on another label, the surest first, [suspects] each; and what was found for all rows.
 
-    `positions`: which rows. `labels`: what the neighbours say. `scores`: the similarity to neighbours of that label less
-    that to neighbours of the own one, by that to all neighbours; 1 where all agree. `found`: the neighbours of all rows.
+    `positions`: which rows. `labels`: what the neighbours say. `scores`: the similarity to neighbours of that label
+    less that to neighbours of the own one, by that to all neighbours; 1 where all agree. `found`: the neighbours of all
+    rows.
     """
 
     positions: Tensor
@@ -62,8 +63,6 @@ def alike(found: Neighbors, least: float = ALIKE) -> list[tuple[int, int, float]
     """Pairs of rows that are each other's or one's nearest, and as similar as this; the most similar first."""
     first, similarity = found.positions[:, 0], found.similarities[:, 0]
     rows = (similarity >= least).nonzero()[:, 0]
-    pairs = {
-        (min(r, o), max(r, o)): s
-        for r, o, s in zip(rows.tolist(), first[rows].tolist(), similarity[rows].tolist(), strict=True)
-    }
-    return sorted(((one, other, s) for (one, other), s in pairs.items()), key=lambda pair: -pair[2])
+    columns = (rows.tolist(), first[rows].tolist(), similarity[rows].tolist())
+    pairs = {(min(row, near), max(row, near)): cosine for row, near, cosine in zip(*columns, strict=True)}
+    return sorted(((one, other, cosine) for (one, other), cosine in pairs.items()), key=lambda pair: -pair[2])

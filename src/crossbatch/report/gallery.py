@@ -71,7 +71,7 @@ def gallery(arms: Sequence[Arm]) -> Gallery | None:
 
 
 def suspicious(arm: Arm) -> Gallery | None:
-    """Cards of the images whose neighbours agree on another label, the surest first; None where none were looked for."""
+    """Cards of the images whose neighbours agree on another label, the surest first; None where there are none."""
     for folder in sorted((arm.folders[0] / runs.EXAMPLES).glob("*")) if arm.folders else ():
         file = folder / "suspects.json"
         found = runs.read_json(file) if file.is_file() else []
@@ -81,8 +81,8 @@ def suspicious(arm: Arm) -> Gallery | None:
                 row = Row(arm.name, arm.colour, [_neighbor(folder, near) for near in image["neighbors"]])
                 name = f"{image['name']}, labelled {image['class']}"
                 cards.append(Card(name, Picture(_data_uri(folder, image), name), [row]))
-            told = f"{len(cards)} of {len(found)} images of the {folder.name} part whose neighbours agree on another label."
-            return Gallery(folder.name, told, cards)
+            told = f"{len(cards)} of {len(found)} images of the {folder.name} part"
+            return Gallery(folder.name, f"{told} whose neighbours agree on another label.", cards)
     return None
 
 

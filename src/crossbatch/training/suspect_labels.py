@@ -19,12 +19,9 @@ def write_suspects(run: Path, part: str, loaded: DataSet, searched: Searched, mo
 
     Queries and gallery are looked at together.
     """
-    rows = (
-        searched.query
-        if searched.gallery is searched.query
-        else tuple(map(torch.cat, zip(searched.query, searched.gallery, strict=True)))
-    )
-    embeddings, labels, ids = rows
+    columns = zip(searched.query, searched.gallery, strict=True)
+    alone = searched.gallery is searched.query
+    embeddings, labels, ids = searched.query if alone else (torch.cat(both) for both in columns)
     found = suspects(embeddings, labels, ids)
     folder = runs.example_folder(run, part)
     table, cards = [], []
