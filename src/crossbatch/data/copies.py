@@ -2,8 +2,10 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
+
+from crossbatch.progress import watched
 
 END = 4096  # bytes
 
@@ -17,13 +19,15 @@ def copies(paths: Sequence[Path], sizes: Sequence[int]) -> list[list[int]]:
     return sorted(short + _parted(long, lambda i: _whole(paths[i])))
 
 
-def _parted(groups: Iterable[list[int]], key: Callable[[int], Hashable]) -> list[list[int]]:
+def _parted(groups: Sequence[list[int]], key: Callable[[int], Hashable]) -> list[list[int]]:
     """Each group by a further key, where several share one; positions whose key is None share it with none."""
+    positions = [position for group in groups for position in group]
+    keys = {position: key(position) for position in watched(positions, "looking for copies")}
     found = []
     for group in groups:
         parts: dict[Hashable, list[int]] = defaultdict(list)
         for position in group:
-            parts[key(position)].append(position)
+            parts[keys[position]].append(position)
         parts.pop(None, None)
         found += [part for part in parts.values() if len(part) > 1]
     return found

@@ -24,6 +24,7 @@ from crossbatch.training.drift_gate import DriftGate
 from crossbatch.training.drift_meters import DriftMeters
 from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.interrupt import stop_when_asked
+from crossbatch.training.loader_errors import without_traceback
 from crossbatch.training.loggers import loggers_of, quiet_lightning
 from crossbatch.training.metric_learner import LOG_EVERY
 from crossbatch.training.progress_bar import ProgressBar
@@ -69,7 +70,7 @@ def fit(parts: RunParts, run: Path, console: Console, *, resume: bool = False, i
             runs.require_data(run, parts.data.identity)
         else:
             runs.create(run, settings.as_dict(), parts.data.identity)
-        with stop_when_asked(trainer) as asked:
+        with stop_when_asked(trainer) as asked, without_traceback():
             trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=start, weights_only=True)
     interrupted = asked.yes and trainer.global_step < settings.optim.steps
     summary = _conclude(parts, run, best, throughput, trainer.global_step, time.perf_counter() - began, interrupted)
