@@ -43,7 +43,8 @@ def ranked_rows(embeddings: Embeddings, what: str) -> Embeddings:
     if lost.any():
         raise DivergedError(
             f"{int(lost.sum())} of the {len(rows)} {what} are zero or not finite and cannot be ranked, "
-            f"the first is row {int(lost.nonzero()[0])}: lower the learning rate, or leave them out"
+            f"the first is row {int(lost.nonzero()[0])}: lower the learning rate if training diverged, "
+            "else leave them out"
         )
     return rows
 
