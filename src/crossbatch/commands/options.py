@@ -91,17 +91,17 @@ def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
         for word in words
         for part in (word.split("=", 1) if word.startswith(("--loss=", "--loss.help=")) else [word])
     ]
-    spelt = []
+    found = []
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
         if word.startswith("--loss_options."):
             raise SettingError(f"{word} is now {word.replace('_options', '', 1)}")
         if before in ("--loss", "--loss.help") and not word.startswith(("-", "{")):
-            spelt.append(class_path(word))
+            found.append(class_path(word))
         elif word in flags and after not in ("true", "false"):
-            spelt.append(f"{word}=true")
+            found.append(f"{word}=true")
         else:
-            spelt.append(f"{word}+" if word in lists and not after.startswith("[") else word)
-    return spelt
+            found.append(f"{word}+" if word in lists and not after.startswith("[") else word)
+    return found
 
 
 def names_of(parser: ArgumentParser, kind: type) -> list[str]:

@@ -48,6 +48,7 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
         require_pairs(train, "data set")
         train, query = _hold_out(train, split.test_share, split.seed, "--split.test_share", "test part")
         notes.append(f"no test part given: {query.classes} of {len(names)} classes were held out for test")
+        validation = validation.select(~torch.isin(validation.labels, query.labels))  # nothing is tuned on test classes
     elif len(gallery) == 0:
         require_pairs(query, "test part")
     elif not torch.isin(query.labels, gallery.labels).any():
