@@ -51,9 +51,10 @@ def _memory(parts: RunParts) -> list[str]:
     ]
     share = parts.feed.batches.share_seen(memory.size // size)
     if settings.memory.earlier_only and share < 0.99:
+        advice = "; a larger --memory.size raises it" if memory.size < len(parts.data.train) else ""
         lines.append(
             f"          it spans {memory.size / size:,.0f} steps: {share:.0%} of the anchors find an earlier "
-            "row of their class there, and only these count; a larger --memory.size raises it"
+            f"row of their class there, and only these count{advice}"
         )
     return lines
 
