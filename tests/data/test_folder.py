@@ -217,12 +217,13 @@ def test_what_is_not_read_is_counted_and_classes_without_an_image_are_named(tmp_
     tree(tmp_path, THREE)
     for name in ("notes.txt", "more.txt", "data.json", "README"):
         (tmp_path / "class0" / name).write_text("no image")
+    (tmp_path / "class0" / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(40))  # begins as HEIC does
     (tmp_path / "class1" / "broken.png").symlink_to(tmp_path / "gone.png")
     (tmp_path / "empty class").mkdir()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("text")
     found = load(tmp_path)
-    assert "not read: 1 × .json, 3 × .txt, 1 × broken links, 1 × without a suffix" in found.notes
+    assert "not read: 1 × .json, 1 × .mp4, 3 × .txt, 1 × broken links, 1 × without a suffix" in found.notes
     assert "2 class folders hold no image: empty class, texts" in found.notes
 
 

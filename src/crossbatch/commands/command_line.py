@@ -5,13 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentError
-
 from crossbatch.commands.option_help import help_for
 from crossbatch.commands.options import command_named, parse, parser_for
 from crossbatch.commands.output import console_for, print_json
-from crossbatch.commands.refusals import refusal
-from crossbatch.errors import SettingError
 
 
 def run(name: str, words: Sequence[str]) -> int:
@@ -20,14 +16,13 @@ def run(name: str, words: Sequence[str]) -> int:
     if asked:
         print(help_for(name, parser_for(name), every="--help-all" in asked), end="")
         return 0
-    sys.path.append(str(Path.cwd()))  # where a class path may lead; behind all else
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # where a class path may lead; behind all else
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         options, as_json = parse(name, words)
-    except ArgumentError as error:
-        raise SettingError(refusal(error, parser_for(name), words)) from error
     except SystemExit:  # jsonargparse has printed what was asked for, as --loss.help does
         return 0
     result = command_named(name)(**options, console=console_for(as_json))

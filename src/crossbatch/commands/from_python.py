@@ -4,12 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError
-
-from crossbatch.commands.options import command_named, parse, parser_for
+from crossbatch.commands.options import command_named, parse
 from crossbatch.commands.output import console_for
-from crossbatch.commands.refusals import refusal
-from crossbatch.errors import SettingError
 
 
 def train(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
@@ -36,9 +32,6 @@ def compare(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[
 
 def _call(name: str, root: str | os.PathLike[str] | None, options: dict[str, Any]) -> dict[str, Any]:
     given = {one: str(value) if isinstance(value, Path) else value for one, value in options.items()}
-    try:
-        found, _ = parse(name, given if root is None else {"root": os.fspath(root), **given})
-    except ArgumentError as error:
-        raise SettingError(refusal(error, parser_for(name), ())) from error
+    found, _ = parse(name, given if root is None else {"root": os.fspath(root), **given})
     result: dict[str, Any] = command_named(name)(**found, console=console_for(as_json=False))
     return result

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, get_origin
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 from torch import nn
 
 from crossbatch import runs
+from crossbatch.commands.refusals import refusal
 from crossbatch.errors import SettingError
 from crossbatch.imported import imported
 from crossbatch.losses import LOSSES, PairLoss
@@ -70,10 +71,14 @@ def parser_for(name: str) -> ArgumentParser:
 def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """What to call a command with, of words of a command line or of options by name; and whether JSON is wanted."""
     parser, parameters = parser_for(name), inspect.signature(command_named(name)).parameters
-    if isinstance(given, Mapping):
-        found = parser.parse_object(current(given), defaults=False).as_dict()
-    else:
-        found = parser.parse_args(spelt(parser, given), defaults=False).as_dict()
+    by_name = isinstance(given, Mapping)
+    try:
+        if isinstance(given, Mapping):
+            found = parser.parse_object(current(given), defaults=False).as_dict()
+        else:
+            found = parser.parse_args(spelt(parser, given), defaults=False).as_dict()
+    except ArgumentError as error:
+        raise SettingError(refusal(error, parser, () if by_name else tuple(given))) from error
     found.pop("config", None)
     as_json = bool(found.pop("json", False))
     if "settings" in parameters:

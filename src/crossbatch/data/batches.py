@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from crossbatch.data.crops import Look
 from crossbatch.data.data_set import Images, Part
+from crossbatch.data.image_files import WAY_OUT
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.transforms import Transform, image_seed
 from crossbatch.errors import DataError
@@ -56,7 +57,7 @@ class Reader:
             raise found
         if index not in self.corrupt:
             self.corrupt.add(index)
-            print(f"skipped: {str(found).split('; mend')[0]}", file=sys.stderr, flush=True)
+            print(f"skipped: {str(found).removesuffix(WAY_OUT)}", file=sys.stderr, flush=True)
         return None
 
 

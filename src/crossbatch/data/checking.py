@@ -3,7 +3,7 @@
 import csv
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -12,33 +12,29 @@ from PIL import Image
 
 from crossbatch.data.cache import cache_folder
 from crossbatch.data.data_set import DataSet
-from crossbatch.data.image_files import FileImages, naming
+from crossbatch.data.image_files import WAY_OUT, FileImages, naming
 from crossbatch.errors import DataError
 from crossbatch.progress import watched
 
 How = Literal["header", "decode", "none"]
-WAY_OUT = "; mend or remove it"  # how a message goes on after the reason
 
 
 def unreadable(images: FileImages, how: How) -> dict[int, str]:
     """Numbers of the images that cannot be read, and why; by their headers, or decoded whole."""
     places = [os.fsencode(Path(path).absolute()) for path in images.paths]
-    found: dict[int, str] = {}
+    states = dict(zip(places, map(_state, places), strict=True))
     with _memory() as memory:
-        known = {} if memory is None else _recalled(memory, places, how)
+        known = {} if memory is None else _recalled(memory, states, how)
         news = []
-        unknown = [number for number, place in enumerate(places) if known.get(place) is None]
+        unknown = [number for number, place in enumerate(places) if place not in known]
         for number in watched(unknown, "checking images"):
             problem = _problem(images, number, how)
-            news.append((places[number], *_state(places[number]), how, problem))
+            news.append((places[number], *states[places[number]], how, problem))
             known[places[number]] = problem
         if memory is not None and news:
             with suppress(sqlite3.Error), memory:
                 memory.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?, ?)", news)
-    for number, place in enumerate(places):
-        if known[place]:
-            found[number] = known[place]
-    return found
+    return {number: known[place] for number, place in enumerate(places) if known[place]}
 
 
 def refuse_unreadable(loaded: DataSet, how: How) -> None:
@@ -50,7 +46,7 @@ def refuse_unreadable(loaded: DataSet, how: How) -> None:
         return
     first = next(iter(found.values()))
     if len(found) == 1:
-        raise DataError(f"{first}; mend or remove it, or --loop.on_corrupt skip")
+        raise DataError(f"{first}{WAY_OUT}")
     listing = cache_folder() / f"unreadable-{loaded.fingerprint}.csv"
     listing.parent.mkdir(parents=True, exist_ok=True)
     with listing.open("w", newline="", encoding="utf-8") as file:
@@ -71,7 +67,7 @@ def _problem(images: FileImages, number: int, how: How) -> str:
             with naming(path), Image.open(path):
                 pass
     except DataError as error:
-        return str(error).split(WAY_OUT)[0]
+        return str(error).removesuffix(WAY_OUT)
     return ""
 
 
@@ -91,10 +87,11 @@ def _memory() -> Iterator[sqlite3.Connection | None]:
         yield memory
 
 
-def _recalled(memory: sqlite3.Connection, places: Sequence[bytes], how: How) -> dict[bytes, str]:
+def _recalled(memory: sqlite3.Connection, states: Mapping[bytes, tuple[int, int]], how: How) -> dict[bytes, str]:
     """Problems of the files that are as they were when they were checked at least so well."""
     enough = ("decode",) if how == "decode" else ("decode", "header")
     known: dict[bytes, str] = {}
+    places = list(states)
     with suppress(sqlite3.Error):
         for start in range(0, len(places), 900):
             asked = places[start : start + 900]
@@ -103,7 +100,7 @@ def _recalled(memory: sqlite3.Connection, places: Sequence[bytes], how: How) -> 
             known |= {
                 place: problem
                 for place, size, changed, checked, problem in rows
-                if checked in enough and (size, changed) == _state(place)
+                if checked in enough and (size, changed) == states[place]
             }
     return known
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from crossbatch.data.data_set import DataSet
 from crossbatch.data.image_files import shown
 from crossbatch.data.image_tree import SUFFIXES, Tree
-from crossbatch.data.labelled_files import GALLERY, QUERY, TEST, TRAIN, VALIDATION, Row, build
+from crossbatch.data.labelled_files import GALLERY, QUERY, ROLES, TEST, TRAIN, VALIDATION, Row, build
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
@@ -29,7 +29,8 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     """
     if root is None or not root.is_dir():
         raise DataError(f"--data folder needs ROOT, a folder with one folder of images per class; got {root}")
-    tree, folders = Tree(), {folder.name: folder for folder in Tree().classes(root)}
+    tree = Tree()
+    folders = {folder.name: folder for folder in tree.classes(root)}
     places, notes = _places(root, folders)
     rows = []
     for role, place in places:
@@ -66,7 +67,7 @@ def _places(root: Path, folders: dict[str, Path]) -> tuple[list[tuple[str, Path]
 
 
 def _in_order(named: tuple[str, str]) -> int:
-    return [TRAIN, VALIDATION, TEST, QUERY, GALLERY].index(named[1])
+    return ROLES.index(named[1])
 
 
 def _refuse_empty(place: Path, tree: Tree) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -12,11 +12,16 @@ from torch import Tensor
 from crossbatch.data.crops import Look, opaque, see, upright
 from crossbatch.errors import DataError
 
-with suppress(ModuleNotFoundError):
+try:
     from pillow_heif import register_heif_opener
-
+except ModuleNotFoundError:
+    READS_HEIC = False
+else:
+    READS_HEIC = True
     register_heif_opener()
-HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")  # from the fifth byte on
+HEIC = (b"heic", b"heix", b"hevc", b"mif1")  # the brand, from the ninth byte on, behind `ftyp`
+NEEDS_HEIF = 'needs pillow-heif: pip install "crossbatch[heif]"'
+WAY_OUT = "; mend or remove it, or --loop.on_corrupt skip"
 
 
 class FileImages:
@@ -54,10 +59,7 @@ def naming(path: Path | str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        raise DataError(
-            f"cannot read the image {shown(path)} ({_reason(Path(path), error)}); mend or remove it, "
-            "or --loop.on_corrupt skip"
-        ) from error
+        raise DataError(f"cannot read the image {shown(path)} ({_reason(Path(path), error)}){WAY_OUT}") from error
 
 
 def shown(path: Path | str) -> str:
@@ -77,8 +79,8 @@ def _reason(path: Path, error: Exception) -> str:
 def _what_it_is(head: bytes) -> str:
     if not head:
         return "the file is empty"
-    if head[4:12] in HEIC:
-        return 'HEIC needs pillow-heif: pip install "crossbatch[heif]"'
+    if head[4:8] == b"ftyp" and head[8:12] in HEIC:
+        return f"HEIC {NEEDS_HEIF}"
     try:
         head.decode("ascii")
     except UnicodeDecodeError:

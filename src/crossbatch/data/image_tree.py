@@ -3,15 +3,14 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
+
+from crossbatch.data.image_files import HEIC, NEEDS_HEIF, READS_HEIC
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".jp2"}
 HEIC_SUFFIXES = {".heic", ".heif"}
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
 NOISE = {"__macosx", "@eadir", "$recycle.bin", "lost+found"}  # what systems leave in folders
-READS_HEIC = find_spec("pillow_heif") is not None
-NEEDS_HEIF = 'needs pillow-heif: pip install "crossbatch[heif]"'
 
 
 class Tree:
@@ -70,13 +69,13 @@ class Tree:
         suffix = Path(path).suffix.lower()
         if suffix in SUFFIXES:
             return True
-        begins = b"" if suffix in HEIC_SUFFIXES else beginning(path)
-        if suffix in HEIC_SUFFIXES or begins[4:8] == b"ftyp":
-            if not READS_HEIC and begins[8:12] != b"avif":
+        begins = beginning(path)
+        brand = begins[8:12] if begins[4:8] == b"ftyp" else b""
+        if suffix in HEIC_SUFFIXES or brand in HEIC:
+            if not READS_HEIC:
                 self.left_out[f"{suffix} ({NEEDS_HEIF})"] += 1
-                return False
-            return suffix in HEIC_SUFFIXES or begins[8:12] in (b"avif", b"heic", b"heix", b"mif1")
-        if begins.startswith(BEGINNINGS) or (begins[:4] == b"RIFF" and begins[8:12] == b"WEBP"):
+            return READS_HEIC
+        if brand == b"avif" or begins.startswith(BEGINNINGS) or (begins[:4] == b"RIFF" and begins[8:12] == b"WEBP"):
             return True
         self.left_out[suffix or "without a suffix"] += 1
         return False

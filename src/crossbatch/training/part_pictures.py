@@ -7,8 +7,8 @@ import torch
 
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
-from crossbatch.metrics import nearest
-from crossbatch.training.part_search import Searched
+from crossbatch.metrics import Neighbors, nearest
+from crossbatch.training.part_search import Embedded, Searched
 
 EXAMPLE_QUERIES, EXAMPLE_NEIGHBORS, THUMBNAIL = 24, 8, 64
 
@@ -22,21 +22,28 @@ def write_examples(run: Path, part: str, loaded: DataSet, searched: Searched) ->
     found = nearest(embeddings, gallery[0], EXAMPLE_NEIGHBORS, query_ids=ids, gallery_ids=gallery[2])
     folder = runs.example_folder(run, part)
     queries = []
-    for i, image in enumerate(ids.tolist()):
-        neighbors = [
-            {
-                **describe(folder, loaded, int(gallery[2][position]), int(gallery[1][position])),
-                "similarity": round(similarity, 4),
-                "right": bool(gallery[1][position] == labels[i]),
-            }
-            for similarity, position in zip(found.similarities[i].tolist(), found.positions[i].tolist(), strict=True)
-            if position >= 0
-        ]
-        queries.append({**describe(folder, loaded, image, int(labels[i])), "neighbors": neighbors})
+    for row, image in enumerate(ids.tolist()):
+        queries.append(card(folder, loaded, image, int(labels[row]), found, row, gallery))
     runs.write_json(folder / "queries.json", queries)
 
 
-def describe(folder: Path, loaded: DataSet, image: int, label: int) -> dict[str, Any]:
+def card(
+    folder: Path, loaded: DataSet, image: int, label: int, found: Neighbors, row: int, gallery: Embedded
+) -> dict[str, Any]:
+    """An image and the neighbours found for it, a row of `found`, for a page."""
+    neighbors = [
+        {
+            **_describe(folder, loaded, int(gallery[2][position]), int(gallery[1][position])),
+            "similarity": round(similarity, 4),
+            "right": int(gallery[1][position]) == label,
+        }
+        for similarity, position in zip(found.similarities[row].tolist(), found.positions[row].tolist(), strict=True)
+        if position >= 0
+    ]
+    return {**_describe(folder, loaded, image, label), "neighbors": neighbors}
+
+
+def _describe(folder: Path, loaded: DataSet, image: int, label: int) -> dict[str, Any]:
     """An image for a page: its thumbnail, written once, its name and its class."""
     path = folder / f"{image}.png"
     if not path.exists():

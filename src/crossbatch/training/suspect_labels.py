@@ -8,7 +8,7 @@ import torch
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
 from crossbatch.metrics.suspects import alike, class_pairs, suspects
-from crossbatch.training.part_pictures import describe
+from crossbatch.training.part_pictures import card
 from crossbatch.training.part_search import Searched
 
 SUSPECTS, CLASS_PAIRS, NEAR_COPIES = "suspects", "class_pairs", "near_copies"
@@ -22,7 +22,7 @@ def write_suspects(run: Path, part: str, loaded: DataSet, searched: Searched, mo
     columns = zip(searched.query, searched.gallery, strict=True)
     alone = searched.gallery is searched.query
     embeddings, labels, ids = searched.query if alone else (torch.cat(both) for both in columns)
-    found = suspects(embeddings, labels, ids)
+    rows, found = (embeddings, labels, ids), suspects(embeddings, labels, ids)
     folder = runs.example_folder(run, part)
     table, cards = [], []
     for position, label, score in zip(*(one[:most].tolist() for one in found[:3]), strict=True):
@@ -35,17 +35,7 @@ def write_suspects(run: Path, part: str, loaded: DataSet, searched: Searched, mo
                 "score": score,
             }
         )
-        near = found.found.positions[position].tolist()
-        neighbors = [
-            {
-                **describe(folder, loaded, int(ids[one]), int(labels[one])),
-                "similarity": round(similarity, 4),
-                "right": int(labels[one]) == int(labels[position]),
-            }
-            for one, similarity in zip(near, found.found.similarities[position].tolist(), strict=True)
-            if one >= 0
-        ]
-        cards.append({**describe(folder, loaded, image, int(labels[position])), "neighbors": neighbors})
+        cards.append(card(folder, loaded, image, int(labels[position]), found.found, position, rows))
     names = loaded.class_names
     pairs = [
         {"class": names[one], "and": names[other], "among each other": share}
