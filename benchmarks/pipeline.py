@@ -28,10 +28,12 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from crossbatch.data import folder
+from crossbatch.data.augment import POLICIES
+from crossbatch.data.augmentation import Augmentation
 from crossbatch.data.batches import Batch, Reader
 from crossbatch.data.data_set import DataSet
 from crossbatch.data.split import Split
-from crossbatch.data.transforms import PhotoAugmentation, Preprocessing
+from crossbatch.data.transforms import Preprocessing
 from crossbatch.models import embedder
 from crossbatch.training.cores import share_cores, torch_threads
 from crossbatch.training.data_module import PKDataModule
@@ -76,7 +78,7 @@ def textbook(root: Path, workers: int) -> Iterable[list[torch.Tensor]]:
 
 def ours(data: DataSet, workers: int) -> Iterator[Batch]:
     preprocessing = Preprocessing(SIZE, 256, 3, MEAN, STD)
-    batches, augmentation = Epochs(len(data.train)), PhotoAugmentation(preprocessing)
+    batches, augmentation = Epochs(len(data.train)), Augmentation(preprocessing, POLICIES["photo"])
     feed = PKDataModule(data, batches, preprocessing, augmentation, Reader(data.images), workers)  # type: ignore[arg-type]
     return itertools.islice(feed.train_dataloader(), len(batches.batches))
 

@@ -8,9 +8,11 @@ import torch
 
 from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory
 from crossbatch.data import load
+from crossbatch.data.augment import POLICIES
+from crossbatch.data.augmentation import Augmentation
 from crossbatch.data.batches import Reader, TrainingBatches
 from crossbatch.data.pk_batches import PKBatches
-from crossbatch.data.transforms import GlyphAugmentation, Preprocessing
+from crossbatch.data.transforms import Preprocessing
 from crossbatch.models.embedder import build
 
 DIM = 128
@@ -23,7 +25,7 @@ def main(steps: int = 60) -> tuple[list[float], CrossBatchMemory]:
     data = load("glyphs")
     preprocessing = Preprocessing(size=32, resize=32, channels=1, mean=(0.5,), std=(0.5,))
     batches = PKBatches(data.train.labels, classes=16, images=4, seed=0)
-    train = TrainingBatches(Reader(data.images), data.train, batches, GlyphAugmentation(preprocessing))
+    train = TrainingBatches(Reader(data.images), data.train, batches, Augmentation(preprocessing, POLICIES["drawn"]))
     model = build("small", DIM, channels=1).to(device)
     # How the memory stores its rows is its own choice, whatever autocast says.
     memory = CrossBatchMemory(size=4096, dim=DIM, dtype=torch.bfloat16)

@@ -7,9 +7,11 @@ import torch
 
 from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory
 from crossbatch.data import load
+from crossbatch.data.augment import POLICIES
+from crossbatch.data.augmentation import Augmentation
 from crossbatch.data.batches import Reader, TrainingBatches
 from crossbatch.data.pk_batches import PKBatches
-from crossbatch.data.transforms import GlyphAugmentation, Preprocessing
+from crossbatch.data.transforms import Preprocessing
 from crossbatch.models.embedder import build
 
 DIM, MICRO_BATCHES = 128, 2
@@ -21,7 +23,7 @@ def main(steps: int = 100) -> tuple[list[float], CrossBatchMemory]:
     data = load("glyphs")
     preprocessing = Preprocessing(size=32, resize=32, channels=1, mean=(0.5,), std=(0.5,))
     batches = PKBatches(data.train.labels, classes=8, images=4, seed=0)
-    train = TrainingBatches(Reader(data.images), data.train, batches, GlyphAugmentation(preprocessing))
+    train = TrainingBatches(Reader(data.images), data.train, batches, Augmentation(preprocessing, POLICIES["drawn"]))
     model = build("small", DIM, channels=1)
     memory = CrossBatchMemory(size=4096, dim=DIM)
     # The warm-up counts calls of the loss, that is micro-batches, not optimizer steps.

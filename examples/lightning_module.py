@@ -13,9 +13,11 @@ from torch.utils.data import DataLoader
 
 from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory
 from crossbatch.data import load
+from crossbatch.data.augment import POLICIES
+from crossbatch.data.augmentation import Augmentation
 from crossbatch.data.batches import Batch, Reader, TrainingBatches
 from crossbatch.data.pk_batches import PKBatches
-from crossbatch.data.transforms import GlyphAugmentation, Preprocessing
+from crossbatch.data.transforms import Preprocessing
 from crossbatch.models.embedder import build
 
 DIM = 128
@@ -45,7 +47,7 @@ def main(steps: int = 100) -> tuple[CrossBatchMemory, CrossBatchMemory]:
     data = load("glyphs")
     preprocessing = Preprocessing(size=32, resize=32, channels=1, mean=(0.5,), std=(0.5,))
     batches = PKBatches(data.train.labels, classes=16, images=4, seed=0)
-    train = TrainingBatches(Reader(data.images), data.train, batches, GlyphAugmentation(preprocessing))
+    train = TrainingBatches(Reader(data.images), data.train, batches, Augmentation(preprocessing, POLICIES["drawn"]))
     loader = DataLoader(train, batch_size=None, sampler=range(steps))  # an item is a whole batch already
     learner = Learner()
     trainer = lightning.Trainer(

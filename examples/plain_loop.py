@@ -9,9 +9,11 @@ from torch import nn
 
 from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory
 from crossbatch.data import load
+from crossbatch.data.augment import POLICIES
+from crossbatch.data.augmentation import Augmentation
 from crossbatch.data.batches import PartBatches, Reader, TrainingBatches
 from crossbatch.data.pk_batches import PKBatches
-from crossbatch.data.transforms import Evenly, GlyphAugmentation, Preprocessing
+from crossbatch.data.transforms import Evenly, Preprocessing
 from crossbatch.metrics import evaluate
 from crossbatch.models.embedder import build
 
@@ -34,7 +36,7 @@ def main(steps: int = 1000) -> tuple[float, float, int]:
     reader = Reader(data.images)
     preprocessing = Preprocessing(size=32, resize=32, channels=1, mean=(0.5,), std=(0.5,))
     batches = PKBatches(data.train.labels, classes=8, images=2, seed=0)
-    train = TrainingBatches(reader, data.train, batches, GlyphAugmentation(preprocessing))
+    train = TrainingBatches(reader, data.train, batches, Augmentation(preprocessing, POLICIES["drawn"]))
     validation = PartBatches(reader, data.validation, Evenly(preprocessing))
     model = build("small", DIM, channels=1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)

@@ -1,7 +1,8 @@
 """How shapes and types are checked while tests run: numbers that the parser restricts are numbers."""
 
 from beartype import BeartypeConf, FrozenDict, beartype
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-NUMBERS = {NonNegativeInt: int, PositiveInt: int, NonNegativeFloat: float | int, PositiveFloat: float | int}
+WHOLE, REAL = (NonNegativeInt, PositiveInt), (NonNegativeFloat, PositiveFloat, ClosedUnitInterval)
+NUMBERS = dict.fromkeys(WHOLE, int) | dict.fromkeys(REAL, float | int)
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=FrozenDict(NUMBERS)))

@@ -17,6 +17,8 @@ SIGNATURES = {
     "CrossBatchMemory.enqueue": "(self, embeddings, labels, *, ids=None, step=None)",
     "CrossBatchMemory.lookup": "(self, ids)",
     "CrossBatchMemory.reset": "(self)",
+    "CrossBatchMemory.carry": "(self, motion, since, now)",
+    "Following": "(memory, images)",
     "PairLoss": "(*, room=1.0)",
     "PairLoss.forward": "(self, embeddings, labels, *, ref_emb=None, ref_labels=None, ids=None, ref_ids=None)",
     "BinomialDevianceLoss": "(alpha=2.0, beta=40.0, base=0.5, *, room=1.0)",

@@ -40,7 +40,7 @@ def test_metrics_and_neighbours_and_drift(norm: float) -> None:
     assert class_spread(given, LABELS) == pytest.approx(class_spread(plain, LABELS))
     sample = Sample()
     sample.add(0, given)
-    assert sample.add(1, other)[0].distance == pytest.approx(float((plain - plain_other).square().sum(1).mean()))
+    assert sample.add(1, other)[0][0].distance == pytest.approx(float((plain - plain_other).square().sum(1).mean()))
 
 
 @at_any_length

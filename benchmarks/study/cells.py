@@ -8,6 +8,7 @@ import torch
 
 from benchmarks.grocery import disjoint
 from crossbatch import losses
+from crossbatch.data.augment import Augment
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.training.settings import (
     BatchSettings,
@@ -65,6 +66,18 @@ def _summed(plain: Settings) -> Settings:
     return replace(plain, memory=memory, loss=replace(plain.loss, init_args={"reduction": "sum"}), recommended=False)
 
 
+def _as_it_was(settings: Settings) -> Settings:
+    """With the defaults of the study: a memory from a fifth of the steps on that follows nothing, the paper's crop."""
+    start = settings.optim.steps // 5 if settings.memory.start is None else settings.memory.start
+    pooling = "avg" if settings.model.backbone == "small" else None
+    return replace(
+        settings,
+        memory=replace(settings.memory, start=start, follow=False),
+        model=replace(settings.model, pooling=pooling),
+        augment=Augment("drawn" if settings.data == "glyphs" else "paper"),
+    )
+
+
 def _published(plain: Settings) -> Settings:
     """As their papers have them."""
     return replace(plain, recommended=False)
@@ -89,8 +102,6 @@ OTHERS: dict[str, Change] = {
     "from a twentieth of the steps": lambda plain: _memory(start=plain.optim.steps // 20)(plain),
     "from half of the steps": lambda plain: _memory(start=plain.optim.steps // 2)(plain),
     "not filled at the start": _memory(fill=False),
-    "gate: moved less than 0.5": _memory(max_drift=0.5, limit_age=False),
-    "the same gate, old rows left out": _memory(max_drift=0.5),
     "weight of 3": _memory(weight=3.0),
     "without the batch term": _memory(batch_weight=0.0),
 }
@@ -135,7 +146,7 @@ class Cell:
         plain = replace(plain, loss=LossSettings.named(self.loss), seed=seed, optim=replace(plain.optim, lr=lr))
         plain = CONDITIONS[self.condition](plain)
         change = _memory(size=round(RATIOS[arm] * images)) if arm in RATIOS else (ARMS | OTHERS)[arm]
-        return replace(change(plain), loop=LoopSettings(check_every=max(1, plain.optim.steps // 10)))
+        return _as_it_was(replace(change(plain), loop=LoopSettings(check_every=max(1, plain.optim.steps // 10))))
 
     def spoil(self, loaded: DataSet) -> DataSet:
         """The data set with what the condition does to its training part."""

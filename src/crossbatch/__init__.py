@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from crossbatch.commands.from_python import compare, train
     from crossbatch.cross_batch import CrossBatchLoss
     from crossbatch.errors import CrossBatchError
+    from crossbatch.following import Following
     from crossbatch.losses import (
         BinomialDevianceLoss,
         CircleLoss,
@@ -34,6 +35,7 @@ __all__ = [
     "CrossBatchError",
     "CrossBatchLoss",
     "CrossBatchMemory",
+    "Following",
     "LiftedStructureLoss",
     "MarginLoss",
     "MultiSimilarityLoss",
@@ -52,6 +54,7 @@ ELSEWHERE = {
     "CrossBatchError": "errors",
     "CrossBatchLoss": "cross_batch",
     "CrossBatchMemory": "memory",
+    "Following": "following",
     "compare": "commands.from_python",
     "train": "commands.from_python",
 }

@@ -11,6 +11,7 @@ from crossbatch.errors import SettingError, ShapeError
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, RefMask, Slots, require_one_each
 
 STORAGE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+CARRIED = 2**16  # rows moved at once: what that takes beside the memory stays small
 
 
 class Rows(NamedTuple):
@@ -181,6 +182,22 @@ class CrossBatchMemory(nn.Module):
         fields = (self._embeddings, self._labels, self._ids, self._steps)
         return Rows(slots, *(field[slots.clamp(min=0)] for field in fields))
 
+    @torch.no_grad()
+    def carry(self, motion: Tensor, since: int | Tensor, now: int | Tensor) -> None:
+        """Take every row along a motion [dim, dim] that the network made from step `since` to step `now`.
+
+        `row @ motion`, scaled to unit length again; a row written in between goes the share of the way that was left.
+        See `following`.
+        """
+        if motion.shape != (self.dim, self.dim):
+            raise ShapeError(f"rows of {self.dim} dimensions move by a matrix of as many, got {list(motion.shape)}")
+        motion = motion.to(self._embeddings.device, torch.float32)
+        way = torch.as_tensor(now - since, device=self._steps.device).clamp(min=1)
+        share = ((now - self._steps) / way).clamp(0, 1)
+        for first in range(0, self.size, CARRIED):
+            piece = slice(first, first + CARRIED)
+            self._embeddings[piece] = carried(self._embeddings[piece], motion, share[piece])
+
     def reset(self) -> None:
         """Empty the memory, as if it were new."""
         self.load_state_dict(CrossBatchMemory(self.size, self.dim, dtype=self._embeddings.dtype).state_dict())
@@ -227,3 +244,10 @@ class CrossBatchMemory(nn.Module):
         if self._embeddings.dtype != before.dtype:
             self._embeddings = before.to(self._embeddings.device)
         return self
+
+
+def carried(rows: Tensor, motion: Tensor, share: Tensor) -> Tensor:
+    """Unit rows taken a share [rows] of the way along a motion, and scaled to unit length again."""
+    start = rows.float()
+    moved = torch.lerp(start, start @ motion.to(start), share[:, None].to(start))
+    return normalize(moved).to(rows.dtype)

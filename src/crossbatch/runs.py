@@ -4,10 +4,11 @@ config.yaml          every option, resolved; `--config` takes it back
 data.json            which data set it was: its name and fingerprint
 model.safetensors    the best model (see `models/checkpoint.py`), with model.json beside it
 summary.json         what the run came to: validation metrics, counts, seconds, versions
+augmented.png        what the network sees: images as in evaluation, and as training shows them
 drift.csv            how far embeddings moved, a row a step, meter and age
 evaluations.json     every look at a part, one entry each, so that looks at test can be counted
 examples/PART/       queries and their nearest neighbours, as JSON and thumbnails; classes.csv, worst.csv
-checkpoints/         last.ckpt to go on from, best.ckpt
+checkpoints/         last.ckpt to go on from, best.ckpt, and start.safetensors, the weights before training
 logs/csv/*/metrics.csv, logs/tensorboard/
 """
 
@@ -29,16 +30,21 @@ DRIFT, DRIFT_FIGURE = "drift.csv", "drift.svg"
 EVALUATIONS, COMPARISON = "evaluations.json", "comparison.json"
 EXAMPLES, CLASSES, WORST = "examples", "classes.csv", "worst.csv"
 CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
+START = "checkpoints/start.safetensors"
 LOGS = "logs"
-REPORT = "report.html"
+REPORT, AUGMENTED = "report.html", "augmented.png"
 FORMAT = 1  # of config.yaml and of every JSON file; files of before it was written down have the same contents
 
 
-def create(out: Path, config: dict[str, Any], data: dict[str, str]) -> None:
-    """Make a run folder for a data set of this name and fingerprint; refuse one that holds anything."""
+def create(out: Path, config: dict[str, Any], data: dict[str, str], decided: Mapping[str, str] | None = None) -> None:
+    """Make a run folder for a data set of this name and fingerprint; refuse one that holds anything.
+
+    `decided`: why options that were left open are as they are.
+    """
     refuse_used(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / CONFIG, yaml.safe_dump({"format": FORMAT, **config}, sort_keys=False, allow_unicode=True))
+    contents = {"format": FORMAT, "decided": dict(decided or {}), **config}
+    write_text(out / CONFIG, yaml.safe_dump(contents, sort_keys=False, allow_unicode=True))
     write_json(out / DATA, data)
 
 
@@ -125,6 +131,12 @@ def read_config(run: Path) -> dict[str, Any]:
     return read_options(run / CONFIG)
 
 
+def read_decided(run: Path) -> dict[str, str]:
+    """Why options that were left open are as they are, by option."""
+    read_config(run)  # refuses what is none
+    return dict(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8")).get("decided") or {})
+
+
 def read_options(path: Path) -> dict[str, Any]:
     """Options in YAML, as those of a run."""
     try:
@@ -135,6 +147,7 @@ def read_options(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(options, dict):
         raise RunError(f"{path} holds no options")
+    options.pop("decided", None)
     return dict(_of_this_format(path, options))
 
 

@@ -1,6 +1,8 @@
 """Batches of images: by step for training, in order for evaluation, and what happens to files that cannot be read."""
 
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -9,11 +11,13 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from crossbatch.data.augment import POLICIES
+from crossbatch.data.augmentation import Augmentation
 from crossbatch.data.batches import PartBatches, Reader, TrainingBatches
 from crossbatch.data.data_set import Part
 from crossbatch.data.image_files import FileImages
 from crossbatch.data.pk_batches import PKBatches, Steps
-from crossbatch.data.transforms import Evenly, GlyphAugmentation, PhotoAugmentation, Preprocessing
+from crossbatch.data.transforms import Evenly, Preprocessing, Transform
 from crossbatch.errors import DataError
 from crossbatch.training.cores import torch_threads
 
@@ -22,6 +26,7 @@ LABELS = torch.tensor([5, 5, 5, 5, 3, 3, 3, 9, 9, 9])
 # The part holds the images in another order than the data set: a position is no id.
 PART = Part(LABELS, torch.tensor([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]))
 STEPS = range(30)
+photo, drawn = (partial(Augmentation, amounts=POLICIES[policy]) for policy in ("photo", "drawn"))
 
 
 @pytest.fixture
@@ -37,7 +42,12 @@ def spoil(images: FileImages, *ids: int) -> None:
         images.paths[image].write_bytes(b"no image")
 
 
-def training(images: FileImages, on_corrupt: str = "refuse", transform: type = Evenly, classes: int = 2):
+def training(
+    images: FileImages,
+    on_corrupt: str = "refuse",
+    transform: Callable[[Preprocessing], Transform] = Evenly,
+    classes: int = 2,
+):
     batches = PKBatches(LABELS, classes, 3, seed=0)
     return TrainingBatches(Reader(images, on_corrupt), PART, batches, transform(PREPROCESSING))
 
@@ -60,10 +70,10 @@ def test_images_labels_and_ids_of_a_batch_belong_together(images: FileImages) ->
 def test_a_batch_is_a_pure_function_of_its_step(images: FileImages) -> None:
     for image in range(10):
         Image.effect_noise((20, 20), 90).save(images.paths[image])
-    batches = training(images, transform=PhotoAugmentation)
+    batches = training(images, transform=photo)
     in_sequence = [batches[step] for step in range(6)]
     for step in (4, 1, 5):
-        for again in (batches[step], training(images, transform=PhotoAugmentation)[step]):
+        for again in (batches[step], training(images, transform=photo)[step]):
             assert all(torch.equal(a, b) for a, b in zip(again, in_sequence[step], strict=True))
     assert not torch.equal(in_sequence[0][0], in_sequence[1][0])
 
@@ -75,11 +85,11 @@ def test_a_batch_does_not_depend_on_who_reads_it(images: FileImages) -> None:
         noise.rotate(7 * image).save(path, "JPEG")
     spoil(images, 8)
     found = []
-    loader = DataLoader(training(images, "skip", PhotoAugmentation), batch_size=None, sampler=range(4), num_workers=2)
+    loader = DataLoader(training(images, "skip", photo), batch_size=None, sampler=range(4), num_workers=2)
     for count in (1, 3):
         with torch_threads(count):
             torch.rand(300, 300) @ torch.rand(300, 300)
-            found.append([training(images, "skip", PhotoAugmentation)[step] for step in range(4)])
+            found.append([training(images, "skip", photo)[step] for step in range(4)])
     with torch_threads(3):
         found.append(list(loader))
     for step in range(4):
@@ -103,7 +113,7 @@ def test_files_are_read_on_as_many_threads_as_torch_has(
 
 def test_what_a_loader_process_is_given_can_be_pickled(images: FileImages) -> None:
     """As macOS and Windows do."""
-    for transform in (Evenly, PhotoAugmentation, GlyphAugmentation):
+    for transform in (Evenly, photo, drawn):
         batches = training(images, transform=transform)
         assert torch.equal(pickle.loads(pickle.dumps(batches))[3][0], batches[3][0])
     part = PartBatches(Reader(images), PART, Evenly(PREPROCESSING))

@@ -10,26 +10,24 @@ import pytest
 import torch
 from PIL import Image
 from torch.testing import assert_close
+from torchvision.transforms import v2
 
-from crossbatch.data.transforms import (
-    Evenly,
-    GlyphAugmentation,
-    PhotoAugmentation,
-    Preprocessing,
-    Transform,
-    image_seed,
-)
+from crossbatch.data.augment import POLICIES, Amounts, Augment
+from crossbatch.data.augmentation import Augmentation
+from crossbatch.data.transforms import Evenly, Preprocessing, Transform, image_seed
 
 GREY = Preprocessing(size=12, resize=14, channels=1, mean=(0.5,), std=(0.25,))
 RGB = Preprocessing(size=12, resize=14, channels=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
-AUGMENTATIONS = [
-    kind(preprocessing) for kind in (PhotoAugmentation, GlyphAugmentation) for preprocessing in (GREY, RGB)
-]
+EVERYTHING = Amounts(0.5, 1.2, 0.5, 0.1, 20, 0.1, 0.1, 0.3, 0.5, 0.5, 0.5)
+AMOUNTS = {name: POLICIES[name] for name in ("drawn", "photo", "paper")} | {"everything": EVERYTHING}
+AUGMENTATIONS = [Augmentation(preprocessing, amounts) for amounts in AMOUNTS.values() for preprocessing in (GREY, RGB)]
 TRANSFORMS = [*AUGMENTATIONS, Evenly(GREY), Evenly(RGB)]
 
 
 def name(transform: Transform) -> str:
-    return f"{type(transform).__name__} {'grey' if transform.preprocessing.channels == 1 else 'RGB'}"
+    amounts = getattr(transform, "amounts", None)
+    policy = next((name for name, one in AMOUNTS.items() if one == amounts), "evenly")
+    return f"{policy} {'grey' if transform.preprocessing.channels == 1 else 'RGB'}"
 
 
 every_augmentation = pytest.mark.parametrize("transform", AUGMENTATIONS, ids=name)
@@ -84,7 +82,7 @@ def test_no_generator_but_its_own_is_touched(transform: Transform, monkeypatch: 
 
 
 def test_threads_draw_side_by_side_what_each_draws_alone() -> None:
-    transform, interval = PhotoAugmentation(RGB), sys.getswitchinterval()
+    transform, interval = Augmentation(RGB, POLICIES["paper"]), sys.getswitchinterval()
     alone = [transform.look(seed)(90, 70) for seed in range(300)]
     sys.setswitchinterval(1e-6)
     try:
@@ -113,7 +111,11 @@ def test_any_image_becomes_a_square_of_the_right_channels(
     assert pixels.isfinite().all()
 
 
-@every_transform
+@pytest.mark.parametrize(
+    "transform",
+    [one for one in TRANSFORMS if getattr(one, "amounts", EVERYTHING).colour == 0 or isinstance(one, Evenly)],
+    ids=name,
+)
 def test_a_plain_image_stays_plain_and_is_normalised(transform: Transform) -> None:
     """Nothing of another colour comes in at the border."""
     pre = transform.preprocessing
@@ -134,7 +136,7 @@ def test_a_moved_glyph_is_moved_a_little() -> None:
     """A bar stays mostly where it was, and is never mirrored, upside down or out of sight."""
     image = Image.new("L", (32, 32))
     image.paste(255, (6, 8, 20, 16))
-    transform = GlyphAugmentation(Preprocessing(32, 32, 1, (0.0,), (1.0,)))
+    transform = Augmentation(Preprocessing(32, 32, 1, (0.0,), (1.0,)), POLICIES["drawn"])
     drawn = seen(transform, [image] * 50, list(range(50)))
     ink = drawn.sum((1, 2, 3)) / (14 * 8)
     assert ((ink > 0.6) & (ink < 1.6)).all()
@@ -189,7 +191,7 @@ def test_crop_pad_and_squash_are_told_apart() -> None:
 
 def test_a_person_s_crop_has_the_shape_that_is_wanted() -> None:
     preprocessing = Preprocessing((64, 32), 32, 3, (0.5,) * 3, (0.5,) * 3)
-    augment = PhotoAugmentation(preprocessing)
+    augment = Augmentation(preprocessing, POLICIES["paper"])
     ratios = []
     for seed in range(200):
         view = augment.look(seed)(300, 600)
@@ -203,3 +205,60 @@ def test_a_person_s_crop_has_the_shape_that_is_wanted() -> None:
 def test_sizes_and_fits_are_restored_from_json() -> None:
     preprocessing = Preprocessing((64, 32), 36, 3, (0.5,) * 3, (0.5,) * 3, "black", "pad")
     assert Preprocessing.restore(json.loads(json.dumps(asdict(preprocessing)))) == preprocessing
+
+
+COLOURS = ((0.8, 0.1, 0.1), (0.1, 0.6, 0.2), (0.2, 0.2, 0.9))
+
+
+def changed(**amounts: float) -> torch.Tensor:
+    """Sixty copies of an image of three stripes, changed; levels in [0, 1], [images, channels, 12, 12]."""
+    image = Image.new("RGB", (12, 12))
+    for stripe, colour in enumerate(COLOURS):
+        image.paste(tuple(round(255 * part) for part in colour), (4 * stripe, 0, 4 * stripe + 4, 12))
+    transform = Augmentation(Preprocessing(12, 12, 3, (0.0,) * 3, (1.0,) * 3), Amounts(**amounts))
+    return seen(transform, [image] * 60, list(range(60)))
+
+
+def test_each_part_of_an_augmentation_does_what_its_name_says() -> None:
+    as_it_is = changed()[0]
+    mirrored = changed(mirror=0.5)
+    turned = torch.stack([torch.equal(one, as_it_is.flip(2)) * torch.tensor(1) for one in mirrored])
+    kept = torch.stack([torch.equal(one, as_it_is) * torch.tensor(1) for one in mirrored])
+    assert ((turned + kept) == 1).all()
+    assert 15 < turned.sum() < 45
+    grey = changed(grey=0.5)
+    without_colour = (grey.amax(1) - grey.amin(1)).flatten(1).amax(1) < 1e-5
+    assert 15 < without_colour.sum() < 45
+    assert_close(grey[~without_colour], as_it_is.expand_as(grey[~without_colour]), rtol=0, atol=1e-5)
+    luma = (as_it_is * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0)
+    assert_close(grey[without_colour][0, 0], luma, rtol=0, atol=1e-5)
+    blurred, erased = changed(blur=0.5), changed(erase=0.5)
+    assert 15 < (blurred != as_it_is).flatten(1).any(1).sum() < 45
+    assert_close(blurred.mean((2, 3)), as_it_is.mean((1, 2)).expand(60, 3), rtol=0, atol=0.02)
+    painted = (erased != as_it_is).any(1).flatten(1).float().mean(1)
+    assert 15 < (painted > 0).sum() < 45
+    assert painted.max() < 0.4
+    for moved in (changed(shift=0.2), changed(rotation=20), changed(zoom=0.3), changed(shear=0.3), changed(crop=0.4)):
+        assert len(torch.unique(moved, dim=0)) > 12
+
+
+def test_colour_changes_by_no_more_than_it_says_and_is_what_torchvision_does() -> None:
+    coloured, as_it_is = changed(colour=0.2), changed()[0]
+    assert len(torch.unique(coloured, dim=0)) == 60
+    assert (coloured.mean((1, 2, 3)) / as_it_is.mean()).sub(1).abs().max() < 0.35
+    level = torch.full((1, 12, 12), 0.5)
+    bright = v2.functional.adjust_brightness(as_it_is, 1.2)
+    assert coloured.amax() <= 1.2 * (bright.amax() + level.amax() * 0.2)
+
+
+@pytest.mark.parametrize("policy", list(POLICIES))
+def test_a_field_that_is_given_takes_the_place_of_the_policys(policy: str) -> None:
+    assert Augment(policy).amounts == POLICIES[policy]
+    changed_one = Augment(policy, crop=0.9, rotation=3.0, mirror=0.0).amounts
+    assert (changed_one.crop, changed_one.rotation, changed_one.mirror) == (0.9, 3.0, 0.0)
+    assert changed_one.shift == POLICIES[policy].shift
+
+
+def test_amounts_say_what_they_do() -> None:
+    assert str(POLICIES["none"]) == "nothing changed"
+    assert str(POLICIES["paper"]) == "crop 0.2, mirror 0.5"

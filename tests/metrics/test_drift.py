@@ -63,18 +63,31 @@ def test_the_free_meter_takes_the_newest_row_and_leaves_out_unknown_images() -> 
 def test_the_sample_meter_finds_a_known_movement_and_forgets_what_is_too_old() -> None:
     network, meter, everything = Moving(50, 0.001), Sample(longest=1000), torch.arange(50)
     for step in (90, 100, 190, 200):
-        found = meter.add(step, network.at(step, everything))
+        found, _ = meter.add(step, network.at(step, everything))
     assert [one.first for one in found] == [10, 100, 110]
     for one in found:
         assert one.distance == pytest.approx(network.moved(one.first), rel=0.01)
-    assert [one.first for one in meter.add(1150, network.at(1150, everything))] == [950, 960]
+    assert [one.first for one in meter.add(1150, network.at(1150, everything))[0]] == [950, 960]
+
+
+def test_what_is_carried_along_is_measured_beside_what_stays() -> None:
+    meter, turn = Sample(), torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    start = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    assert meter.add(0, start) == ([], [])
+    meter.carry(lambda rows, _: rows @ turn)
+    found, left = meter.add(10, start @ turn)
+    assert [one.distance for one in found] == [pytest.approx(2)]
+    assert [one.distance for one in left] == [pytest.approx(0)]
+    meter.carry(lambda rows, then: rows if then else -rows)
+    found, left = meter.add(20, start @ turn)
+    assert [one.distance for one in left] == [pytest.approx(0), pytest.approx(4)]
 
 
 def test_both_meters_rank_ages_alike() -> None:
     network, meter, everything = Moving(100, 0.01), Sample(), torch.arange(100)
     ages, distances = run_returning(network, 120)
     for step in range(0, 120, 2):
-        by_sample = {one.first: one.distance for one in meter.add(step, network.at(step, everything))}
+        by_sample = {one.first: one.distance for one in meter.add(step, network.at(step, everything))[0]}
     both = sorted(set(by_sample) & set(ages.tolist()))
     free = torch.tensor([float(distances[ages == age].mean()) for age in both])
     paper = torch.tensor([by_sample[age] for age in both])

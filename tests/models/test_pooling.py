@@ -16,8 +16,8 @@ def maps() -> torch.Tensor:
 
 
 def test_average_and_maximum_are_over_all_places(maps: torch.Tensor) -> None:
-    assert_close(pooling_by_name("avg")(maps), maps.mean((2, 3)))
-    assert_close(pooling_by_name("max")(maps), maps.amax((2, 3)))
+    assert_close(pooling_by_name("avg", maps.shape[1])[0](maps), maps.mean((2, 3)))
+    assert_close(pooling_by_name("max", maps.shape[1])[0](maps), maps.amax((2, 3)))
 
 
 def test_the_generalized_mean_goes_from_the_mean_to_the_maximum(maps: torch.Tensor) -> None:
@@ -60,4 +60,14 @@ def test_half_precision_is_no_worse_than_its_maps(dtype: torch.dtype) -> None:
 
 def test_an_unknown_pooling_is_refused() -> None:
     with pytest.raises(SettingError, match="no pooling 'mean': choose one of avg, max, gem"):
-        pooling_by_name("mean")
+        pooling_by_name("mean", 4)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 6), (5, 3), (1, 1)])
+def test_a_grid_keeps_the_quarters_of_an_image_apart(size: tuple[int, int]) -> None:
+    pool, features = pooling_by_name("grid", 3)
+    maps = torch.rand(8, 3, *size)
+    pooled = pool.eval()(maps)
+    assert features == pooled.shape[1] == 12
+    assert_close(pooled.view(8, 3, 2, 2), torch.nn.functional.adaptive_avg_pool2d(maps, 2), rtol=1e-4, atol=1e-4)
+    assert_close(pool.train()(maps).mean(0), torch.zeros(12), rtol=0, atol=1e-5)

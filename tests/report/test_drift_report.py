@@ -14,7 +14,7 @@ from crossbatch.report.drift import figure, read_drift
 PER_STEP, AUGMENTATION = 0.0002, 0.05
 
 
-def write_run(folder: Path, memory_rows: int, *, per_step: float = PER_STEP) -> Path:
+def write_run(folder: Path, memory_rows: int, *, per_step: float = PER_STEP, follows: bool = False) -> Path:
     """A run of 2,000 steps in which everything moves by the same squared distance a step, three times it early on."""
     folder.mkdir()
     rows = []
@@ -22,6 +22,7 @@ def write_run(folder: Path, memory_rows: int, *, per_step: float = PER_STEP) -> 
         pace = per_step * (3 if step <= 1000 else 1)
         ages = [10, *range(100, min(step, 1001), 100)]
         rows += [row(step, "sample", age, age, age, pace * age) for age in ages]
+        rows += [row(step, "carried", age, age, age, pace * age / 4) for age in ages if follows]
         rows.append(row(step, "augmentation", 0, 0, 0, AUGMENTATION))
         rows.append(row(step, "class spread", 0, 0, 0, 0.4))
         if memory_rows:
@@ -52,6 +53,16 @@ def test_late_drift_stands_by_age_beside_what_augmentation_does(tmp_path: Path) 
     assert drift.returning[-1] == (580, pytest.approx(AUGMENTATION + 580 * PER_STEP))
     assert drift.by_step[1000][-1] == (2000, pytest.approx(0.2))
     assert drift.by_step[10][0] == (100, pytest.approx(30 * PER_STEP))
+
+
+def test_what_following_leaves_stands_beside_it_and_is_what_the_sentence_is_of(tmp_path: Path) -> None:
+    drift = read_drift(write_run(tmp_path / "run", 64_000, follows=True), 0.025)
+    of_age = {(age.first, age.last): age for age in drift.by_age}
+    assert of_age[10, 14].carried == pytest.approx(10 * PER_STEP / 4)
+    assert of_age[1000, 1000].carried == pytest.approx(0.05)
+    assert of_age[7, 9].carried is None
+    assert drift.sentence.startswith("rows older than 500 steps differ by more than 0.025")
+    assert "carried along as rows are" in figure(drift)
 
 
 @pytest.mark.parametrize(

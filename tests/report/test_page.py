@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from PIL import Image
 
 from crossbatch import runs
 from crossbatch.errors import MissingExtraError, RunError
@@ -291,3 +293,37 @@ def test_a_missing_package_is_named(run: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"the report needs {package}: pip install .crossbatch\[train\]"):
         write_report(run)
+
+
+def test_a_run_shows_the_floor_what_the_network_sees_and_what_is_wrong(run: Path) -> None:
+    before = {"validation R@1": 0.3, "training R@1": 0.25, "effective dimensions": 4.0}
+    after = {"validation R@1": 0.2, "training R@1": 0.75, "effective dimensions": 17.26}
+    told = f"training made it worse {HOSTILE}"
+    floor = {"before_training": before, "after_training": after, "dim": 128, "warnings": [told]}
+    change(run, "summary.json", **floor, memory_start=160, memory_start_reason="rows had moved 0.08 on average")
+    Image.new("RGB", (20, 20)).save(run / runs.AUGMENTED)
+    options = yaml.safe_load((run / runs.CONFIG).read_text())
+    reason = "0 of 200 images looked at are without colour"
+    kept = {**options, "augment": {"policy": "photo"}, "decided": {"augment.policy": reason}}
+    (run / runs.CONFIG).write_text(yaml.safe_dump(kept))
+    looks = [
+        {"part": "test", "R@1": 0.4 + look / 10, "queries": 9, "before_training": {"R@1": 0.31}} for look in (0, 1)
+    ]
+    runs.write_json(run / runs.EVALUATIONS, looks)
+    page = read(run)
+    assert told in page.text
+    assert f"Augmentation photo, chosen because {reason}." in page.text
+    assert "25.00 % before training, 75.00 % after" in page.text
+    assert "17.3 of 128" in page.text
+    assert "step 160, when rows had moved 0.08 on average" in page.text
+    assert page.text.count("test, before training") == 1
+    assert "validation, before training" in page.text
+    assert "augmented" in page.sections
+
+
+def test_a_comparison_shows_what_there_was_before_training(comparison: Path) -> None:
+    change(comparison, "comparison.json", before_training={"R@1": [0.3, 0.31, 0.32]}, warnings={"a run": ["collapsed"]})
+    page = read(comparison)
+    assert "before training" in page.text
+    assert "31.00" in page.text
+    assert "a run: collapsed" in page.text

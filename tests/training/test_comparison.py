@@ -19,7 +19,7 @@ from crossbatch.training.step_cost import StepCost, measure
 
 
 def test_compares(quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch) -> None:
-    monkeypatch.setattr(comparison, "measure", lambda *arms: StepCost(1.0, 1.5, fill=0.9))
+    monkeypatch.setattr(comparison, "measure", lambda *arms, start: StepCost(1.0, 1.5, fill=0.9))
     monkeypatch.setattr(rate_search, "WIDENINGS", 0)
     out = tmp_path / "comparison"
     result = compare(quick(steps=8, start=2), out, console, seeds=2, learning_rates=(1e-4, 1e-2), ks=(1, 2))
@@ -101,7 +101,7 @@ def test_a_stopped_comparison_goes_on(
 def test_a_learning_rate_that_diverges_loses_the_search(
     quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "measure", lambda *arms: StepCost(1.0, 1.5))
+    monkeypatch.setattr(comparison, "measure", lambda *arms, start: StepCost(1.0, 1.5))
     monkeypatch.setattr(rate_search, "WIDENINGS", 0)
     result = compare(quick(steps=8, start=2), tmp_path / "c", console, seeds=1, learning_rates=(1e30, 1e-3))
     assert {arm["lr"] for arm in result["arms"]} == {1e-3}

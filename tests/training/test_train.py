@@ -69,9 +69,11 @@ def assert_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -
 def test_a_run_leaves_everything_in_its_folder(quick: Quick, tmp_path: Path, console: Console) -> None:
     run = tmp_path / "run"
     outcome = train(quick(), run, console)
-    for name in ("config.yaml", "model.safetensors", "model.json", "summary.json", "checkpoints/best.ckpt"):
+    files = ("config.yaml", "model.safetensors", "model.json", "summary.json", "augmented.png", "checkpoints/best.ckpt")
+    for name in (*files, "checkpoints/start.safetensors"):
         assert (run / name).is_file()
-    assert Settings.from_dict(runs.read_config(run)) == quick().resolved()
+    assert Settings.from_dict(runs.read_config(run)) == build_parts(quick()).settings
+    assert runs.read_decided(run).keys() == {"augment.policy"}
     metrics = runs.read_metrics(run)
     assert [step for step, _ in metrics["val/R@1"]] == [3, 7, 11]
     assert metrics["memory_rows"][-1][1] == build_parts(quick()).memory.size
@@ -353,10 +355,11 @@ def test_what_is_frozen_is_saved_as_it_was(
 
 
 def test_a_run_starts_from_a_file_and_says_what_matched(quick: Quick, tmp_path: Path) -> None:
-    source = build_parts(quick(seed=1)).learner.embedder.state_dict()
+    plain = replace(quick().model, pooling="avg")
+    source = build_parts(quick(seed=1, model=plain)).learner.embedder.state_dict()
     file = tmp_path / "weights.pth"
     torch.save({"state_dict": {name: value for name, value in source.items() if name != "backbone.0.weight"}}, file)
-    parts = build_parts(quick(model=replace(quick().model, weights=file)))
+    parts = build_parts(quick(model=replace(plain, weights=file)))
     told = (
         f"weights   19 of 20 tensors of the backbone from {file}; missing: 0.weight; not used: head.weight, head.bias"
     )

@@ -65,6 +65,9 @@ def show(console: Console, result: dict[str, Any]) -> None:
         ]
         for arm in result["arms"]
     ]
+    before = result.get("before_training") or {}
+    if before.get(metrics[0]):
+        rows.insert(0, ["before training", "", "0", *(spread(before[metric]) for metric in metrics), ""])
     seeds = "1 seed" if result["seeds"] == 1 else f"{result['seeds']} seeds"
     title = (
         f"{result['data']} ({result['fingerprint']}), {result['loss']} loss, test: {result['test']['queries']:,} "
@@ -78,6 +81,9 @@ def show(console: Console, result: dict[str, Any]) -> None:
             soft_wrap=True,
             highlight=False,
         )
+    for run, told in result.get("warnings", {}).items():
+        for warning in told:
+            console.print(f"warning: {run}: {warning}", soft_wrap=True, highlight=False)
     cost = result["step_cost"]
     console.print(
         f"a step with memory takes {cost['ratio']:.2f} × the time of one without "

@@ -37,11 +37,12 @@ def drift(run: Path, threshold: float = 0.1, *, console: Console) -> dict[str, A
         console,
         f"late in the run, by age (augmentation alone {found.augmentation:.4f}; "
         f"between images of a class {found.class_spread:.4f})",
-        ["age, steps", "sample", "returning", "… less augmentation"],
+        ["age, steps", "sample", "… carried along", "returning", "… less augmentation"],
         [
             [
                 f"{row.first:,}" if row.first == row.last else f"{row.first:,} – {row.last:,}",
                 _number(row.sample),
+                _number(row.carried),
                 _number(row.returning),
                 _number(None if row.returning is None else row.returning - found.augmentation),
             ]

@@ -70,7 +70,17 @@ def _show(console: Console, run: str, result: dict[str, Any]) -> None:
         f"{result['data']} ({result['fingerprint']}), {result['part']}: {result['queries']:,} queries among "
         f"{result['gallery']:,} images of {result['classes']:,} classes; look {result['look']}"
     )
-    print_table(console, title, ["run", *metrics], [[run, *(f"{result[metric]:.4f}" for metric in metrics)]])
+    measured = {"before training": result["before_training"], run: result}
+    rows = [
+        [name, *(f"{one[metric]:.4f}" for metric in metrics), f"{one['effective_dimensions']:.1f}"]
+        for name, one in measured.items()
+        if one
+    ]
+    print_table(console, title, ["run", *metrics, "effective dimensions"], rows)
+    before = result["before_training"]
+    if before and result["R@1"] < before["R@1"]:
+        worse = f"R@1 was {before['R@1']:.4f} before training and is {result['R@1']:.4f} after it"
+        console.print(f"warning: training made it worse: {worse}", soft_wrap=True, highlight=False)
     if result["left_out"]:
         names, total = result["classes_left_out"], result["queries"] + result["left_out"]
         shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from crossbatch import data as data_sets
 from crossbatch.commands.output import print_table
+from crossbatch.data.augment import Augment
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError
 
@@ -23,7 +24,9 @@ def inspect(
     fonts: list[Path] = [],  # noqa: B006  (the parser shows it and never changes it)
     script: Literal["han"] | None = None,
     split: Split = Split(),  # noqa: B008  (frozen)
+    augment: Augment = Augment(),  # noqa: B008  (frozen)
     sheet: Path | None = None,
+    augmented: Path | None = None,
     decode: bool = False,
     near_copies: bool = False,
     *,
@@ -38,24 +41,26 @@ def inspect(
         fonts: A font file, or a folder with fonts in it, to draw glyphs from; once per place.
         script: Draw the characters of this script only.
         split: Division of the classes.
+        augment: Random changes of the training images, for --augmented.
         sheet: Write a contact sheet, one row a class, to this PNG file.
+        augmented: Write what the small network sees in training to this PNG file: a row an image, as in evaluation and
+            then as training changes it.
         decode: Decode every file whole, and not its header alone; takes minutes for large sets.
         near_copies: List images that look the same at 24 by 24 grey pixels; reads every file.
     """
     from crossbatch.data.contact_sheet import contact_sheet  # noqa: PLC0415  (imports Pillow)
 
-    loaded = data_sets.load(data or data_sets.name_for(root), root, replace(split, complete=False), fonts, script)
+    _require_png({"--sheet": sheet, "--augmented": augmented})
+    name, split = data or data_sets.name_for(root), replace(split, complete=False)
+    loaded = data_sets.load(name, root, split, fonts, script)
     counts = {name: part.counts for name, part in loaded.parts.items()}
     if sheet is not None:
-        if sheet.suffix.lower() != ".png":
-            raise RunError(f"a contact sheet is a PNG file: --sheet {sheet.with_suffix('.png')}, got {sheet}")
         sheet.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(loaded).save(sheet)
     header = ["part", "images", "classes", "fewest per class", "median", "most", "classes of one image"]
     rows = [[name, *(f"{value:,}" for value in count.values())] for name, count in counts.items()]
     print_table(console, f"{loaded.name} (fingerprint {loaded.fingerprint})", header, rows)
-    if loaded.expected:
-        _show_published(console, loaded)
+    _show_published(console, loaded)
     for note in loaded.notes:
         console.print(note, soft_wrap=True, highlight=False)
     problems = _problems(loaded, decode=decode, near=near_copies)
@@ -63,9 +68,33 @@ def inspect(
         _show_problem(console, what, found)
     if sheet is not None:
         console.print(f"contact sheet: {sheet}", highlight=False)
+    if augmented is not None:
+        _show_augmented(console, loaded, name, augment, augmented)
     described = {"data": loaded.name, "fingerprint": loaded.fingerprint, "parts": counts, "notes": loaded.notes}
     described |= {"problems": problems}
     return described | ({"published": dict(loaded.expected)} if loaded.expected else {})
+
+
+def _require_png(files: dict[str, Path | None]) -> None:
+    for option, file in files.items():
+        if file is not None and file.suffix.lower() != ".png":
+            raise RunError(f"a sheet is a PNG file: {option} {file.with_suffix('.png')}, got {file}")
+
+
+def _show_augmented(console: Console, loaded: "DataSet", name: str, augment: Augment, file: Path) -> None:
+    """Write the sheet, and say what is done and why."""
+    from crossbatch.training.augmented_sheet import augmented_sheet  # noqa: PLC0415  (imports Lightning)
+    from crossbatch.training.plan import images_of  # noqa: PLC0415
+    from crossbatch.training.run_parts import build_parts  # noqa: PLC0415
+    from crossbatch.training.settings import BatchSettings, LoopSettings, Settings  # noqa: PLC0415
+
+    loop, smallest = LoopSettings(on_corrupt="skip"), BatchSettings(1, 2)  # no batch is drawn
+    parts = build_parts(Settings(data=name, augment=augment, loop=loop, batch=smallest), loaded)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    augmented_sheet(parts).save(file)
+    for line in images_of(parts):
+        console.print(line, soft_wrap=True, highlight=False)
+    console.print(f"what the network sees: {file}", highlight=False)
 
 
 def _problems(loaded: "DataSet", *, decode: bool, near: bool) -> dict[str, list[list[str]]]:
@@ -99,6 +128,8 @@ def _show_problem(console: Console, what: str, found: list[list[str]]) -> None:
 
 def _show_published(console: Console, loaded: "DataSet") -> None:
     """Counts beside those of the release, validation classes counted as the training classes they are."""
+    if not loaded.expected:
+        return
     here = {**loaded.parts, "train": loaded.train + loaded.validation}
     rows = []
     for name, published in loaded.expected.items():

@@ -1,6 +1,7 @@
 """The help of a command: a screen of what most runs need, or every option."""
 
 from argparse import SUPPRESS, Action, HelpFormatter
+from collections.abc import Collection
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -16,6 +17,7 @@ ESSENTIAL = (
     "batch.classes",
     "batch.images",
     "memory.size",
+    "augment.policy",
     "optim.steps",
     "optim.lr",
     "seed",
@@ -51,16 +53,23 @@ def help_for(name: str, parser: ArgumentParser, *, every: bool) -> str:
     """The text: the essential options of a command with many, or every option."""
     actions = {one.dest: one for one in parser._actions if one.help != SUPPRESS}
     positional = "".join(f" {_shown(one)}" for one in actions.values() if not one.option_strings)
-    short = not every and "optim.steps" in actions
+    shown = actions if every else {one: actions[one] for one in _first(actions) if one in actions}
     screen = Screen(f"crossbatch {name}", max_help_position=27, width=COLUMNS)
     screen.add_usage(f"crossbatch {name}{positional} [options]", [], [], prefix="usage: ")
     screen.add_text(parser.description)
     screen.start_section("options")
-    screen.add_arguments([actions[one] for one in ESSENTIAL if one in actions] if short else list(actions.values()))
+    screen.add_arguments(list(shown.values()))
     screen.end_section()
-    if short:
+    if len(shown) < len(actions):
         screen.add_text(f"Every option: crossbatch {name} --help-all. All of them also in a YAML file: --config.")
     return screen.format_help()
+
+
+def _first(names: Collection[str]) -> Collection[str]:
+    """The options of the short help: of a command that trains the essential ones, else all but details."""
+    if "optim.steps" in names:
+        return ESSENTIAL
+    return [name for name in names if name == "augment.policy" or not name.startswith("augment.")]
 
 
 def _shown(action: Any) -> str:

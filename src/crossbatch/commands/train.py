@@ -58,9 +58,17 @@ def train(
         steps = f"stopped after {outcome.summary['steps']:,} of {settings.optim.steps:,} steps"
         console.print(f"{steps}; all is saved: crossbatch train --resume {run}", soft_wrap=True, highlight=False)
         return result
-    waited = f"waited for data {outcome.summary['waiting_for_data']:.0%} of the training time"
-    best = outcome.summary["best_validation_R@1"]
-    score = "trained on all classes" if best is None else f"best validation R@1 {best:.4f}"
-    console.print(f"{score}; {waited}; run folder: {run}", soft_wrap=True, highlight=False)
-    console.print(f"next: crossbatch evaluate {run}; crossbatch report {run}", soft_wrap=True, highlight=False)
+    for line in _told(run, outcome.summary):
+        console.print(line, soft_wrap=True, highlight=False)
     return result
+
+
+def _told(run: Path, summary: dict[str, Any]) -> list[str]:
+    """What a finished run came to, a sentence a line."""
+    best = summary["best_validation_R@1"]
+    score = "trained on all classes" if best is None else f"best validation R@1 {best:.4f}"
+    lines = [f"{score}; waited for data {summary['waiting_for_data']:.0%} of the training time; run folder: {run}"]
+    if summary["memory_start_reason"]:
+        lines.append(f"the memory counted from step {summary['memory_start']:,}: {summary['memory_start_reason']}")
+    lines += [f"warning: {warning}" for warning in summary["warnings"]]
+    return [*lines, f"next: crossbatch evaluate {run}; crossbatch report {run}"]

@@ -19,7 +19,7 @@ def contact_sheet(loaded: DataSet) -> Image.Image:
         for column, image in enumerate(part.ids[part.labels == label][:IMAGES].tolist()):
             tile = loaded.images.read(image).convert("RGB")
             tile.thumbnail((TILE, TILE))
-            if loaded.image_size < TILE:
+            if (loaded.image_size or TILE) < TILE:
                 tile = tile.resize((TILE, TILE), Image.Resampling.NEAREST) if tile.width == tile.height else tile
             sheet.paste(tile, (GAP + column * step + (TILE - tile.width) // 2, GAP + row * step))
     return sheet

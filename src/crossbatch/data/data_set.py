@@ -79,9 +79,10 @@ class Search:
 class DataSet:
     """Training, validation and test parts of one data set.
 
-    `tests` has one search by the name test, or several by the names of their lists. `ks`: the K of Recall@K that are
-    usual for it. `expected`: images and classes that the published parts have, None where that is not known. `copies`:
-    groups of ids of images whose files have the same bytes.
+    `tests` has one search by the name test, or several by the names of their lists. `image_size`: the side in pixels
+    that a network of any size takes, None for that of the files. `ks`: the K of Recall@K that are usual for it.
+    `expected`: images and classes that the published parts have, None where that is not known. `copies`: groups of ids
+    of images whose files have the same bytes.
     """
 
     name: str
@@ -92,7 +93,7 @@ class DataSet:
     tests: Mapping[str, Search]
     fingerprint: str
     channels: int = 3
-    image_size: int = 64
+    image_size: int | None = None
     ks: tuple[int, ...] = (1, 2, 4, 8)
     expected: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

@@ -1,17 +1,14 @@
-"""From images to the tensor that a network takes, evenly for evaluation, at random for training."""
+"""From images to the tensor that a network takes; evenly, as in evaluation."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from threading import Lock
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from PIL import Image, ImageColor
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
 from torchvision.transforms import v2
 
 from crossbatch.data.crops import Colour, Look, View
@@ -20,7 +17,6 @@ from crossbatch.errors import SettingError
 RESERVE = 2.0  # for evaluation, as in Pillow's thumbnails: the last reduction by half is left to the resizing
 LUMA = (0.299, 0.587, 0.114)
 Fit = Literal["crop", "pad", "squash"]
-_drawing = Lock()
 
 
 @runtime_checkable
@@ -92,9 +88,14 @@ class Preprocessing:
 
     def normalize(self, views: Sequence[Tensor]) -> Tensor:
         """Uint8 [channels, height, width] each → the centre of each as float, less the mean, by the deviation."""
-        pixels = torch.stack([view if view.shape[1:] == self.sides else self._centred(view) for view in views])
         mean, std = (255 * torch.tensor(value).view(-1, 1, 1) for value in (self.mean, self.std))
-        return pixels.float().sub_(mean).div_(std)  # in place: new memory for a batch takes as long as the arithmetic
+        return (
+            self.pixels(views).float().sub_(mean).div_(std)
+        )  # in place: new memory for a batch takes as long as the arithmetic
+
+    def pixels(self, views: Sequence[Tensor]) -> Tensor:
+        """The centre of each view, uint8 [images, channels, height, width]."""
+        return torch.stack([view if view.shape[1:] == self.sides else self._centred(view) for view in views])
 
     def _centred(self, view: Tensor) -> Tensor:
         """Cropped to what the network sees, and padded where it is smaller."""
@@ -137,72 +138,3 @@ class Evenly:
     def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:  # noqa: ARG002
         """Crop the centre of each image."""
         return self.preprocessing.normalize(views)
-
-
-class PhotoAugmentation:
-    """Random resized crop and horizontal flip, as in the paper: scale 0.2 to 1.
-
-    torchvision draws the crop, knowing the size of the image and not its pixels, so that only then they are decoded.
-    """
-
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        self.preprocessing = preprocessing
-        high, wide = preprocessing.sides
-        ratio = (3 / 4 * wide / high, 4 / 3 * wide / high)  # of width to height, about that of what is wanted
-        self.crop = v2.RandomResizedCrop((high, wide), scale=(0.2, 1.0), ratio=ratio)
-
-    def look(self, seed: int) -> Look:
-        """A crop, perhaps mirrored."""
-
-        def draw(width: int, height: int) -> View:
-            with seeded(seed):
-                drawn = self.crop.make_params([torch.empty(0, height, width)])
-                mirrored = bool(torch.rand(1) < 0.5)
-            left, upper = drawn["left"], drawn["top"]
-            box = (left, upper, left + drawn["width"], upper + drawn["height"])
-            wanted = self.preprocessing
-            size = wanted.sides[::-1]
-            return View((width, height), box, size, wanted.channels, mirrored, background=wanted.colour)
-
-        return draw
-
-    def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:  # noqa: ARG002
-        """Normalise the crops."""
-        return self.preprocessing.normalize(views)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw from torch's own generator under a seed, one thread at a time, and leave it as it was."""
-    with _drawing, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
-        yield
-
-
-class GlyphAugmentation:
-    """A small random shift, turn, scale and shear: a character must stay the same character."""
-
-    shift, turn, scale, shear = 0.1, 0.15, 0.15, 0.15  # share of the side; radians; factor − 1; tangent
-
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        self.preprocessing = preprocessing
-
-    def look(self, seed: int) -> Look:  # noqa: ARG002
-        """All of it."""
-        return self.preprocessing.look
-
-    def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:
-        """Move each image under its own seed, all in one resampling."""
-        pixels = self.preprocessing.normalize(views)
-        draws = torch.stack([torch.rand(6, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-        x, y, turn, wide, high, shear = (draws * 2 - 1).unbind(1)
-        turn, shear = turn * self.turn, shear * self.shear
-        wide, high = 1 + wide * self.scale, 1 + high * self.scale
-        cos, sin = turn.cos(), turn.sin()
-        rows = [
-            torch.stack([wide * cos, wide * (shear * cos - sin), 2 * self.shift * x], 1),
-            torch.stack([high * sin, high * (shear * sin + cos), 2 * self.shift * y], 1),
-        ]
-        grid = affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False)
-        background = pixels[:, :, :1, :1]
-        return grid_sample(pixels - background, grid, mode="bilinear", align_corners=False) + background

@@ -1,7 +1,17 @@
 """Exact search and the metrics of retrieval."""
 
 from crossbatch.metrics.breakdown import ClassResult, by_class, worst_first
+from crossbatch.metrics.dimensions import effective_dimensions
 from crossbatch.metrics.neighbors import Neighbors, nearest
 from crossbatch.metrics.retrieval import Retrieval, evaluate
 
-__all__ = ["ClassResult", "Neighbors", "Retrieval", "by_class", "evaluate", "nearest", "worst_first"]
+__all__ = [
+    "ClassResult",
+    "Neighbors",
+    "Retrieval",
+    "by_class",
+    "effective_dimensions",
+    "evaluate",
+    "nearest",
+    "worst_first",
+]

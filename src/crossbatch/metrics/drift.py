@@ -1,7 +1,7 @@
 """Drift: how far embeddings move while the network trains, as squared distance by the steps between."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -93,21 +93,35 @@ class Sample:
     """The paper's meter: one sample of images, embedded again and again.
 
     `D(Δt) = mean over the sample of ‖f(x; θ_t) − f(x; θ_{t−Δt})‖²`. Source: Wang et al., CVPR 2020, section 3.2.
+    Where a memory follows the network, `carried` are the same embeddings moved as its rows are.
     """
 
     def __init__(self, longest: int = 1000) -> None:
         self.longest = longest
         self.embedded: dict[int, Embeddings] = {}
+        self.carried: dict[int, Embeddings] = {}
 
-    def add(self, step: int, embeddings: Embeddings) -> list[AtAge]:
-        """Compare with each earlier embedding of the sample, up to `longest` steps ago; keep this one."""
-        self.embedded = {then: kept for then, kept in self.embedded.items() if step - self.longest <= then < step}
-        found = []
-        for then, kept in sorted(self.embedded.items(), reverse=True):
-            age, moved = step - then, squared_distance(embeddings, kept.to(embeddings)).mean()
-            found.append(AtAge(age, age, age, len(kept), float(moved)))
+    def carry(self, move: Callable[[Embeddings, int], Embeddings]) -> None:
+        """Move what is kept, each with the step that it was embedded at, as a memory has just moved its rows."""
+        self.carried = {then: move(kept, then) for then, kept in {**self.embedded, **self.carried}.items()}
+
+    def add(self, step: int, embeddings: Embeddings) -> tuple[list[AtAge], list[AtAge]]:
+        """Compare with each earlier embedding, up to `longest` steps ago, as it was and as carried; keep this one."""
+        recent = range(step - self.longest, step)
+        self.embedded, self.carried = (
+            {then: kept for then, kept in rows.items() if then in recent} for rows in (self.embedded, self.carried)
+        )
+        found = _by_age(step, embeddings, self.embedded), _by_age(step, embeddings, self.carried)
         self.embedded[step] = embeddings
         return found
+
+
+def _by_age(step: int, embeddings: Embeddings, earlier: Mapping[int, Embeddings]) -> list[AtAge]:
+    found = []
+    for then, kept in sorted(earlier.items(), reverse=True):
+        age, moved = step - then, squared_distance(embeddings, kept.to(embeddings)).mean()
+        found.append(AtAge(age, age, age, len(kept), float(moved)))
+    return found
 
 
 def class_spread(embeddings: Embeddings, labels: Labels) -> float:

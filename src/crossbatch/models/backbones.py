@@ -25,11 +25,10 @@ def create(
     """A network, what pools the maps it gives (nothing where it pools itself), and the number of features then."""
     if name not in OURS:
         timm_networks.require(name, list(OURS))
-    pool = nn.Identity() if pooling is None else pooling_by_name(pooling)
     try:
         if name in OURS:
             network, features = OURS[name](channels, pretrained=pretrained), OURS[name].num_features
-            pool = pooling_by_name(pooling or "avg")
+            pooling = pooling or "avg"
         elif pooling is None:
             network, features = timm_networks.create(name, channels, pretrained=pretrained)
         else:
@@ -42,7 +41,9 @@ def create(
             f"the pretrained weights of {name} could not be fetched ({reason}): connect to a network, "
             "or give them as a file with --model.weights instead of --model.pretrained"
         ) from error
-    return network, pool, features
+    if pooling is None:
+        return network, nn.Identity(), features
+    return network, *pooling_by_name(pooling, features)
 
 
 def image_settings(name: str) -> dict[str, Any] | None:

@@ -28,25 +28,28 @@ class Description:
 
 def save(folder: Path, model: Embedder, description: Description) -> None:
     """Write both files whole: a reader never sees half of one."""
-    torch_files = safetensors("keeping a model")
-    weights = folder / f"{WEIGHTS}.partial"
-    torch_files.save_file({name: value.contiguous() for name, value in model.state_dict().items()}, weights)
+    save_weights(folder / WEIGHTS, model)
     text = folder / f"{DESCRIPTION}.partial"
     text.write_text(json.dumps(asdict(description), indent=1, ensure_ascii=False), encoding="utf-8")
-    weights.replace(folder / WEIGHTS)
     text.replace(folder / DESCRIPTION)
 
 
-def load(folder: Path) -> tuple[Embedder, Description]:
-    """The model of a run folder, in evaluation mode."""
+def save_weights(path: Path, model: Embedder) -> None:
+    """Write the weights alone, whole."""
+    partial = path.with_name(f"{path.name}.partial")
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    safetensors("keeping a model").save_file(weights, partial)
+    partial.replace(path)
+
+
+def load(folder: Path, file: str = WEIGHTS) -> tuple[Embedder, Description]:
+    """The model of a run folder, in evaluation mode; `file`: other weights of it than the best."""
     try:
         description = described(folder)
-        weights = safetensors("keeping a model").load_file(folder / WEIGHTS)
+        weights = safetensors("keeping a model").load_file(folder / file)
         model = build(description.backbone, description.dim, description.channels, pooling=description.pooling)
     except FileNotFoundError as error:
-        raise RunError(
-            f"{folder} holds no trained model ({Path(error.filename or WEIGHTS).name} is missing)"
-        ) from error
+        raise RunError(f"{folder} holds no trained model ({Path(error.filename or file).name} is missing)") from error
     except CrossBatchError:
         raise
     except Exception as error:  # safetensors raises its own error type, JSON another

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from crossbatch.errors import SettingError
 from crossbatch.shapes import Features, Maps
 
-Pooling = Literal["avg", "max", "gem"]
+Pooling = Literal["avg", "max", "gem", "grid"]
+GRID = 2  # rows and columns of places that `grid` keeps apart
 
 
 def generalized_mean(maps: Maps, power: Tensor, eps: float = 1e-6) -> Features:
@@ -56,8 +57,22 @@ class Maximum(nn.AdaptiveMaxPool2d):
         return pooled.flatten(1)
 
 
-def pooling_by_name(name: str) -> nn.Module:
-    """Average, maximum or generalized mean."""
+class Grid(nn.Sequential):
+    """The mean over each quarter of the image, and batch normalisation: keeps where things are, for small images."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__(nn.AdaptiveAvgPool2d(GRID), nn.Flatten(), nn.BatchNorm1d(features * GRID**2))
+
+    def forward(self, maps: Maps) -> Tensor:
+        """Pool each quarter of each map: four times the features."""
+        pooled: Tensor = super().forward(maps)  # type: ignore[no-untyped-call]
+        return pooled
+
+
+def pooling_by_name(name: str, features: int) -> tuple[nn.Module, int]:
+    """What pools so many maps, by its name; and how many features that gives."""
     if name not in get_args(Pooling):
         raise SettingError(f"there is no pooling {name!r}: choose one of {', '.join(get_args(Pooling))}")
-    return {"avg": Average, "max": Maximum, "gem": GeneralizedMean}[name]()
+    if name == "grid":
+        return Grid(features), features * GRID**2
+    return {"avg": Average, "max": Maximum, "gem": GeneralizedMean}[name](), features

@@ -89,7 +89,11 @@ def _drift(arms: Sequence[Arm]) -> Chart | None:
         if arm.stroke == "solid"
         for age, stroke in strokes
     ]
+    left = [_line(arm, f"… carried along, {arm.name}", "drift/carried/100") for arm in arms if arm.stroke == "solid"]
+    lines += [line._replace(colour="without", stroke="dashed") for line in left]
     caption = "Mean squared distance between the embeddings of an image now and so many steps ago; logarithmic."
+    if any(line.seeds for line in left):
+        caption += " Carried along: what is left over 100 steps where rows follow the network."
     return _chart("Drift", caption, lines, logarithmic=True)
 
 

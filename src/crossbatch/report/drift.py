@@ -26,11 +26,15 @@ class Measured(NamedTuple):
 
 
 class BinOfAges(NamedTuple):
-    """Mean squared distance in a bin of ages, late in the run; None where it was not measured."""
+    """Mean squared distance in a bin of ages, late in the run; None where it was not measured.
+
+    `carried`: what is left of the sample's where it is carried along as the rows of the memory are.
+    """
 
     first: int
     last: int
     sample: float | None
+    carried: float | None
     returning: float | None
 
 
@@ -40,6 +44,7 @@ class Drift(NamedTuple):
     by_step: dict[int, Series]  # the sample's, for each interval of the paper that was measured
     by_age: list[BinOfAges]
     sample: Series  # late in the run, by the mean age of what was measured together
+    carried: Series
     returning: Series
     augmentation: float
     class_spread: float
@@ -54,20 +59,24 @@ def read_drift(run: Path, threshold: float) -> Drift:
     sample, returning = meters.get("sample", []), meters.get("returning", [])
     late = LATE * max(row.step for row in sample)
     augmentation = _mean([row for row in meters["augmentation"] if row.step >= late])
-    sample_late, returning_late = ([row for row in rows if row.step >= late] for rows in (sample, returning))
-    curve = _curve(sample_late)
+    carried = meters.get("carried", [])
+    sample_late, carried_late, returning_late = (
+        [row for row in rows if row.step >= late] for rows in (sample, carried, returning)
+    )
+    curve, left = _curve(sample_late), _curve(carried_late)
     return Drift(
         by_step={
             age: series
             for age in SHOWN_INTERVALS
             if (series := [(row.step, row.distance) for row in sample if row.first == age])
         },
-        by_age=_by_age(sample_late, returning_late),
+        by_age=_by_age(sample_late, carried_late, returning_late),
         sample=curve,
+        carried=left,
         returning=_curve(returning_late),
         augmentation=augmentation,
         class_spread=_mean([row for row in meters["class spread"] if row.step >= late]),
-        sentence=_sentence(run, curve, threshold),
+        sentence=_sentence(run, left or curve, threshold),
     )
 
 
@@ -90,6 +99,7 @@ def figure(drift: Drift) -> str:
     spread = [(age, drift.class_spread) for age in (min(ages), max(ages))]
     over_ages = [
         Line("of the sample", "with", "solid", [drift.sample]),
+        Line("of the sample, carried along as rows are", "with", "dashed", [drift.carried]),
         Line("of returning images", "without", "solid", [drift.returning]),
         Line("… less augmentation", "without", "dashed", [[point for point in net if point[1] > 0]]),
         Line("between images of a class", "without", "dotted", [spread]),
@@ -136,18 +146,20 @@ def _curve(rows: Sequence[Measured]) -> Series:
     ]
 
 
-def _by_age(sample: Sequence[Measured], returning: Sequence[Measured]) -> list[BinOfAges]:
-    """Means by age; an interval of the sample is put into the bin of returning images that holds it, if one does."""
-    bins = sorted({(row.first, row.last) for row in returning})
-    table: dict[tuple[int, int], tuple[list[Measured], list[Measured]]] = {ages: ([], []) for ages in bins}
-    for row in returning:
-        table[row.first, row.last][1].append(row)
-    for row in sample:
-        home = next((ages for ages in bins if ages[0] <= row.first <= ages[1]), (row.first, row.last))
-        table.setdefault(home, ([], []))[0].append(row)
+def _by_age(*meters: Sequence[Measured]) -> list[BinOfAges]:
+    """Means by age of the sample, of what is carried along, and of returning images.
+
+    An interval of the sample is put into the bin of returning images that holds it, if one does.
+    """
+    bins = sorted({(row.first, row.last) for row in meters[-1]})
+    table: dict[tuple[int, int], list[list[Measured]]] = {}
+    for number, meter in enumerate(meters):
+        for row in meter:
+            home = next((ages for ages in bins if ages[0] <= row.first <= ages[1]), (row.first, row.last))
+            table.setdefault(home, [[] for _ in meters])[number].append(row)
     return [
-        BinOfAges(first, last, _mean(one) if one else None, _mean(other) if other else None)
-        for (first, last), (one, other) in sorted(table.items())
+        BinOfAges(first, last, *(_mean(rows) if rows else None for rows in found))
+        for (first, last), found in sorted(table.items())
     ]
 
 

@@ -118,7 +118,11 @@ def _neighbor(folder: Path, neighbor: dict[str, Any]) -> Picture:
 
 
 def _data_uri(folder: Path, item: dict[str, Any]) -> str:
-    path = folder / Path(item["picture"]).name
+    return picture_uri(folder / Path(item["picture"]).name)
+
+
+def picture_uri(path: Path) -> str:
+    """A PNG file as a data URI; empty where it is gone."""
     return PNG + base64.b64encode(path.read_bytes()).decode("ascii") if path.is_file() else ""
 
 

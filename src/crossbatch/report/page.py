@@ -9,7 +9,7 @@ from crossbatch import runs
 from crossbatch.errors import MissingExtraError, RunError
 from crossbatch.report import results
 from crossbatch.report.curves import Arm, Chart, charts, read_arm
-from crossbatch.report.gallery import Gallery, gallery, suspicious
+from crossbatch.report.gallery import Gallery, gallery, picture_uri, suspicious
 from crossbatch.report.plots import Colour, Stroke
 
 WITHOUT, LONGER, WITH = "without", "longer", "with"  # how an arm is drawn, whatever it is called
@@ -36,6 +36,9 @@ class Page(NamedTuple):
     settings: list[tuple[str, str]]
     notes: list[str]
     suspects: Gallery | None = None
+    warnings: Sequence[str] = ()
+    augmented: str = ""  # what the network sees, as a data URI
+    augmented_note: str = ""
 
 
 def write_report(folder: Path) -> Path:
@@ -66,6 +69,12 @@ def _of_comparison(folder: Path) -> Page:
     spread = f"Mean ± standard deviation over {seeds} seeds" if seeds > 1 else "One seed, so no deviation (–)"
     first = next((path for arm in arms for path in arm.folders if (path / runs.SUMMARY).is_file()), None)
     summary = runs.read_json(first / runs.SUMMARY) if first else {}
+    remembering = [
+        path for arm in arms if arm.colour == WITH for path in arm.folders if (path / runs.SUMMARY).is_file()
+    ]
+    if remembering:
+        begun = runs.read_json(remembering[0] / runs.SUMMARY)
+        summary |= {name: begun[name] for name in ("memory_start", "memory_start_reason") if name in begun}
     data = str(comparison.get("data", "unknown data"))
     found = gallery([arm for arm in arms if arm.stroke == "solid"])
     return Page(
@@ -79,8 +88,11 @@ def _of_comparison(folder: Path) -> Page:
         search=results.search_table(comparison, colours),
         gallery=found,
         how_to_get_examples="" if found else f"crossbatch evaluate {folder.resolve().name}/RUN",
-        settings=_settings({**summary, **comparison}, _config(folder)),
+        settings=_settings({**summary, **comparison}, _config(first or folder)),
         notes=_notes(data),
+        warnings=[f"{run}: {told}" for run, some in (comparison.get("warnings") or {}).items() for told in some],
+        augmented=picture_uri(first / runs.AUGMENTED) if first else "",
+        augmented_note=_augmentation(first, folder) if first else "",
     )
 
 
@@ -102,9 +114,12 @@ def _of_run(folder: Path) -> Page:
         search=None,
         gallery=found,
         how_to_get_examples="" if found else f"crossbatch evaluate {folder.resolve().name}",
-        settings=_settings(summary, _config(folder)),
+        settings=[*results.floor_terms(summary), *_settings(summary, _config(folder))],
         notes=_notes(data),
         suspects=suspicious(arm),
+        warnings=summary.get("warnings") or [],
+        augmented=picture_uri(folder / runs.AUGMENTED),
+        augmented_note=_augmentation(folder, folder),
     )
 
 
@@ -121,8 +136,19 @@ def _arm(folder: Path, arm: dict[str, Any], role: str) -> Arm:
     return read_arm(arm["name"], *DRAWN[role], [folder / Path(name).name for name in arm.get("runs", [])])
 
 
+def _first_run(arms: list[Arm]) -> Path | None:
+    return next((path for arm in arms for path in arm.folders if (path / runs.SUMMARY).is_file()), None)
+
+
 def _config(folder: Path) -> dict[str, Any]:
     return runs.read_config(folder) if (folder / runs.CONFIG).is_file() else {}
+
+
+def _augmentation(run: Path, decided: Path) -> str:
+    """The policy of a run, and why it is that one where it was left open, as a folder keeps it."""
+    policy = (_config(run).get("augment") or {}).get("policy")
+    reason = runs.read_decided(decided).get("augment.policy") if policy else None
+    return f"Augmentation {policy}" + (f", chosen because {reason}." if reason else ".") if policy else ""
 
 
 def _settings(result: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str]]:
@@ -137,7 +163,7 @@ def _settings(result: dict[str, Any], config: dict[str, Any]) -> list[tuple[str,
         "loss": ("{}", [result.get("loss")]),
         "batch": ("{} classes × {} images", [batch.get("classes"), batch.get("images")]),
         "memory": ("{:,} rows", [rows or None]),
-        "memory counts from": ("step {:,}", [memory.get("start") if rows else None]),
+        "memory counts from": ("{}", [_memory_start(result, memory) if rows else None]),
         "network": ("{}, embeddings of length {}", [model.get("backbone"), model.get("dim")]),
         "optimizer": ("Adam, {} schedule", [optim.get("schedule")]),
         "seeds": ("{}", [result.get("seeds")]),
@@ -147,6 +173,15 @@ def _settings(result: dict[str, Any], config: dict[str, Any]) -> list[tuple[str,
         "torch": ("{}", [(result.get("versions") or {}).get("torch")]),
     }
     return [(term, text.format(*values)) for term, (text, values) in terms.items() if None not in values]
+
+
+def _memory_start(summary: dict[str, Any], memory: dict[str, Any]) -> str | None:
+    """The step from which the memory counted, and why then."""
+    start = summary.get("memory_start", memory.get("start"))
+    if start is None:
+        return None
+    reason = summary.get("memory_start_reason")
+    return f"step {start:,}" + (f", when {reason}" if reason else "")
 
 
 def _notes(data: str) -> list[str]:

@@ -98,7 +98,10 @@ def comparison_tiles(comparison: dict[str, Any], names: dict[str, str]) -> list[
 def comparison_table(comparison: dict[str, Any], colours: dict[str, str]) -> Table:
     """One row an arm."""
     metrics = list(dict.fromkeys(metric for arm in comparison["arms"] for metric in arm.get("test", {})))
-    rows = []
+    rows, before = [], comparison.get("before_training") or {}
+    if any(before.values()):
+        found = [mean_and_spread(before[metric]) if before.get(metric) else Cell(NONE) for metric in metrics]
+        rows.append([Cell("before training"), Cell(NONE), Cell("0"), *found, Cell(NONE), Cell(NONE)])
     for arm in comparison["arms"]:
         measured = [
             mean_and_spread(arm["test"][metric]) if arm.get("test", {}).get(metric) else Cell(NONE)
@@ -108,7 +111,7 @@ def comparison_table(comparison: dict[str, Any], colours: dict[str, str]) -> Tab
         costs = [Cell(_plain(arm.get("memory_rows"))), Cell(duration(arm.get("training_seconds")))]
         rows.append([Cell(arm["name"]), *settings, *measured, *costs])
     heads = ["arm", "lr", "steps", *metrics, "memory rows", "training"]
-    return Table(heads, rows, [colours[arm["name"]] for arm in comparison["arms"]])
+    return Table(heads, rows, [colours.get(row[0].text, "") for row in rows])
 
 
 def search_table(comparison: dict[str, Any], colours: dict[str, str]) -> Table | None:
@@ -149,11 +152,20 @@ def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
     path = run / runs.EVALUATIONS
     entries = runs.read_json(path) if path.is_file() else []
     last = summary.get("last_validation")
-    if last:
-        entries = [{"part": "validation, at the end of training", **last}, *entries]
+    start = (summary.get("before_training") or {}).get("validation R@1")
+    validated = [{"part": "validation, at the end of training", **last}] if last else []
+    if validated and start is not None:
+        validated.insert(0, {"part": "validation, before training", "R@1": start})
+    entries = [*validated, *entries]
     metrics = [name for name in dict.fromkeys(key for entry in entries for key in entry) if is_metric(name)]
     if not metrics:
         return None
+    first = {entry["part"]: number for number, entry in reversed(list(enumerate(entries)))}
+    entries = [
+        one
+        for number, entry in enumerate(entries)
+        for one in (*(_before(entry) if first[entry["part"]] == number else []), entry)
+    ]
     rows = [
         [Cell(entry["part"]), Cell(_plain(entry.get("look")))]
         + [Cell(percent(entry[metric])) if entry.get(metric) is not None else Cell(NONE) for metric in metrics]
@@ -161,6 +173,25 @@ def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
         for entry in entries
     ]
     return Table(["part", "look", *metrics, "queries"], rows, [""] * len(rows))
+
+
+def _before(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was found in the part of an entry before training, if that is known."""
+    before = entry.get("before_training")
+    return [{**before, "part": f"{entry['part']}, before training"}] if before else []
+
+
+def floor_terms(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """R@1 before training and on training classes, and the effective dimensions, as terms and values."""
+    before, after = summary.get("before_training") or {}, summary.get("after_training") or {}
+    terms = []
+    for name, text in (("validation R@1", "R@1 on validation classes"), ("training R@1", "R@1 on training classes")):
+        if before.get(name) is not None and after.get(name) is not None:
+            terms.append((text, f"{percent(before[name])} % before training, {percent(after[name])} % after"))
+    if after.get("effective dimensions") is not None:
+        used = f"{after['effective dimensions']:.1f} of {summary.get('dim')}"
+        terms.append(("effective dimensions", f"{used}; (Σλ)² ÷ Σλ² of the covariance of the embeddings"))
+    return terms
 
 
 def is_metric(name: str) -> bool:

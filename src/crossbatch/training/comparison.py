@@ -15,7 +15,9 @@ from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.training import rate_search
+from crossbatch.training.decide import decide
 from crossbatch.training.evaluation import evaluate_run
+from crossbatch.training.plan import images_of
 from crossbatch.training.run_parts import build_parts, load_data
 from crossbatch.training.settings import Settings
 from crossbatch.training.step_cost import StepCost, measure
@@ -28,8 +30,9 @@ class Comparison:
     """Runs of one comparison, in one folder; each run folder is trained at most once."""
 
     def __init__(self, settings: Settings, out: Path, console: Console) -> None:
-        self.settings, self.out, self.console = settings, out, console
+        self.out, self.console = out, console
         self.data: DataSet = load_data(replace(settings, refit=False))
+        self.settings, self.reasons = decide(settings, self.data)  # once, for every run
 
     def arm(self, name: str, **changes: Any) -> Settings:
         """The settings of one run of an arm."""
@@ -79,11 +82,13 @@ def compare(
     rates = tuple(learning_rates) or (settings.optim.lr,)
     runs_here = Comparison(settings, out, console)
     ks = sorted({1, *(ks or runs_here.data.ks)})
-    build_parts(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
+    parts = build_parts(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
+    for line in images_of(replace(parts, reasons=runs_here.reasons)):
+        console.print(line, soft_wrap=True, highlight=False)
     if runs.is_stopped_comparison(out, settings.as_dict()):
         runs.require_data(out, runs_here.data.identity)
     else:
-        runs.create(out, settings.as_dict(), runs_here.data.identity)
+        runs.create(out, settings.as_dict(), runs_here.data.identity, runs_here.reasons)
     score = partial(_validation, runs_here)
     search = rate_search.search(score, (WITHOUT, WITH), rates) if len(rates) > 1 else []
     chosen = {name: rate_search.best(search, name) or rates[0] for name in (WITHOUT, WITH)}
@@ -103,11 +108,11 @@ def compare(
             for i in range(seeds)
         ]
     chosen[LONGER] = chosen[WITHOUT]
-    arms = [
-        _arm(name, folders[name], steps[name], chosen[name], runs_here.data, ks)
-        for name in (WITHOUT, LONGER, WITH)
-        if name in folders
-    ]
+    arms: list[dict[str, Any]] = []
+    before: Sequence[dict[str, float] | None] = [None] * seeds  # arms of a seed start from the same weights
+    for name in (name for name in (WITHOUT, LONGER, WITH) if name in folders):
+        arm, before = _arm(name, folders[name], steps[name], chosen[name], runs_here.data, ks, before)
+        arms.append(arm)
     result = {
         "data": runs_here.data.name,
         "fingerprint": runs_here.data.fingerprint,
@@ -116,6 +121,8 @@ def compare(
         "test": {"queries": len(runs_here.data.query), "classes": runs_here.data.query.classes},
         "search": search,
         "arms": arms,
+        "before_training": {metric: [one[metric] for one in before if one] for metric in arms[0]["test"]},
+        "warnings": {folder.name: told for some in folders.values() for folder in some if (told := _warnings(folder))},
         "step_cost": {"without": cost.without, "with": cost.with_memory, "ratio": cost.ratio, "fill": cost.fill},
         "error_ratio": _error_ratios(arms),
     }
@@ -127,9 +134,9 @@ def _check(settings: Settings, seeds: int, learning_rates: Sequence[float], ks: 
     """Refuse what cannot be compared, before anything is written."""
     if settings.memory.size == 0:
         raise SettingError("compare needs a memory to compare with: leave --memory.size out, or set it above 0")
-    if settings.memory_start >= settings.optim.steps:
+    if settings.memory.start is not None and settings.memory.start >= settings.optim.steps:
         raise SettingError(
-            f"the memory would never count: --memory.start {settings.memory_start} must be below "
+            f"the memory would never count: --memory.start {settings.memory.start} must be below "
             f"--optim.steps {settings.optim.steps}"
         )
     if min(ks, default=1) < 1:
@@ -162,19 +169,32 @@ def _cost(comparison: Comparison, trained: Path) -> StepCost:
     weights = checkpoint.load(trained)[0].state_dict()
     for arm in parts.values():
         arm.learner.embedder.load_state_dict(weights)
-    cost = measure(parts[WITHOUT], parts[WITH])
+    start = runs.read_json(trained / runs.SUMMARY)["memory_start"]
+    cost = measure(parts[WITHOUT], parts[WITH], start=start or 0)
     runs.write_json(kept, asdict(cost))
     return cost
 
 
+def _warnings(folder: Path) -> list[str]:
+    told: list[str] = runs.read_json(folder / runs.SUMMARY).get("warnings", [])
+    return told
+
+
 def _arm(
-    name: str, folders: Sequence[Path], steps: int, rate: float, loaded: DataSet, ks: Sequence[int]
-) -> dict[str, Any]:
-    """Look at test, the first of its lists, once for each run of an arm."""
-    tests = [evaluate_run(folder, loaded, next(iter(loaded.tests)), ks) for folder in folders]
+    name: str,
+    folders: Sequence[Path],
+    steps: int,
+    rate: float,
+    loaded: DataSet,
+    ks: Sequence[int],
+    before: Sequence[dict[str, float] | None],
+) -> tuple[dict[str, Any], list[dict[str, float] | None]]:
+    """Look at test, the first of its lists, once for each run of an arm; also what was found before training."""
+    part = next(iter(loaded.tests))
+    tests = [evaluate_run(folder, loaded, part, ks, before=one) for folder, one in zip(folders, before, strict=True)]
     summaries = [runs.read_json(folder / runs.SUMMARY) for folder in folders]
     metrics = [metric for metric in tests[0] if metric.startswith("R@") or metric in ("R-precision", "MAP@R")]
-    return {
+    arm = {
         "name": name,
         "lr": rate,
         "steps": steps,
@@ -183,7 +203,10 @@ def _arm(
         "validation R@1": [summary["best_validation_R@1"] for summary in summaries],
         "training_seconds": statistics.mean(summary["training_seconds"] for summary in summaries),
         "test": {metric: [test[metric] for test in tests] for metric in metrics},
+        "effective_dimensions": [test["effective_dimensions"] for test in tests],
+        "training R@1": [(summary.get("after_training") or {}).get("training R@1") for summary in summaries],
     }
+    return arm, [test["before_training"] for test in tests]
 
 
 def _error_ratios(arms: Sequence[dict[str, Any]]) -> dict[str, Any]:

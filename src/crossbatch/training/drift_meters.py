@@ -24,8 +24,9 @@ LOGGED = (10, 100, 1000)  # the paper's intervals
 class DriftMeters(L.Callback):
     """Fills `drift.csv` of the run, a row a step, meter and age, and logs the paper's intervals and the free meter.
 
-    Meters: `sample` and `returning` as in `metrics.drift`; `augmentation`, what two augmentations of an image differ
-    by at one step, each in the company of another batch; `class spread`, what two images of a class differ by.
+    Meters: `sample` and `returning` as in `metrics.drift`; `carried`, what is left of the drift of the sample where it
+    is carried along as the rows of the memory are; `augmentation`, what two augmentations of an image differ by at one
+    step, each in the company of another batch; `class spread`, what two images of a class differ by.
 
     All is embedded as the rows of the memory are, by the statistics of the batch, and is in the checkpoint.
     """
@@ -38,7 +39,7 @@ class DriftMeters(L.Callback):
         self.latest: dict[str, float] = {}  # by the name under which it is logged
         self._batches, self._again = parts.feed.training_batches(), parts.feed.training_batches(variant=1)
         self._drawn: list[Batch] = []
-        self._hook: torch.utils.hooks.RemovableHandle | None = None
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Listen to what the loss is called with."""
@@ -48,7 +49,10 @@ class DriftMeters(L.Callback):
             if loss_fn.training:
                 self._look(trainer, module, given[0].detach(), given[1], named["ids"])
 
-        self._hook = module.loss_fn.register_forward_pre_hook(before, with_kwargs=True)
+        self._hooks = [module.loss_fn.register_forward_pre_hook(before, with_kwargs=True)]
+        if (following := module.following) is not None:
+            move = following.carry
+            self._hooks.append(following.register_forward_hook(lambda *_: self.sample.carry(move)))
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
         """Embed the sample, before the step."""
@@ -59,26 +63,29 @@ class DriftMeters(L.Callback):
         drawn = self.parts.drawn(self.parts.settings.drift.sample)
         self._drawn = self._drawn or [drawn[number] for number in range(len(drawn))]
         embedded = torch.cat([module.embed_as_rows(images) for images, labels, _ in self._drawn if len(labels)])
-        found = self.sample.add(step, embedded)
-        self.measured, self.curve = step, [(one.first, one.distance) for one in found]
+        found, left = self.sample.add(step, embedded)
+        self.measured, self.curve = step, [(one.first, one.distance) for one in left or found]
         if step % EVERY == 0:
-            self._keep(step, "sample", [one for one in found if one.first <= SHORT or one.first % EVERY == 0])
             self.latest.clear()
-            self.latest.update({f"drift/{one.first}": one.distance for one in found if one.first in LOGGED})
+            for meter, by_age in (("sample", found), ("carried", left)):
+                self._keep(step, meter, [one for one in by_age if one.first <= SHORT or one.first % EVERY == 0])
+                name = "drift" if meter == "sample" else "drift/carried"
+                self.latest.update({f"{name}/{one.first}": one.distance for one in by_age if one.first in LOGGED})
 
     def on_train_end(self, *_: Any) -> None:
         """Listen no more."""
-        if self._hook is not None:
-            self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
 
     def state_dict(self) -> dict[str, Any]:
         """What was measured, and what the next measurement compares with."""
         gathered = {"total": self.returned.total, "pairs": self.returned.pairs, "ages": self.returned.ages}
-        return {"rows": self.rows, "embedded": self.sample.embedded, **gathered}
+        return {"rows": self.rows, "embedded": self.sample.embedded, "carried": self.sample.carried, **gathered}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on measuring."""
         self.rows, self.sample.embedded = state_dict["rows"], state_dict["embedded"]
+        self.sample.carried = state_dict.get("carried", {})
         self.returned.total, self.returned.pairs = state_dict["total"], state_dict["pairs"]
         self.returned.ages = state_dict["ages"]
 

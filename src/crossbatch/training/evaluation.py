@@ -10,27 +10,39 @@ import torch
 
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
+from crossbatch.metrics import effective_dimensions
 from crossbatch.training.part_pictures import write_examples
 from crossbatch.training.part_search import Searched, search_run
 from crossbatch.training.part_tables import write_tables
 from crossbatch.training.suspect_labels import write_suspects
 
 
-def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = (), suspects: int = 0) -> dict[str, Any]:
+def evaluate_run(
+    run: Path,
+    loaded: DataSet,
+    part: str,
+    ks: Sequence[int] = (),
+    suspects: int = 0,
+    before: dict[str, float] | None = None,
+) -> dict[str, Any]:
     """Search a part with the model of a run; the look is logged in the run folder, with examples and tables beside it.
 
     The K of Recall@K are those of the data set, unless they are given. `suspects`: how many suspicious labels, pairs of
-    classes and near copies to list, if any.
+    classes and near copies to list, if any. `before`: what the weights before training find, where that is known; else
+    it is measured once for each part, if the run has kept them.
     """
     runs.require_data(run, loaded.identity)
     began = time.perf_counter()
     searched = search_run(run, loaded, part, ks)
+    before = before or _before_training(run, loaded, part, ks)
     entry = {
         "part": part,
         "data": loaded.name,
         "fingerprint": loaded.fingerprint,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         **searched.measured.summary(),
+        "effective_dimensions": effective_dimensions(searched.query[0]),
+        "before_training": before,
         "queries": searched.measured.queries,
         "left_out": searched.measured.left_out,
         "classes_left_out": _left_out(searched, loaded),
@@ -44,6 +56,19 @@ def evaluate_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = (), 
     write_examples(run, part, loaded, searched)
     write_tables(run, part, loaded, searched)
     return entry | (write_suspects(run, part, loaded, searched, suspects) if suspects else {})
+
+
+def _before_training(run: Path, loaded: DataSet, part: str, ks: Sequence[int]) -> dict[str, float] | None:
+    """What the weights before training find in a part, from an earlier look if there was one; None if they are gone."""
+    if not (run / runs.START).is_file():
+        return None
+    entries = runs.read_json(run / runs.EVALUATIONS) if (run / runs.EVALUATIONS).is_file() else []
+    known = (entry.get("before_training") for entry in entries if entry["part"] == part)
+    for before in known:
+        if before and all(f"R@{k}" in before for k in ks or loaded.ks):
+            return dict(before)
+    searched = search_run(run, loaded, part, ks, runs.START)
+    return {**searched.measured.summary(), "effective_dimensions": effective_dimensions(searched.query[0])}
 
 
 def _left_out(searched: Searched, loaded: DataSet) -> list[str]:

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.data.batches import Batch
+from crossbatch.following import Following
 from crossbatch.losses import PairLoss
 from crossbatch.losses.any_loss import AnyLoss
 from crossbatch.metrics import Retrieval, evaluate
@@ -22,9 +23,15 @@ LOG_EVERY = 10
 class MetricLearner(L.LightningModule):
     """Trains an embedder with a pair loss, with or without memory; validates by leave-one-out search."""
 
-    def __init__(self, embedder: Embedder, loss_fn: CrossBatchLoss | PairLoss | AnyLoss, optim: OptimSettings) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        loss_fn: CrossBatchLoss | PairLoss | AnyLoss,
+        optim: OptimSettings,
+        following: Following | None = None,
+    ) -> None:
         super().__init__()
-        self.embedder, self.loss_fn, self.optim = embedder, loss_fn, optim
+        self.embedder, self.loss_fn, self.optim, self.following = embedder, loss_fn, optim, following
         self.validation: Retrieval | None = None
         self._embedded: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -44,6 +51,8 @@ class MetricLearner(L.LightningModule):
         BatchNorm's running statistics lag at a high learning rate: embedded by these, images were 0.1 to 0.86 (squared
         distance; glyphs, learning rate 0.003, first half) from what training had just put into the memory.
         """
+        if len(images) == 1:  # has no statistics of its own
+            return self.embed_as_rows(images.repeat(2, 1, 1, 1))[:1]
         spared = {name: buffer.clone() for name, buffer in self.embedder.named_buffers()}
         random = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
         with random, torch.no_grad(), self.trainer.precision_plugin.forward_context():

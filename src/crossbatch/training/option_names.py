@@ -6,10 +6,21 @@ from typing import Any
 from crossbatch.errors import SettingError
 from crossbatch.losses import LOSSES
 
+GONE = {"max_drift", "limit_age"}  # of the memory
+
 
 def current(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The same options: `loss` is a class with its arguments, and was once a name with `loss_options` beside it."""
+    """The same options: `loss` is a class with its arguments, and was once a name with `loss_options` beside it.
+
+    A memory once started after a fifth of the steps, or by a measure that is gone, and followed nothing.
+    """
     options = dict(plain)
+    memory = options.get("memory")
+    if isinstance(memory, dict) and memory.keys() & GONE:
+        steps = int((options.get("optim") or {}).get("steps", 2000))
+        memory = {name: value for name, value in memory.items() if name not in GONE}
+        start = steps // 5 if memory.get("start") is None else memory["start"]
+        options["memory"] = {"follow": False, **memory, "start": start}
     init_args = options.pop("loss_options", None)
     loss = options.get("loss", "contrastive")
     if isinstance(loss, str) and ("loss" in options or init_args is not None):

@@ -41,10 +41,12 @@ def parts_named(loaded: DataSet, name: str) -> list[str]:
     return names
 
 
-def search_run(run: Path, loaded: DataSet, part: str, ks: Sequence[int] = ()) -> Searched:
-    """Embed a part with the model of a run, and search; no look is logged."""
+def search_run(
+    run: Path, loaded: DataSet, part: str, ks: Sequence[int] = (), weights: str = checkpoint.WEIGHTS
+) -> Searched:
+    """Embed a part with the model of a run, or with other weights of it, and search; no look is logged."""
     settings = Settings.from_dict(runs.read_config(run))
-    model, description = checkpoint.load(run)
+    model, description = checkpoint.load(run, weights)
     evenly = Evenly(Preprocessing.restore(description.preprocessing))
     reader = Reader(loaded.images, settings.loop.on_corrupt)
     search = loaded.searches[part]

@@ -1,7 +1,7 @@
 """The plan of a run, printed before its first step."""
 
+from crossbatch.training.follow_network import every
 from crossbatch.training.run_parts import RunParts
-from crossbatch.training.settings import OPEN_AGE
 
 
 def plan_of(parts: RunParts) -> list[str]:
@@ -11,6 +11,7 @@ def plan_of(parts: RunParts) -> list[str]:
         f"data      {data.name} (fingerprint {data.fingerprint}): {len(data.train):,} training images of "
         f"{data.train.classes:,} classes; validation {len(data.validation):,} of {data.validation.classes:,}; "
         f"test {len(data.query):,} of {data.query.classes:,}",
+        *images_of(parts),
         *_batch(parts),
         *_memory(parts),
         *_model(parts),
@@ -18,6 +19,17 @@ def plan_of(parts: RunParts) -> list[str]:
         f"{_reading(parts)}",
         *(f"note      {note}" for note in data.notes),
     ]
+
+
+def images_of(parts: RunParts) -> list[str]:
+    """How images are seen and changed, and why so."""
+    augment, seen = parts.settings.augment, parts.feed.evenly.preprocessing
+    told = {
+        "augment.policy": f"augmentation {augment.policy}: {augment.amounts}",
+        "model.image_size": f"seen at {seen.sides[0]}×{seen.sides[1]} (height × width)",
+    }
+    lines = [f"{said}{f' ({parts.reasons[name]})' if name in parts.reasons else ''}" for name, said in told.items()]
+    return [f"{'images' if number == 0 else '':10}{line}" for number, line in enumerate(lines)]
 
 
 def _batch(parts: RunParts) -> list[str]:
@@ -41,14 +53,19 @@ def _memory(parts: RunParts) -> list[str]:
     if memory is None:
         return ["memory    none"]
     start = (
-        f"once images move less than {settings.memory.max_drift:g} in {OPEN_AGE} steps"
-        if settings.memory.max_drift
-        else f"from step {settings.memory_start}"
+        f"once they have moved less than {settings.memory.stale:g} of what two images of a class differ by"
+        if settings.memory.start is None
+        else f"from step {settings.memory.start}"
     )
     lines = [
         f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), {memory.nbytes / 1e6:.1f} MB: "
         f"up to {memory.size:,} pairs more per anchor, {start}"
     ]
+    if parts.learner.following is not None:
+        images = len(parts.learner.following.probe)
+        lines.append(
+            f"          rows are carried along with the network every {every(parts)} steps, by {images} images"
+        )
     share = parts.feed.batches.share_seen(memory.size // size)
     if settings.memory.earlier_only and share < 0.99:
         advice = "; a larger --memory.size raises it" if memory.size < len(parts.data.train) else ""

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 
 from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.training.floor import Floor
 from crossbatch.training.metric_learner import LOG_EVERY, MetricLearner
 from crossbatch.training.throughput import Throughput
 
@@ -15,8 +16,10 @@ from crossbatch.training.throughput import Throughput
 class ProgressBar(L.Callback):
     """Loss, validation R@1, images a second, how full the memory is, drift; lines where there is no terminal."""
 
-    def __init__(self, console: Console, throughput: Throughput, title: str, drift: Mapping[str, float]) -> None:
-        self.console, self.throughput, self.title, self.drift = console, throughput, title, drift
+    def __init__(
+        self, console: Console, throughput: Throughput, title: str, drift: Mapping[str, float], floor: Floor
+    ) -> None:
+        self.console, self.throughput, self.title, self.drift, self.floor = console, throughput, title, drift, floor
         self._progress: Progress | None = None
         self._task = TaskID(0)
 
@@ -67,7 +70,9 @@ class ProgressBar(L.Callback):
         if "loss" in trainer.callback_metrics:
             told.append(f"loss {float(trainer.callback_metrics['loss']):.3f}")
         if module.validation is not None:
-            told.append(f"val R@1 {module.validation.recall[1]:.3f}")
+            before = self.floor.before
+            start = "" if before is None or before.validation is None else f" ({before.validation:.3f} before training)"
+            told.append(f"val R@1 {module.validation.recall[1]:.3f}{start}")
         told.append(f"{self.throughput.images_per_second:,.0f} images/s")
         if isinstance(module.loss_fn, CrossBatchLoss):
             memory = module.loss_fn.memory

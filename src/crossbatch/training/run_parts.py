@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from crossbatch import data
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss, require_one_process
+from crossbatch.data.augmentation import Augmentation
 from crossbatch.data.batches import PartBatches, Reader
 from crossbatch.data.checking import refuse_unreadable
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches
-from crossbatch.data.transforms import GlyphAugmentation, PhotoAugmentation, Preprocessing, Transform, background_colour
+from crossbatch.data.transforms import Preprocessing, background_colour
 from crossbatch.errors import SettingError
+from crossbatch.following import Following
 from crossbatch.imported import imported_class
 from crossbatch.losses import PairLoss
 from crossbatch.losses.any_loss import AnyLoss, comparing
@@ -25,8 +27,11 @@ from crossbatch.models.freezing import freeze
 from crossbatch.models.weights import load_backbone
 from crossbatch.training.cores import share_cores
 from crossbatch.training.data_module import PKDataModule
+from crossbatch.training.decide import LARGEST, decide
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.settings import Settings
+
+PER_DIMENSION = 2  # images of the probe for each dimension: on fewer, a linear map is hardly better than none
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class RunParts:
     feed: PKDataModule
     description: Description
     threads: int
+    reasons: dict[str, str]  # of what was decided by the images, by option
     weights: str | None = None  # what of a weights file matched
 
     @property
@@ -55,6 +61,11 @@ class RunParts:
             order = order[~torch.isin(part.ids[order], but.cpu())]
         return self.feed.part(Part(part.labels[order[:images]], part.ids[order[:images]]))
 
+    def probe(self, images: int) -> PartBatches:
+        """Training images to follow the network by: others than those drift is measured on, where there are enough."""
+        sample = self.drawn(self.settings.drift.sample).part.ids
+        return self.drawn(images, sample if images + len(sample) <= len(self.data.train) else None)
+
 
 def load_data(settings: Settings) -> DataSet:
     """Read the data set; a refit trains on the validation classes too."""
@@ -70,6 +81,8 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     settings.check()
     require_one_process()
     loaded = loaded or load_data(settings)
+    reader = Reader(loaded.images, settings.loop.on_corrupt)
+    settings, reasons = decide(settings, loaded, reader)
     batches = PKBatches(loaded.train.labels, settings.batch.classes, settings.batch.images, settings.seed)
     preprocessing = preprocess(settings, loaded)
     torch.manual_seed(settings.seed)
@@ -77,10 +90,13 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     on_cpu = settings.loop.accelerator == "cpu" or not torch.accelerator.is_available()
     if on_cpu:
         network.to(memory_format=torch.channels_last)  # convolutions train in 0.6 to 0.9 of the time there
-    learner = MetricLearner(network, _loss(settings, len(loaded.train)), settings.optim)
+    loss_fn = _loss(settings, len(loaded.train))
+    learner = MetricLearner(network, loss_fn, settings.optim, _following(settings, loss_fn, len(loaded.train)))
     workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers, on_cpu=on_cpu)
-    reader = Reader(loaded.images, settings.loop.on_corrupt)
-    augmentation, pinned = _augmentation(loaded, preprocessing), torch.cuda.is_available() and not on_cpu
+    augmentation, pinned = (
+        Augmentation(preprocessing, settings.augment.amounts),
+        torch.cuda.is_available() and not on_cpu,
+    )
     feed = PKDataModule(loaded, batches, preprocessing, augmentation, reader, workers, pinned=pinned)
     description = Description(
         settings.model.backbone,
@@ -90,7 +106,7 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
         list(loaded.class_names),
         settings.model.pooling,
     )
-    return RunParts(settings, loaded, learner, feed, description, threads, weights)
+    return RunParts(settings, loaded, learner, feed, description, threads, reasons, weights)
 
 
 def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
@@ -99,7 +115,7 @@ def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
     background_colour(chosen.background)  # refuses what is no colour
     config = backbones.image_settings(chosen.backbone)
     mean, std = ((0.5,) * loaded.channels,) * 2
-    size, crop = _sides(chosen.image_size) or loaded.image_size, 1.0
+    size, crop = _sides(chosen.image_size) or loaded.image_size or LARGEST, 1.0
     if config is not None:
         size, crop = _sides(chosen.image_size) or int(config["input_size"][-1]), float(config["crop_pct"])
         mean, std = tuple(config["mean"]), tuple(config["std"])
@@ -131,10 +147,6 @@ def _network(settings: Settings, channels: int) -> tuple[Embedder, str | None]:
     return network, weights
 
 
-def _augmentation(loaded: DataSet, preprocessing: Preprocessing) -> Transform:
-    return GlyphAugmentation(preprocessing) if loaded.channels == 1 else PhotoAugmentation(preprocessing)
-
-
 def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss | AnyLoss:
     kind = imported_class(settings.loss.class_path, "--loss", nn.Module)
     try:
@@ -146,7 +158,7 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
     if size == 0:
         return loss
     memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype))
-    start = FOREVER if chosen.max_drift else settings.memory_start
+    start = FOREVER if chosen.start is None else int(chosen.start)  # until it is measured that rows are fresh
     return CrossBatchLoss(
         loss,
         memory,
@@ -155,3 +167,14 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
         warmup_steps=start,
         earlier_only=chosen.earlier_only,
     )
+
+
+def _following(settings: Settings, loss_fn: nn.Module, training_images: int) -> Following | None:
+    if not settings.memory.follow or not isinstance(loss_fn, CrossBatchLoss):
+        return None
+    return Following(loss_fn.memory, probe_images(settings.model.dim, training_images))
+
+
+def probe_images(dim: int, training_images: int) -> int:
+    """How many images the network is followed by."""
+    return min(PER_DIMENSION * dim, training_images)

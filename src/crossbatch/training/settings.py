@@ -10,13 +10,13 @@ from jsonargparse import ArgumentError, ArgumentParser
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from crossbatch.data import DATA_SETS, name_for
+from crossbatch.data.augment import Augment
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES, recommended_options
 from crossbatch.models.pooling import Pooling
 from crossbatch.training.option_names import class_path, current
 
-OPEN_AGE = 100  # steps; with --memory.max_drift, rows this old must be fresh enough before the memory counts
 Kind = TypeVar("Kind")
 
 
@@ -59,26 +59,26 @@ class MemorySettings:
 
     Args:
         size: Rows of the memory; by default one for each training image. 0 trains without memory.
-        start: Step from which the memory counts, by default a fifth of the steps; before it, the batch alone trains.
-        max_drift: In place of a step, the memory counts once images move less than this in 100 steps (mean squared
-            distance of a sample of unit vectors, see --drift.sample); 0 goes by the step.
-        limit_age: With --memory.max_drift, rows so old that they have moved by more do not count.
+        start: Step from which the memory counts; before it, the batch alone trains. By default once its rows are fresh.
+        stale: Rows are fresh when they have moved, on average, by at most this share of what two images of a class
+            differ by (mean squared distances of unit vectors).
         weight: Weight of the memory term.
         batch_weight: Weight of the batch term once the memory counts.
         dtype: How rows are stored.
         fill: Whether to fill what is empty of the memory, when it starts, with randomly drawn training images.
+        follow: Whether rows are carried along with the network, by the motion that a probe of training images shares.
         earlier_only: Whether an anchor is compared with the rows of earlier batches alone, and only where these hold a
             positive of it; else with those of its own batch too, as in the authors' code.
     """
 
     size: NonNegativeInt | None = None
     start: NonNegativeInt | None = None
-    max_drift: NonNegativeFloat = 0.0
-    limit_age: bool = True
+    stale: NonNegativeFloat = 0.3
     weight: NonNegativeFloat = 1.0
     batch_weight: NonNegativeFloat = 1.0
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     fill: bool = True
+    follow: bool = True
     earlier_only: bool = True
 
 
@@ -91,7 +91,8 @@ class ModelSettings:
         dim: Length of an embedding.
         pretrained: Start the backbone from its published weights; needs an internet connection once.
         image_size: Side of the square seen in pixels, or HEIGHTxWIDTH; by default the data set's or the backbone's.
-        pooling: How the last feature maps become one vector: avg, max or gem; by default as the backbone was made to.
+        pooling: How the last feature maps become one vector: avg, max, gem, or grid, which keeps the quarters of an
+            image apart; by default grid for small, else as the backbone was made to.
         freeze_bn: Keep the BatchNorm layers of the backbone as they are: statistics, scale and shift.
         train_stages: Train so many last stages of the backbone, and the head; 0 trains the head alone; by default all.
         background: Colour that shows where an image is transparent or padded: white, black, … or #rrggbb.
@@ -189,6 +190,7 @@ class Settings:
         refit: Train on the validation classes too; nothing is tuned or stopped early.
         seed: Seed of weights, batches and augmentation.
         split: Division of the classes.
+        augment: Random changes of the training images.
         batch: Shape of a batch.
         memory: The cross-batch memory.
         model: The network.
@@ -206,6 +208,7 @@ class Settings:
     refit: bool = False
     seed: NonNegativeInt = 0
     split: Split = field(default_factory=Split)
+    augment: Augment = field(default_factory=Augment)
     batch: BatchSettings = field(default_factory=BatchSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -224,8 +227,6 @@ class Settings:
                 f"a memory of {self.memory.size} rows is too small for batches of {batch} images: "
                 f"raise --memory.size to at least {batch}, or set it to 0 to train without memory"
             )
-        if self.memory.max_drift and not self.drift.sample:
-            raise SettingError("--memory.max_drift goes by the drift of a sample: set --drift.sample above 0")
         if self.model.pretrained and self.model.weights is not None:
             raise SettingError("--model.pretrained and --model.weights both say what to start from: give one of them")
         if (self.optim.schedule == "steps") != bool(self.optim.milestones):
@@ -235,11 +236,16 @@ class Settings:
             )
 
     def resolved(self) -> "Settings":
-        """The same with the recommended options of the loss written out, as they are kept in the run folder."""
+        """The same with what follows from other options written out, as it is kept in the run folder.
+
+        That is the recommended options of the loss, and the pooling of the small network.
+        """
+        pooling = self.model.pooling or ("grid" if self.model.backbone == "small" else None)
+        settings = replace(self, model=replace(self.model, pooling=pooling))
         if not self.recommended:
-            return self
+            return settings
         options = recommended_options(self.loss.name, self.loss.init_args)
-        return replace(self, loss=replace(self.loss, init_args=options), recommended=False)
+        return replace(settings, loss=replace(self.loss, init_args=options), recommended=False)
 
     @property
     def class_paths(self) -> list[str]:
@@ -247,12 +253,6 @@ class Settings:
         data = None if self.data in DATA_SETS else self.data
         loss = None if self.loss.name in LOSSES else self.loss.class_path
         return [path for path in (data, loss, self.loop.logger) if path]
-
-    @property
-    def memory_start(self) -> int:
-        """Step from which the memory counts, or from which it may where drift decides."""
-        by_default = 0 if self.memory.max_drift else self.optim.steps // 5
-        return int(by_default if self.memory.start is None else self.memory.start)
 
     @property
     def check_every(self) -> int:
@@ -268,12 +268,23 @@ class Settings:
     def from_dict(cls, plain: Mapping[str, Any]) -> "Settings":
         """The settings that `as_dict` made plain, of this version or an earlier one. Nothing they name is imported."""
         options, parser = current(plain), ArgumentParser(exit_on_error=False)
+        if "augment" not in options:
+            options |= _before_there_was_a_choice(options)
         loss = options.pop("loss", {})
         parser.add_class_arguments(cls, skip={"loss"})
         try:
             return made(cls, {**parser.parse_object(options, defaults=False).as_dict(), "loss": loss})
         except (ArgumentError, TypeError) as error:
             raise RunError(f"the options of this run are not those of this version ({error})") from error
+
+
+def _before_there_was_a_choice(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Characters were moved a little, all else cropped as in the paper; the small network pooled all places alike."""
+    model = options.get("model")
+    old = {"augment": {"policy": "drawn" if options.get("data") == "glyphs" else "paper"}}
+    if isinstance(model, Mapping) and model.get("backbone", "small") == "small" and not model.get("pooling"):
+        return old | {"model": {**model, "pooling": "avg"}}
+    return old
 
 
 def made(kind: type[Kind], given: Mapping[str, Any]) -> Kind:

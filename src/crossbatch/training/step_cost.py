@@ -10,7 +10,10 @@ import torch
 
 from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.training.cores import torch_threads
+from crossbatch.training.follow_network import FollowNetwork
 from crossbatch.training.run_parts import RunParts
+
+FOLLOWED = 3  # times that following is measured
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,11 @@ class StepCost:
         return math.ceil(max(0.0, steps * (self.with_memory - self.without) + self.fill) / self.without)
 
 
-def measure(without: RunParts, with_memory: RunParts, *, rounds: int = 40, warmup: int = 5) -> StepCost:
+def measure(without: RunParts, with_memory: RunParts, *, start: int = 0, rounds: int = 40, warmup: int = 5) -> StepCost:
     """Time steps of both in turn. A step is all of it: batch, forward, loss, backward, clip, Adam, enqueue.
 
-    The memory is filled first, with embeddings by the network that is given. Where drift decides when the memory
-    counts, all of the filling is charged, as if it did from the start.
+    The memory is filled first, with embeddings by the network that is given; charged is what is empty of it at its
+    `start`. Where it follows the network, a step takes its share of that too.
     """
     loss_fn = with_memory.learner.loss_fn
     assert isinstance(loss_fn, CrossBatchLoss)  # noqa: S101
@@ -50,7 +53,7 @@ def measure(without: RunParts, with_memory: RunParts, *, rounds: int = 40, warmu
             drawn = (batches[number] for number in range(len(batches)))
             loss_fn.memory.fill(network, ((images.to(device), labels, ids) for images, labels, ids in drawn))
         _wait(device)
-        empty = 1 - min(1.0, with_memory.settings.memory_start * len(with_memory.feed.batches) / loss_fn.memory.size)
+        empty = 1 - min(1.0, start * len(with_memory.feed.batches) / loss_fn.memory.size)
         fill = (time.perf_counter() - began) * (empty if with_memory.settings.memory.fill else 0)
         steps = {"without": _step(without, device), "with": _step(with_memory, device)}
         for number in range(rounds + warmup):
@@ -59,7 +62,24 @@ def measure(without: RunParts, with_memory: RunParts, *, rounds: int = 40, warmu
                 step(number)
                 if number >= warmup:
                     times[name].append(time.perf_counter() - began)
-    return StepCost(statistics.median(times["without"]), statistics.median(times["with"]), fill)
+        follow = _follow(with_memory, device)
+    return StepCost(statistics.median(times["without"]), statistics.median(times["with"]) + follow, fill)
+
+
+def _follow(parts: RunParts, device: torch.device) -> float:
+    """Seconds a step of following the network, where the memory does."""
+    learner, times = parts.learner, []
+    if learner.following is None:
+        return 0.0
+    follow = FollowNetwork(parts, learner.following)
+    for _ in range(FOLLOWED):
+        began = time.perf_counter()
+        with torch.no_grad():
+            probe = follow.embedded(lambda images: learner.embedder(images.to(device)))
+        learner.following(probe, learner.loss_fn.step)
+        _wait(device)
+        times.append(time.perf_counter() - began)
+    return min(times) / follow.every  # the first reads the images, which a run does once
 
 
 def _step(parts: RunParts, device: torch.device) -> Callable[[int], None]:

@@ -18,19 +18,23 @@ from crossbatch import runs
 from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.errors import RunError, SettingError
 from crossbatch.models import checkpoint
+from crossbatch.training.augmented_sheet import augmented_sheet
 from crossbatch.training.checkpoints import BestModel, SaveLast
 from crossbatch.training.cores import torch_threads
-from crossbatch.training.drift_gate import DriftGate
 from crossbatch.training.drift_meters import DriftMeters
 from crossbatch.training.fill_memory import FillMemory
+from crossbatch.training.floor import Floor, measure
+from crossbatch.training.floor import warnings as floor_warnings
+from crossbatch.training.follow_network import FollowNetwork
 from crossbatch.training.interrupt import stop_when_asked
 from crossbatch.training.loader_errors import without_traceback
 from crossbatch.training.loggers import loggers_of, quiet_lightning
+from crossbatch.training.memory_start import MemoryStart
 from crossbatch.training.metric_learner import LOG_EVERY
 from crossbatch.training.progress_bar import ProgressBar
 from crossbatch.training.run_parts import RunParts
 from crossbatch.training.settings import Settings
-from crossbatch.training.throughput import Throughput, Waiting
+from crossbatch.training.throughput import Throughput, Waiting, augmentation_seconds
 
 MONITOR = "val/R@1"
 
@@ -54,11 +58,15 @@ def fit(parts: RunParts, run: Path, console: Console, *, resume: bool = False, i
     throughput = Throughput()
     best = _best_saver(run) if len(parts.data.validation) and not settings.refit else None
     last = SaveLast(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt", settings.check_every)
+    following = parts.learner.following
     fill = [FillMemory(lambda images, but: parts.feed.loader(parts.drawn(images, but)))] if settings.memory.fill else []
+    follow = [FollowNetwork(parts, following)] if following else []
+    begin = MemoryStart(parts) if parts.memory is not None and settings.memory.start is None else None
     meters = [DriftMeters(run, parts)] if settings.drift.sample else []
     moved = meters[0].latest if meters else {}
-    gate = [DriftGate(meters[0], settings.memory)] if settings.memory.max_drift else []
-    callbacks: list[L.Callback] = [*meters, *gate, *fill, throughput, ProgressBar(console, throughput, run.name, moved)]
+    floor = Floor(parts, run)
+    bar = ProgressBar(console, throughput, run.name, moved, floor)
+    callbacks: list[L.Callback] = [floor, *follow, *([begin] if begin else []), *meters, *fill, throughput, bar]
     if settings.loop.patience:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.loop.patience))
     callbacks += [last] if best is None else [best, last]  # "last" holds what "best" has just learned
@@ -69,11 +77,15 @@ def fit(parts: RunParts, run: Path, console: Console, *, resume: bool = False, i
         if resume:
             runs.require_data(run, parts.data.identity)
         else:
-            runs.create(run, settings.as_dict(), parts.data.identity)
+            runs.create(run, settings.as_dict(), parts.data.identity, parts.reasons)
+            augmented_sheet(parts).save(run / runs.AUGMENTED)
         with stop_when_asked(trainer) as asked, without_traceback():
             trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=start, weights_only=True)
     interrupted = asked.yes and trainer.global_step < settings.optim.steps
-    summary = _conclude(parts, run, best, throughput, trainer.global_step, time.perf_counter() - began, interrupted)
+    seconds = time.perf_counter() - began
+    with torch_threads(parts.threads):
+        device, steps = trainer.strategy.root_device, trainer.global_step
+        summary = _conclude(parts, run, best, throughput, floor, begin, device, steps, seconds, interrupted)
     return Outcome(summary, interrupted)
 
 
@@ -111,6 +123,9 @@ def _conclude(
     run: Path,
     saver: ModelCheckpoint | None,
     throughput: Throughput,
+    floor: Floor,
+    start: MemoryStart | None,
+    device: torch.device,
     steps: int,
     seconds: float,
     interrupted: bool,
@@ -123,6 +138,7 @@ def _conclude(
         prefix = "embedder."
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         checkpoint.load_weights(network, weights, best)
+    after = None if interrupted else measure(parts.learner.to(device), parts).summary
     network.to("cpu").eval()
     checkpoint.save(run, network, parts.description)
     score = None if saver is None else saver.best_model_score
@@ -132,14 +148,21 @@ def _conclude(
         "loss": parts.settings.loss.name,
         "memory_rows": 0 if parts.memory is None else parts.memory.size,
         "memory_steps": _steps_on(parts, steps),
+        "memory_start": None if _steps_on(parts, steps) == 0 else steps - _steps_on(parts, steps),
+        "memory_start_reason": "" if start is None else start.reason,
         "seed": parts.settings.seed,
         "lr": parts.settings.optim.lr,
         "steps": steps,
         "interrupted": interrupted,
         "best_validation_R@1": None if score is None else float(score),
         "last_validation": None if validation is None else validation.summary(),
+        "before_training": None if floor.before is None else floor.before.summary,
+        "after_training": after,
+        "dim": parts.settings.model.dim,
+        "training_classes": parts.data.train.classes,
         "training_seconds": round(throughput.seconds, 2),
         "waiting_for_data": round(throughput.waiting_share, 4),
+        "augmentation_share": None if interrupted else _augmentation_share(parts, throughput, steps),
         "seconds": round(seconds, 2),
         "images_per_second": round(throughput.images_per_second, 1),
         "versions": {name: version(name) for name in ("crossbatch", "torch", "torchvision", "timm", "lightning")},
@@ -148,8 +171,15 @@ def _conclude(
         if not torch.cuda.is_available()
         else torch.cuda.get_device_name(),
     }
+    summary["warnings"] = floor_warnings(summary)
     runs.write_json(run / runs.SUMMARY, summary)
     return summary
+
+
+def _augmentation_share(parts: RunParts, throughput: Throughput, steps: int) -> float | None:
+    """Share of the training time that augmentation takes, of that of the loader processes where there are any."""
+    available = throughput.seconds * max(1, parts.feed.workers)
+    return round(augmentation_seconds(parts) * steps / available, 4) if available else None
 
 
 def _steps_on(parts: RunParts, steps: int) -> int:

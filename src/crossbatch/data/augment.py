@@ -1,0 +1,80 @@
+"""How training images are changed at random: a policy by name, each part of it settable. Light, as `split`."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Literal
+
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat
+
+Policy = Literal["auto", "none", "drawn", "photo", "paper"]
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of training images; what is not given is as the policy has it.
+
+    Args:
+        policy: drawn for characters, icons and drawings (shift, turn, scale, shear); photo (crop, mirror, colour);
+            paper (a strong crop and mirror, as in the XBM paper); none; or auto, which chooses by the images.
+        crop: Smallest share of the image that a random crop keeps; 1 does not crop.
+        crop_ratio: Largest factor by which a crop is wider or higher than the image the network takes.
+        mirror: Share of the images that are mirrored, left to right.
+        shift: Largest shift, as a share of the side.
+        rotation: Largest turn to either side, in degrees.
+        zoom: Largest change of width and of height, as a share.
+        shear: Largest shear, as a share of the side.
+        colour: Largest change of brightness, contrast and saturation, as a share.
+        grey: Share of the images that lose their colour.
+        blur: Share of the images that are blurred.
+        erase: Share of the images of which a rectangle is painted over.
+    """
+
+    policy: Policy = "auto"
+    crop: ClosedUnitInterval | None = None
+    crop_ratio: NonNegativeFloat | None = None
+    mirror: ClosedUnitInterval | None = None
+    shift: ClosedUnitInterval | None = None
+    rotation: NonNegativeFloat | None = None
+    zoom: ClosedUnitInterval | None = None
+    shear: ClosedUnitInterval | None = None
+    colour: ClosedUnitInterval | None = None
+    grey: ClosedUnitInterval | None = None
+    blur: ClosedUnitInterval | None = None
+    erase: ClosedUnitInterval | None = None
+
+    @property
+    def amounts(self) -> "Amounts":
+        """What is done, in numbers; `auto` must have been decided."""
+        given = {name: value for name, value in asdict(self).items() if name != "policy" and value is not None}
+        return Amounts(**{**asdict(POLICIES[self.policy]), **given})
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """The fields of `Augment` as numbers; by default nothing is changed."""
+
+    crop: float = 1.0
+    crop_ratio: float = 4 / 3
+    mirror: float = 0.0
+    shift: float = 0.0
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shear: float = 0.0
+    colour: float = 0.0
+    grey: float = 0.0
+    blur: float = 0.0
+    erase: float = 0.0
+
+    def __str__(self) -> str:
+        """What is done, for a person."""
+        done = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "crop_ratio"}
+        said = [f"{name} {value:g}" for name, value in done.items() if value != (1.0 if name == "crop" else 0.0)]
+        return ", ".join(said) or "nothing changed"
+
+
+POLICIES: dict[str, Amounts] = {
+    "none": Amounts(),
+    "drawn": Amounts(shift=0.1, rotation=8.6, zoom=0.15, shear=0.15),
+    "photo": Amounts(crop=0.7, mirror=0.5, colour=0.2),
+    # Wang et al., CVPR 2020: random resized crop and flip; the scale of the crop is that of the authors' code.
+    "paper": Amounts(crop=0.2, mirror=0.5),
+}

@@ -1,0 +1,88 @@
+"""What a user has left open, decided once by the training images: the augmentation, and the size of the images."""
+
+import statistics
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from crossbatch.data.augment import Policy
+from crossbatch.data.batches import Reader
+from crossbatch.data.crops import View
+from crossbatch.data.data_set import DataSet
+from crossbatch.errors import DataError
+from crossbatch.models import backbones
+from crossbatch.training.settings import Settings
+
+LOOKED_AT = 200  # images
+SIDE = 64  # pixels that they are looked at with; of each side
+PLAIN = 12  # levels of 255 by which the pixels of a plain border differ from its median
+BORDER = 0.9  # share of the border that is plain
+GREY = 12  # levels by which the channels of a pixel without colour differ
+COLOURLESS = 0.98  # share of the pixels that are without colour, in an image that is
+MOST = 0.5  # share of the images above which the set is of characters or line drawings
+LARGEST, SMALLEST = 64, 16  # sides in pixels that are chosen for a network which takes any size
+ALIKE = 0.9  # share of the images that have one shape, within a twentieth, for the network to see them in that
+
+
+def decide(settings: Settings, loaded: DataSet, reader: Reader | None = None) -> tuple[Settings, dict[str, str]]:
+    """The settings with what was open filled in, and the reason for each, by the name of the option."""
+    undecided = settings.augment.policy == "auto"
+    any_size = settings.model.image_size is None and loaded.image_size is None
+    any_size = any_size and backbones.image_settings(settings.model.backbone) is None
+    if not undecided and not any_size:
+        return settings, {}
+    sizes, pixels = _look(loaded, reader or Reader(loaded.images, settings.loop.on_corrupt))
+    reasons = {}
+    if undecided:
+        policy, reasons["augment.policy"] = policy_for(pixels)
+        settings = replace(settings, augment=replace(settings.augment, policy=policy))
+    if any_size:
+        size, reasons["model.image_size"] = size_for(sizes)
+        settings = replace(settings, model=replace(settings.model, image_size=size))
+    return settings, reasons
+
+
+def policy_for(pixels: Tensor) -> tuple[Policy, str]:
+    """The augmentation for images uint8 [images, channels, height, width], and why.
+
+    Images without colour on a plain background are characters or line drawings: mirrored, many would be others, and
+    glyphs lost 3 points of R@1 by it. All else gains by mirror and colour, photographs on white and emoji too.
+    """
+    border = torch.cat([pixels[:, :, 0], pixels[:, :, -1], pixels[:, :, 1:-1, 0], pixels[:, :, 1:-1, -1]], 2).short()
+    usual = border.median(2, keepdim=True).values
+    plain = ((border - usual).abs().amax(1) <= PLAIN).float().mean(1) >= BORDER
+    colour = pixels.amax(1).short() - pixels.amin(1).short()
+    grey = (colour <= GREY).float().flatten(1).mean(1) >= COLOURLESS
+    count, images = int((plain & grey).sum()), len(plain)
+    policy: Policy = "drawn" if count > MOST * images else "photo"
+    return policy, f"{count} of {images} images looked at are without colour on a plain background"
+
+
+def size_for(sizes: list[tuple[int, int]]) -> tuple[int | str, str]:
+    """The size of images of these widths and heights for a network that takes any, and why."""
+    wide, high = (statistics.median(side) for side in zip(*sizes, strict=True))
+    alike = sum(0.95 <= (one / other) / (wide / high) <= 1.05 for one, other in sizes) >= ALIKE * len(sizes)
+    reason = f"the files are {wide:g}×{high:g} pixels (width × height, medians of {len(sizes)})"
+    small = min(max(min(wide, high), SMALLEST), LARGEST)
+    scale = small / min(wide, high)
+    sides = [max(SMALLEST, round(side * scale / 4) * 4) for side in (high, wide)]
+    if not alike or max(sides) > 2 * LARGEST or sides[0] == sides[1]:
+        return round(small / 4) * 4, reason
+    return f"{sides[0]}x{sides[1]}", reason
+
+
+def _look(loaded: DataSet, reader: Reader) -> tuple[list[tuple[int, int]], Tensor]:
+    """Widths and heights of some training images, and all of each in small."""
+    sizes: list[tuple[int, int]] = []
+
+    def look(width: int, height: int) -> View:
+        sizes.append((width, height))
+        return View((width, height), (0, 0, width, height), (SIDE, SIDE), loaded.channels)
+
+    part = loaded.train
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))[:LOOKED_AT]
+    seen = [view for view in reader.see(part.ids[order].tolist(), [look] * len(order)) if view is not None]
+    if not seen:
+        raise DataError(f"none of {len(order)} training images can be read")
+    return sorted(sizes), torch.stack(seen)

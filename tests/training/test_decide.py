@@ -1,0 +1,149 @@
+"""What is left open is decided by the images, once, and the decision is kept with its reason."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image, ImageDraw
+from rich.console import Console
+
+from crossbatch import runs
+from crossbatch.__main__ import main
+from crossbatch.data.augment import Augment
+from crossbatch.data.data_set import DataSet
+from crossbatch.training.comparison import compare
+from crossbatch.training.decide import decide, size_for
+from crossbatch.training.plan import plan_of
+from crossbatch.training.run_parts import build_parts, load_data
+from crossbatch.training.settings import ModelSettings, Settings
+from crossbatch.training.train import fit
+
+Quick = Callable[..., Settings]
+
+
+def write(root: Path, draw: Callable[[np.random.Generator], Image.Image]) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        (root / str(number)).mkdir(parents=True)
+        for image in range(4):
+            draw(rng).save(root / str(number) / f"{image}.png")
+    return root
+
+
+def character(rng: np.random.Generator) -> Image.Image:
+    image = Image.new("L", (40, 30), 250)
+    ImageDraw.Draw(image).line([(9, 8), (20, 22), tuple(map(int, rng.integers(8, 24, 2)))], fill=10, width=3)
+    return image
+
+
+def noise(rng: np.random.Generator, channels: int = 3) -> Image.Image:
+    return Image.fromarray(rng.integers(0, 256, (30, 40, channels), dtype=np.uint8).squeeze())
+
+
+def sticker(rng: np.random.Generator) -> Image.Image:
+    """Colours on a plain background, as an emoji or a product on white."""
+    image = Image.new("RGB", (40, 30), "white")
+    image.paste(noise(rng).resize((20, 14)), (10, 8))
+    return image
+
+
+KINDS = {
+    "characters": (character, "drawn"),
+    "photographs": (noise, "photo"),
+    "grey photographs": (lambda rng: noise(rng, 1), "photo"),
+    "products on white": (sticker, "photo"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_augmentation_follows_the_images(kind: str, tmp_path: Path, quick: Quick) -> None:
+    draw, policy = KINDS[kind]
+    settings = quick(root=write(tmp_path / "images", draw))
+    decided, reasons = decide(settings, load_data(settings))
+    assert decided.augment == Augment(policy)
+    assert "without colour on a plain background" in reasons["augment.policy"]
+    assert decide(decided, load_data(settings)) == (decided, {})
+
+
+def test_glyphs_are_drawn(glyphs: DataSet) -> None:
+    assert decide(Settings(data="glyphs"), glyphs)[0].augment.policy == "drawn"
+
+
+def test_fields_that_are_given_stay_and_a_policy_that_is_given_is_not_asked_about(tmp_path: Path, quick: Quick) -> None:
+    settings = quick(root=write(tmp_path / "images", character), augment=Augment(shift=0.3))
+    assert decide(settings, load_data(settings))[0].augment == Augment("drawn", shift=0.3)
+    named = replace(settings, augment=Augment("paper"))
+    assert decide(named, load_data(named)) == (named, {})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "size"),
+    [
+        ([(32, 32)] * 9, 32),
+        ([(348, 348)] * 9, 64),
+        ([(60, 80)] * 9, "80x60"),
+        ([(64, 40)] * 9, "40x64"),
+        ([(600, 800)] * 9, "84x64"),
+        ([(8, 8)] * 9, 16),
+        ([(400, 40)] * 9, 40),  # a strip: seen in a square
+        ([(348, 348)] * 5 + [(348, 464)] * 4, 64),  # not of one shape
+    ],
+)
+def test_a_network_that_takes_any_size_sees_the_files_as_they_are(
+    sizes: list[tuple[int, int]], size: int | str
+) -> None:
+    assert size_for(sizes)[0] == size
+
+
+def test_the_size_of_a_backbone_with_one_is_its_own(tmp_path: Path, quick: Quick) -> None:
+    settings = quick(root=write(tmp_path / "images", noise), model=ModelSettings("resnet18", dim=8))
+    assert decide(settings, load_data(settings))[0].model.image_size is None
+    small = quick(root=tmp_path / "images", model=ModelSettings(dim=8))
+    assert decide(small, load_data(small))[0].model.image_size == "32x40"
+
+
+def test_a_run_keeps_what_was_decided_with_its_reason_and_a_resumed_one_takes_it(
+    tmp_path: Path, quick: Quick, console: Console
+) -> None:
+    settings = quick(root=write(tmp_path / "images", character), model=ModelSettings(dim=8))
+    parts = build_parts(settings)
+    assert "augmentation drawn" in "\n".join(plan_of(parts))
+    fit(parts, tmp_path / "run", console)
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["augment"]["policy"] == "drawn"
+    assert config["decided"] == runs.read_decided(tmp_path / "run") == parts.reasons
+    assert set(parts.reasons) == {"augment.policy", "model.image_size"}
+    again = build_parts(Settings.from_dict(runs.read_config(tmp_path / "run")))
+    assert again.settings == parts.settings
+    assert again.reasons == {}
+
+
+def test_both_arms_of_a_comparison_take_one_decision(tmp_path: Path, quick: Quick, console: Console) -> None:
+    settings = quick(root=write(tmp_path / "images", character), steps=6, start=3)
+    compare(settings, tmp_path / "out", console, seeds=1, equal_time=False)
+    kept = [runs.read_config(path.parent) for path in (tmp_path / "out").glob("*/config.yaml")]
+    assert [one["augment"]["policy"] for one in kept] == ["drawn", "drawn"]
+    assert "augment.policy" in runs.read_decided(tmp_path / "out")
+
+
+def test_runs_of_before_there_was_a_choice_keep_what_they_had(quick: Quick) -> None:
+    for data, policy in (("folder", "paper"), ("glyphs", "drawn")):
+        plain = {name: value for name, value in quick(data=data).as_dict().items() if name != "augment"}
+        assert Settings.from_dict(plain).augment == Augment(policy)
+
+
+def test_inspect_shows_what_the_network_sees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, sheet = write(tmp_path / "images", character), tmp_path / "new" / "sheet.png"
+    assert main(["inspect", str(root), "--augmented", str(sheet)]) == 0
+    told = capsys.readouterr().out
+    assert "augmentation drawn" in told
+    assert "what the network sees" in told
+    with Image.open(sheet) as image:
+        assert image.width > 8 * 64
+    assert main(["inspect", str(root), "--augmented", str(sheet), "--augment.policy", "none"]) == 0
+    assert "nothing changed" in capsys.readouterr().out
+    assert main(["inspect", str(root), "--augmented", str(tmp_path / "sheet.jpg")]) == 2
+    assert "--augmented" in capsys.readouterr().err
