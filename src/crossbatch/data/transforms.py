@@ -89,9 +89,8 @@ class Preprocessing:
     def normalize(self, views: Sequence[Tensor]) -> Tensor:
         """Uint8 [channels, height, width] each → the centre of each as float, less the mean, by the deviation."""
         mean, std = (255 * torch.tensor(value).view(-1, 1, 1) for value in (self.mean, self.std))
-        return (
-            self.pixels(views).float().sub_(mean).div_(std)
-        )  # in place: new memory for a batch takes as long as the arithmetic
+        # In place: new memory for a batch takes as long as the arithmetic.
+        return self.pixels(views).float().sub_(mean).div_(std)
 
     def pixels(self, views: Sequence[Tensor]) -> Tensor:
         """The centre of each view, uint8 [images, channels, height, width]."""

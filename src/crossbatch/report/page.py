@@ -67,14 +67,10 @@ def _of_comparison(folder: Path) -> Page:
     colours = {name: " ".join(DRAWN[role]) for name, role in roles.items()}
     seeds = int(comparison.get("seeds") or 1)
     spread = f"Mean ± standard deviation over {seeds} seeds" if seeds > 1 else "One seed, so no deviation (–)"
-    first = next((path for arm in arms for path in arm.folders if (path / runs.SUMMARY).is_file()), None)
+    first, remembering = _first_run(arms), _first_run([arm for arm in arms if arm.colour == WITH])
     summary = runs.read_json(first / runs.SUMMARY) if first else {}
-    remembering = [
-        path for arm in arms if arm.colour == WITH for path in arm.folders if (path / runs.SUMMARY).is_file()
-    ]
-    if remembering:
-        begun = runs.read_json(remembering[0] / runs.SUMMARY)
-        summary |= {name: begun[name] for name in ("memory_start", "memory_start_reason") if name in begun}
+    begun = runs.read_json(remembering / runs.SUMMARY) if remembering else {}
+    summary |= {name: begun[name] for name in ("memory_start", "memory_start_reason") if name in begun}
     data = str(comparison.get("data", "unknown data"))
     found = gallery([arm for arm in arms if arm.stroke == "solid"])
     return Page(

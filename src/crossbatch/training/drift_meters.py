@@ -35,7 +35,6 @@ class DriftMeters(L.Callback):
         self.run, self.parts = run, parts
         self.sample, self.returned = Sample(), ByAge()
         self.rows: list[dict[str, Any]] = []
-        self.measured, self.curve = -1, list[tuple[int, float]]()  # step of the last look at the sample; by age
         self.latest: dict[str, float] = {}  # by the name under which it is logged
         self._batches, self._again = parts.feed.training_batches(), parts.feed.training_batches(variant=1)
         self._drawn: list[Batch] = []
@@ -64,7 +63,6 @@ class DriftMeters(L.Callback):
         self._drawn = self._drawn or [drawn[number] for number in range(len(drawn))]
         embedded = torch.cat([module.embed_as_rows(images) for images, labels, _ in self._drawn if len(labels)])
         found, left = self.sample.add(step, embedded)
-        self.measured, self.curve = step, [(one.first, one.distance) for one in left or found]
         if step % EVERY == 0:
             self.latest.clear()
             for meter, by_age in (("sample", found), ("carried", left)):

@@ -93,10 +93,8 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     loss_fn = _loss(settings, len(loaded.train))
     learner = MetricLearner(network, loss_fn, settings.optim, _following(settings, loss_fn, len(loaded.train)))
     workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers, on_cpu=on_cpu)
-    augmentation, pinned = (
-        Augmentation(preprocessing, settings.augment.amounts),
-        torch.cuda.is_available() and not on_cpu,
-    )
+    augmentation = Augmentation(preprocessing, settings.augment.amounts)
+    pinned = torch.cuda.is_available() and not on_cpu
     feed = PKDataModule(loaded, batches, preprocessing, augmentation, reader, workers, pinned=pinned)
     description = Description(
         settings.model.backbone,
