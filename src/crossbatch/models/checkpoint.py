@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from crossbatch import durable
 from crossbatch.errors import CrossBatchError, MissingExtraError, RunError
 from crossbatch.models.embedder import Embedder, build
 
@@ -31,17 +32,14 @@ class Description:
 def save(folder: Path, model: Embedder, description: Description, name: str = DESCRIPTION) -> None:
     """Write both files whole: a reader never sees half of one."""
     save_weights(folder / WEIGHTS, model)
-    text = folder / f"{name}.partial"
-    text.write_text(json.dumps(asdict(description), indent=1, ensure_ascii=False), encoding="utf-8")
-    text.replace(folder / name)
+    durable.write_text(folder / name, json.dumps(asdict(description), indent=1, ensure_ascii=False))
 
 
 def save_weights(path: Path, model: Embedder) -> None:
     """Write the weights alone, whole."""
-    partial = path.with_name(f"{path.name}.partial")
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    safetensors("keeping a model").save_file(weights, partial)
-    partial.replace(path)
+    with durable.whole(path) as file:
+        file.write(safetensors("keeping a model").save(weights))
 
 
 def load(folder: Path, file: str = WEIGHTS) -> tuple[Embedder, Description]:
@@ -59,6 +57,17 @@ def load(folder: Path, file: str = WEIGHTS) -> tuple[Embedder, Description]:
         raise _unreadable(folder, error) from error
     load_weights(model, weights, folder)
     return model.eval(), description
+
+
+def tensors(file: Path) -> dict[str, Any]:
+    """What a weights file holds."""
+    try:
+        found: dict[str, Any] = safetensors("keeping a model").load_file(file)
+    except FileNotFoundError as error:
+        raise RunError(f"{file} is missing") from error
+    except Exception as error:  # safetensors raises its own error type
+        raise RunError(f"{file} cannot be read ({error}): copy it again, or start anew") from error
+    return found
 
 
 def described(folder: Path) -> Description:

@@ -1,17 +1,14 @@
 """The floor under a run: what the network finds before training, on its own training classes, and how it spreads."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
 import torch
 
-from crossbatch import runs
 from crossbatch.data.data_set import Part
 from crossbatch.encoder import embedded
 from crossbatch.metrics import effective_dimensions, evaluate
-from crossbatch.models import checkpoint
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import RunParts
 
@@ -40,18 +37,16 @@ class Measured(NamedTuple):
 
 
 class Floor(L.Callback):
-    """Measures before the first step, and keeps the weights that training starts from."""
+    """Measures before the first step."""
 
-    def __init__(self, parts: RunParts, run: Path) -> None:
-        self.parts, self.run = parts, run
+    def __init__(self, parts: RunParts) -> None:
+        self.parts = parts
         self.before: Measured | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Only of a run that begins."""
         assert isinstance(module, MetricLearner)  # noqa: S101
         if trainer.global_step == 0:
-            (self.run / runs.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            checkpoint.save_weights(self.run / runs.START, module.embedder)
             self.before = measure(module, self.parts)
 
     def state_dict(self) -> dict[str, Any]:
