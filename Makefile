@@ -36,7 +36,7 @@ figures: $(READY)  ## every figure of README and docs; trains the demo first whe
 	test -f runs/figures/comparison.json || $(BIN)/crossbatch compare --recipe glyphs-demo --out runs/figures
 	$(BIN)/python -m benchmarks.plot
 	$(BIN)/python -m benchmarks.study.figures
-	$(BIN)/python scripts/figures.py runs/figures docs/figures
+	$(BIN)/python -m scripts.figures runs/figures docs/figures
 
 bench: $(READY)  ## every loss against the floor and its peers; what a step costs without and with the memory
 	$(BIN)/python -m benchmarks.losses --sources random

@@ -1,6 +1,7 @@
-"""A folder of photos, torchvision and a plain loop, with a memory: `python examples/imagefolder.py photos/train photos/test`.
+"""A folder of photos, torchvision and a plain loop, with a memory.
 
-Each folder below these is a class. The classes of the second are new, and are only searched.
+`python examples/imagefolder.py photos/train photos/test`. Each folder below these is a class. The
+classes of the second are new, and are only searched.
 Needs `pip install "crossbatch[train]"`.
 """
 

@@ -1,6 +1,6 @@
 """Draw the figures of README and docs that show the method and a run: `make figures` runs it.
 
-    python scripts/figures.py COMPARISON docs/figures
+    python -m scripts.figures COMPARISON docs/figures
 
 The ring of the memory; how far images move by age, early and late in the run with memory; queries that the two runs
 answer differently; and the report as a browser shows it, where there is a Chromium.

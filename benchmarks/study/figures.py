@@ -1,8 +1,8 @@
 """Draw what the study's tables say, with `python -m benchmarks.study.figures`.
 
-`docs/figures/study-cells.svg`: what the memory gains, cell by cell, with 95 % intervals. `docs/figures/study-sizes.svg` and,
-once part d is there, `docs/figures/study-batches.svg`: R@1 against the size of the memory and of the batch, as in Fig. 1 of the
-paper. `docs/figures/study-drift.svg`: drift against the step, as in its Fig. 3.
+All go to `docs/figures`. `study-cells.svg`: what the memory gains, cell by cell, with 95 % intervals. `study-sizes.svg`
+and, once part d is there, `study-batches.svg`: R@1 against the size of the memory and of the batch, as in Fig. 1 of the
+paper. `study-drift.svg`: drift against the step, as in its Fig. 3.
 """
 
 import statistics
