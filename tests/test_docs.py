@@ -1,5 +1,6 @@
 """The site: its code runs, its commands parse, every page is in the navigation, and it reads as it should."""
 
+import doctest
 import importlib.util
 import re
 import shlex
@@ -10,12 +11,13 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from to_come import NEW_COMMANDS, NEW_NAMES
 
 import crossbatch
-from crossbatch.commands import COMMANDS
+from crossbatch.commands import COMMANDS, from_python
 from crossbatch.commands.options import parse, parser_for
 
 ROOT = Path(__file__).parents[1]
@@ -161,3 +163,31 @@ def test_a_page_is_short(page: str) -> None:
 @pytest.mark.parametrize("page", ["README.md", *(name for name in WRITTEN if name.startswith("tutorials/"))])
 def test_sentences_are_short(page: str) -> None:
     assert words_per_sentence(README if page == "README.md" else WRITTEN[page]) < 20
+
+
+def test_an_example_of_a_docstring_is_a_section_that_the_site_shows_as_code() -> None:
+    singular = [
+        path for path in (ROOT / "src").rglob("*.py") if re.search(r"^ *Example:$", path.read_text(), re.MULTILINE)
+    ]
+    assert singular == []  # `Examples:` is what the site's reader knows
+
+
+@pytest.mark.parametrize("name", crossbatch.__all__)
+def test_the_example_of_a_public_name_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crossbatch, "train", lambda root, **options: {"root": root, **options}, raising=False)
+    monkeypatch.setattr(crossbatch, "compare", lambda root, **options: {"root": root, **options}, raising=False)
+    memory = crossbatch.CrossBatchMemory(64, 128)
+    around = {
+        **{one: getattr(crossbatch, one) for one in set(crossbatch.__all__) - NEW_NAMES - {"load"}},
+        "crossbatch": crossbatch, "torch": torch, "normalize": torch.nn.functional.normalize, "memory": memory,
+        "embeddings": torch.randn(8, 128), "labels": torch.arange(8) // 2, "ids": torch.arange(8), "step": 0,
+        "model": torch.nn.Linear(4, 128), "probe": torch.randn(256, 4),
+    }
+    around["loss_fn"] = crossbatch.CrossBatchLoss(crossbatch.ContrastiveLoss(), memory)
+    found = {"train": from_python.train, "compare": from_python.compare}.get(name) or getattr(crossbatch, name)
+    for test in doctest.DocTestFinder().find(found, name, module=False, globs=around):
+        if name == "load":
+            continue  # needs a trained run
+        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+        runner.run(test)
+        assert runner.failures == 0

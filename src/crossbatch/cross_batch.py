@@ -36,7 +36,7 @@ class CrossBatchLoss(nn.Module):
 
     Source: Wang et al., CVPR 2020; the weighted sum is that of the authors' code.
 
-    Example:
+    Examples:
         >>> loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(size=60_000, dim=128))
         >>> loss = loss_fn(embeddings, labels, ids=ids)
     """

@@ -41,7 +41,7 @@ class CrossBatchMemory(nn.Module):
     `dtype` (float32, bfloat16 or float16) is how rows are stored, whatever the batches and the model
     are; `model.to(torch.bfloat16)` leaves it alone. Source: Wang et al., CVPR 2020, section 3.3.
 
-    Example:
+    Examples:
         >>> memory = CrossBatchMemory(size=3, dim=2)
         >>> slots = memory.enqueue(torch.eye(2), torch.tensor([7, 8]))
         >>> memory.labels

@@ -13,7 +13,7 @@ def train(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[st
 
     `options` are those of `crossbatch train`; a group is a dictionary.
 
-    Example:
+    Examples:
         >>> summary = crossbatch.train("photos/", out="runs/photos", loss="triplet", memory={"size": 0})
     """
     return _call("train", root, options)
@@ -24,7 +24,7 @@ def compare(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[
 
     `options` are those of `crossbatch compare`; a group is a dictionary.
 
-    Example:
+    Examples:
         >>> result = crossbatch.compare("photos/", seeds=1, optim={"steps": 500})
     """
     return _call("compare", root, options)

@@ -54,7 +54,7 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
 def recommended(name: str, **options: Any) -> PairLoss:
     """A loss with the recommended values, but for the options that are given.
 
-    Example:
+    Examples:
         >>> loss = recommended("contrastive", neg_margin=0.4)
     """
     return LOSSES[name](**recommended_options(name, options))

@@ -41,7 +41,7 @@ class PairLoss(nn.Module, ABC):
     get no gradient; they leave a mean over pairs that cost something, and else cost what they cost at `room`. The
     attribute `width` is how many columns are held at once; None for what fits the caches.
 
-    Example:
+    Examples:
         >>> class Cubic(PairLoss):
         ...     def negative(self, s):
         ...         return s.relu() ** 3
