@@ -53,6 +53,10 @@ class Following(nn.Module):
     many as there are dimensions, embedded as training embeds them. Rows written since the last call are carried a
     part of the way. State lives in buffers.
 
+    Args:
+        memory: Whose rows are carried along.
+        images: How many images the probe has at most.
+
     Examples:
         >>> following = Following(memory, images=256)
         >>> if step % 40 == 0:
