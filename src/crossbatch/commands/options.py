@@ -57,6 +57,9 @@ def parser_for(name: str) -> ArgumentParser:
         parser.add_argument("--root", dest="root", type=Path, help=SUPPRESS)
         skip.add("root")
     parser.add_function_arguments(command, as_group=False, as_positional=True, skip=skip)
+    for action in parser._actions:
+        if not action.option_strings and getattr(action, "_typehint", None) == list[Path]:
+            action.nargs, action._typehint = "+", Path  # type: ignore[attr-defined]  # a word each, as a shell gives them
     if "settings" in parameters:
         told = "Options from a YAML file, or from a recipe of ours, as sop-resnet50."
         parser.add_argument("--config", "--recipe", action=OptionsFile, help=told)
