@@ -29,14 +29,16 @@ class Measured(NamedTuple):
     validation: float | None
     training: float
     dimensions: float
+    cut: dict[str, float] = {}  # noqa: RUF012  R@1 on validation of embeddings that are cut off, by their length
 
     @property
-    def summary(self) -> dict[str, float | None]:
+    def summary(self) -> dict[str, Any]:
         """By the names they have in `summary.json`."""
         return {
             "validation R@1": self.validation,
             "training R@1": self.training,
             "effective dimensions": self.dimensions,
+            **({"validation R@1 by dims": self.cut} if self.cut else {}),
         }
 
 
@@ -74,7 +76,8 @@ def measure(module: MetricLearner, parts: RunParts) -> Measured:
     if not len(validation) or parts.settings.refit:
         return Measured(None, found, dimensions)
     rows, labels, ids = _embedded(module, parts.feed.part(validation))
-    return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions)
+    cut = {str(dim): evaluate(rows[:, :dim], labels, ids, ks=(1,)).recall[1] for dim in parts.settings.model.dims}
+    return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions, cut)
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:
@@ -122,13 +125,13 @@ def _whole_classes(part: Part, images: int) -> Part:
 @torch.no_grad()
 def _embedded(module: MetricLearner, batches: PartBatches) -> tuple[Tensor, Tensor, Tensor]:
     """Embedded in evaluation mode, on the device of the run; the module goes on in the mode that it was in."""
-    training, device = module.training, next(module.embedder.parameters()).device
+    training, device = module.training, next(module.network.parameters()).device
     module.eval()
     rows = []
     for number in range(len(batches)):
         images, labels, ids = batches[number]
         if len(labels):
-            rows.append((module.embedder(images.to(device)).float().cpu(), labels, ids))
+            rows.append((module.network(images.to(device)).float().cpu(), labels, ids))
     module.train(training)
     embeddings, labels, ids = (torch.cat(columns) for columns in zip(*rows, strict=True))
     return embeddings, labels, ids

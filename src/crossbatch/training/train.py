@@ -55,6 +55,7 @@ def fit(parts: RunParts, run: Path, console: Console, *, resume: bool = False, i
     if init is not None:
         source, _ = checkpoint.load(init)
         checkpoint.load_weights(parts.learner.embedder, source.state_dict(), init)
+        checkpoint.load_weights(parts.learner.network, source.state_dict(), init)
     throughput = Throughput()
     best = _best_saver(run) if len(parts.data.validation) and not settings.refit else None
     last = SaveLast(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt", settings.check_every)
@@ -132,10 +133,10 @@ def _conclude(
 ) -> dict[str, Any]:
     """Keep the best model and say what the run came to."""
     best = Path(saver.best_model_path) if saver and saver.best_model_path else None
-    network, validation = parts.learner.embedder, parts.learner.validation
+    network, validation = parts.learner.network, parts.learner.validation
     if best is not None and best.is_file():
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
-        prefix = "embedder."
+        prefix = "embedder." if parts.learner.average is None else "average.module."
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         checkpoint.load_weights(network, weights, best)
     after = None if interrupted else measure(parts.learner.to(device), parts).summary
