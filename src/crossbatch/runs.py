@@ -28,6 +28,7 @@ from crossbatch.errors import RunError
 CONFIG, DATA, SUMMARY = "config.yaml", "data.json", "summary.json"
 DRIFT, DRIFT_FIGURE = "drift.csv", "drift.svg"
 EVALUATIONS, COMPARISON = "evaluations.json", "comparison.json"
+SEARCH, JOURNAL, TUNING, BEST_RECIPE = "search.json", "journal.log", "tuning.json", "best.yaml"
 EXAMPLES, CLASSES, WORST = "examples", "classes.csv", "worst.csv"
 CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
 START = "checkpoints/start.safetensors"
@@ -43,8 +44,7 @@ def create(out: Path, config: dict[str, Any], data: dict[str, str], decided: Map
     """
     refuse_used(out)
     out.mkdir(parents=True, exist_ok=True)
-    contents = {"format": FORMAT, "decided": dict(decided or {}), **config}
-    write_text(out / CONFIG, yaml.safe_dump(contents, sort_keys=False, allow_unicode=True))
+    write_options(out / CONFIG, {"decided": dict(decided or {}), **config})
     write_json(out / DATA, data)
 
 
@@ -89,6 +89,11 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+
+
+def write_options(path: Path, options: Mapping[str, Any]) -> None:
+    """Write options as YAML, whole, with the format they have."""
+    write_text(path, yaml.safe_dump({"format": FORMAT, **options}, sort_keys=False, allow_unicode=True))
 
 
 def write_json(path: Path, value: Any) -> None:

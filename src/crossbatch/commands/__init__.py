@@ -3,6 +3,7 @@
 COMMANDS = {
     "train": "Train an embedding model into a run folder.",
     "compare": "Train without and with memory, and say whether it helps on these data.",
+    "tune": "Search a recipe for these data on validation classes, within a budget.",
     "evaluate": "Measure Recall@K, R-precision and MAP@R of a run.",
     "drift": "Show how far embeddings moved while a run trained.",
     "report": "Write the page that shows a run or a comparison.",
