@@ -72,6 +72,9 @@ def test_the_average_is_what_is_validated_and_saved_and_changes_no_step(
     assert differ(of(best, "average.module."), saved) == []
     assert "head.weight" in differ(of(best, "embedder."), saved)
     assert not [name for name in with_average if "average" in name and "loss" in name]
+    optimizer = build_parts(averaged).learner.configure_optimizers()["optimizer"]
+    learning = {id(one) for group in optimizer.param_groups for one in group["params"]}
+    assert len(learning) == len(list(build_parts(plain).learner.parameters()))
     looked = evaluate_run(tmp_path / "ema", build_parts(averaged).data, "validation")
     assert looked["R@1"] == pytest.approx(runs.read_json(tmp_path / "ema" / runs.SUMMARY)["best_validation_R@1"])
 

@@ -35,7 +35,7 @@ def tune(
     raised. The best recipe is kept in OUT/best.yaml, for `crossbatch train --config` and `crossbatch compare --config`.
 
     Args:
-        settings: All options of a training run.
+        settings: All options of a training run; what is searched need not be given.
         out: Folder to make, or to go on with; by default runs/tune-DATA.
         budget: Training steps of all runs together, half of them for each arm; by default 20 times --optim.steps.
         minutes: Minutes of training, in place of --budget.

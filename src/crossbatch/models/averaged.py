@@ -12,4 +12,6 @@ def averaged(network: Embedder, decay: float) -> Averaged:
 
     At step t the decay is 1 − t^(−2/3), at most `decay`, so that the average leaves the weights of the start behind.
     """
-    return Averaged(network, decay, use_warmup=True)
+    average = Averaged(network, decay, use_warmup=True)
+    average.requires_grad_(False)  # its weights are no parameters to train, and DistributedDataParallel waits for none
+    return average

@@ -133,14 +133,14 @@ class Search:
         name = trial.suggest_categorical("loss", self.space.losses)
         given = self.settings.loss.init_args if name == self.settings.loss.name else {}
         policy = trial.suggest_categorical("augmentation", self.space.policies)
-        rate = float(f"{trial.suggest_float('lr', low, high, log=True):.2g}")
+        rate = rounded(trial.suggest_float("lr", low, high, log=True))
         loss = Settings(loss=LossSettings.named(name, **given), recommended=self.settings.recommended).resolved().loss
         return {"loss": asdict(loss), "augment": {"policy": policy}, "optim": {"lr": rate}}
 
     def _run(self, arm: str, trial: Trial, rung: int, recipe: dict[str, Any]) -> dict[str, Any]:
         """Train a recipe for the steps of a rung; what it came to."""
         steps, folder = self.steps[rung], self.out / f"{arm.replace(' ', '-')}-{trial.number}-{self.steps[rung]}-steps"
-        told = f"{arm}, recipe {trial.number}, {steps:,} steps: {', '.join(map(str, trial.params.values()))}"
+        told = f"{arm}, recipe {trial.number}, {steps:,} steps: {', '.join(map(str, shown(trial).values()))}"
         settings = shortened(with_options(of_arm(self.settings, arm), recipe), steps)
         began = time.perf_counter()
         try:
@@ -175,6 +175,16 @@ def shortened(settings: Settings, steps: int) -> Settings:
         memory=replace(memory, start=start),
         drift=replace(settings.drift, sample=0),
     )
+
+
+def rounded(rate: float) -> float:
+    """A learning rate as it is trained with and told: two digits."""
+    return float(f"{rate:.2g}")
+
+
+def shown(trial: Trial | FrozenTrial) -> dict[str, Any]:
+    """What a trial tries, for a person."""
+    return {**trial.params, "lr": rounded(trial.params["lr"])}
 
 
 def spent(study: optuna.Study) -> dict[str, float]:
@@ -262,7 +272,7 @@ def _best(study: optuna.Study) -> FrozenTrial | None:
 def _recipes(study: optuna.Study) -> list[dict[str, Any]]:
     """Every recipe of an arm with its longest run, those that came furthest first, then by what they validate at."""
     rows = [
-        {**trial.params, **{name: trial.user_attrs[RUNGS][-1][name] for name in ("steps", "validation R@1")}}
+        {**shown(trial), **{name: trial.user_attrs[RUNGS][-1][name] for name in ("steps", "validation R@1")}}
         for trial in study.get_trials(deepcopy=False)
         if trial.user_attrs.get(RUNGS)
     ]
