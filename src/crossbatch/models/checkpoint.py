@@ -1,7 +1,7 @@
 """A trained model in two files: weights (safetensors) and all that is needed to use them (JSON)."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -26,6 +26,7 @@ class Description:
     preprocessing: dict[str, Any]
     class_names: list[str]
     pooling: str | None = None  # as the backbone was made to; runs of before there was a choice have no such field
+    dims: list[int] = field(default_factory=list)  # lengths at which an embedding may be cut off; none: only whole
     format: int = FORMAT
 
 

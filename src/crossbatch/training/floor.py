@@ -25,14 +25,16 @@ class Measured(NamedTuple):
     validation: float | None
     training: float
     dimensions: float
+    cut: dict[str, float] = {}  # noqa: RUF012  R@1 on validation of embeddings that are cut off, by their length
 
     @property
-    def summary(self) -> dict[str, float | None]:
+    def summary(self) -> dict[str, Any]:
         """By the names they have in `summary.json`."""
         return {
             "validation R@1": self.validation,
             "training R@1": self.training,
             "effective dimensions": self.dimensions,
+            **({"validation R@1 by dims": self.cut} if self.cut else {}),
         }
 
 
@@ -62,13 +64,14 @@ def measure(module: MetricLearner, parts: RunParts) -> Measured:
     """Search validation and a sample of the training classes, each image among the others of its part."""
     validation = parts.data.validation
     sample = _whole_classes(parts.data.train, min(MOST, len(validation) or MOST))
-    training, labels, ids = embedded(module.embedder, parts.feed.part(sample))
+    training, labels, ids = embedded(module.network, parts.feed.part(sample))
     dimensions = effective_dimensions(training)
     found = evaluate(training, labels, ids, ks=(1,)).recall[1]
     if not len(validation) or parts.settings.refit:
         return Measured(None, found, dimensions)
-    rows, labels, ids = embedded(module.embedder, parts.feed.part(validation))
-    return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions)
+    rows, labels, ids = embedded(module.network, parts.feed.part(validation))
+    cut = {str(dim): evaluate(rows[:, :dim], labels, ids, ks=(1,)).recall[1] for dim in parts.settings.model.dims}
+    return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions, cut)
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:
