@@ -5,6 +5,9 @@ COMMANDS = {
     "compare": "Train without and with memory, and say whether it helps on these data.",
     "evaluate": "Measure Recall@K, R-precision and MAP@R of a run.",
     "drift": "Show how far embeddings moved while a run trained.",
+    "index": "Embed images into a gallery that can be searched.",
+    "search": "Find the images of a gallery that are most similar to an image.",
+    "serve": "Open a page that searches a gallery.",
     "report": "Write the page that shows a run or a comparison.",
     "inspect": "Tell what a data set holds.",
 }
