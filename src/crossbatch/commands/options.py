@@ -119,7 +119,8 @@ def in_order(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
     """Words without a name first, where a command takes any number of them: argparse wants these together."""
     if all(one.nargs != "*" for one in parser._actions):
         return list(words)
-    plain, named = [], []
+    plain: list[str] = []
+    named: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         is_value = before.startswith("--") and "=" not in before
         (named if word.startswith("-") or is_value else plain).append(word)

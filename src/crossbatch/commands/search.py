@@ -1,8 +1,10 @@
 """`crossbatch search`: the images of a gallery that are most similar to an image."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from jsonargparse.typing import PositiveInt
 from rich.console import Console
 
@@ -11,6 +13,7 @@ from crossbatch.commands.output import print_table
 from crossbatch.errors import DataError, SettingError
 
 if TYPE_CHECKING:
+    from crossbatch.commands.asked import Asked
     from crossbatch.index import Gallery, Hit
 
 
@@ -53,6 +56,7 @@ def search(
         raise SettingError(f"nothing to search with: crossbatch search {gallery} PHOTO, or --id ID")
     if not -1 <= min_similarity <= 1:
         raise SettingError(f"--min_similarity takes a cosine from -1 to 1, got {min_similarity}")
+    from crossbatch.commands.asked import asked  # noqa: PLC0415  (imports Pillow)
     from crossbatch.index import Gallery  # noqa: PLC0415
 
     opened = Gallery(gallery_for(gallery, data, root, milvus, console), milvus.options, by)
@@ -64,74 +68,21 @@ def search(
         unknown = [one for one in label if one not in opened.rows.code]
         if unknown:
             raise DataError(f"no image of {opened.folder} has the label {unknown[0]}")
-        queries = _queries(opened, images, id, box)
-        found = [
-            opened.search(vector[None], top, label or None, min_similarity=min_similarity, without=[one])[0]
-            if one and not box
-            else opened.search(vector[None], top, label or None, min_similarity=min_similarity)[0]
-            for _, one, vector, _ in queries
-        ]
-        for (name, *_), hits in zip(queries, found, strict=True):
-            _show(console, opened, name, hits)
+        queries = asked(opened, images, id, box)
+        vectors, without = np.stack([one.vector for one in queries]), [one.id for one in queries]
+        found = opened.search(vectors, top, label or None, min_similarity=min_similarity, without=without)
+        for query, hits in zip(queries, found, strict=True):
+            _show(console, opened, query.name, hits)
         if html is not None:
             _write_page(html, opened, queries, found)
             console.print(f"page: {html}", soft_wrap=True, highlight=False)
         results = [
-            {"query": name, "hits": [_plain(hit) for hit in hits]}
-            for (name, *_), hits in zip(queries, found, strict=True)
+            {"query": query.name, "hits": [_plain(hit) for hit in hits]}
+            for query, hits in zip(queries, found, strict=True)
         ]
     finally:
         opened.close()
     return results[0] if len(results) == 1 else results
-
-
-def _queries(
-    opened: "Gallery", images: list[Path], ids: list[str], box: str | None
-) -> list[tuple[str, str | None, Any, bytes]]:
-    """Name, id if it is of the gallery, embedding and small picture of each; the network is loaded if it must be."""
-    from io import BytesIO  # noqa: PLC0415
-
-    from PIL import Image  # noqa: PLC0415
-
-    from crossbatch.data.image_files import naming  # noqa: PLC0415
-    from crossbatch.index.indexing import digest_of  # noqa: PLC0415
-    from crossbatch.index.queries import read_query  # noqa: PLC0415
-    from crossbatch.index.thumbnails import thumbnail  # noqa: PLC0415
-
-    rows, found, unknown = opened.rows, [], []
-    for one in [opened.rows.ids[opened.row(name)] for name in ids]:
-        row = rows.position[one]
-        content = (opened.content(row) or opened.thumbnail(row)) if box else b""
-        found.append([rows.image(row).path, one, rows.embeddings[row], content])
-    for path in images:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"cannot read the image {path} ({error.strerror})") from error
-        one = digest_of(content)
-        row = rows.position.get(one, -1)
-        found.append([str(path), one if row >= 0 else None, rows.embeddings[row] if row >= 0 else None, content])
-    for query in found:
-        if box or query[2] is None:
-            try:
-                part = read_query(query[3], box)
-            except DataError as error:
-                raise DataError(f"cannot read the image {query[0]}: {error}") from error
-            unknown.append((query, part.image if box else Path(query[0])))
-            query[3] = part.image
-    if unknown:
-        from crossbatch.encoder import load  # noqa: PLC0415  (imports torch)
-        from crossbatch.index.kept_model import kept  # noqa: PLC0415
-
-        vectors = load(kept(opened.folder)).embed([image for _, image in unknown])
-        for (query, _), vector in zip(unknown, vectors, strict=True):
-            query[2] = vector
-    for query in found:
-        if isinstance(query[3], Image.Image):
-            query[3] = thumbnail(query[3])[0]
-        elif query[1] is not None:
-            query[3] = opened.thumbnail(rows.position[query[1]])
-    return [tuple(query) for query in found]
 
 
 def _show(console: Console, opened: "Gallery", name: str, hits: list["Hit"]) -> None:
@@ -146,20 +97,20 @@ def _plain(hit: "Hit") -> dict[str, Any]:
     return {"id": hit.image.id, "path": hit.image.path, "label": hit.image.label, "similarity": hit.similarity}
 
 
-def _write_page(file: Path, opened: "Gallery", queries: list[Any], found: list[list["Hit"]]) -> None:
+def _write_page(file: Path, opened: "Gallery", queries: Sequence["Asked"], found: list[list["Hit"]]) -> None:
     from crossbatch import runs  # noqa: PLC0415
     from crossbatch.index.hits_page import Shown, hits_page  # noqa: PLC0415
 
     position = opened.rows.position
     searches = [
         (
-            Shown(picture, name),
+            Shown(query.picture, query.name),
             [
                 Shown(opened.thumbnail(position[hit.image.id]), hit.image.path, hit.image.label, hit.similarity)
                 for hit in hits
             ],
         )
-        for (name, _, _, picture), hits in zip(queries, found, strict=True)
+        for query, hits in zip(queries, found, strict=True)
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
     runs.write_text(file, hits_page(opened.folder.name, searches))

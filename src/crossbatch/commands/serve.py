@@ -2,6 +2,7 @@
 
 import os
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,9 +80,7 @@ def serve(
         if open:
             webbrowser.open(address)
 
-    try:
+    with suppress(KeyboardInterrupt):
         server.serve(app, listening, started)
-    except KeyboardInterrupt:
-        pass
     console.print("stopped", highlight=False)
     return {"gallery": str(folder), "address": address}

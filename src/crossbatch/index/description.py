@@ -102,9 +102,7 @@ def read(folder: Path) -> Description:
     """The description of a gallery."""
     try:
         plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if plain.get("format") != FORMAT:
-            told = f"{folder} has format {plain.get('format')} and this version reads {FORMAT}"
-            raise RunError(f"{told}: use the version that wrote it, or index the images anew")
+        _require_format(folder, plain.get("format"))
         return Description(
             Model(**plain["model"]),
             Database(**plain["database"]),
@@ -123,6 +121,12 @@ def read(folder: Path) -> Description:
         raise DataError(
             f"{folder / FILE} cannot be read ({error}): index the images anew, into a new folder"
         ) from error
+
+
+def _require_format(folder: Path, found: Any) -> None:
+    if found != FORMAT:
+        told = f"{folder} has format {found} and this version reads {FORMAT}"
+        raise RunError(f"{told}: use the version that wrote it, or index the images anew")
 
 
 def write(folder: Path, description: Description) -> None:

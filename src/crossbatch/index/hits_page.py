@@ -46,4 +46,5 @@ def _figure(shown: Shown) -> str:
     told = [html.escape(part) for part in (shown.label, shown.name) if part]
     if shown.similarity is not None:
         told.insert(0, f'<span class="similarity">{shown.similarity:.3f}</span>')
-    return f'<figure><img src="{source}" alt="{html.escape(shown.name)}"><figcaption>{"<br>".join(told)}</figcaption></figure>'
+    picture = f'<img src="{source}" alt="{html.escape(shown.name)}">'
+    return f"<figure>{picture}<figcaption>{'<br>'.join(told)}</figcaption></figure>"

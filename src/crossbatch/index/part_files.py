@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 
 def doors() -> tuple[Any, Any]:
-    """pyarrow and pyarrow.parquet."""
+    """The packages pyarrow and pyarrow.parquet."""
     return parquet("a gallery", "index")
 
 

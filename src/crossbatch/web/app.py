@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,6 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-import crossbatch
 from crossbatch.errors import CrossBatchError
 from crossbatch.index import Gallery
 from crossbatch.index.rows import Rows
@@ -30,6 +30,7 @@ from crossbatch.web.searching import Searcher, Wish, row_of
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 FOREVER = "private, max-age=31536000, immutable"  # an id is its content
 FOLLOWED = 1.0  # seconds between two looks at what a writer has changed
+FAILURES = (400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 504)
 CODES = {404: "not_found", 405: "method"}
 
 Label = Annotated[str, Field(max_length=4096)]
@@ -117,12 +118,10 @@ def create_app(
     `token`: what every request must bring, if it is given. `hosts`: the names that the server goes by, none for any.
     """
     service = Service(gallery, load, limits, token)
-    failures = {
-        code: {"model": answers.Failure} for code in (400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 504)
-    }
+    failures: dict[int | str, dict[str, Any]] = {code: {"model": answers.Failure} for code in FAILURES}
     app = FastAPI(
         title="crossbatch",
-        version=crossbatch.__version__,
+        version=version("crossbatch"),
         description="Searches a gallery of images by example.",
         docs_url=None,  # its page loads scripts from another site
         redoc_url=None,
@@ -134,6 +133,7 @@ def create_app(
     _add_page(app, page)
     _add_session(app, token)
     _add_gallery(app, service)
+    _add_map(app, service)
     _add_pictures(app, service)
     _add_searches(app, service)
     return app
@@ -239,6 +239,8 @@ def _add_gallery(app: FastAPI, service: Service) -> None:
         some = random.sample(range(len(rows)), min(count, len(rows)))
         return answers.ImagesAnswer(images=_images(rows, some), total=len(rows))
 
+
+def _add_map(app: FastAPI, service: Service) -> None:
     @app.get("/map", response_model=answers.PointsAnswer)
     def points(request: Request, limit: Annotated[int, Query(ge=1, le=200_000)] = 50_000) -> Response:
         """The place of each image in the plane."""

@@ -58,9 +58,7 @@ class Guard:
             if scope["method"] not in ("POST", "PUT", "PATCH", "DELETE"):
                 await self.app(scope, receive, with_headers)
                 return
-            if self.bodies >= self.limits.waiting:
-                raise RefusedError(429, "busy", "too many searches wait: try again in a moment")
-            self.bodies += 1
+            self._take_turn()
             try:
                 body = await self._body(headers, receive)
                 await self.app(scope, _replayed(body, receive), with_headers)
@@ -68,6 +66,11 @@ class Guard:
                 self.bodies -= 1
         except RefusedError as error:
             await refuse(error, with_headers)
+
+    def _take_turn(self) -> None:
+        if self.bodies >= self.limits.waiting:
+            raise RefusedError(429, "busy", "too many searches wait: try again in a moment")
+        self.bodies += 1
 
     def _check(self, path: str, headers: dict[str, str]) -> None:
         if self.hosts and _host(headers.get("host", "")) not in self.hosts:
