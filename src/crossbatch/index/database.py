@@ -65,6 +65,7 @@ def _labels(rows: Rows) -> list[int]:
 
 def recall_at_10(collection: Collection, rows: Rows) -> float:
     """Of the ten rows nearest to each of some rows, the share that the database finds too."""
+    collection.load()
     drawn = np.random.default_rng(0).permutation(len(rows))[:SAMPLE]
     queries = rows.embeddings[drawn]
     found = collection.search(queries, NEIGHBOURS)

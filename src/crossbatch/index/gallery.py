@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crossbatch.errors import DataError, SettingError, ShapeError
+from crossbatch.errors import DataError, RunError, SettingError, ShapeError
 from crossbatch.index import description as descriptions
 from crossbatch.index import pictures
 from crossbatch.index.description import Description
@@ -115,10 +115,11 @@ class Gallery:
             found = [[(place[one], value) for one, value in hits if one in place] for hits in asked]
         left_out = [rows.position.get(one or "") for one in without] or [None] * len(queries)
         return [
+            # Rounded before they are compared: a similarity that was told finds its image again.
             [
                 Hit(rows.image(row), round(similarity, 6))
                 for row, similarity in hits
-                if row != left and similarity >= min_similarity
+                if row != left and round(similarity, 6) >= min_similarity
             ][:top]
             for hits, left in zip(found, left_out, strict=True)
         ]
@@ -127,10 +128,11 @@ class Gallery:
         database = rows.description.database
         if database.revision != rows.description.revision:
             told = f"the database of {self.folder} lacks what was indexed last"
-            raise DataError(f"{told}: bring it in step with crossbatch index {self.folder}")
+            raise RunError(f"{told}: bring it in step with crossbatch index {self.folder}")
         with self._lock:
             if self._client is None:
                 self._client = Client(self.folder, database.uri, self._options)
+                self._client.collection(database.collection, rows.description.model.dim).load()
         return self._client.collection(database.collection, rows.description.model.dim)
 
     def row(self, name: str) -> int:

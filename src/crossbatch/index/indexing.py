@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from os import cpu_count, fsencode
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from crossbatch.progress import watched
 CHUNK = 256  # images of one file: what is embedded anew at most after a kill
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """What embeds: `crossbatch.load` returns one."""
 

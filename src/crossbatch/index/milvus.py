@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +39,9 @@ class Collection:
         """Whether the database holds it."""
         return bool(self._client.has_collection(self.name))
 
-    def __len__(self) -> int:
+    def load(self) -> None:
+        """Make it ready to be searched."""
         self._client.load_collection(self.name)
-        found = self._client.query(self.name, filter="", output_fields=["count(*)"])
-        return int(found[0]["count(*)"])
 
     def make(self, rows: int) -> str:
         """Make it anew, with the index that fits so many rows; which one."""
@@ -83,7 +82,7 @@ class Collection:
 
     def labels(self) -> dict[str, int]:
         """The label of each id, as numbers."""
-        self._client.load_collection(self.name)
+        self.load()
         pages = self._client.query_iterator(self.name, batch_size=CHUNK, filter="", output_fields=["id", "label"])
         found: dict[str, int] = {}
         try:
@@ -153,12 +152,6 @@ class Client:
         except Exception as error:  # pymilvus raises what its parts raise: gRPC's errors, value errors, its own
             told = "is it running, and are token and certificate right?" if is_server(uri) else "is it in use?"
             raise RunError(f"the database {self.shown} cannot be opened ({reason(error)}): {told}") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def collection(self, name: str, dim: int) -> Collection:
         """The rows of a gallery."""

@@ -1,6 +1,7 @@
 """The file of an image, if it still lies below its root and has the content that was indexed."""
 
 import os
+import stat
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -52,10 +53,10 @@ def original(gallery: Path, root: Root, file: bytes, digest: str) -> bytes | Non
         # What was a file may be a link or a pipe by now: neither is followed or waited for.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(handle, "rb") as opened:  # noqa: PTH123
-            content = opened.read(LARGEST + 1)
+            content = opened.read(LARGEST + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
     except OSError:
         return None
-    return content if len(content) <= LARGEST and digest_of(content) == digest else None
+    return content if 0 < len(content) <= LARGEST and digest_of(content) == digest else None
 
 
 def to_show(content: bytes) -> Picture | None:

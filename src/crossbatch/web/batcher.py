@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from crossbatch.web.limits import RefusedError
 TOGETHER = 32  # images of one pass at most
 
 
+@runtime_checkable
 class Model(Protocol):
     """What embeds: `crossbatch.load` returns one."""
 
