@@ -48,6 +48,8 @@ export class Labels {
     this.asking?.abort();
     this.asking = new AbortController();
     const words = this.words.value.trim();
+    clearTimeout(this.timer);
+    this.looked = words;
     try {
       const { labels, total } = await api.labels(words, LISTED, this.asking.signal);
       if (document.activeElement === this.words) this.open(labels, total, words);
@@ -98,13 +100,19 @@ export class Labels {
       event.preventDefault();
       if (!this.isOpen) this.look();
       else if (count) this.point((this.at + steps[event.key] + count + (this.at < 0 && event.key === "ArrowUp")) % count);
-    } else if (event.key === "Enter" && this.isOpen && this.at >= 0) {
+    } else if (event.key === "Enter") {
       event.preventDefault();
-      this.toggle(this.options[this.at].label);
+      this.enter();
     } else if (event.key === "Escape") {
       if (!this.isOpen) this.words.blur();
       this.close();
     } else if (event.key === "Backspace" && !this.words.value && this.chosen.length) this.toggle(this.chosen.at(-1));
+  }
+
+  // Who types fast presses Enter before the list has come.
+  async enter() {
+    if (this.words.value.trim() !== this.looked) await this.look();
+    if (this.isOpen && this.at >= 0) this.toggle(this.options[this.at].label);
   }
 
   toggle(label) {

@@ -38,6 +38,7 @@ async function go(change, { from = null, replace = false } = {}) {
   const next = { ...place, ...change };
   const result = await fetched(next, () => go(change, { from, replace }));
   if (!result) { query.show(place, found?.query); return false; }
+  calm();
   places.put(next, { replace });
   const another = next.id !== place.id || next.upload !== place.upload || next.all !== place.all;
   morph(from, () => { show(next, result); if (another) scrollTo(0, 0); });
@@ -48,16 +49,24 @@ async function go(change, { from = null, replace = false } = {}) {
 async function arrive(next, scroll = 0) {
   const result = await fetched(next, () => arrive(next, scroll));
   if (!result) return;
+  calm();
   show(next, result);
   grid.draw();
   scrollTo(0, scroll);
+}
+
+// An address that leads nowhere leads to the start, under the sentence that says why.
+async function home() {
+  const result = await fetched(places.START, home);
+  if (!result) return;
+  places.put(places.START, { replace: true });
+  show(places.START, result);
 }
 
 async function fetched(next, again) {
   asking?.abort();
   const mine = asking = new AbortController();
   const slow = setTimeout(() => busy(true), PROGRESS_MS);
-  calm();
   try {
     return await rowsOf(next, mine.signal);
   } catch (error) {
@@ -115,9 +124,9 @@ function show(next, result) {
 function hits() {
   const kept = found.hits?.filter((hit) => !place.atLeast || hit.similarity >= place.atLeast);
   const rows = kept ? new Listed(kept) : found.rows;
+  byId("tiles").hidden = place.view === "map" || !rows.count;
   if (grid.rows !== rows) grid.show(rows, place);
   told({ gallery, place, found, kept, rows, go, shuffle });
-  byId("tiles").hidden = place.view === "map" || !rows.count;
   byId("map").hidden = place.view !== "map" || !gallery?.map;
   if (!byId("map").hidden) seen(kept);
 }
@@ -185,10 +194,11 @@ async function start() {
     return;
   }
   await first;
+  if (!found) await home();
   document.title = gallery.name ? `${gallery.name} · crossbatch` : "crossbatch";
   byId("gallery-name").textContent = gallery.name;
   byId("labels").hidden = !gallery.labels;
-  byId("surprise").disabled = !gallery.images;
+  document.body.classList.toggle("empty", !gallery.images);
   byId("view-map").disabled = !gallery.map;
   byId("notes").replaceChildren(...gallery.notes.map((note) => element("p", {}, note)));
   byId("notes").hidden = !gallery.notes.length;

@@ -1,7 +1,7 @@
 // The picture that is searched with: shown whole, with its name and its box.
 import { original, thumbnail } from "./api.js";
 import { Box } from "./box.js";
-import { byId } from "./element.js";
+import { byId, element, icon } from "./element.js";
 import { file } from "./place.js";
 import { isTiny } from "./tile.js";
 
@@ -13,16 +13,15 @@ export class Query {
     this.picture = byId("query-picture");
     this.picture.draggable = false;
     this.picture.addEventListener("error", () => byId("frame").classList.add("unseen"));
-    byId("part").addEventListener("click", () => this.box.start());
-    byId("whole").addEventListener("click", () => changed(null));
+    byId("part").addEventListener("click", () => (this.place.box ? changed(null) : this.box.start()));
   }
 
   // `place` may hold no query; `asked` is the query as the server answered.
   show(place, asked) {
     byId("asked").hidden = !asked;
     byId("asked").classList.toggle("boxing", Boolean(place.box));
-    byId("whole").hidden = !place.box;
-    byId("part").hidden = Boolean(place.box);
+    byId("part").replaceChildren(icon(place.box ? "i-close" : "i-part"), element("span", {}, place.box ? "Whole picture" : "Search a part"));
+    this.place = place;
     this.box.show(asked ? place.box : null);
     this.shown(asked ? place.id ?? place.upload : null, place, asked);
     if (!asked) return;

@@ -1,7 +1,7 @@
 // The view of the map: which point of it lies at the centre of the canvas, and how many pixels its side takes.
 
 const MOST_ZOOM = 400;
-const MARGIN = 0.88; // of the canvas, for the whole map
+const MARGIN_PX = 62; // on each side of the whole map: room for a picture at its edge
 const MOVE_MS = 380;
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -14,7 +14,8 @@ export class View {
   size(width, height, span) {
     const fitted = this.scale === this.fitScale;
     Object.assign(this, { width, height, span });
-    this.fitScale = MARGIN * Math.min(width / Math.max(span[0], 0.05), height / Math.max(span[1], 0.05));
+    const fits = (side, part) => Math.max(side / 2, side - 2 * MARGIN_PX) / Math.max(part, 0.05);
+    this.fitScale = Math.min(fits(width, span[0]), fits(height, span[1]));
     if (fitted || !this.placed) { this.placed = true; this.fit(); }
   }
 
