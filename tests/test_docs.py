@@ -179,9 +179,16 @@ def test_the_example_of_a_public_name_runs(name: str, monkeypatch: pytest.Monkey
     memory = crossbatch.CrossBatchMemory(64, 128)
     around = {
         **{one: getattr(crossbatch, one) for one in set(crossbatch.__all__) - NEW_NAMES - {"load"}},
-        "crossbatch": crossbatch, "torch": torch, "normalize": torch.nn.functional.normalize, "memory": memory,
-        "embeddings": torch.randn(8, 128), "labels": torch.arange(8) // 2, "ids": torch.arange(8), "step": 0,
-        "model": torch.nn.Linear(4, 128), "probe": torch.randn(256, 4),
+        "crossbatch": crossbatch,
+        "torch": torch,
+        "normalize": torch.nn.functional.normalize,
+        "memory": memory,
+        "embeddings": torch.randn(8, 128),
+        "labels": torch.arange(8) // 2,
+        "ids": torch.arange(8),
+        "step": 0,
+        "model": torch.nn.Linear(4, 128),
+        "probe": torch.randn(256, 4),
     }
     around["loss_fn"] = crossbatch.CrossBatchLoss(crossbatch.ContrastiveLoss(), memory)
     found = {"train": from_python.train, "compare": from_python.compare}.get(name) or getattr(crossbatch, name)
