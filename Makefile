@@ -7,7 +7,7 @@ QUICK := tests/losses/test_values.py tests/losses/test_costs.py tests/losses/tes
   tests/test_runs.py tests/test_row_search.py tests/metrics tests/data/test_data_set.py tests/data/test_folder.py tests/data/test_csv.py \
   tests/data/test_pk_batches.py tests/training/test_settings.py
 
-.PHONY: demo test quick test-long check bench clean
+.PHONY: demo test quick test-long check docs figures bench clean
 
 demo: $(READY)  ## train on the embedded data set without and with memory; print the table, write the report
 	rm -rf runs/demo
@@ -27,6 +27,16 @@ check: $(READY)  ## lint, format, types, the import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)  ## the site, into build/site; strict: a broken link or anchor fails it
+	$(BIN)/python scripts/reference.py docs/reference
+	$(BIN)/zensical build --strict --clean
+
+figures: $(READY)  ## every figure of README and docs; trains the demo first where runs/figures is not there, ten minutes
+	test -f runs/figures/comparison.json || $(BIN)/crossbatch compare --recipe glyphs-demo --out runs/figures
+	$(BIN)/python -m benchmarks.plot
+	$(BIN)/python -m benchmarks.study.figures
+	$(BIN)/python -m scripts.figures runs/figures docs/figures
 
 bench: $(READY)  ## every loss against the floor and its peers; what a step costs without and with the memory
 	$(BIN)/python -m benchmarks.losses --sources random

@@ -1,4 +1,4 @@
-"""Draw benchmarks/results/losses-rows.csv and losses.csv: docs/benchmark.svg. Run with `make bench`."""
+"""Draw benchmarks/results/losses-rows.csv and losses.csv: docs/figures/benchmark.svg. Run with `make bench`."""
 
 import csv
 from pathlib import Path
@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 
 from benchmarks.losses import RESULTS
 
-PICTURE = Path(__file__).parent.parent / "docs" / "benchmark.svg"
+PICTURE = Path(__file__).parent.parent / "docs" / "figures" / "benchmark.svg"
 COLOURS = {"crossbatch": "#1858d6", "plain": "#8a8f98", "pytorch-metric-learning": "#d9772b", "floor": "#222222"}
 
 

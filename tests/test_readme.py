@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from to_come import NEW_COMMANDS, NEW_FILES, NEW_NAMES
 from torch import nn
 
 from crossbatch.__main__ import main
@@ -15,20 +16,37 @@ from crossbatch.__main__ import main
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = [shlex.split(line)[1:] for line in re.findall(r"^    (crossbatch .*)$", README, re.MULTILINE)]
+COMMANDS = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^    (crossbatch .*)$", README, re.MULTILINE)]
 SMALL = ["--optim.steps=4", "--model.dim=8", "--model.image_size=16", "--loop.accelerator=cpu", "--drift.sample=0"]
 
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forty classes of four small pictures in `photos/` of the working directory."""
+    """Forty classes of four small pictures in `photos/` of the working directory, and some beside it."""
     draw = np.random.default_rng(0)
+
+    def picture(path: Path) -> None:
+        Image.fromarray(draw.integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(path)
+
     for number in range(40):
         folder = tmp_path / "photos" / f"class {number}"
         folder.mkdir(parents=True)
         for i in range(4):
-            Image.fromarray(draw.integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(folder / f"{i}.png")
+            picture(folder / f"{i}.png")
+    for name in ("photo.jpg", "a.jpg", "b.jpg"):
+        picture(tmp_path / name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("photos")
+def test_from_python_it_trains_and_embeds() -> None:
+    names: dict = {}
+    exec(CODE[0].replace("4000", "4").replace("loss=", "drift={'sample': 0}, model={'dim': 8}, loss="), names)
+    assert names["summary"]["steps"] == 4
+    if "load" not in NEW_NAMES:
+        exec(CODE[1], names)
+        assert names["vectors"].shape == (2, 8)
+        assert names["vectors"].dtype == np.float32
 
 
 def test_the_loop_runs() -> None:
@@ -36,26 +54,23 @@ def test_the_loop_runs() -> None:
     before = model.weight.detach().clone()
     loader = [(torch.randn(8, 6), torch.arange(8) % 4, torch.arange(8)) for _ in range(3)]
     names = {"model": model, "loader": loader, "optimizer": torch.optim.SGD(model.parameters(), 0.1)}
-    exec(CODE[0], names)
+    exec(CODE[2], names)
     assert len(names["memory"]) == 24
     assert not torch.equal(model.weight, before)
 
 
-@pytest.mark.usefixtures("photos")
-def test_training_from_python_runs() -> None:
-    names: dict = {}
-    exec(CODE[1].replace("4000", "4").replace("loss=", "drift={'sample': 0}, model={'dim': 8}, loss="), names)
-    assert names["summary"]["steps"] == 4
-
-
 def test_there_is_no_other_code() -> None:
-    assert len(CODE) == 2
-    assert [words[0] for words in COMMANDS] == ["train", "evaluate", "report", "compare"]
+    assert len(CODE) == 3
+    told = ["train", "evaluate", "serve", "report", "search", "embed", "export", "compare"]
+    assert [words[0] for words in COMMANDS] == told
 
 
 @pytest.mark.usefixtures("photos")
 def test_the_commands_work_one_after_the_other() -> None:
+    """All but `serve`, which does not end, and which the tests of the service start."""
     for words in COMMANDS:
+        if words[0] in NEW_COMMANDS | {"serve"}:
+            continue
         small = SMALL if words[0] in ("train", "compare") else []
         once = ["--seeds", "1", "--learning_rates", "[0.001]"] if words[0] == "compare" else []
         assert main([*words, *small, *once]) == 0
@@ -63,18 +78,20 @@ def test_the_commands_work_one_after_the_other() -> None:
 
 
 def test_options_that_are_named_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("train", "compare"):
+    for command in {"train", "compare", "embed", "export"} - NEW_COMMANDS:
         assert main([command, "--help-all"]) == 0
     known = capsys.readouterr().out
+    of_new_commands = {"--format"} if "export" in NEW_COMMANDS else set()
     for option in re.findall(r"(--[a-z_]+(?:\.[a-z_]+)?)", README):
-        assert option in known or option == "--help"
+        assert option in known or option in {"--help"} | of_new_commands
 
 
 def test_links_lead_to_files_that_are_there() -> None:
     links = re.findall(r"https://(?:github|raw\.githubusercontent)\.com/crossbatch/crossbatch/(\S+?)\)", README)
     assert len(links) > 5
     for link in links:
-        assert (ROOT / re.sub(r"^(?:blob/|tree/)?main/", "", link)).exists(), link
+        path = re.sub(r"^(?:blob/|tree/)?main/", "", link)
+        assert (ROOT / path).exists() or path in NEW_FILES, link
     assert not re.search(r"\]\((?!https://)", README)
 
 

@@ -1,8 +1,8 @@
 """Draw what the study's tables say, with `python -m benchmarks.study.figures`.
 
-`docs/study-cells.svg`: what the memory gains, cell by cell, with 95 % intervals. `docs/study-sizes.svg` and,
-once part d is there, `docs/study-batches.svg`: R@1 against the size of the memory and of the batch, as in Fig. 1 of the
-paper. `docs/study-drift.svg`: drift against the step, as in its Fig. 3.
+All go to `docs/figures`. `study-cells.svg`: what the memory gains, cell by cell, with 95 % intervals. `study-sizes.svg`
+and, once part d is there, `study-batches.svg`: R@1 against the size of the memory and of the batch, as in Fig. 1 of the
+paper. `study-drift.svg`: drift against the step, as in its Fig. 3.
 """
 
 import statistics
@@ -18,7 +18,7 @@ from benchmarks.study.drift import LATE, SAMPLE
 from crossbatch.report.drift import SHOWN_INTERVALS
 from crossbatch.runs import read_table
 
-TABLES, DOCS = (Path(__file__).parents[up] / name for up, name in ((1, "results"), (2, "docs")))
+TABLES, DOCS = (Path(__file__).parents[up] / name for up, name in ((1, "results"), (2, "docs/figures")))
 COLOURS = {WITHOUT: "#8a8f98", WITH: "#1858d6"}
 OTHER = "#d9772b"
 Table = list[dict[str, str]]
@@ -26,7 +26,8 @@ Table = list[dict[str, str]]
 
 def main() -> None:
     mpl.rcParams |= {"svg.hashsalt": "crossbatch", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    _cells([row for row in read_table(TABLES / "study-differences.csv") if row["part"] in "abp"])
+    differences = read_table(TABLES / "study-differences.csv")
+    _cells([row for row in differences if row["part"] in "abp" and OWN_TOO not in row["arm"]])
     runs = read_table(TABLES / "study.csv")
     table = [row for row in runs if (row["data"], row["loss"]) == ("glyphs", "contrastive")]
     if any(row["arm"] in RATIOS for row in table):
@@ -51,7 +52,9 @@ def _cells(table: Table) -> None:
     axes.invert_yaxis()
     axes.axvline(0, color="#222222", linewidth=1)
     axes.axvline(-0.5, color="#222222", linewidth=0.7, linestyle=":")
-    axes.set_xlabel("R@1 with memory − without, percentage points\nblue: by default, orange: not; dotted: −0.5")
+    axes.set_xlabel(
+        "R@1 with memory − without, percentage points\nblue: with the recommended options, orange: other; dotted: −0.5"
+    )
     _save(figure, "study-cells")
 
 
@@ -81,9 +84,8 @@ def _batch_sizes(table: Table) -> None:
 def _memory_sizes(table: Table) -> None:
     """R@1, the mean of the seeds, against the size of the memory at a batch of 16."""
     figure, axes = plt.subplots(figsize=(5, 3.4))
-    for own, colour, label in (("", COLOURS[WITH], "by default"), (f", {OWN_TOO}", OTHER, OWN_TOO)):
-        ratios = {ratio: (SMALL_BATCH, arm + own) for arm, ratio in (*RATIOS.items(), (WITH, 1.0))}
-        axes.plot(*_points(table, ratios), marker=".", color=colour, label=f"with memory, {label}")
+    ratios = {ratio: (SMALL_BATCH, arm) for arm, ratio in (*RATIOS.items(), (WITH, 1.0))}
+    axes.plot(*_points(table, ratios), marker=".", color=COLOURS[WITH], label="with memory")
     without = _points(table, dict.fromkeys(ratios, (SMALL_BATCH, WITHOUT)))
     axes.plot(*without, color=COLOURS[WITHOUT], linewidth=1, label="without memory")
     axes.set(xscale="log", xlabel="rows of the memory ÷ training images", ylabel="R@1 on test")

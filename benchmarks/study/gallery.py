@@ -1,7 +1,7 @@
 """Draw queries of test and their nearest neighbours, without and with memory, as in Fig. 6 of the paper.
 
-    python -m benchmarks.study.gallery RUN_WITHOUT RUN_WITH docs/study-gallery.png
-    python -m benchmarks.study.gallery RUN_WITHOUT RUN_WITH docs/neighbours.png --shown 3 1 --neighbors 6 --columns 2
+    python -m benchmarks.study.gallery RUN_WITHOUT RUN_WITH gallery.png
+    python -m benchmarks.study.gallery RUN_WITHOUT RUN_WITH neighbours.png --shown 3 1 --neighbors 6 --columns 2
 
 Of the queries whose nearest neighbour only the one or only the other run finds, some of each, drawn at random; the
 numbers of both are in the title, so that the choice hides nothing.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crossbatch.commands.from_python import compare, train
     from crossbatch.cross_batch import CrossBatchLoss
+    from crossbatch.encoder import Encoder, load
     from crossbatch.errors import CrossBatchError
     from crossbatch.following import Following
     from crossbatch.losses import (
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
         ContrastiveLoss,
         LiftedStructureLoss,
         MarginLoss,
+        MatryoshkaLoss,
         MultiSimilarityLoss,
         NCALoss,
         NPairLoss,
@@ -35,9 +37,11 @@ __all__ = [
     "CrossBatchError",
     "CrossBatchLoss",
     "CrossBatchMemory",
+    "Encoder",
     "Following",
     "LiftedStructureLoss",
     "MarginLoss",
+    "MatryoshkaLoss",
     "MultiSimilarityLoss",
     "NCALoss",
     "NPairLoss",
@@ -46,6 +50,7 @@ __all__ = [
     "SupConLoss",
     "TripletLoss",
     "compare",
+    "load",
     "recommended",
     "reference_loss",
     "train",
@@ -54,8 +59,10 @@ ELSEWHERE = {
     "CrossBatchError": "errors",
     "CrossBatchLoss": "cross_batch",
     "CrossBatchMemory": "memory",
+    "Encoder": "encoder",
     "Following": "following",
     "compare": "commands.from_python",
+    "load": "encoder",
     "train": "commands.from_python",
 }
 

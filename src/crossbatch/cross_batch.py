@@ -36,7 +36,18 @@ class CrossBatchLoss(nn.Module):
 
     Source: Wang et al., CVPR 2020; the weighted sum is that of the authors' code.
 
-    Example:
+    Args:
+        loss: A pair loss, or any module called `(embeddings, labels, ref_emb=, ref_labels=)`.
+        memory: What the batch is compared with, and written to.
+        memory_weight: Weight of the memory term, at least 0.
+        batch_weight: Weight of the batch term once the memory counts, at least 0.
+        warmup_steps: Training calls in which the memory fills and does not count.
+        earlier_only: Compare with rows of earlier batches alone, and count only anchors with a positive there.
+
+    Raises:
+        SettingError: A weight or `warmup_steps` is negative.
+
+    Examples:
         >>> loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(size=60_000, dim=128))
         >>> loss = loss_fn(embeddings, labels, ids=ids)
     """
@@ -81,7 +92,16 @@ class CrossBatchLoss(nn.Module):
 
     @eagerly
     def forward(self, embeddings: Embeddings, labels: Labels, *, ids: Ids | None = None) -> Scalar:
-        """Loss of a batch of embeddings [batch, dim] with their labels and, if known, images."""
+        """Loss of a batch of embeddings [batch, dim] with their labels and, if known, images.
+
+        Args:
+            embeddings: Float [batch, dim], of any length but 0; gradient flows to them.
+            labels: Class of each, int64 [batch].
+            ids: Image of each, int64 [batch]; −1 is unknown.
+
+        Raises:
+            ShapeError: Labels or ids are not one a row or not int64, or rows are not as long as those of the memory.
+        """
         require_one_process()
         require_one_each(len(embeddings), "embeddings", labels=labels, ids=ids)
         anchors = unit(embeddings)

@@ -18,7 +18,7 @@ def shared_motion(before: Embeddings, now: Embeddings) -> Tensor:
     identity itself, the one is taken that is best on images left out of the fit, each in turn; so a motion that
     these images do not share is not followed. The identity also where an embedding is not finite.
 
-    Example:
+    Examples:
         >>> rows = normalize(torch.randn(256, 8))
         >>> turn = torch.linalg.qr(torch.randn(8, 8)).Q
         >>> bool((shared_motion(rows, rows @ turn) - turn).abs().max() < 0.01)
@@ -53,10 +53,14 @@ class Following(nn.Module):
     many as there are dimensions, embedded as training embeds them. Rows written since the last call are carried a
     part of the way. State lives in buffers.
 
-    Example:
+    Args:
+        memory: Whose rows are carried along.
+        images: How many images the probe has at most.
+
+    Examples:
         >>> following = Following(memory, images=256)
         >>> if step % 40 == 0:
-        ...     following(model(probe), loss_fn.step)
+        ...     motion = following(model(probe), loss_fn.step)
     """
 
     memory: CrossBatchMemory

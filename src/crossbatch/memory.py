@@ -41,7 +41,16 @@ class CrossBatchMemory(nn.Module):
     `dtype` (float32, bfloat16 or float16) is how rows are stored, whatever the batches and the model
     are; `model.to(torch.bfloat16)` leaves it alone. Source: Wang et al., CVPR 2020, section 3.3.
 
-    Example:
+    Args:
+        size: How many rows fit; a row takes `dim` numbers and 24 bytes.
+        dim: Length of a row.
+        dtype: How rows are stored: float32, bfloat16 or float16.
+        device: Where; it moves with the module that it belongs to.
+
+    Raises:
+        SettingError: A size or dim below 1, or another dtype.
+
+    Examples:
         >>> memory = CrossBatchMemory(size=3, dim=2)
         >>> slots = memory.enqueue(torch.eye(2), torch.tensor([7, 8]))
         >>> memory.labels
@@ -150,8 +159,16 @@ class CrossBatchMemory(nn.Module):
         """Write a batch, detached and scaled to unit length; return the slot of each row.
 
         Of a batch larger than the memory only the tail stays; the rows dropped get slot −1. So does a row with an
-        infinite value or NaN, as a step in half precision that overflows leaves it: it is never compared with. `ids`
-        say which image a row is (−1: unknown); `step`, at least 0, defaults to the number of batches enqueued before.
+        infinite value or NaN, as a step in half precision that overflows leaves it: it is never compared with.
+
+        Args:
+            embeddings: Float [batch, dim], of any length but 0.
+            labels: Class of each, int64 [batch].
+            ids: Image of each, int64 [batch]; −1 is unknown.
+            step: Step that writes them, at least 0; by default the number of batches enqueued before.
+
+        Raises:
+            ShapeError: Rows of another length, or labels or ids that are not one a row and int64.
         """
         n = self._check(embeddings, labels, ids)
         kept = min(n, self.size)

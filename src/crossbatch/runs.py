@@ -32,6 +32,7 @@ from crossbatch.errors import RunError
 CONFIG, DATA, SUMMARY = "config.yaml", "data.json", "summary.json"
 DRIFT, DRIFT_FIGURE = "drift.csv", "drift.svg"
 EVALUATIONS, COMPARISON = "evaluations.json", "comparison.json"
+SEARCH, JOURNAL, TUNING, BEST_RECIPE = "search.json", "journal.log", "tuning.json", "best.yaml"
 EXAMPLES, CLASSES, WORST = "examples", "classes.csv", "worst.csv"
 CHECKPOINTS, LAST, PREVIOUS, BEST = "checkpoints", "last", "previous", "best"
 START = "checkpoints/start.safetensors"
@@ -54,8 +55,7 @@ def create(out: Path, config: dict[str, Any], data: dict[str, str], decided: Map
 
 def write_config(run: Path, config: dict[str, Any], decided: Mapping[str, str] | None = None) -> None:
     """Write every option of a run, and the reasons of those that were decided."""
-    contents = {"format": FORMAT, "decided": dict(decided or {}), **config}
-    write_text(run / CONFIG, yaml.safe_dump(contents, sort_keys=False, allow_unicode=True))
+    write_options(run / CONFIG, {"decided": dict(decided or {}), **config})
 
 
 def require_data(run: Path, data: dict[str, str]) -> None:
@@ -102,6 +102,11 @@ def refuse_used(out: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a file whole: whoever reads it sees the old one or the new one."""
     durable.write_text(path, text)
+
+
+def write_options(path: Path, options: Mapping[str, Any]) -> None:
+    """Write options as YAML, whole, with the format they have."""
+    write_text(path, yaml.safe_dump({"format": FORMAT, **options}, sort_keys=False, allow_unicode=True))
 
 
 def write_json(path: Path, value: Any) -> None:

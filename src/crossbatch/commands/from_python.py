@@ -11,9 +11,17 @@ from crossbatch.commands.output import console_for
 def train(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
     """Train an embedding model into a run folder; returns its summary, as `crossbatch train --json` prints it.
 
-    `options` are those of `crossbatch train`; a group is a dictionary.
+    Args:
+        root: Your images: a folder, or a table; without it, glyphs are drawn.
+        options: Those of `crossbatch train`; a group is a dictionary.
 
-    Example:
+    Returns:
+        What is in `summary.json`, and the run folder as `run`.
+
+    Raises:
+        CrossBatchError: Bad input, in one sentence, as the command line prints it.
+
+    Examples:
         >>> summary = crossbatch.train("photos/", out="runs/photos", loss="triplet", memory={"size": 0})
     """
     return _call("train", root, options)
@@ -22,9 +30,17 @@ def train(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[st
 def compare(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
     """Train without and with memory, tuned alike; returns what `crossbatch compare --json` prints.
 
-    `options` are those of `crossbatch compare`; a group is a dictionary.
+    Args:
+        root: Your images: a folder, or a table; without it, glyphs are drawn.
+        options: Those of `crossbatch compare`; a group is a dictionary.
 
-    Example:
+    Returns:
+        What is in `comparison.json`, and the path of the report as `report`.
+
+    Raises:
+        CrossBatchError: Bad input, in one sentence, as the command line prints it.
+
+    Examples:
         >>> result = crossbatch.compare("photos/", seeds=1, optim={"steps": 500})
     """
     return _call("compare", root, options)

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -21,6 +21,10 @@ OnCorrupt = Literal["refuse", "skip"]
 Batch = tuple[Tensor, Tensor, Tensor]  # images, labels, ids
 
 
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
 class Reader:
     """Reads images; those that cannot be read are refused, or skipped: named once, never tried again.
 
@@ -28,9 +32,9 @@ class Reader:
     process has one.
     """
 
-    def __init__(self, images: Images, on_corrupt: OnCorrupt = "refuse") -> None:
-        self.images, self.on_corrupt = images, on_corrupt
-        self.corrupt: set[int] = set()
+    def __init__(self, images: Images, on_corrupt: OnCorrupt = "refuse", tell: Callable[[str], None] = _tell) -> None:
+        self.images, self.on_corrupt, self.tell = images, on_corrupt, tell
+        self.corrupt: dict[int, str] = {}  # why, by image
 
     def see(self, indices: Sequence[int], looks: Sequence[Look]) -> list[Tensor | None]:
         """What each look shows of its image; None for those that are skipped."""
@@ -56,8 +60,8 @@ class Reader:
         if self.on_corrupt == "refuse":
             raise found
         if index not in self.corrupt:
-            self.corrupt.add(index)
-            print(f"skipped: {str(found).removesuffix(WAY_OUT)}", file=sys.stderr, flush=True)
+            self.corrupt[index] = str(found).removesuffix(WAY_OUT)
+            self.tell(f"skipped: {self.corrupt[index]}")
         return None
 
 

@@ -37,6 +37,11 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     return build("csv", root.parent, rows, split or Split())
 
 
+def labels(root: Path) -> dict[Path, str]:
+    """The label of each image of a table, by its file."""
+    return {row.path: row.label for row in (_row(root, place, record) for place, record in _records(root))}
+
+
 def _records(root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Where each row stands, and its values by the names of the columns."""
     if root.suffix.lower() == ".parquet":

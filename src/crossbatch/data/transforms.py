@@ -1,22 +1,23 @@
 """From images to the tensor that a network takes; evenly, as in evaluation."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from PIL import Image, ImageColor
 from torch import Tensor
-from torchvision.transforms import v2
 
 from crossbatch.data.crops import Colour, Look, View
-from crossbatch.errors import SettingError
+from crossbatch.errors import RunError, SettingError
 
 RESERVE = 2.0  # for evaluation, as in Pillow's thumbnails: the last reduction by half is left to the resizing
 LUMA = (0.299, 0.587, 0.114)
 Fit = Literal["crop", "pad", "squash"]
+MOST_PIXELS = 16_384  # of a side, in a file that anybody may have written
 
 
 @runtime_checkable
@@ -52,7 +53,27 @@ class Preprocessing:
     def restore(cls, plain: Mapping[str, Any]) -> "Preprocessing":
         """From the fields as JSON keeps them, lists for tuples; older models have fewer."""
         values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in plain.items()}
-        return cls(**values)
+        try:
+            restored = cls(**values)
+            restored.check()
+        except (TypeError, ValueError) as error:
+            reason = str(error).split("\n")[0]
+            raise RunError(f"what the model says of its images cannot be used ({reason}): copy it anew") from error
+        return restored
+
+    def check(self) -> None:
+        """Refuse with ValueError what no training has written."""
+        for name, pixels in (("size", min(self.sides)), ("size", max(self.sides)), ("resize", self.resize)):
+            if type(pixels) is not int or not 1 <= pixels <= MOST_PIXELS:
+                raise ValueError(f"{name} is {pixels!r}")
+        if len(self.sides) != 2 or self.channels not in (1, 3) or self.fit not in get_args(Fit):
+            raise ValueError(f"size is {self.size}, channels {self.channels}, fit {self.fit!r}")
+        numbers = [*self.mean, *self.std, *(1 / one for one in self.std if one)]
+        if not len(self.mean) == len(self.std) == self.channels == sum(one > 0 for one in self.std):
+            raise ValueError(f"mean is {self.mean} and std {self.std} for {self.channels} channels")
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("mean and std are not finite")
+        background_colour(self.background)
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -63,6 +84,10 @@ class Preprocessing:
     def colour(self) -> Colour:
         """The background as red, green and blue."""
         return background_colour(self.background)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """One image as the network takes it: float [channels, height, width]."""
+        return self.tensor([image])[0]
 
     def tensor(self, images: Sequence[Image.Image]) -> Tensor:
         """Convert to the right channels, scale, crop the centre or pad, normalise."""
@@ -98,10 +123,10 @@ class Preprocessing:
 
     def _centred(self, view: Tensor) -> Tensor:
         """Cropped to what the network sees, and padded where it is smaller."""
-        if self.fit != "pad":
-            cropped: Tensor = v2.functional.center_crop(view, list(self.sides))
-            return cropped
         (high, wide), (height, width) = self.sides, view.shape[1:]
+        if self.fit != "pad":
+            top, left = round((height - high) / 2), round((width - wide) / 2)
+            return view[:, top : top + high, left : left + wide]
         top, left = (high - height) // 2, (wide - width) // 2
         grey = round(sum(part * share for part, share in zip(self.colour, LUMA, strict=True)))
         fill = torch.tensor([grey] if self.channels == 1 else self.colour, dtype=torch.uint8)
@@ -137,3 +162,11 @@ class Evenly:
     def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:  # noqa: ARG002
         """Crop the centre of each image."""
         return self.preprocessing.normalize(views)
+
+
+class Pixels(Evenly):
+    """The same without the arithmetic, uint8 [images, channels, height, width]: for a network that does it itself."""
+
+    def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:  # noqa: ARG002
+        """Crop the centre of each image."""
+        return self.preprocessing.pixels(views)

@@ -30,7 +30,7 @@ class PMLLoss(nn.Module):
     only some anchors count against a memory, `CrossBatchLoss` takes their share of it, as of any loss. Every pair is
     listed: 32 bytes each.
 
-    Example:
+    Examples:
         >>> loss = PMLLoss(TripletMarginLoss(), MultiSimilarityMiner())
         >>> loss_fn = CrossBatchLoss(loss, CrossBatchMemory(size=60_000, dim=128))
     """

@@ -4,8 +4,8 @@
 that measured best here. Positives that are pulled until they coincide leave no room for negatives: of 128 dimensions
 embeddings of rendered characters then fill 7 to 11, with `room=0.7` 13 to 18. In a plain mean thousands of mild
 negatives hide the few hard ones, so contrastive and triplet weigh by cost. Both were chosen on validation classes of
-rendered characters (980 training classes, the `small` network from scratch, 1,000 to 2,000 steps); docs/losses.md has
-the results on test.
+rendered characters (980 training classes, the `small` network from scratch, 1,000 to 2,000 steps);
+docs/research/losses.md has the results on test.
 """
 
 from typing import Any
@@ -18,6 +18,7 @@ from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.losses.engine.sums import Sums
 from crossbatch.losses.lifted_structure import LiftedStructureLoss
 from crossbatch.losses.margin import MarginLoss
+from crossbatch.losses.matryoshka import MatryoshkaLoss
 from crossbatch.losses.multi_similarity import MultiSimilarityLoss
 from crossbatch.losses.n_pair import NPairLoss
 from crossbatch.losses.nca import NCALoss
@@ -54,7 +55,12 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
 def recommended(name: str, **options: Any) -> PairLoss:
     """A loss with the recommended values, but for the options that are given.
 
-    Example:
+    Args:
+        name: contrastive, triplet, multi-similarity, binomial-deviance, lifted-structure, n-pair, nt-xent, sup-con,
+            nca, circle or margin.
+        options: Parameters of its class, which take the place of the recommended ones.
+
+    Examples:
         >>> loss = recommended("contrastive", neg_margin=0.4)
     """
     return LOSSES[name](**recommended_options(name, options))
@@ -78,6 +84,7 @@ __all__ = [
     "Exponent",
     "LiftedStructureLoss",
     "MarginLoss",
+    "MatryoshkaLoss",
     "MultiSimilarityLoss",
     "NCALoss",
     "NPairLoss",

@@ -41,7 +41,7 @@ class PairLoss(nn.Module, ABC):
     get no gradient; they leave a mean over pairs that cost something, and else cost what they cost at `room`. The
     attribute `width` is how many columns are held at once; None for what fits the caches.
 
-    Example:
+    Examples:
         >>> class Cubic(PairLoss):
         ...     def negative(self, s):
         ...         return s.relu() ** 3
@@ -109,10 +109,21 @@ class PairLoss(nn.Module, ABC):
         ids: Ids | None = None,
         ref_ids: RefIds | None = None,
     ) -> Scalar:
-        """Compare a batch with itself, or with `ref_emb` [refs, dim] and `ref_labels` [refs].
+        """Compare a batch with itself, or with references. Similarity is cosine; rows may have any length but 0.
 
-        Similarity is cosine. `ids` and `ref_ids` say which image a row is (−1: unknown); pairs of the same
-        image are ignored. Gradient flows to `embeddings`, and to `ref_emb` where it requires it.
+        Args:
+            embeddings: The anchors, float [batch, dim]; gradient flows to them.
+            labels: Class of each, int64 [batch].
+            ref_emb: What to compare with, float [refs, dim]; gradient flows to it where it requires it.
+            ref_labels: Class of each reference, int64 [refs].
+            ids: Image of each anchor, int64 [batch]; −1 is unknown. Pairs of one image are ignored.
+            ref_ids: Image of each reference, int64 [refs].
+
+        Returns:
+            The mean over the anchors, a number.
+
+        Raises:
+            ShapeError: What belongs together does not fit together.
         """
         return self.compare(*pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids))
 

@@ -18,7 +18,11 @@ def reference_loss(
     ids: Ids | None = None,
     ref_ids: RefIds | None = None,
 ) -> Scalar:
-    """What `loss_fn(embeddings, labels, …)` must equal, in value and in every gradient."""
+    """What `loss_fn(embeddings, labels, …)` must equal, in value and in every gradient.
+
+    It holds the whole matrix of similarities [batch, refs], so it is slow and takes memory. Arguments are those of
+    `PairLoss.forward`, after the loss itself.
+    """
     anchors, refs, pairing = pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids)
     return reference_compare(loss_fn, anchors, refs, pairing)
 

@@ -1,7 +1,7 @@
 """A trained model in two files: weights (safetensors) and all that is needed to use them (JSON)."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -11,7 +11,9 @@ from crossbatch.errors import CrossBatchError, MissingExtraError, RunError
 from crossbatch.models.embedder import Embedder, build
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+CONFIG = "config.json"  # the name that model hubs have for the description
 FORMAT = 1  # of the description
+MOST_DIMENSIONS = 65_536
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,14 @@ class Description:
     preprocessing: dict[str, Any]
     class_names: list[str]
     pooling: str | None = None  # as the backbone was made to; runs of before there was a choice have no such field
+    dims: list[int] = field(default_factory=list)  # lengths at which an embedding may be cut off; none: only whole
     format: int = FORMAT
 
 
-def save(folder: Path, model: Embedder, description: Description) -> None:
+def save(folder: Path, model: Embedder, description: Description, name: str = DESCRIPTION) -> None:
     """Write both files whole: a reader never sees half of one."""
     save_weights(folder / WEIGHTS, model)
-    durable.write_text(folder / DESCRIPTION, json.dumps(asdict(description), indent=1, ensure_ascii=False))
+    durable.write_text(folder / name, json.dumps(asdict(description), indent=1, ensure_ascii=False))
 
 
 def save_weights(path: Path, model: Embedder) -> None:
@@ -45,13 +48,14 @@ def load(folder: Path, file: str = WEIGHTS) -> tuple[Embedder, Description]:
     try:
         description = described(folder)
         weights = safetensors("keeping a model").load_file(folder / file)
+        _check_rows(description, weights["head.weight"].shape[0])  # before a network of any size is built
         model = build(description.backbone, description.dim, description.channels, pooling=description.pooling)
     except FileNotFoundError as error:
         raise RunError(f"{folder} holds no trained model ({Path(error.filename or file).name} is missing)") from error
     except CrossBatchError:
         raise
     except Exception as error:  # safetensors raises its own error type, JSON another
-        raise RunError(f"the model in {folder} cannot be read ({error}): train it again, or copy it whole") from error
+        raise _unreadable(folder, error) from error
     load_weights(model, weights, folder)
     return model.eval(), description
 
@@ -68,14 +72,51 @@ def tensors(file: Path) -> dict[str, Any]:
 
 
 def described(folder: Path) -> Description:
-    """What is said of the model in a folder."""
-    plain = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    if plain.get("format", FORMAT) != FORMAT:
-        raise RunError(
-            f"{folder / DESCRIPTION} has format {plain['format']} and this version reads {FORMAT}: "
-            "use the version that wrote it"
-        )
-    return Description(**plain)
+    """What is said of the model in a folder: of a run, or in the layout of hubs."""
+    hubs = (folder / CONFIG).is_file() and not (folder / DESCRIPTION).exists()
+    file = folder / (CONFIG if hubs else DESCRIPTION)
+    return description_of(file.read_text(encoding="utf-8"), file)
+
+
+def description_of(text: str, source: Path) -> Description:
+    """A description from its JSON; refuses what describes no model that can be built."""
+    try:
+        plain = json.loads(text)
+        found = plain.get("format", FORMAT)
+        description = Description(**plain) if found == FORMAT else None
+    except Exception as error:  # of JSON, of a field that is missing or unknown
+        raise _unreadable(source, error) from error
+    if description is None:
+        raise RunError(f"{source} has format {found} and this version reads {FORMAT}: use the version that wrote it")
+    try:
+        _check(description)
+    except (TypeError, ValueError) as error:
+        raise _unreadable(source, error) from error
+    return description
+
+
+def _check(description: Description) -> None:
+    """Types and ranges, of a file that anybody may have written."""
+    kinds = {"backbone": str, "dim": int, "channels": int, "preprocessing": dict, "class_names": list}
+    for name, kind in kinds.items():
+        if not isinstance(getattr(description, name), kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+    if not 1 <= description.dim <= MOST_DIMENSIONS or description.channels not in (1, 3):
+        raise ValueError(f"dim is {description.dim} and channels {description.channels}")
+    if not isinstance(description.pooling, str | None) or not all(
+        isinstance(one, str) for one in description.class_names
+    ):
+        raise ValueError("pooling and class_names are text")
+
+
+def _check_rows(description: Description, rows: int) -> None:
+    if rows != description.dim:
+        raise ValueError(f"its weights give {rows} dimensions and its description says {description.dim}")
+
+
+def _unreadable(source: Path, error: Exception) -> RunError:
+    reason = shorten(" ".join(str(error).split()), 160, placeholder=" …") or type(error).__name__
+    return RunError(f"the model in {source} cannot be read ({reason}): train it again, or copy it whole")
 
 
 def load_weights(model: Embedder, weights: dict[str, Any], source: Path) -> None:

@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import torch
-from torch import Tensor
 
-from crossbatch.data.batches import PartBatches
 from crossbatch.data.data_set import Part
+from crossbatch.encoder import embedded
 from crossbatch.metrics import effective_dimensions, evaluate
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import RunParts
@@ -26,14 +25,16 @@ class Measured(NamedTuple):
     validation: float | None
     training: float
     dimensions: float
+    cut: dict[str, float] = {}  # noqa: RUF012  R@1 on validation of embeddings that are cut off, by their length
 
     @property
-    def summary(self) -> dict[str, float | None]:
+    def summary(self) -> dict[str, Any]:
         """By the names they have in `summary.json`."""
         return {
             "validation R@1": self.validation,
             "training R@1": self.training,
             "effective dimensions": self.dimensions,
+            **({"validation R@1 by dims": self.cut} if self.cut else {}),
         }
 
 
@@ -63,13 +64,14 @@ def measure(module: MetricLearner, parts: RunParts) -> Measured:
     """Search validation and a sample of the training classes, each image among the others of its part."""
     validation = parts.data.validation
     sample = _whole_classes(parts.data.train, min(MOST, len(validation) or MOST))
-    training, labels, ids = _embedded(module, parts.feed.part(sample))
+    training, labels, ids = embedded(module.network, parts.feed.part(sample))
     dimensions = effective_dimensions(training)
     found = evaluate(training, labels, ids, ks=(1,)).recall[1]
     if not len(validation) or parts.settings.refit:
         return Measured(None, found, dimensions)
-    rows, labels, ids = _embedded(module, parts.feed.part(validation))
-    return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions)
+    rows, labels, ids = embedded(module.network, parts.feed.part(validation))
+    cut = {str(dim): evaluate(rows[:, :dim], labels, ids, ks=(1,)).recall[1] for dim in parts.settings.model.dims}
+    return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions, cut)
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:
@@ -112,18 +114,3 @@ def _whole_classes(part: Part, images: int) -> Part:
     several = order[counts[order] > 1]
     enough = int((counts[several].cumsum(0) < images).sum()) + 1
     return part.select(torch.isin(part.labels, classes[several[:enough]]))
-
-
-@torch.no_grad()
-def _embedded(module: MetricLearner, batches: PartBatches) -> tuple[Tensor, Tensor, Tensor]:
-    """Embedded in evaluation mode, on the device of the run; the module goes on in the mode that it was in."""
-    training, device = module.training, next(module.embedder.parameters()).device
-    module.eval()
-    rows = []
-    for number in range(len(batches)):
-        images, labels, ids = batches[number]
-        if len(labels):
-            rows.append((module.embedder(images.to(device)).float().cpu(), labels, ids))
-    module.train(training)
-    embeddings, labels, ids = (torch.cat(columns) for columns in zip(*rows, strict=True))
-    return embeddings, labels, ids

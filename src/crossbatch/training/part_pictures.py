@@ -8,8 +8,9 @@ import torch
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
 from crossbatch.durable import whole
+from crossbatch.encoder import Embedded
 from crossbatch.metrics import Neighbors, nearest
-from crossbatch.training.part_search import Embedded, Searched
+from crossbatch.training.part_search import Searched
 
 EXAMPLE_QUERIES, EXAMPLE_NEIGHBORS, THUMBNAIL = 24, 8, 64
 

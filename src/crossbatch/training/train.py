@@ -86,6 +86,7 @@ def _fit(
     if init is not None:
         source, _ = checkpoint.load(init)
         checkpoint.load_weights(parts.learner.embedder, source.state_dict(), init)
+        checkpoint.load_weights(parts.learner.network, source.state_dict(), init)
     throughput = Throughput()
     best = _best_saver(run) if len(parts.data.validation) and not settings.refit else None
     finite = StopDiverged(run, parts.data)
@@ -173,9 +174,9 @@ def _conclude(
 ) -> dict[str, Any]:
     """Keep the best model and say what the run came to."""
     best = Path(saver.best_model_path) if saver and saver.best_model_path else None
-    network = parts.learner.embedder
+    network = parts.learner.network
     if best is not None and best.is_file():
-        state, prefix = weights_of(best), "embedder."
+        state, prefix = weights_of(best), "embedder." if parts.learner.average is None else "average.module."
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         checkpoint.load_weights(network, weights, best)
     after = None if ended_by else measure(parts.learner.to(device), parts).summary

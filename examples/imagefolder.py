@@ -1,0 +1,64 @@
+"""A folder of photos, torchvision and a plain loop, with a memory.
+
+`python examples/imagefolder.py photos/train photos/test`. Each folder below these is a class. The
+classes of the second are new, and are only searched.
+Needs `pip install "crossbatch[train]"`.
+"""
+
+import sys
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.models import resnet18
+from torchvision.transforms import v2
+
+from crossbatch import CrossBatchLoss, CrossBatchMemory, recommended
+from crossbatch.data.pk_batches import PKBatches
+from crossbatch.metrics import evaluate
+
+DIM = 128
+
+
+class Numbered(ImageFolder):
+    """Says also which image it is, so that none is compared with its own older embedding."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
+        return *super().__getitem__(index), index
+
+
+def main(
+    train: str, test: str, steps: int = 500, classes: int = 16, side: int = 128, weights: str | None = "DEFAULT"
+) -> float:
+    """Train, and return R@1 on the classes of `test`."""
+    torch.manual_seed(0)
+    seen = [
+        v2.ToImage(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ]
+    photos = Numbered(train, v2.Compose([v2.RandomResizedCrop(side, (0.7, 1.0)), v2.RandomHorizontalFlip(), *seen]))
+    batches = PKBatches(torch.tensor(photos.targets), classes=classes, images=4, seed=0)  # 4 images of each class
+    loader = DataLoader(photos, batch_sampler=[batches[step] for step in range(steps)])
+    model = resnet18(weights=weights)
+    model.fc = nn.Linear(512, DIM)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+
+    memory = CrossBatchMemory(size=len(photos), dim=DIM)  # 1
+    loss_fn = CrossBatchLoss(recommended("multi-similarity"), memory, warmup_steps=3 * steps // 5)  # 2
+    for images, labels, ids in loader:
+        loss = loss_fn(model(images), labels, ids=ids)  # 3: without a memory, `recommended(…)(model(images), labels)`
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    model.eval()
+    new = DataLoader(ImageFolder(test, v2.Compose([v2.Resize(side), v2.CenterCrop(side), *seen])), batch_size=64)
+    with torch.no_grad():
+        embeddings, found = zip(*((model(images), labels) for images, labels in new), strict=True)
+    return evaluate(torch.cat(embeddings), torch.cat(found)).recall[1]
+
+
+if __name__ == "__main__":
+    print(f"R@1 on classes never trained on: {main(*sys.argv[1:3]):.3f}")

@@ -1,0 +1,56 @@
+"""`crossbatch embed RUN IMAGES`: rows of many images, in a file."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from crossbatch.errors import SettingError
+
+
+def embed(
+    run: Path,
+    images: list[Path],
+    out: Path = Path("rows.parquet"),
+    skip_corrupt: bool = False,
+    half: bool = False,
+    device: str | None = None,
+    *,
+    console: Console,
+) -> dict[str, Any]:
+    """Embed images into a table of id, path, label and embedding.
+
+    Stopped or killed, the same command goes on where it was.
+
+    Args:
+        run: Run folder, a folder of save_pretrained, or an ONNX file.
+        images: Image files, folders of them, or tables (.csv, .tsv, .parquet) of path,label. A folder below a folder
+            names the label.
+        out: File to write: .parquet, or .npz for NumPy.
+        skip_corrupt: Leave out images that cannot be read, and name them, instead of stopping.
+        half: Compute in half precision.
+        device: As torch names it, such as cuda:1; by default the GPU where there is one.
+    """
+    from crossbatch.data.listing import listed  # noqa: PLC0415  (imports Pillow)
+    from crossbatch.encoder import load  # noqa: PLC0415
+    from crossbatch.encoder.row_file import refuse_name, write_rows  # noqa: PLC0415
+
+    if not images:
+        raise SettingError(f"give images to embed: crossbatch embed {run} FOLDER --out {out}")
+    refuse_name(out)
+    encoder = load(run, device=device, half=half)
+    found, notes = listed(images)
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True, highlight=False)
+    gaps = write_rows(out, encoder, found, skip=skip_corrupt)
+    for reason in gaps.values():
+        console.print(f"left out: {reason}", soft_wrap=True, highlight=False)
+    told = f"{len(found) - len(gaps):,} rows of {encoder.dim} dimensions: {out}"
+    console.print(told, soft_wrap=True, highlight=False)
+    return {
+        "out": str(out),
+        "images": len(found) - len(gaps),
+        "dim": encoder.dim,
+        "model": encoder.fingerprint,
+        "left_out": [{"path": str(found[place].path), "reason": reason} for place, reason in gaps.items()],
+    }

@@ -1,0 +1,109 @@
+"""Images as a program has them: paths, opened images, arrays, tensors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+from torch import Tensor
+
+from crossbatch.data.crops import Look, opaque, see, upright
+from crossbatch.data.image_files import FileImages
+from crossbatch.errors import DataError
+
+Given = str | Path | Image.Image | NDArray[Any] | Tensor
+FITS = (
+    "paths, PIL images, arrays [height, width, 1, 3 or 4] or [height, width] and tensors [1, 3 or 4, height, width] fit"
+)
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+class GivenImages:
+    """Images in a list; `name` is a path where there is one, else where it stands in the list.
+
+    An opened file that has not been decoded is read as its path would be: to the same pixels, and it stays as it is.
+    """
+
+    in_memory = False
+
+    def __init__(self, images: Sequence[Given]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, index: int) -> Image.Image:
+        """One image as RGB, upright."""
+        given = self._file_or_image(index)
+        if isinstance(given, FileImages):
+            return given.read(0)
+        try:
+            return opaque(upright(given)).convert("RGB")
+        except Exception as error:
+            raise self._unreadable(index, error) from error
+
+    def see(self, index: int, look: Look) -> Tensor:
+        """What a look shows of one image, uint8 [channels, height, width]."""
+        given = self._file_or_image(index)
+        if isinstance(given, FileImages):
+            return given.see(0, look)
+        try:
+            file = _undecoded(given)
+            if file is not None:
+                return see(file, look)
+            whole = upright(given)
+            return look(*whole.size).of(whole)
+        except Exception as error:
+            raise self._unreadable(index, error) from error
+
+    def name(self, index: int) -> str:
+        """The path, or the place in the list."""
+        given = self.images[index]
+        return str(given) if isinstance(given, str | Path) else f"number {index}"
+
+    def _file_or_image(self, index: int) -> FileImages | Image.Image:
+        given = self.images[index]
+        if isinstance(given, str | Path):
+            return FileImages([given], Path())
+        if isinstance(given, Image.Image):
+            return given
+        try:
+            return _image_of(given)
+        except (ValueError, TypeError) as error:
+            raise self._unreadable(index, error) from error
+
+    def _unreadable(self, index: int, error: Exception) -> DataError:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        return DataError(f"cannot read the image at place {index} of those given ({reason})")
+
+
+def _undecoded(image: Image.Image) -> bytes | None:
+    """The bytes of a file that Pillow has opened and not yet decoded; None where the pixels are what counts."""
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.fp is None or image.tell():
+        return None
+    place = image.fp.tell()
+    image.fp.seek(0)
+    file: bytes = image.fp.read()
+    image.fp.seek(place)
+    return file
+
+
+def _image_of(given: Any) -> Image.Image:
+    """Pixels as an image; real numbers from 0 to 1 become levels."""
+    if isinstance(given, Tensor):
+        last = given.movedim(0, -1) if given.ndim == 3 else given
+        given = (last.float() if last.is_floating_point() else last).detach().cpu().numpy()
+    if not isinstance(given, np.ndarray):
+        raise TypeError(f"it is a {type(given).__name__}: {FITS}")
+    channels = given.shape[2] if given.ndim == 3 else 1
+    if given.ndim not in (2, 3) or channels not in MODES or not given.size:
+        raise ValueError(f"its shape is {list(given.shape)}: {FITS}")
+    if np.issubdtype(given.dtype, np.floating):
+        if not (given.min() >= 0 and given.max() <= 1):  # false for NaN too
+            raise ValueError("its levels are real numbers beyond 0 to 1: give them before normalisation, or as uint8")
+        given = (given * 255).round().astype(np.uint8)
+    if given.dtype != np.uint8:
+        raise ValueError(f"its levels are {given.dtype}: give uint8, or real numbers from 0 to 1")
+    return Image.fromarray(np.ascontiguousarray(given.squeeze(2) if channels == 1 and given.ndim == 3 else given))

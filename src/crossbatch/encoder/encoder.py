@@ -1,0 +1,216 @@
+"""The encoder: a trained network with the preparation of its images."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossbatch.data.batches import OnCorrupt, PartBatches, Reader
+from crossbatch.data.data_set import Images, Part
+from crossbatch.data.given_images import Given, GivenImages
+from crossbatch.data.image_files import WAY_OUT
+from crossbatch.data.transforms import Evenly, Pixels, Preprocessing
+from crossbatch.encoder import hub, onnx_file, pretrained_folder
+from crossbatch.encoder.rows import Embedded, Network, all_of, batches_of_rows
+from crossbatch.errors import DataError, RunError, SettingError
+from crossbatch.models import checkpoint
+from crossbatch.models.checkpoint import Description
+from crossbatch.progress import watched
+
+Rows = NDArray[np.float32]
+BATCH = 256  # images; as many as evaluation embeds at once, so that rows are the same to the bit
+
+
+class Encoder:
+    """Embeds images as the run did that trained the network; what `crossbatch.load` returns.
+
+    Attributes:
+        description: Network, dimension, preparation of the images, names of the training classes.
+        preprocess: Callable that prepares one PIL image: float [channels, height, width].
+        source: Where it was loaded from.
+    """
+
+    def __init__(
+        self, network: Network, description: Description, source: Path, device: str | None, half: bool
+    ) -> None:
+        self.network, self.description, self.source, self.half = network, description, source, half
+        self.preprocess = Preprocessing.restore(description.preprocessing)
+        if isinstance(network, torch.nn.Module):
+            self.device, self._evenly = _device(device), Evenly(self.preprocess)
+            network.to(self.device).eval()
+        else:  # a graph, which computes where it was opened and normalises by itself
+            self.device, self._evenly = torch.device("cpu"), Pixels(self.preprocess)
+
+    @property
+    def dim(self) -> int:
+        """Length of a row."""
+        return self.description.dim
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the weights, the network and the preparation: rows of the same can be compared."""
+        if isinstance(self.network, onnx_file.OnnxNetwork):
+            return self.network.fingerprint
+        return _fingerprint(self._torch_network().state_dict(), self.description)
+
+    def embed(self, images: Iterable[Given], *, batch_size: int = BATCH) -> Rows:
+        """Embed images: float32 [images, dim], each row of length 1.
+
+        Args:
+            images: Paths, PIL images, arrays [height, width, 1, 3 or 4] or [height, width], tensors [1, 3 or 4, height,
+                width]. Levels are uint8, or real numbers from 0 to 1, not normalised. Files of any size and mode that
+                training reads; EXIF orientation and transparency are taken care of.
+            batch_size: Images at a time, for the network's memory.
+
+        Raises:
+            DataError: An image cannot be read; the message names it and says why.
+
+        Example:
+            >>> model = crossbatch.load("runs/photos")
+            >>> rows = model.embed(["a.jpg", "b.jpg"])
+            >>> similarity = rows[0] @ rows[1]
+        """
+        return self._embed(_listed(images), batch_size, "refuse")[0]
+
+    def embed_readable(self, images: Iterable[Given], *, batch_size: int = BATCH) -> tuple[Rows, dict[int, str]]:
+        """The same where some images cannot be read: their rows are NaN, and the dictionary says why, by position."""
+        return self._embed(_listed(images), batch_size, "skip")
+
+    def embed_part(self, images: Images, part: Part, on_corrupt: OnCorrupt = "refuse") -> Embedded:
+        """A part of a data set: embeddings float32 [images, dim], labels and ids, without images that are skipped."""
+        batches = PartBatches(Reader(images, on_corrupt), part, self._evenly, BATCH)
+        return all_of(self._stream(batches))
+
+    def save_onnx(self, path: str | os.PathLike[str]) -> float:
+        """Write one ONNX file; returns how far its rows lie from these at most, which must be within 1e-4.
+
+        Raises:
+            RunError: The network cannot be exported, or gives other rows; nothing is written then.
+        """
+        network = self._torch_network()
+        return onnx_file.write(Path(path), network, self.description, self.fingerprint)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
+        """Write model.safetensors, config.json and a model card, README.md, in the layout of model hubs.
+
+        Raises:
+            RunError: The folder holds other files, or the model was loaded from an ONNX file.
+        """
+        return pretrained_folder.write(Path(folder), self._torch_network(), self.description, self.source)
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike[str], **options: Any) -> "Encoder":
+        """The same as `crossbatch.load`."""
+        return load(name, **options)
+
+    def __repr__(self) -> str:
+        high, wide = self.preprocess.sides
+        return (
+            f"Encoder({str(self.source)!r}: {self.description.backbone}, {wide}×{high} pixels → {self.dim} dimensions)"
+        )
+
+    def _torch_network(self) -> torch.nn.Module:
+        if not isinstance(self.network, torch.nn.Module):
+            raise RunError(f"{self.source} holds a graph and no weights: load the run it was exported from")
+        return self.network
+
+    def _embed(self, images: Sequence[Given], batch_size: int, on_corrupt: OnCorrupt) -> tuple[Rows, dict[int, str]]:
+        if batch_size < 1:
+            raise SettingError(f"batch_size is at least 1, got {batch_size}")
+        rows = np.full((len(images), self.dim), np.nan, dtype=np.float32)
+        reader = Reader(GivenImages(images), on_corrupt, tell=lambda _: None)
+        places = torch.arange(len(images))
+        batches = PartBatches(reader, Part(torch.zeros_like(places), places), self._evenly, batch_size)
+        try:
+            for found, _, ids in self._stream(batches):
+                if len(ids):
+                    rows[ids.numpy()] = found.numpy()
+        except DataError as error:
+            reason = str(error).removesuffix(WAY_OUT)
+            raise DataError(f"{reason}; leave it out, or take embed_readable") from error
+        return rows, dict(reader.corrupt)
+
+    def _stream(self, batches: PartBatches) -> Iterator[Embedded]:
+        numbers = watched(range(len(batches)), "embedding, in batches")
+        return batches_of_rows(self._rows, batches, self.device, numbers)
+
+    def _rows(self, images: Tensor) -> Tensor:
+        """The network's, under autocast where half precision was asked for."""
+        if not self.half:
+            return self.network(images)
+        with torch.autocast(self.device.type, torch.float16 if self.device.type == "cuda" else torch.bfloat16):
+            rows = self.network(images)
+        return torch.nn.functional.normalize(rows.float())
+
+
+def load(
+    name: str | os.PathLike[str], *, device: str | None = None, half: bool = False, weights: str = checkpoint.WEIGHTS
+) -> Encoder:
+    """A trained model, to embed images with.
+
+    Args:
+        name: A run folder, a folder of `save_pretrained`, or an ONNX file; `hf://owner/name` is fetched from Hugging
+            Face's hub, and nothing else is looked for on a network.
+        device: As torch names it, such as cuda:1; by default the GPU where there is one.
+        weights: Other weights of a run than its best, such as those before training.
+        half: Compute in half precision: float16 on a GPU, bfloat16 elsewhere. Rows are float32 all the same.
+
+    Raises:
+        RunError: There is no trained model, or one that cannot be read.
+        SettingError: The device is not there.
+
+    Nothing of what is loaded is executed: weights are read by safetensors, the rest is JSON.
+
+    Example:
+        >>> model = crossbatch.load("runs/photos")
+        >>> model.embed(["a.jpg"]).shape
+        (1, 128)
+    """
+    path = hub.fetched(os.fspath(name)) if os.fspath(name).startswith(hub.SCHEME) else Path(name)
+    if path.suffix == ".onnx":
+        if half:
+            raise SettingError(f"{path} computes in the precision that it was exported in: leave half out")
+        network = onnx_file.OnnxNetwork(path, device)
+        return Encoder(network, network.description, path, device, half)
+    if not path.is_dir():
+        raise RunError(
+            f"there is no model at {path}: give a run folder, a folder that save_pretrained wrote, a file of "
+            f"crossbatch export, or {hub.SCHEME}owner/name"
+        )
+    model, description = checkpoint.load(path, weights)
+    return Encoder(model, description, path, device, half)
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise SettingError(f"the device {name} cannot be used ({reason}): leave it out, or name one as cpu") from error
+    return device
+
+
+def _listed(images: Iterable[Given]) -> Sequence[Given]:
+    if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
+        raise SettingError(f"embed takes a list of images, got one: embed([{type(images).__name__}])")
+    return images if isinstance(images, Sequence) else list(images)
+
+
+def _fingerprint(weights: dict[str, Tensor], description: Description) -> str:
+    digest = hashlib.sha256()
+    said = {name: value for name, value in asdict(description).items() if name not in ("class_names", "format")}
+    digest.update(json.dumps(said, sort_keys=True).encode())
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

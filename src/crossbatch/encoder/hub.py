@@ -1,0 +1,24 @@
+"""The door to Hugging Face's hub: opened by a name that begins with hf:// and by nothing else."""
+
+from pathlib import Path
+
+from crossbatch.errors import MissingExtraError, RunError
+from crossbatch.models.checkpoint import CONFIG, WEIGHTS
+
+SCHEME = "hf://"
+
+
+def fetched(name: str) -> Path:
+    """The folder in the hub's cache that holds the model `hf://owner/name`, fetched if it is not there."""
+    try:
+        import huggingface_hub  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise MissingExtraError(f"to load {name}", "huggingface_hub", "hub") from None
+    try:
+        folder = huggingface_hub.snapshot_download(name.removeprefix(SCHEME), allow_patterns=[CONFIG, WEIGHTS])
+    except Exception as error:  # of the network, the hub's answers, the name's spelling
+        reason = str(error).strip().split("\n")[0]
+        raise RunError(
+            f"{name} cannot be fetched ({reason}): check the name and the network, or give a path"
+        ) from error
+    return Path(folder)

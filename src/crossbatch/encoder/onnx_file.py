@@ -1,0 +1,163 @@
+"""A trained network as one ONNX file: writing it, and embedding with it by onnxruntime.
+
+The graph takes decoded pixels of the model's size, uint8 [batch, height, width, channels], and gives unit rows float32
+[batch, dim]. Levels, mean, deviation and the order of axes are in it, since these go wrong unseen. Decoding a file,
+turning it upright and scaling it are not: no operator of ONNX decodes JPEG, and a batch has pictures of many sizes. The
+metadata say how that was done: `crossbatch` holds the description, and `fingerprint` that of the model.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from crossbatch.data.transforms import Preprocessing
+from crossbatch.encoder.rows import Network
+from crossbatch.errors import MissingExtraError, RunError, SettingError
+from crossbatch.models.checkpoint import Description, description_of
+
+INPUT, OUTPUT = "images", "embeddings"
+NAMES = ("crossbatch", "fingerprint")  # of the metadata
+CLOSE = 1e-4  # how far a row may lie from torch's
+BATCHES = (1, 2, 3, 17)  # sizes at which it is compared
+OPSET = 20
+
+
+class OnnxNetwork:
+    """The graph of a file, called as a network is: uint8 [batch, channels, height, width] → rows [batch, dim]."""
+
+    def __init__(self, path: Path, device: str | None = None) -> None:
+        runtime = _onnxruntime()
+        if not path.is_file():
+            raise RunError(f"there is no file {path}: write one with crossbatch export RUN --format onnx")
+        there = runtime.get_available_providers()
+        wanted = "CUDAExecutionProvider" if (device or "cuda").startswith("cuda") else "CPUExecutionProvider"
+        if device and wanted not in there:
+            raise SettingError(f"onnxruntime cannot compute on {device} here: leave the device out, or name cpu")
+        try:
+            providers = [one for one in (wanted, "CPUExecutionProvider") if one in there]
+            self.session = runtime.InferenceSession(str(path), providers=list(dict.fromkeys(providers)))
+        except Exception as error:  # onnxruntime raises a type of its own for each status
+            reason = " ".join(str(error).split())[:160]
+            raise RunError(f"{path} is no graph that onnxruntime can run ({reason}): export it anew") from error
+        said = self.session.get_modelmeta().custom_metadata_map
+        if not said.keys() >= set(NAMES):
+            raise RunError(f"{path} was not written by crossbatch export: its metadata have no {' or '.join(NAMES)}")
+        self.description: Description = description_of(said["crossbatch"], path)
+        self.fingerprint: str = said["fingerprint"]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Embed a batch of pixels."""
+        pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+        (rows,) = self.session.run([OUTPUT], {INPUT: pixels})
+        return torch.from_numpy(rows)
+
+
+class FromPixels(nn.Module):
+    """A network with the arithmetic before it: uint8 [batch, height, width, channels] → rows [batch, dim]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network = network
+        for name in ("mean", "std"):
+            levels = 255 * torch.tensor(getattr(preprocessing, name)).view(-1, 1, 1)
+            self.register_buffer(name, levels, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed a batch of pixels."""
+        rows: Tensor = self.network((images.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+        return rows
+
+
+def write(path: Path, network: nn.Module, description: Description, fingerprint: str) -> float:
+    """Write the file, whole, and return how far its rows lie from torch's at most; refuses more than 1e-4.
+
+    Compared on noise and smooth pictures, in batches of 1, 2, 3 and 17 images, and of 17 in another order.
+    """
+    onnx = _onnx()
+    preprocessing = Preprocessing.restore(description.preprocessing)
+    whole = FromPixels(network.cpu().eval(), preprocessing).eval()
+    shape = (*preprocessing.sides, description.channels)
+    graph = graph_of(whole, shape, description.backbone)
+    for name, value in zip(NAMES, (json.dumps(asdict(description), ensure_ascii=False), fingerprint), strict=True):
+        graph.metadata_props.add(key=name, value=value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        onnx.save(graph, partial)
+        apart = parity(OnnxNetwork(partial, "cpu"), whole, shape)
+        if not apart <= CLOSE:  # NaN too
+            raise RunError(
+                f"the exported graph gives rows {apart:.1e} from those of torch, more than {CLOSE:.0e}: nothing is "
+                f"written; {description.backbone} cannot be exported by torch {torch.__version__}"
+            )
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return apart
+
+
+def graph_of(network: FromPixels, shape: tuple[int, ...], name: str) -> Any:
+    """The graph (onnx.ModelProto) of a network; `shape` is height, width, channels."""
+    try:
+        program = torch.onnx.export(
+            network,
+            (torch.zeros(2, *shape, dtype=torch.uint8),),  # of a batch of 1 the exporter makes a constant
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            verbose=False,
+        )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(f"{name} cannot be exported ({reason})") from error
+    assert program is not None  # noqa: S101
+    return program.model_proto
+
+
+@torch.no_grad()
+def parity(graph: Network, network: Network, shape: tuple[int, ...]) -> float:
+    """The greatest difference of a coordinate between the two; `shape` is height, width, channels."""
+    pictures = _pictures(max(BATCHES), shape)
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(1))
+    batches = [pictures[:size] for size in BATCHES] + [pictures[order]]
+    apart = [(graph(batch.permute(0, 3, 1, 2)) - network(batch)).abs().max() for batch in batches]
+    return float(torch.stack(apart).max())
+
+
+def _pictures(images: int, shape: tuple[int, ...]) -> Tensor:
+    """Noise of every coarseness, uint8 [images, height, width, channels]."""
+    generator = torch.Generator().manual_seed(0)
+    high, wide, channels = shape
+    drawn = []
+    for number in range(images):
+        cells = min(2 ** (1 + number % 8), high, wide)
+        noise = torch.rand(1, channels, cells, cells, generator=generator)
+        drawn.append(nn.functional.interpolate(noise, (high, wide), mode="bilinear")[0].permute(1, 2, 0))
+    return (255 * torch.stack(drawn)).round().to(torch.uint8)
+
+
+def _onnx() -> Any:
+    try:
+        import onnx  # noqa: PLC0415
+        import onnxscript  # noqa: F401, PLC0415  (torch's exporter needs it)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("export to ONNX", str(error.name), "onnx") from None
+    return onnx
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise MissingExtraError("an ONNX file", "onnxruntime", "onnx") from None
+    return onnxruntime

@@ -1,0 +1,55 @@
+"""From batches of images to rows: the one place where a trained network embeds."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor, nn
+
+from crossbatch.data.batches import Batch, PartBatches
+from crossbatch.errors import DataError
+
+Embedded = tuple[Tensor, Tensor, Tensor]  # embeddings [images, dim], labels, ids
+Network = Callable[[Tensor], Tensor]  # a batch of images → unit rows float [images, dim]
+
+
+def embedded(network: nn.Module, batches: PartBatches) -> Embedded:
+    """Embeddings float32 [images, dim], labels and ids of a part, on the CPU; the network goes on in its mode."""
+    training, device = network.training, next(network.parameters()).device
+    network.eval()
+    try:
+        return all_of(batches_of_rows(network, batches, device))
+    finally:
+        network.train(training)
+
+
+def all_of(batches: Iterator[Embedded]) -> Embedded:
+    """Every batch in one; refuses a part of which no image can be read."""
+    rows = [batch for batch in batches if len(batch[1])]
+    if not rows:
+        raise DataError("no image of the part can be read")
+    embeddings, labels, ids = (torch.cat(columns) for columns in zip(*rows, strict=True))
+    return embeddings, labels, ids
+
+
+def batches_of_rows(
+    network: Network, batches: PartBatches, device: torch.device, numbers: Iterable[int] | None = None
+) -> Iterator[Embedded]:
+    """Embedded, a batch at a time; an accelerator works on one while the next is read.
+
+    `numbers`: those of the batches, in order, where somebody watches them.
+    """
+    given = map(batches.__getitem__, range(len(batches)) if numbers is None else numbers)
+    for images, labels, ids in given if device.type == "cpu" else _ahead(given):
+        with torch.no_grad():
+            rows = network(images.to(device)).float().cpu() if len(labels) else torch.empty(0)
+        yield rows, labels, ids
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The batches in order, the next one being read while one is used."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting = reader.submit(next, batches, None)
+        while (batch := waiting.result()) is not None:
+            waiting = reader.submit(next, batches, None)
+            yield batch

@@ -1,0 +1,70 @@
+"""A folder in the layout of hubs: it loads by its path, and its card tells where the model comes from."""
+
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+import yaml
+
+import crossbatch
+from crossbatch import Encoder
+from crossbatch.errors import MissingExtraError, RunError
+
+
+def test_what_is_saved_loads_with_the_same_rows(tmp_path: Path, run: Path, odd_files: list[Path]) -> None:
+    model = crossbatch.load(run)
+    folder = model.save_pretrained(tmp_path / "saved")
+    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    again = Encoder.from_pretrained(folder)
+    assert np.array_equal(again.embed(odd_files), model.embed(odd_files))
+    assert again.fingerprint == model.fingerprint
+    twice = again.save_pretrained(tmp_path / "twice")
+    assert (twice / "README.md").read_text() == (folder / "README.md").read_text()
+    again.save_pretrained(folder)  # over itself
+
+
+def test_the_card_has_metrics_before_and_after_and_no_path_of_a_machine(tmp_path: Path, run: Path) -> None:
+    card = (crossbatch.load(run).save_pretrained(tmp_path / "saved") / "README.md").read_text()
+    _, front, body = card.split("---\n", 2)
+    metadata = yaml.safe_load(front)
+    assert metadata["library_name"] == "crossbatch"
+    (result,) = metadata["model-index"][0]["results"]
+    assert result["metrics"] == [{"type": "R@1", "value": 0.5}, {"type": "MAP@R", "value": 0.25}]
+    assert "| validation | R@1 | 0.2500 | 0.7500 |" in body
+    assert "| test (12 queries) | R@1 | 0.1250 | 0.5000 |" in body
+    assert "fingerprint `0a0b0c0d`" in body
+    assert "root: pictures\n" in body
+    assert "/home/somebody" not in card
+    assert "torch 2.14" in body
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path, run: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"holds other files, such as notes.txt: name a new folder"):
+        crossbatch.load(run).save_pretrained(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["notes.txt", "run"]
+
+
+def test_the_hub_is_asked_by_its_scheme_alone(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = crossbatch.load(run).save_pretrained(tmp_path / "saved")
+    asked: list[tuple[str, list[str]]] = []
+
+    def download(name: str, *, allow_patterns: list[str]) -> str:
+        asked.append((name, allow_patterns))
+        if name == "somebody/gone":
+            raise OSError("404: not found\nand more")
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert crossbatch.load("hf://somebody/model").dim == 8
+    assert asked == [("somebody/model", ["config.json", "model.safetensors"])]
+    with pytest.raises(RunError, match=r"hf://somebody/gone cannot be fetched \(404: not found\): check the name"):
+        crossbatch.load("hf://somebody/gone")
+    with pytest.raises(RunError, match="there is no model at somebody/model"):
+        crossbatch.load("somebody/model")
+    assert len(asked) == 2
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "crossbatch\[hub\]"'):
+        crossbatch.load("hf://somebody/model")

@@ -1,0 +1,105 @@
+"""`crossbatch embed` writes whole files, and goes on where it was stopped."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from encoder.conftest import write_run
+
+import crossbatch
+from crossbatch.__main__ import main
+from crossbatch.encoder import row_file
+
+
+def embed(*words: object) -> int:
+    return main(["embed", *map(str, words)])
+
+
+def test_the_table_has_a_row_an_image_with_its_label(tmp_path: Path, run: Path, pictures: Path) -> None:
+    assert embed(run, pictures, "--out", tmp_path / "rows.parquet") == 0
+    table = pyarrow.parquet.read_table(tmp_path / "rows.parquet")
+    assert table.column_names == ["id", "path", "label", "embedding"]
+    rows = table.to_pydict()
+    assert rows["id"] == list(range(72))
+    assert [Path(path).parent.name for path in rows["path"]] == rows["label"]
+    expected = crossbatch.load(run).embed(rows["path"])
+    assert np.array_equal(np.array(rows["embedding"], dtype=np.float32), expected)
+    assert embed(run, pictures, "--out", tmp_path / "rows.npz") == 0
+    with np.load(tmp_path / "rows.npz") as arrays:
+        assert np.array_equal(arrays["embedding"], expected)
+        assert arrays["label"].tolist() == rows["label"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["rows.npz", "rows.parquet", "run"]
+
+
+def test_files_and_tables_are_sources_too(tmp_path: Path, run: Path, pictures: Path) -> None:
+    one = pictures / "class 1" / "0.png"
+    listing = tmp_path / "list.csv"
+    listing.write_text(f"path,label\n{pictures / 'class 2' / '1.png'},second\n")
+    assert embed(run, one, listing, "--out", tmp_path / "rows.parquet") == 0
+    rows = pyarrow.parquet.read_table(tmp_path / "rows.parquet").to_pydict()
+    assert rows["label"] == [None, "second"]
+
+
+@pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Images embedded by each call, in chunks of 20; `limit` calls work."""
+    calls: list[int] = []
+    whole = crossbatch.Encoder.embed
+
+    def counting(self: crossbatch.Encoder, images: list[Path]) -> np.ndarray:
+        if len(calls) == 2:
+            calls.append(0)
+            raise KeyboardInterrupt
+        calls.append(len(images))
+        return whole(self, images)
+
+    monkeypatch.setattr(row_file, "CHUNK", 20)
+    monkeypatch.setattr(crossbatch.Encoder, "embed", counting)
+    return calls
+
+
+def test_what_was_embedded_is_not_embedded_again(
+    tmp_path: Path, run: Path, pictures: Path, embedded: list[int]
+) -> None:
+    out = tmp_path / "rows.parquet"
+    assert embed(run, pictures, "--out", out) == 1
+    assert not out.exists()
+    assert embed(run, pictures, "--out", out) == 0
+    assert embedded == [20, 20, 0, 20, 12]
+    ids = pyarrow.parquet.read_table(out)["id"].to_pylist()
+    assert ids == list(range(72))
+    assert not (tmp_path / "rows.parquet.partial").exists()
+
+
+def test_another_model_begins_anew(tmp_path: Path, run: Path, pictures: Path, embedded: list[int]) -> None:
+    out = tmp_path / "rows.parquet"
+    assert embed(run, pictures, "--out", out) == 1
+    other = write_run(tmp_path / "other", seed=1)
+    assert embed(other, pictures, "--out", out) == 0
+    assert sum(embedded) == 40 + 72
+
+
+def test_bad_input_is_a_sentence_and_leaves_nothing(
+    tmp_path: Path, run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff no picture")
+    (tmp_path / "there.npz").touch()
+    for words, reason in (
+        ((pictures, "--out", tmp_path / "rows.txt"), "rows are written to a .parquet or .npz file, got"),
+        ((pictures, "--out", tmp_path / "there.npz"), "there.npz is there already: name another --out"),
+        ((tmp_path / "nowhere", "--out", tmp_path / "rows.npz"), "there is no file and no folder"),
+        ((run, "--out", tmp_path / "rows.npz"), "no image in"),
+        ((broken, "--out", tmp_path / "rows.npz"), "cannot read the image"),
+    ):
+        assert embed(run, *words) == 2
+        error = capsys.readouterr().err
+        assert reason in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "rows.npz").exists()
+    assert embed(run, pictures, broken, "--skip_corrupt", "--out", tmp_path / "rows.npz", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["images"] == 72
+    assert [Path(one["path"]).name for one in told["left_out"]] == ["broken.jpg"]
