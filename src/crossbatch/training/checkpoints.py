@@ -24,6 +24,7 @@ class BestModel(ModelCheckpoint):
         best = here / Path(moved["best_model_path"]).name
         if not moved["best_model_path"] or (best.is_file() and damage(best) is None):
             super().load_state_dict({**moved, "dirpath": self.dirpath})  # else the best is sought anew
+            self.current_score = moved["current_score"]
 
     @staticmethod
     def _moved(value: Any, here: Path) -> Any:
