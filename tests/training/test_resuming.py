@@ -156,7 +156,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_used(run: Path, capsys:
 def test_what_a_run_needs_is_told_and_what_cannot_fit_is_refused(quick: Quick) -> None:
     settings = quick(memory=MemorySettings(size=20, start=4))
     (line,) = (line for line in plan_of(build_parts(settings)) if line.startswith("needs "))
-    assert "GiB of this machine beside the data" in line
+    assert " MB of this machine beside the data; " in line
     with pytest.raises(
         SettingError, match=r"a memory of 10,000,000,000,000 rows of 8 .* this machine has .* lower --memory.size"
     ):

@@ -15,7 +15,6 @@ from crossbatch.training.settings import Settings
 ADAM = 3  # gradient and two moments, each as large as the weights that learn
 PER_ROW = 8 * 3  # bytes of a row's label, id and step
 PROBED = 2  # images by which a batch is reckoned: one has no statistics of its own for BatchNorm
-GIB = 2**30
 
 
 def refuse_rows(settings: Settings, size: int) -> None:
@@ -24,8 +23,8 @@ def refuse_rows(settings: Settings, size: int) -> None:
     rows, (total, _), place = size * (settings.model.dim * item + PER_ROW), there_is(settings), _place(settings)
     if total is not None and rows > total:
         raise SettingError(
-            f"a memory of {size:,} rows of {settings.model.dim} ({settings.memory.dtype}) takes {rows / GIB:,.1f} GiB, "
-            f"and {place} has {total / GIB:,.1f}: lower --memory.size or --model.dim, or give --memory.dtype float16"
+            f"a memory of {size:,} rows of {settings.model.dim} ({settings.memory.dtype}) takes {size_of(rows)}, "
+            f"and {place} has {size_of(total)}: lower --memory.size or --model.dim, or give --memory.dtype float16"
         )
 
 
@@ -58,9 +57,14 @@ def told(settings: Settings, need: int) -> list[str]:
     """The line of the plan, with a warning where it will hardly fit."""
     (_, free), place = there_is(settings), _place(settings)
     if free is None:
-        return [f"needs     about {need / GIB:,.1f} GiB of {place} beside the data"]
+        return [f"needs     about {size_of(need)} of {place} beside the data"]
     tight = "" if need < free else "; this will hardly fit: lower --batch.classes, --model.image_size or --memory.size"
-    return [f"needs     about {need / GIB:,.1f} GiB of {place} beside the data; {free / GIB:,.1f} are free{tight}"]
+    return [f"needs     about {size_of(need)} of {place} beside the data; {size_of(free)} are free{tight}"]
+
+
+def size_of(count: int) -> str:
+    """Bytes in words."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def _kept_for_backward(embedder: nn.Module, batch: int, sides: tuple[int, int], channels: int) -> int:
