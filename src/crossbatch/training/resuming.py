@@ -64,7 +64,9 @@ def go_on(parts: RunParts, run: Path, console: Console, *, force: bool) -> Start
         console.print(f"warning: {line}", soft_wrap=True, highlight=False)
     sweep(run / runs.CHECKPOINTS)
     if path is None:
-        checkpoint.load_weights(parts.learner.embedder, checkpoint.tensors(run / runs.START), run)
+        began_from = checkpoint.tensors(run / runs.START)
+        for network in (parts.learner.embedder, parts.learner.network):
+            checkpoint.load_weights(network, began_from, run)
     return Start(path, step, any(one.startswith("data ") for one in changed))
 
 

@@ -29,6 +29,7 @@ from crossbatch.models.weights import load_backbone
 from crossbatch.training.cores import share_cores
 from crossbatch.training.data_module import PKDataModule
 from crossbatch.training.decide import LARGEST, decide
+from crossbatch.training.memory_need import refuse_rows
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.settings import Settings
 
@@ -163,6 +164,7 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
     size = training_images if chosen.size is None else chosen.size
     if size == 0:
         return loss
+    refuse_rows(settings, size)
     memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype))
     start = FOREVER if chosen.start is None else int(chosen.start)  # until it is measured that rows are fresh
     return CrossBatchLoss(

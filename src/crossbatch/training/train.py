@@ -116,9 +116,13 @@ def _fit(
         with ending(run, path, asked), stop_when_asked(asked), without_traceback():
             trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=path, weights_only=True)
     ended_by = asked.by if trainer.global_step < settings.optim.steps else None
+    if ended_by and path is not None and asked.nothing_to_save:
+        return Outcome(_as_before(run, start, ended_by), ended_by)
     seconds = time.perf_counter() - began
     with torch_threads(parts.threads):
         device, steps = trainer.strategy.root_device, trainer.global_step
+        if ended_by:
+            steps = max(last.saved_at, 0 if start is None else start.step)
         summary = _conclude(parts, run, best, last, throughput, floor, begin, device, steps, seconds, ended_by)
     return Outcome(summary, ended_by)
 
@@ -157,6 +161,12 @@ def _trainer(
         raise SettingError(
             f"Lightning refuses --loop.accelerator {loop.accelerator} with --loop.precision {loop.precision}: {error}"
         ) from error
+
+
+def _as_before(run: Path, start: Start | None, ended_by: str) -> dict[str, Any]:
+    """What a run had come to that was ended again before it went on: its files stay as they are."""
+    kept = runs.read_json(run / runs.SUMMARY) if (run / runs.SUMMARY).is_file() else {}
+    return {**kept, "steps": start.step if start else 0, "interrupted": True, "ended_by": ended_by}
 
 
 def _conclude(
