@@ -244,8 +244,9 @@ def test_a_table_shows_the_spread_over_seeds() -> None:
 
 @pytest.mark.parametrize("recipe", recipes())
 def test_every_recipe_is_understood(recipe: str) -> None:
-    """By both commands that take one, save for options that only compare has."""
+    """By every command that takes one; options that only another has are left to it."""
     settings = parse("compare", ["--recipe", recipe])[0]["settings"]
+    assert [parse(name, ["--recipe", recipe])[0]["settings"] for name in ("train", "tune")] == [settings] * 2
     assert settings.data == recipe.split("-", maxsplit=1)[0]
     assert settings.loss.name in ("contrastive", "multi-similarity")
 
@@ -293,10 +294,10 @@ def test_options_as_they_were_named_before_still_work(tmp_path: Path) -> None:
 
 
 def test_help_fits_a_screen_and_all_of_it_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("train", "compare", "evaluate", "drift", "report", "inspect"):
+    for command in ("train", "compare", "tune", "evaluate", "drift", "report", "inspect"):
         assert main([command, "--help"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert len(lines) <= (48 if command == "compare" else 44)
+        assert len(lines) <= (48 if command in ("compare", "tune") else 44)
         assert max(map(len, lines)) <= 100
         assert not any("no help" in line or "%" in line for line in lines)
     assert main(["train", "--help-all"]) == 0

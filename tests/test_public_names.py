@@ -31,6 +31,7 @@ SIGNATURES = {
     "ContrastiveLoss": "(neg_margin=0.5, reduction='mean', weigh=None, *, room=1.0)",
     "LiftedStructureLoss": "(scale=16.0, neg_margin=0.5, *, room=1.0)",
     "MarginLoss": "(margin=0.2, beta=1.2, *, room=1.0)",
+    "MatryoshkaLoss": "(loss, dims)",
     "MultiSimilarityLoss": "(alpha=2.0, beta=50.0, base=0.5, epsilon=0.1, *, room=1.0)",
     "NCALoss": "(scale=16.0, *, room=1.0)",
     "NPairLoss": "(scale=16.0, *, room=1.0)",

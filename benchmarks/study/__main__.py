@@ -181,6 +181,12 @@ def interval(differences: NDArray[np.int8], labels: NDArray[np.int64]) -> tuple[
 
     Of three seeds this is narrower than seeds warrant: read it beside the differences seed by seed.
     """
+    low, high = np.quantile(drawn_means(differences, labels), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def drawn_means(differences: NDArray[np.int8], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The mean of [seeds, queries] of seeds and classes drawn with replacement, again and again."""
     draw = np.random.default_rng(0)
     _, of_class = np.unique(labels, return_inverse=True)
     sizes = np.bincount(of_class)
@@ -190,8 +196,7 @@ def interval(differences: NDArray[np.int8], labels: NDArray[np.int64]) -> tuple[
         classes = draw.integers(len(sizes), size=len(sizes))
         seeds = draw.integers(len(sums), size=len(sums))
         means.append(sums[seeds][:, classes].mean(0).sum() / sizes[classes].sum())
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    return np.array(means)
 
 
 def add_rows(name: str, rows: list[Row]) -> None:

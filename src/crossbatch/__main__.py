@@ -1,43 +1,56 @@
 """The command line: which command it is, and how it ends."""
 
 import difflib
+import errno
 import sys
 from collections.abc import Sequence
 
 import crossbatch
 from crossbatch.commands import COMMANDS
-from crossbatch.errors import CrossBatchError, DivergedError, MissingExtraError, SettingError
+from crossbatch.errors import CrossBatchError, FailedError, MissingExtraError, SettingError, Terminated
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 USAGE = "crossbatch COMMAND [options]; crossbatch COMMAND --help; crossbatch --version"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0: done, 1: the run failed or was stopped, 2: bad input, told in one line."""
-    name, *rest = [*(sys.argv[1:] if arguments is None else arguments), ""]
-    try:
-        if name in ("-h", "--help"):
-            print(f"usage: {USAGE}", crossbatch.__doc__, *(f"{one:10}{COMMANDS[one]}" for one in COMMANDS), sep="\n")
-        elif name == "--version":
-            print(f"crossbatch {crossbatch.__version__}")
-        elif name not in COMMANDS:
-            close = [*difflib.get_close_matches(name, COMMANDS, 1), *COMMANDS]
-            hint = f"there is no command {name!r}" if name else "a command is missing"
-            raise SettingError(f"{hint}: did you mean {close[0]}? There are {', '.join(COMMANDS)}")
-        else:
-            from crossbatch.commands.command_line import run  # noqa: PLC0415  (imports torch)
+    """Run a command.
 
-            return run(name, rest[:-1])
+    0: done. 1: it failed, or a person stopped it. 2: bad input, told in one line. 143: ended by SIGTERM, and saved.
+    """
+    try:
+        return _run(*[*(sys.argv[1:] if arguments is None else arguments), ""])
     except CrossBatchError as error:
         print(f"crossbatch: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1 if isinstance(error, DivergedError) else 2
+        return 1 if isinstance(error, FailedError) else 2
     except ModuleNotFoundError as error:
         if (error.name or "crossbatch").startswith("crossbatch"):
             raise
         print(f"crossbatch: {MissingExtraError('this command', str(error.name), 'train')}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("crossbatch: stopped", file=sys.stderr)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        print(f"crossbatch: no room on the disk ({error}): make some, and go on", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as stopped:
+        print("crossbatch: stopped", file=sys.stderr)
+        return 143 if isinstance(stopped, Terminated) else 1
+
+
+def _run(name: str, *rest: str) -> int:
+    if name in ("-h", "--help"):
+        print(f"usage: {USAGE}", crossbatch.__doc__, *(f"{one:10}{COMMANDS[one]}" for one in COMMANDS), sep="\n")
+    elif name == "--version":
+        print(f"crossbatch {crossbatch.__version__}")
+    elif name not in COMMANDS:
+        close = [*difflib.get_close_matches(name, COMMANDS, 1), *COMMANDS]
+        hint = f"there is no command {name!r}" if name else "a command is missing"
+        raise SettingError(f"{hint}: did you mean {close[0]}? There are {', '.join(COMMANDS)}")
+    else:
+        from crossbatch.commands.command_line import run  # noqa: PLC0415  (imports torch)
+
+        return run(name, rest[:-1])
     return 0
 
 

@@ -5,7 +5,9 @@
   - SettingError
   - DataError
   - RunError
-  - DivergedError
+  - FailedError
+    - DivergedError
+    - DiskError
   - MissingExtraError
 """
 
@@ -30,8 +32,20 @@ class RunError(CrossBatchError):
     """A run folder or checkpoint is missing, incomplete, or not to be overwritten."""
 
 
-class DivergedError(CrossBatchError):
-    """Training left embeddings that are not finite: not bad input, but a run that failed."""
+class FailedError(CrossBatchError):
+    """Not bad input, but work that failed while it was under way."""
+
+
+class DivergedError(FailedError):
+    """Training left embeddings or a loss that are not finite."""
+
+
+class DiskError(FailedError):
+    """A file cannot be written: the disk is full, or read-only."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has ended what was under way, and it is saved."""
 
 
 class MissingExtraError(CrossBatchError):

@@ -8,7 +8,11 @@ augmented.png        what the network sees: images as in evaluation, and as trai
 drift.csv            how far embeddings moved, a row a step, meter and age
 evaluations.json     every look at a part, one entry each, so that looks at test can be counted
 examples/PART/       queries and their nearest neighbours, as JSON and thumbnails; classes.csv, worst.csv
-checkpoints/         last.ckpt to go on from, best.ckpt, and start.safetensors, the weights before training
+checkpoints/         last.ckpt to go on from, previous.ckpt before it, best.ckpt, hashes.json with what was written, and
+                     start.safetensors, the weights before training
+circumstances.json   with which code, versions, data and options it was trained last
+lock                 held by the process that writes to the folder (see `training/lock.py`)
+diverged.json        where the loss was not finite: the step, and the files of its batch
 logs/csv/*/metrics.csv, logs/tensorboard/
 """
 
@@ -16,23 +20,25 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from crossbatch import durable
 from crossbatch.errors import RunError
 
 CONFIG, DATA, SUMMARY = "config.yaml", "data.json", "summary.json"
 DRIFT, DRIFT_FIGURE = "drift.csv", "drift.svg"
 EVALUATIONS, COMPARISON = "evaluations.json", "comparison.json"
+SEARCH, JOURNAL, TUNING, BEST_RECIPE = "search.json", "journal.log", "tuning.json", "best.yaml"
 EXAMPLES, CLASSES, WORST = "examples", "classes.csv", "worst.csv"
-CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
+CHECKPOINTS, LAST, PREVIOUS, BEST = "checkpoints", "last", "previous", "best"
 START = "checkpoints/start.safetensors"
 LOGS = "logs"
 REPORT, AUGMENTED = "report.html", "augmented.png"
+CIRCUMSTANCES, DIVERGED, LOCK = "circumstances.json", "diverged.json", "lock"
 FORMAT = 1  # of config.yaml and of every JSON file; files of before it was written down have the same contents
 
 
@@ -43,9 +49,13 @@ def create(out: Path, config: dict[str, Any], data: dict[str, str], decided: Map
     """
     refuse_used(out)
     out.mkdir(parents=True, exist_ok=True)
-    contents = {"format": FORMAT, "decided": dict(decided or {}), **config}
-    write_text(out / CONFIG, yaml.safe_dump(contents, sort_keys=False, allow_unicode=True))
     write_json(out / DATA, data)
+    write_config(out, config, decided)
+
+
+def write_config(run: Path, config: dict[str, Any], decided: Mapping[str, str] | None = None) -> None:
+    """Write every option of a run, and the reasons of those that were decided."""
+    write_options(run / CONFIG, {"decided": dict(decided or {}), **config})
 
 
 def require_data(run: Path, data: dict[str, str]) -> None:
@@ -68,8 +78,13 @@ def is_finished(run: Path) -> bool:
 
 
 def has_checkpoint(run: Path) -> bool:
-    """Whether there is something to go on from."""
-    return (run / CHECKPOINTS / f"{LAST}.ckpt").is_file()
+    """Whether something was trained that can be gone on from."""
+    return any((run / CHECKPOINTS / f"{name}.ckpt").is_file() for name in (LAST, PREVIOUS))
+
+
+def is_begun(run: Path) -> bool:
+    """Whether a run can be gone on with: from a checkpoint, or from the weights before training."""
+    return (run / CONFIG).is_file() and (has_checkpoint(run) or (run / START).is_file())
 
 
 def is_stopped_comparison(out: Path, config: dict[str, Any]) -> bool:
@@ -80,15 +95,18 @@ def is_stopped_comparison(out: Path, config: dict[str, Any]) -> bool:
 
 def refuse_used(out: Path) -> None:
     """Refuse a folder that holds anything: a run never writes over another."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(one.name != LOCK for one in out.iterdir())):
         raise RunError(f"{out} is not empty: name another --out, go on with train --resume {out}, or remove it")
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file whole: whoever reads it sees the old one or the new one."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    durable.write_text(path, text)
+
+
+def write_options(path: Path, options: Mapping[str, Any]) -> None:
+    """Write options as YAML, whole, with the format they have."""
+    write_text(path, yaml.safe_dump({"format": FORMAT, **options}, sort_keys=False, allow_unicode=True))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -171,13 +189,6 @@ def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
                     if text and name not in ("step", "epoch") and math.isfinite(float(text)):
                         table.setdefault(name, {})[int(row["step"])] = float(text)
     return {name: sorted(values.items()) for name, values in table.items()}
-
-
-def last_checkpoint(run: Path) -> Path:
-    """The checkpoint to go on from."""
-    if not has_checkpoint(run):
-        raise RunError(f"{run} has no {CHECKPOINTS}/{LAST}.ckpt to go on from: start it anew with another --out")
-    return run / CHECKPOINTS / f"{LAST}.ckpt"
 
 
 def add_evaluation(run: Path, entry: dict[str, Any]) -> int:

@@ -66,7 +66,7 @@ def test_trains_some_steps(recipe: str, tmp_path: Path, console: Console) -> Non
     outcome = fit(parts, tmp_path / "run", console)
     assert outcome.summary["steps"] == 3
     assert outcome.summary["best_validation_R@1"] is None
-    assert runs.last_checkpoint(tmp_path / "run").is_file()
+    assert runs.has_checkpoint(tmp_path / "run")
     assert isinstance(parts.learner.loss_fn, CrossBatchLoss) == (chosen.memory.size != 0)
     assert all(value.isfinite().all() for value in parts.learner.embedder.state_dict().values())
     if parts.memory is not None:

@@ -3,6 +3,7 @@
 COMMANDS = {
     "train": "Train an embedding model into a run folder.",
     "compare": "Train without and with memory, and say whether it helps on these data.",
+    "tune": "Search a recipe for these data on validation classes, within a budget.",
     "evaluate": "Measure Recall@K, R-precision and MAP@R of a run.",
     "embed": "Embed images with a trained model, into a table.",
     "export": "Write a trained model as an ONNX file, or as a folder for a model hub.",

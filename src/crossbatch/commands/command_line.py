@@ -9,9 +9,11 @@ from crossbatch.commands.option_help import help_for
 from crossbatch.commands.options import command_named, parse, parser_for
 from crossbatch.commands.output import console_for, print_json
 
+TERMINATED = 143  # 128 and the number of SIGTERM, as shells and schedulers have it
+
 
 def run(name: str, words: Sequence[str]) -> int:
-    """Parse, call, print; 1 where the result says that the run was interrupted."""
+    """Parse, call, print; not 0 where the result says that the run was ended before its end: 143 by SIGTERM, else 1."""
     asked = {"-h", "--help", "--help-all"} & set(words)
     if asked:
         print(help_for(name, parser_for(name), every="--help-all" in asked), end="")
@@ -28,4 +30,5 @@ def run(name: str, words: Sequence[str]) -> int:
     result = command_named(name)(**options, console=console_for(as_json))
     if as_json:
         print_json(result)
-    return int(isinstance(result, dict) and bool(result.get("interrupted")))
+    ended_by = result.get("ended_by") if isinstance(result, dict) else None
+    return {None: 0, "SIGTERM": TERMINATED}.get(ended_by, 1)

@@ -19,6 +19,7 @@ def compare(
     learning_rates: list[float] = [3e-4, 1e-3, 3e-3, 1e-2],  # noqa: B006  (the parser shows it and never changes it)
     equal_time: bool = True,
     k: list[int] = [],  # noqa: B006
+    arms: dict[str, Any] = {},  # noqa: B006
     *,
     console: Console,
 ) -> dict[str, Any]:
@@ -34,16 +35,17 @@ def compare(
         learning_rates: Learning rates to try, as [0.0003,0.001]; one alone is taken.
         equal_time: Whether to train the arm without memory once more, for as long as the memory's takes.
         k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
+        arms: What each arm has of its own, as `crossbatch tune` writes it; then no learning rate is searched.
     """
     run = out or Path("runs", f"compare-{settings.data}-{settings.loss.name}")
     settings.check()
-    if not runs.is_stopped_comparison(run, settings.resolved().as_dict()):
+    if not runs.is_stopped_comparison(run, settings.resolved().as_dict() | ({"arms": arms} if arms else {})):
         runs.refuse_used(run)
     from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
     from crossbatch.training.comparison import compare as compare_runs  # noqa: PLC0415  (imports Lightning)
 
     result = compare_runs(
-        settings, run, console, seeds=seeds, learning_rates=learning_rates, equal_time=equal_time, ks=k
+        settings, run, console, seeds=seeds, learning_rates=learning_rates, equal_time=equal_time, ks=k, own=arms
     )
     path = write_report(run)
     show(console, result)

@@ -70,9 +70,14 @@ def _show(console: Console, run: str, result: dict[str, Any]) -> None:
         f"{result['data']} ({result['fingerprint']}), {result['part']}: {result['queries']:,} queries among "
         f"{result['gallery']:,} images of {result['classes']:,} classes; look {result['look']}"
     )
-    measured = {"before training": result["before_training"], run: result}
+    cut = {f"{run}, first {dims} dimensions": one for dims, one in result["cut"].items()}
+    measured = {"before training": result["before_training"], **cut, run: result}
     rows = [
-        [name, *(f"{one[metric]:.4f}" for metric in metrics), f"{one['effective_dimensions']:.1f}"]
+        [
+            name,
+            *(f"{one[metric]:.4f}" for metric in metrics),
+            f"{one['effective_dimensions']:.1f}" if "effective_dimensions" in one else "",
+        ]
         for name, one in measured.items()
         if one
     ]

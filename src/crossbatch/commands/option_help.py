@@ -23,12 +23,23 @@ ESSENTIAL = (
     "seed",
     "seeds",
     "learning_rates",
+    "budget",
+    "minutes",
+    "losses",
+    "policies",
     "refit",
     "resume",
     "init",
     "config",
     "json",
 )
+SEARCHED = (
+    "loss",
+    "augment.policy",
+    "optim.lr",
+    "memory.size",
+    "refit",
+)  # by tune, which has options for what it tries
 COLUMNS = 100
 
 
@@ -68,7 +79,7 @@ def help_for(name: str, parser: ArgumentParser, *, every: bool) -> str:
 def _first(names: Collection[str]) -> Collection[str]:
     """The options of the short help: of a command that trains the essential ones, else all but details."""
     if "optim.steps" in names:
-        return ESSENTIAL
+        return [name for name in ESSENTIAL if "losses" not in names or name not in SEARCHED]
     return [name for name in names if name == "augment.policy" or not name.startswith("augment.")]
 
 

@@ -20,6 +20,7 @@ from crossbatch.training.option_names import class_path, current
 from crossbatch.training.settings import LossSettings, Settings, made
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+TRAIN = ("train", "compare", "tune")  # commands that share files of options
 ROOT_HELP = (
     "Your images: a folder with a folder for each class, or a table (.csv, .tsv) of path,label[,role]; "
     "or a published data set. Without it, glyphs are drawn."
@@ -32,7 +33,9 @@ class OptionsFile(ActionConfigFile):
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         """Put them beneath what follows on the command line."""
         path = recipe_path(values) if option_string == "--recipe" else Path(values)
-        self.apply_config(parser, cfg, self.dest, yaml.safe_dump(current(runs.read_options(path))))
+        others = options_of_others(parser)
+        options = {name: value for name, value in current(runs.read_options(path)).items() if name not in others}
+        self.apply_config(parser, cfg, self.dest, yaml.safe_dump(options))
 
 
 def command_named(name: str) -> Callable[..., Any]:
@@ -69,6 +72,12 @@ def parser_for(name: str) -> ArgumentParser:
         parser.set_defaults({"loss": asdict(LossSettings())})
     parser.add_argument("--json", type=bool, default=False, help="Print the result as JSON, and nothing else.")
     return parser
+
+
+def options_of_others(parser: ArgumentParser) -> set[str]:
+    """Options of other commands that train: a file may hold those of all of them."""
+    found = {one for name in TRAIN for one in inspect.signature(command_named(name)).parameters}
+    return found - {one.dest for one in parser._actions}
 
 
 def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str, Any], bool]:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.errors import SettingError
+from crossbatch.errors import RunError, SettingError
 from crossbatch.training.settings import Settings
 
 
@@ -17,6 +17,7 @@ def train(
     resume: Path | None = None,
     init: Path | None = None,
     trust: bool = False,
+    force: bool = False,
     *,
     console: Console,
 ) -> dict[str, Any]:
@@ -27,21 +28,17 @@ def train(
     Args:
         settings: All options of a training run.
         out: Run folder to make; by default runs/DATA-LOSS-seedN.
-        resume: Run folder to go on with, from its last checkpoint.
+        resume: Run folder to go on with, from its last checkpoint that is whole.
         init: Run folder whose model to start from, to fine-tune it.
         trust: With --resume, import the classes that the run folder names, as a loss of your own.
+        force: With --resume, go on although code, versions, data or options are not those it began with; options given
+            beside it are then taken.
     """
     if resume is not None and (init is not None or out is not None):
         raise SettingError("--resume goes on in the run's own folder: leave --out and --init out")
     settings.check()
     if resume is not None:
-        settings = Settings.from_dict(runs.read_config(resume))
-        if settings.class_paths and not trust:
-            raise SettingError(
-                f"{resume} names classes to import, {', '.join(settings.class_paths)}: add --trust if they are yours"
-            )
-        runs.last_checkpoint(resume)  # it has the weights: what they started from may be gone
-        settings = replace(settings, model=replace(settings.model, pretrained=False, weights=None))
+        settings = _of_run(resume, settings, trust=trust)
     run = resume or out or Path("runs", f"{settings.data}-{settings.loss.name}-seed{settings.seed}")
     if resume is None:
         runs.refuse_used(run)
@@ -52,15 +49,32 @@ def train(
     parts = build_parts(settings)
     for line in plan_of(parts):
         console.print(line, soft_wrap=True, highlight=False)
-    outcome = fit(parts, run, console, resume=resume is not None, init=init)
+    outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)
     result = {"run": str(run), **outcome.summary}
     if outcome.interrupted:
-        steps = f"stopped after {outcome.summary['steps']:,} of {settings.optim.steps:,} steps"
+        steps = f"stopped by {outcome.ended_by} after {outcome.summary['steps']:,} of {settings.optim.steps:,} steps"
         console.print(f"{steps}; all is saved: crossbatch train --resume {run}", soft_wrap=True, highlight=False)
         return result
     for line in _told(run, outcome.summary):
         console.print(line, soft_wrap=True, highlight=False)
     return result
+
+
+def _of_run(run: Path, given: Settings, *, trust: bool) -> Settings:
+    """The settings of a run to go on with, and what was given beside."""
+    kept = Settings.from_dict(runs.read_config(run))
+    if kept.class_paths and not trust:
+        raise SettingError(
+            f"{run} names classes to import, {', '.join(kept.class_paths)}: add --trust if they are yours"
+        )
+    if not runs.is_begun(run):
+        raise RunError(f"{run} has no checkpoint to go on from: start it anew with another --out")
+    from crossbatch.training.circumstances import with_given  # noqa: PLC0415  (imports Lightning)
+
+    settings = with_given(kept, given)
+    settings.check()
+    # It has the weights: what they started from may be gone.
+    return replace(settings, model=replace(settings.model, pretrained=False, weights=None))
 
 
 def _told(run: Path, summary: dict[str, Any]) -> list[str]:

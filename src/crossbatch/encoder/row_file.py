@@ -4,11 +4,11 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from crossbatch import runs
+from crossbatch import durable, runs
 from crossbatch.data.image_files import shown
 from crossbatch.data.listing import Listed
 from crossbatch.encoder.encoder import Encoder
@@ -71,8 +71,7 @@ def _write(kept: Path, start: int, encoder: Encoder, images: Sequence[Listed], *
     paths = [image.path for image in images]
     rows, gaps = encoder.embed_readable(paths) if skip else (encoder.embed(paths), {})
     readable = [place for place in range(len(images)) if place not in gaps]
-    partial = kept.with_name(f"{kept.name}.partial")
-    with partial.open("wb") as file:
+    with durable.whole(kept) as file:
         np.savez(
             file,
             id=np.array([start + place for place in readable], dtype=np.int64),
@@ -82,7 +81,6 @@ def _write(kept: Path, start: int, encoder: Encoder, images: Sequence[Listed], *
             gaps=np.array([start + place for place in gaps], dtype=np.int64),
             reasons=np.array(list(gaps.values()), dtype=np.str_),
         )
-    partial.replace(kept)
 
 
 def _gaps(kept: Path) -> dict[int, str]:
@@ -98,32 +96,28 @@ def _chunks(folder: Path) -> Iterator[Chunk]:
 
 def _join(out: Path, chunks: Path) -> None:
     """All chunks as one file, whole."""
-    whole = chunks / f"whole{out.suffix}"
-    if out.suffix.lower() == ".parquet":
-        _join_parquet(whole, chunks)
-    else:
-        columns = list(_chunks(chunks))
-        with whole.open("wb") as file:
-            whole_columns: Any = {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
-            np.savez(file, **whole_columns)
-    whole.replace(out)
+    with durable.whole(out) as file:
+        if out.suffix.lower() == ".parquet":
+            _join_parquet(file, chunks)
+        else:
+            columns = list(_chunks(chunks))
+            joined: Any = {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
+            np.savez(file, **joined)
 
 
-def _join_parquet(whole: Path, chunks: Path) -> None:
+def _join_parquet(file: BinaryIO, chunks: Path) -> None:
     arrow, parquet = _pyarrow()
     writer = None
     for chunk in _chunks(chunks):
-        dim = chunk["embedding"].shape[1]
         flat = arrow.array(chunk["embedding"].reshape(-1))
-        table = arrow.table(
-            {
-                "id": arrow.array(chunk["id"]),
-                "path": arrow.array(chunk["path"].tolist(), arrow.string()),
-                "label": arrow.array([label or None for label in chunk["label"].tolist()], arrow.string()),
-                "embedding": arrow.FixedSizeListArray.from_arrays(flat, dim),
-            }
-        )
-        writer = writer or parquet.ParquetWriter(whole, table.schema)
+        columns = {
+            "id": arrow.array(chunk["id"]),
+            "path": arrow.array(chunk["path"].tolist(), arrow.string()),
+            "label": arrow.array([label or None for label in chunk["label"].tolist()], arrow.string()),
+            "embedding": arrow.FixedSizeListArray.from_arrays(flat, chunk["embedding"].shape[1]),
+        }
+        table = arrow.table(columns)
+        writer = writer or parquet.ParquetWriter(file, table.schema)
         writer.write_table(table)
     if writer is not None:
         writer.close()

@@ -18,6 +18,7 @@ from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.losses.engine.sums import Sums
 from crossbatch.losses.lifted_structure import LiftedStructureLoss
 from crossbatch.losses.margin import MarginLoss
+from crossbatch.losses.matryoshka import MatryoshkaLoss
 from crossbatch.losses.multi_similarity import MultiSimilarityLoss
 from crossbatch.losses.n_pair import NPairLoss
 from crossbatch.losses.nca import NCALoss
@@ -83,6 +84,7 @@ __all__ = [
     "Exponent",
     "LiftedStructureLoss",
     "MarginLoss",
+    "MatryoshkaLoss",
     "MultiSimilarityLoss",
     "NCALoss",
     "NPairLoss",

@@ -1,11 +1,12 @@
 """A trained model in two files: weights (safetensors) and all that is needed to use them (JSON)."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from crossbatch import durable
 from crossbatch.errors import CrossBatchError, MissingExtraError, RunError
 from crossbatch.models.embedder import Embedder, build
 
@@ -25,23 +26,21 @@ class Description:
     preprocessing: dict[str, Any]
     class_names: list[str]
     pooling: str | None = None  # as the backbone was made to; runs of before there was a choice have no such field
+    dims: list[int] = field(default_factory=list)  # lengths at which an embedding may be cut off; none: only whole
     format: int = FORMAT
 
 
 def save(folder: Path, model: Embedder, description: Description, name: str = DESCRIPTION) -> None:
     """Write both files whole: a reader never sees half of one."""
     save_weights(folder / WEIGHTS, model)
-    text = folder / f"{name}.partial"
-    text.write_text(json.dumps(asdict(description), indent=1, ensure_ascii=False), encoding="utf-8")
-    text.replace(folder / name)
+    durable.write_text(folder / name, json.dumps(asdict(description), indent=1, ensure_ascii=False))
 
 
 def save_weights(path: Path, model: Embedder) -> None:
     """Write the weights alone, whole."""
-    partial = path.with_name(f"{path.name}.partial")
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    safetensors("keeping a model").save_file(weights, partial)
-    partial.replace(path)
+    with durable.whole(path) as file:
+        file.write(safetensors("keeping a model").save(weights))
 
 
 def load(folder: Path, file: str = WEIGHTS) -> tuple[Embedder, Description]:
@@ -59,6 +58,17 @@ def load(folder: Path, file: str = WEIGHTS) -> tuple[Embedder, Description]:
         raise _unreadable(folder, error) from error
     load_weights(model, weights, folder)
     return model.eval(), description
+
+
+def tensors(file: Path) -> dict[str, Any]:
+    """What a weights file holds."""
+    try:
+        found: dict[str, Any] = safetensors("keeping a model").load_file(file)
+    except FileNotFoundError as error:
+        raise RunError(f"{file} is missing") from error
+    except Exception as error:  # safetensors raises its own error type
+        raise RunError(f"{file} cannot be read ({error}): copy it again, or start anew") from error
+    return found
 
 
 def described(folder: Path) -> Description:

@@ -2,7 +2,7 @@
 
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
-from crossbatch.errors import DivergedError, SettingError
+from crossbatch.errors import DivergedError, RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.training import rate_search
 from crossbatch.training.decide import decide
@@ -29,14 +29,16 @@ WITHOUT, LONGER, WITH = "without memory", "without memory, equal time", "with me
 class Comparison:
     """Runs of one comparison, in one folder; each run folder is trained at most once."""
 
-    def __init__(self, settings: Settings, out: Path, console: Console) -> None:
+    def __init__(self, settings: Settings, own: dict[str, Any], out: Path, console: Console) -> None:
         self.out, self.console = out, console
         self.data: DataSet = load_data(replace(settings, refit=False))
         self.settings, self.reasons = decide(settings, self.data)  # once, for every run
+        self.own = {name: with_options(self.settings, options) for name, options in own.items()}
 
     def arm(self, name: str, **changes: Any) -> Settings:
         """The settings of one run of an arm."""
-        settings = replace(self.settings, seed=changes.pop("seed", self.settings.seed))
+        settings = self.own.get(WITHOUT if name == LONGER else name, self.settings)
+        settings = replace(settings, seed=changes.pop("seed", settings.seed))
         memory = settings.memory if name == WITH else replace(settings.memory, size=0)
         return replace(settings, memory=memory, optim=replace(settings.optim, **changes))
 
@@ -70,28 +72,33 @@ def compare(
     learning_rates: Sequence[float] = (),
     equal_time: bool = True,
     ks: Sequence[int] = (),
+    own: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Search learning rates on validation with the first seed, alike for both arms; train; look at test once.
 
     Where an arm's best is at an end of the rates, the next one beyond is tried too, in both arms.
     The third arm, equal time, repeats the first for as many more steps as the memory's steps cost in time.
+    With `own`, options of each arm by its name, as `tuning` leaves them, each takes its own and nothing is searched.
     All of it is kept in `comparison.json`. A comparison that was stopped goes on when asked for again in its folder.
     """
     settings = settings.resolved()
-    _check(settings, seeds, learning_rates, ks)
+    own = _own(settings, own or {})
+    learning_rates = () if own else learning_rates
+    _check(with_options(settings, own.get(WITH, {})), seeds, learning_rates, ks)
     rates = tuple(learning_rates) or (settings.optim.lr,)
-    runs_here = Comparison(settings, out, console)
+    runs_here = Comparison(settings, own, out, console)
     ks = sorted({1, *(ks or runs_here.data.ks)})
     parts = build_parts(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
     for line in images_of(replace(parts, reasons=runs_here.reasons)):
         console.print(line, soft_wrap=True, highlight=False)
-    if runs.is_stopped_comparison(out, settings.as_dict()):
+    config = settings.as_dict() | ({"arms": own} if own else {})
+    if runs.is_stopped_comparison(out, config):
         runs.require_data(out, runs_here.data.identity)
     else:
-        runs.create(out, settings.as_dict(), runs_here.data.identity, runs_here.reasons)
+        runs.create(out, config, runs_here.data.identity, runs_here.reasons)
     score = partial(_validation, runs_here)
     search = rate_search.search(score, (WITHOUT, WITH), rates) if len(rates) > 1 else []
-    chosen = {name: rate_search.best(search, name) or rates[0] for name in (WITHOUT, WITH)}
+    chosen = {name: rate_search.best(search, name) or runs_here.arm(name).optim.lr for name in (WITHOUT, WITH)}
     folders = {
         name: [runs_here.run(name, runs_here.arm(name, lr=chosen[name], seed=settings.seed + i)) for i in range(seeds)]
         for name in (WITHOUT, WITH)
@@ -116,7 +123,7 @@ def compare(
     result = {
         "data": runs_here.data.name,
         "fingerprint": runs_here.data.fingerprint,
-        "loss": settings.loss.name,
+        "loss": " / ".join(dict.fromkeys(runs_here.arm(name).loss.name for name in (WITHOUT, WITH))),
         "seeds": seeds,
         "test": {"queries": len(runs_here.data.query), "classes": runs_here.data.query.classes},
         "search": search,
@@ -128,6 +135,24 @@ def compare(
     }
     runs.write_json(out / runs.COMPARISON, result)
     return result
+
+
+def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
+    """The settings with fields of their groups, as plain values; of a loss what is given is all of its options."""
+    groups = {name: replace(getattr(settings, name), **fields) for name, fields in options.items()}
+    return replace(settings, **groups, recommended=settings.recommended and "loss" not in options)
+
+
+def _own(settings: Settings, arms: Mapping[str, Any]) -> dict[str, Any]:
+    """What each arm has of its own, checked."""
+    try:
+        for own in arms.values():
+            Settings.from_dict(with_options(settings, own).as_dict())
+    except (AttributeError, TypeError, RunError) as error:
+        raise SettingError(f"--arms are options as crossbatch tune writes them: {error}") from error
+    if arms and set(arms) != {WITHOUT, WITH}:
+        raise SettingError(f"--arms are {WITHOUT!r} and {WITH!r}, as crossbatch tune writes them, got {list(arms)}")
+    return dict(arms)
 
 
 def _check(settings: Settings, seeds: int, learning_rates: Sequence[float], ks: Sequence[int]) -> None:

@@ -7,6 +7,7 @@ from crossbatch.data.batches import Batch, PartBatches, Reader, TrainingBatches
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches, Steps
 from crossbatch.data.transforms import Evenly, Preprocessing, Transform
+from crossbatch.training.interrupt import leave_signals_to_the_run
 
 
 class PKDataModule(L.LightningDataModule):
@@ -53,6 +54,7 @@ class PKDataModule(L.LightningDataModule):
             sampler=sampler,
             collate_fn=_as_it_is,  # type: ignore[arg-type]
             num_workers=self.workers,
+            worker_init_fn=leave_signals_to_the_run,
             pin_memory=self.pinned,  # Lightning's transfers to CUDA are non-blocking, which pinned memory lets them be
             persistent_workers=self.workers > 0,
         )

@@ -10,7 +10,8 @@ import torch
 
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
-from crossbatch.metrics import effective_dimensions
+from crossbatch.metrics import effective_dimensions, evaluate
+from crossbatch.models import checkpoint
 from crossbatch.training.part_pictures import write_examples
 from crossbatch.training.part_search import Searched, search_run
 from crossbatch.training.part_tables import write_tables
@@ -42,6 +43,7 @@ def evaluate_run(
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         **searched.measured.summary(),
         "effective_dimensions": effective_dimensions(searched.query[0]),
+        "cut": _cut(searched, checkpoint.described(run).dims, ks or loaded.ks),
         "before_training": before,
         "queries": searched.measured.queries,
         "left_out": searched.measured.left_out,
@@ -56,6 +58,15 @@ def evaluate_run(
     write_examples(run, part, loaded, searched)
     write_tables(run, part, loaded, searched)
     return entry | (write_suspects(run, part, loaded, searched, suspects) if suspects else {})
+
+
+def _cut(searched: Searched, dims: Sequence[int], ks: Sequence[int]) -> dict[str, dict[str, float]]:
+    """The same search with embeddings cut off at each length that the model was trained for, but the whole."""
+    (query, *asked), (gallery, *there) = searched.query, searched.gallery
+    found = {
+        n: evaluate(query[:, :n], asked[0], asked[1], gallery[:, :n], there[0], there[1], ks=ks) for n in dims[:-1]
+    }
+    return {str(length): one.summary() for length, one in found.items()}
 
 
 def _before_training(run: Path, loaded: DataSet, part: str, ks: Sequence[int]) -> dict[str, float] | None:

@@ -1,17 +1,14 @@
 """The floor under a run: what the network finds before training, on its own training classes, and how it spreads."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
 import torch
 
-from crossbatch import runs
 from crossbatch.data.data_set import Part
 from crossbatch.encoder import embedded
 from crossbatch.metrics import effective_dimensions, evaluate
-from crossbatch.models import checkpoint
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import RunParts
 
@@ -28,30 +25,30 @@ class Measured(NamedTuple):
     validation: float | None
     training: float
     dimensions: float
+    cut: dict[str, float] = {}  # noqa: RUF012  R@1 on validation of embeddings that are cut off, by their length
 
     @property
-    def summary(self) -> dict[str, float | None]:
+    def summary(self) -> dict[str, Any]:
         """By the names they have in `summary.json`."""
         return {
             "validation R@1": self.validation,
             "training R@1": self.training,
             "effective dimensions": self.dimensions,
+            **({"validation R@1 by dims": self.cut} if self.cut else {}),
         }
 
 
 class Floor(L.Callback):
-    """Measures before the first step, and keeps the weights that training starts from."""
+    """Measures before the first step."""
 
-    def __init__(self, parts: RunParts, run: Path) -> None:
-        self.parts, self.run = parts, run
+    def __init__(self, parts: RunParts) -> None:
+        self.parts = parts
         self.before: Measured | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Only of a run that begins."""
         assert isinstance(module, MetricLearner)  # noqa: S101
         if trainer.global_step == 0:
-            (self.run / runs.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            checkpoint.save_weights(self.run / runs.START, module.embedder)
             self.before = measure(module, self.parts)
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,13 +64,14 @@ def measure(module: MetricLearner, parts: RunParts) -> Measured:
     """Search validation and a sample of the training classes, each image among the others of its part."""
     validation = parts.data.validation
     sample = _whole_classes(parts.data.train, min(MOST, len(validation) or MOST))
-    training, labels, ids = embedded(module.embedder, parts.feed.part(sample))
+    training, labels, ids = embedded(module.network, parts.feed.part(sample))
     dimensions = effective_dimensions(training)
     found = evaluate(training, labels, ids, ks=(1,)).recall[1]
     if not len(validation) or parts.settings.refit:
         return Measured(None, found, dimensions)
-    rows, labels, ids = embedded(module.embedder, parts.feed.part(validation))
-    return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions)
+    rows, labels, ids = embedded(module.network, parts.feed.part(validation))
+    cut = {str(dim): evaluate(rows[:, :dim], labels, ids, ks=(1,)).recall[1] for dim in parts.settings.model.dims}
+    return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions, cut)
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:

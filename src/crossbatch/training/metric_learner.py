@@ -11,9 +11,10 @@ from torch.func import functional_call
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.data.batches import Batch
 from crossbatch.following import Following
-from crossbatch.losses import PairLoss
+from crossbatch.losses import MatryoshkaLoss, PairLoss
 from crossbatch.losses.any_loss import AnyLoss
 from crossbatch.metrics import Retrieval, evaluate
+from crossbatch.models.averaged import Averaged
 from crossbatch.models.embedder import Embedder
 from crossbatch.training.settings import OptimSettings
 
@@ -26,14 +27,22 @@ class MetricLearner(L.LightningModule):
     def __init__(
         self,
         embedder: Embedder,
-        loss_fn: CrossBatchLoss | PairLoss | AnyLoss,
+        loss_fn: CrossBatchLoss | PairLoss | AnyLoss | MatryoshkaLoss,
         optim: OptimSettings,
         following: Following | None = None,
+        average: Averaged | None = None,
     ) -> None:
         super().__init__()
+        self.average = average
         self.embedder, self.loss_fn, self.optim, self.following = embedder, loss_fn, optim, following
         self.validation: Retrieval | None = None
         self._embedded: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    @property
+    def network(self) -> Embedder:
+        """What is validated and saved: the average of the weights where there is one, else the network that trains."""
+        network: Embedder = self.embedder if self.average is None else self.average.module
+        return network
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Loss of one P×K batch."""
@@ -75,7 +84,7 @@ class MetricLearner(L.LightningModule):
         """Embed one batch of the validation part."""
         images, labels, ids = batch
         if len(labels):
-            self._embedded.append((self.embedder(images).float(), labels, ids))
+            self._embedded.append((self.network(images).float(), labels, ids))
 
     def on_validation_epoch_end(self) -> None:
         """Search each validation image among the others."""
@@ -86,10 +95,24 @@ class MetricLearner(L.LightningModule):
         self.validation = evaluate(embeddings, labels, ids, embeddings, labels, ids)
         self.log_dict({f"val/{name}": value for name, value in self.validation.summary().items()})
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and take the weights into their average, before anything is saved."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update(self.embedder, self.global_step + 1)
+
     def configure_optimizers(self) -> Any:
-        """Adam over what learns of the embedder and of the loss; the schedule moves every step."""
+        """Over what learns of embedder and loss, the head apart if asked for; the schedule moves every step."""
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(learning, lr=self.optim.lr, weight_decay=self.optim.weight_decay)
+        groups: list[dict[str, Any]] = [{"params": learning}]
+        if self.optim.head_lr is not None:
+            head = {id(parameter) for parameter in self.embedder.head.parameters()}
+            groups = [
+                {"params": [one for one in learning if id(one) not in head]},
+                {"params": [one for one in learning if id(one) in head], "lr": self.optim.head_lr},
+            ]
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optim.optimizer]
+        optimizer = kind(groups, lr=self.optim.lr, weight_decay=self.optim.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(self.optim, step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -7,6 +7,7 @@ import torch
 
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
+from crossbatch.durable import whole
 from crossbatch.encoder import Embedded
 from crossbatch.metrics import Neighbors, nearest
 from crossbatch.training.part_search import Searched
@@ -50,7 +51,8 @@ def _describe(folder: Path, loaded: DataSet, image: int, label: int) -> dict[str
     if not path.exists():
         picture = loaded.images.read(image)
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
-        picture.save(path)
+        with whole(path) as file:
+            picture.save(file, "PNG")
     return {
         "id": image,
         "picture": path.name,

@@ -15,7 +15,7 @@ def plan_of(parts: RunParts) -> list[str]:
         *_batch(parts),
         *_memory(parts),
         *_model(parts),
-        f"training  {optim.steps:,} steps, learning rate {optim.lr:g}, {parts.threads} torch threads, "
+        f"training  {optim.steps:,} steps, learning rate {optim.lr:g}{_recipe(parts)}, {parts.threads} torch threads, "
         f"{_reading(parts)}",
         *(f"note      {note}" for note in data.notes),
     ]
@@ -85,9 +85,23 @@ def _model(parts: RunParts) -> list[str]:
         f"model     {settings.model.backbone}, {count:,} weights{f' ({learns:,} learn)' if learns < count else ''}, "
         f"{f'{settings.model.pooling} pooling, ' if settings.model.pooling else ''}"
         f"{seen.sides[0]}×{seen.sides[1]}×{seen.channels} images; {settings.loss.name} loss"
+        + (f" at {', '.join(map(str, settings.model.dims))} dimensions" if settings.model.dims else "")
         + "".join(f", {name} {value}" for name, value in options.items())
     )
     return [line] if parts.weights is None else [line, f"weights   {parts.weights}"]
+
+
+def _recipe(parts: RunParts) -> str:
+    """What of the recipe is not as by default."""
+    optim, loop = parts.settings.optim, parts.settings.loop
+    told = {
+        f"{optim.head_lr or 0:g} for the head": optim.head_lr,
+        optim.optimizer: optim.optimizer != "adam",
+        f"weights averaged with decay {optim.ema:g}": optim.ema,
+        loop.precision: loop.precision != "32-true",
+        "compiled": loop.compile,
+    }
+    return "".join(f", {words}" for words, said in told.items() if said)
 
 
 def _reading(parts: RunParts) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from crossbatch.data import DATA_SETS, name_for
 from crossbatch.data.augment import Augment
@@ -99,6 +99,8 @@ class ModelSettings:
         fit: How an image of another shape is seen in evaluation: its centre (crop), all of it on the background (pad),
             or all of it out of proportion (squash).
         weights: File to start the backbone from: .safetensors, or .pth, .pt, .bin, of which no code is run.
+        dims: Lengths of which each is an embedding too when it is cut off there, as [32,64,128]: the loss is the mean
+            over them, and each is searched in evaluation. The last is --model.dim.
     """
 
     backbone: str = "small"
@@ -111,16 +113,21 @@ class ModelSettings:
     weights: Path | None = None
     background: str = "white"
     fit: Literal["crop", "pad", "squash"] = "crop"
+    dims: list[PositiveInt] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class OptimSettings:
-    """Adam and its schedule.
+    """The optimizer and its schedule.
 
     Args:
         steps: Training steps, a batch each.
         lr: Learning rate after its warm-up.
-        weight_decay: L2 penalty.
+        head_lr: Learning rate of the head, which is never pretrained; by default that of the backbone.
+        optimizer: adam, whose weight decay is an L2 penalty, or adamw, which takes it off the weights themselves.
+        weight_decay: L2 penalty of adam; for adamw the share of a weight that a step takes off, at learning rate 1.
+        ema: Decay of a running average of the weights, as 0.99, which validation and the saved model then use; less in
+            the first steps. 0 keeps none.
         warmup: Steps over which the learning rate rises from 0.
         schedule: What follows: a cosine down to 0, constant, or a tenth of it from each milestone on.
         milestones: Steps at which the schedule `steps` divides the learning rate by ten.
@@ -129,7 +136,10 @@ class OptimSettings:
 
     steps: PositiveInt = 2000
     lr: PositiveFloat = 1e-3
+    head_lr: PositiveFloat | None = None
+    optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: NonNegativeFloat = 1e-4
+    ema: ClosedUnitInterval = 0.0
     warmup: NonNegativeInt = 50
     schedule: Literal["cosine", "constant", "steps"] = "cosine"
     milestones: list[PositiveInt] = field(default_factory=list)
@@ -151,6 +161,8 @@ class LoopSettings:
         check: Before the first step the header of every file is read, or all of it (decode), or none; files that have
             not changed since the last check are not read again.
         on_corrupt: An image that cannot be read is named, and then refused or skipped.
+        compile: Compile the network with torch.compile: minutes before the first step, shorter steps on a GPU.
+        channels_last: Whether kernels and images lie channels last in memory; by default on a CPU.
     """
 
     check_every: NonNegativeInt | None = None
@@ -161,6 +173,8 @@ class LoopSettings:
     logger: str | None = None
     check: Literal["header", "decode", "none"] = "header"
     on_corrupt: Literal["refuse", "skip"] = "refuse"
+    compile: bool = False
+    channels_last: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +243,14 @@ class Settings:
             )
         if self.model.pretrained and self.model.weights is not None:
             raise SettingError("--model.pretrained and --model.weights both say what to start from: give one of them")
+        dims, dim = list(self.model.dims), self.model.dim
+        if dims and (dims != sorted(set(dims)) or dims[-1] != dim):
+            raise SettingError(
+                f"--model.dims ascend to --model.dim, got {dims} and {dim}: "
+                f"give {sorted({one for one in dims if one < dim} | {dim})}"
+            )
+        if self.optim.ema == 1:
+            raise SettingError("--optim.ema 1 would keep the weights of the start: give less than 1, as 0.99")
         if (self.optim.schedule == "steps") != bool(self.optim.milestones):
             raise SettingError(
                 f"--optim.milestones go with --optim.schedule steps: give both or neither, "

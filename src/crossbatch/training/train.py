@@ -2,8 +2,8 @@
 
 import platform
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,28 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.cross_batch import CrossBatchLoss
-from crossbatch.errors import RunError, SettingError
+from crossbatch.durable import whole
+from crossbatch.errors import SettingError
 from crossbatch.models import checkpoint
 from crossbatch.training.augmented_sheet import augmented_sheet
+from crossbatch.training.checkpoint_files import CheckpointFiles, weights_of
 from crossbatch.training.checkpoints import BestModel, SaveLast
+from crossbatch.training.circumstances import circumstances, versions
 from crossbatch.training.cores import torch_threads
+from crossbatch.training.diverged import StopDiverged
 from crossbatch.training.drift_meters import DriftMeters
 from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.floor import Floor, measure
 from crossbatch.training.floor import warnings as floor_warnings
 from crossbatch.training.follow_network import FollowNetwork
-from crossbatch.training.interrupt import stop_when_asked
+from crossbatch.training.interrupt import Asked, stop_when_asked
 from crossbatch.training.loader_errors import without_traceback
+from crossbatch.training.lock import locked
 from crossbatch.training.loggers import loggers_of, quiet_lightning
 from crossbatch.training.memory_start import MemoryStart
 from crossbatch.training.metric_learner import LOG_EVERY
 from crossbatch.training.progress_bar import ProgressBar
+from crossbatch.training.resuming import Start, ending, go_on
 from crossbatch.training.run_parts import RunParts
 from crossbatch.training.settings import Settings
 from crossbatch.training.throughput import Throughput, Waiting, augmentation_seconds
@@ -41,56 +47,90 @@ MONITOR = "val/R@1"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: its summary, as in its folder, and whether a person stopped it."""
+    """What a run came to: its summary, as in its folder, and the signal that ended it before its end, if any."""
 
     summary: dict[str, Any]
-    interrupted: bool
+    ended_by: str | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether there is something left to do."""
+        return self.ended_by is not None
 
 
-def fit(parts: RunParts, run: Path, console: Console, *, resume: bool = False, init: Path | None = None) -> Outcome:
-    """Train into `run`; `resume` goes on from its last checkpoint, `init` starts from another run's model."""
-    settings = parts.settings
-    start = runs.last_checkpoint(run) if resume else None
-    step = _checkpoint_step(start) if start else 0
+def fit(
+    parts: RunParts,
+    run: Path,
+    console: Console,
+    *,
+    resume: bool = False,
+    init: Path | None = None,
+    force: bool = False,
+) -> Outcome:
+    """Train into `run`; `resume` goes on from its last checkpoint, `init` starts from another run's model.
+
+    `force` goes on although code, versions, data or options have changed. A run that was stopped before its first
+    checkpoint goes on from the weights before training, which it has kept.
+    """
+    with ExitStack() as held:
+        if resume:
+            held.enter_context(locked(run))
+        start = go_on(parts, run, console, force=force) if resume else None
+        return _fit(parts, run, console, start, init, held)
+
+
+def _fit(
+    parts: RunParts, run: Path, console: Console, start: Start | None, init: Path | None, held: ExitStack
+) -> Outcome:
+    settings, asked = parts.settings, Asked()
     if init is not None:
         source, _ = checkpoint.load(init)
         checkpoint.load_weights(parts.learner.embedder, source.state_dict(), init)
+        checkpoint.load_weights(parts.learner.network, source.state_dict(), init)
     throughput = Throughput()
     best = _best_saver(run) if len(parts.data.validation) and not settings.refit else None
-    last = SaveLast(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt", settings.check_every)
+    finite = StopDiverged(run, parts.data)
+    last = SaveLast(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt", settings.check_every, asked, finite)
     following = parts.learner.following
     fill = [FillMemory(lambda images, but: parts.feed.loader(parts.drawn(images, but)))] if settings.memory.fill else []
     follow = [FollowNetwork(parts, following)] if following else []
     begin = MemoryStart(parts) if parts.memory is not None and settings.memory.start is None else None
     meters = [DriftMeters(run, parts)] if settings.drift.sample else []
     moved = meters[0].latest if meters else {}
-    floor = Floor(parts, run)
+    floor = Floor(parts)
     bar = ProgressBar(console, throughput, run.name, moved, floor)
-    callbacks: list[L.Callback] = [floor, *follow, *([begin] if begin else []), *meters, *fill, throughput, bar]
+    callbacks: list[L.Callback] = [finite, floor, *follow, *([begin] if begin else []), *meters, *fill, throughput, bar]
     if settings.loop.patience:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.loop.patience))
     callbacks += [last] if best is None else [best, last]  # "last" holds what "best" has just learned
     began = time.perf_counter()
     with quiet_lightning(), torch_threads(parts.threads):
-        loggers = loggers_of(settings.loop.logger, run, step)
-        trainer = _trainer(settings, loggers, callbacks, throughput.waiting, validates=best is not None)
-        if resume:
-            runs.require_data(run, parts.data.identity)
-        else:
-            runs.create(run, settings.as_dict(), parts.data.identity, parts.reasons)
-            augmented_sheet(parts).save(run / runs.AUGMENTED)
-        with stop_when_asked(trainer) as asked, without_traceback():
-            trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=start, weights_only=True)
-    interrupted = asked.yes and trainer.global_step < settings.optim.steps
+        loggers = loggers_of(settings.loop.logger, run, 0 if start is None else start.step)
+        files = CheckpointFiles(start.adapting(parts.learner) if start else None)
+        trainer = _trainer(settings, loggers, callbacks, throughput.waiting, files, validates=best is not None)
+        if start is None:
+            runs.refuse_used(run)
+            held.enter_context(locked(run))
+            _create(parts, run)
+        path = None if start is None else start.path
+        with ending(run, path, asked), stop_when_asked(asked), without_traceback():
+            trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=path, weights_only=True)
+    ended_by = asked.by if trainer.global_step < settings.optim.steps else None
     seconds = time.perf_counter() - began
     with torch_threads(parts.threads):
         device, steps = trainer.strategy.root_device, trainer.global_step
-        summary = _conclude(parts, run, best, throughput, floor, begin, device, steps, seconds, interrupted)
-    return Outcome(summary, interrupted)
+        summary = _conclude(parts, run, best, last, throughput, floor, begin, device, steps, seconds, ended_by)
+    return Outcome(summary, ended_by)
 
 
 def _trainer(
-    settings: Settings, loggers: list[Logger], callbacks: list[L.Callback], waiting: Waiting, *, validates: bool
+    settings: Settings,
+    loggers: list[Logger],
+    callbacks: list[L.Callback],
+    waiting: Waiting,
+    files: CheckpointFiles,
+    *,
+    validates: bool,
 ) -> L.Trainer:
     try:
         return L.Trainer(
@@ -107,6 +147,7 @@ def _trainer(
             log_every_n_steps=LOG_EVERY,
             logger=loggers,
             callbacks=callbacks,
+            plugins=[files],
             profiler=waiting,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -122,23 +163,23 @@ def _conclude(
     parts: RunParts,
     run: Path,
     saver: ModelCheckpoint | None,
+    last: SaveLast,
     throughput: Throughput,
     floor: Floor,
     start: MemoryStart | None,
     device: torch.device,
     steps: int,
     seconds: float,
-    interrupted: bool,
+    ended_by: str | None,
 ) -> dict[str, Any]:
     """Keep the best model and say what the run came to."""
     best = Path(saver.best_model_path) if saver and saver.best_model_path else None
-    network, validation = parts.learner.embedder, parts.learner.validation
+    network = parts.learner.network
     if best is not None and best.is_file():
-        state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
-        prefix = "embedder."
+        state, prefix = weights_of(best), "embedder." if parts.learner.average is None else "average.module."
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         checkpoint.load_weights(network, weights, best)
-    after = None if interrupted else measure(parts.learner.to(device), parts).summary
+    after = None if ended_by else measure(parts.learner.to(device), parts).summary
     network.to("cpu").eval()
     checkpoint.save(run, network, parts.description)
     score = None if saver is None else saver.best_model_score
@@ -153,19 +194,20 @@ def _conclude(
         "seed": parts.settings.seed,
         "lr": parts.settings.optim.lr,
         "steps": steps,
-        "interrupted": interrupted,
+        "interrupted": ended_by is not None,
+        "ended_by": ended_by,
         "best_validation_R@1": None if score is None else float(score),
-        "last_validation": None if validation is None else validation.summary(),
+        "last_validation": last.validation,
         "before_training": None if floor.before is None else floor.before.summary,
         "after_training": after,
         "dim": parts.settings.model.dim,
         "training_classes": parts.data.train.classes,
         "training_seconds": round(throughput.seconds, 2),
         "waiting_for_data": round(throughput.waiting_share, 4),
-        "augmentation_share": None if interrupted else _augmentation_share(parts, throughput, steps),
+        "augmentation_share": None if ended_by else _augmentation_share(parts, throughput, steps),
         "seconds": round(seconds, 2),
         "images_per_second": round(throughput.images_per_second, 1),
-        "versions": {name: version(name) for name in ("crossbatch", "torch", "torchvision", "timm", "lightning")},
+        "versions": versions(),
         "threads": parts.threads,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
         if not torch.cuda.is_available()
@@ -194,12 +236,11 @@ def _best_saver(run: Path) -> ModelCheckpoint:
     )
 
 
-def _checkpoint_step(path: Path) -> int:
-    """The step a checkpoint was taken at; reading it whole finds a truncated one before anything starts."""
-    try:
-        return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
-    except Exception as error:  # torch raises what zipfile, pickle and its own reader raise
-        raise RunError(
-            f"the checkpoint {path} cannot be read (truncated or not one of ours): "
-            f"copy it again, or start anew with --init {path.parent.parent} and another --out"
-        ) from error
+def _create(parts: RunParts, run: Path) -> None:
+    """Make the folder of a run that begins, with all that it needs to begin again."""
+    runs.create(run, parts.settings.as_dict(), parts.data.identity, parts.reasons)
+    (run / runs.CHECKPOINTS).mkdir(exist_ok=True)
+    checkpoint.save_weights(run / runs.START, parts.learner.embedder)
+    runs.write_json(run / runs.CIRCUMSTANCES, circumstances(parts))
+    with whole(run / runs.AUGMENTED) as file:
+        augmented_sheet(parts).save(file, "PNG")

@@ -1,0 +1,283 @@
+r"""Judge recipes, the memory and a peer: named cells, a row a run, and go on where it stopped.
+
+    python -m benchmarks.recipe plan --cells losses-glyphs length-hanzi
+    python -m benchmarks.recipe run --cells losses-glyphs length-hanzi --fonts /usr/share/fonts
+    python -m benchmarks.recipe rule
+
+A row of `results/recipe.csv` is a finished run: what it was, R@1 on validation, and, of the runs that a cell is about,
+on test, which is looked at once; beside it what could be measured early. Rates are searched with seed 0 on validation,
+alike for every arm. `results/recipe-differences.csv` has R@1 of each arm less that of the first of its cell, paired
+over seeds and queries. Rows that are there are not run again; a run that was stopped goes on, but a peer, whose memory
+keeps its place in no checkpoint, starts anew. `--steps` runs a cell in small, into a `--table` of its own.
+`rule` says how often what is early has the sign of what test says of the memory.
+"""
+
+import argparse
+import json
+import shutil
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from benchmarks.recipe.cells import CELLS, OF_MEMORY, WITH, Cell
+from benchmarks.recipe.peer import OfMemory, Peer, agreement
+from benchmarks.recipe.rule import tell_rules
+from benchmarks.recipe.sets import SETS, add_places, settings_of
+from benchmarks.study.__main__ import drawn_means, machine
+from crossbatch import runs
+from crossbatch.data.data_set import DataSet
+from crossbatch.errors import DivergedError
+from crossbatch.losses import MultiSimilarityLoss
+from crossbatch.training.part_search import search_run
+from crossbatch.training.run_parts import build_parts, load_data
+from crossbatch.training.settings import Settings
+from crossbatch.training.train import fit
+
+TABLE = Path(__file__).parents[1] / "results" / "recipe.csv"
+RIGHT, AGREED = "right.npy", "agreement.jsonl"
+KEYS = ("data", "loss", "recipe", "arm", "steps", "lr", "seed")
+EARLY = (0.1, 0.25, 0.5)  # shares of the steps
+Row = dict[str, Any]
+CONSOLE = Console(width=120, stderr=True)
+
+
+def main() -> None:
+    """Plan, run what is missing, or tell of the rule."""
+    options = _options()
+    if options.do == "rule":
+        tell_rules(_kept(options.table))
+        return
+    cells = [cell for name in options.cells for cell in CELLS[name]]
+    if options.steps:
+        cells = [replace(cell, steps=options.steps, searched=options.steps) for cell in cells]
+    if options.seeds:
+        cells = [replace(cell, seeds=min(cell.seeds, options.seeds)) for cell in cells]
+    if options.do == "plan":
+        _plan(cells, _kept(options.table))
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    plain = {name: settings_of(name, options) for name in dict.fromkeys(cell.data for cell in cells)}
+    loaded: dict[str, DataSet] = {}
+    for cell in cells:
+        if cell.data not in loaded:
+            loaded = {cell.data: load_data(plain[cell.data])}
+        Running(cell, plain[cell.data], loaded[cell.data], options.out, options.table).all()
+
+
+@dataclass(frozen=True)
+class Running:
+    """The runs of a cell, a folder each, and their rows."""
+
+    cell: Cell
+    plain: Settings
+    data: DataSet
+    out: Path
+    table: Path
+
+    def all(self) -> None:
+        """Choose a rate for each arm, run all seeds at it, look at test, tell the differences."""
+        cell, chosen = self.cell, {}
+        for arm in cell.arms:
+            tried = [(self.row(arm, 0, lr, cell.searched), lr) for lr in cell.rates]
+            chosen[arm] = max(tried, key=lambda one: (float(one[0]["validation"]), -one[1]))[1]
+        lengths = dict.fromkeys(cell.arms, cell.steps)
+        self._compare(chosen, lengths)
+        if cell.timed:
+            timed = cell.arms[-1]
+            seconds = {
+                arm: np.mean([self._seconds(arm, seed, chosen[arm]) for seed in range(cell.seeds)]) for arm in chosen
+            }
+            lengths = {arm: round(cell.steps * seconds[timed] / seconds[arm]) for arm in cell.arms}
+            self._compare(chosen, lengths)
+
+    def _seconds(self, arm: str, seed: int, lr: float) -> float:
+        return float(self.row(arm, seed, lr, self.cell.steps)["seconds"])
+
+    def _compare(self, chosen: dict[str, float], lengths: dict[str, int]) -> None:
+        rights = {}
+        for arm in self.cell.arms:
+            seeds = [
+                self.row(arm, seed, chosen[arm], lengths[arm], tested=self.cell.tested)
+                for seed in range(self.cell.seeds)
+            ]
+            print(
+                *(f"{row['arm']} {row['steps']} steps {row['lr']} {row['validation']} {row['test']}" for row in seeds),
+                sep="\n",
+            )
+            if self.cell.tested:
+                rights[arm] = np.stack([np.load(self._folder(row) / RIGHT) for row in seeds])
+        if len(rights) > 1:
+            self._differences(rights, lengths)
+
+    def row(self, arm: str, seed: int, lr: float, steps: int, *, tested: bool = False) -> Row:
+        """The row of a run, which is trained if there is none, and searched on test if that is asked for."""
+        cell = self.cell
+        values = (cell.data, cell.loss, cell.recipe, arm, steps, f"{lr:g}", seed)
+        row: Row = dict(zip(KEYS, map(str, values), strict=True))
+        known = next((one for one in _kept(self.table) if all(one[key] == row[key] for key in KEYS)), None)
+        folder = self._folder(row)
+        if known and (not tested or (known["test"] and (folder / RIGHT).is_file())):
+            return known
+        found = self._train(row, cell.settings(self.plain, arm, seed, lr, steps), folder)
+        if tested:
+            found |= self._look(folder)
+        _keep(self.table, row | found)
+        return row | found
+
+    def _folder(self, row: Row) -> Path:
+        return self.out / "-".join(row[key] for key in KEYS).replace(" ", "_").replace("%", "percent").replace(
+            "÷", "by"
+        )
+
+    def _train(self, row: Row, settings: Settings, folder: Path) -> Row:
+        resume = runs.has_checkpoint(folder) and not row["arm"].startswith("peer")
+        if not runs.is_finished(folder):
+            if folder.exists() and not resume:
+                shutil.rmtree(folder)
+            parts = build_parts(settings, self.data)
+            loss_fn: Any = parts.learner.loss_fn
+            if row["arm"].startswith("peer"):
+                parts.learner.loss_fn = Peer(row["arm"], settings.model.dim, len(self.data.train))
+            elif row["arm"] == WITH:
+                if row["recipe"] in OF_MEMORY:
+                    loss_fn.loss = OfMemory(loss_fn.loss, MultiSimilarityLoss(**OF_MEMORY[row["recipe"]]))
+                every = max(1, settings.optim.steps // 20)
+                loss_fn.register_forward_pre_hook(partial(_watch, folder, every), with_kwargs=True)
+            try:
+                if fit(parts, folder, CONSOLE, resume=resume).interrupted:
+                    raise KeyboardInterrupt
+            except DivergedError:
+                return {"validation": "0", "test": "", "seconds": "", "early": "", "machine": machine()}
+        summary = runs.read_json(folder / runs.SUMMARY)
+        return {
+            "validation": f"{summary['best_validation_R@1']:.4f}",
+            "test": "",
+            "MAP@R": "",
+            "seconds": summary["training_seconds"],
+            "memory start": summary["memory_start"],
+            "early": json.dumps(_early(folder, settings.optim.steps, summary)),
+            "cut": json.dumps((summary["after_training"] or {}).get("validation R@1 by dims")),
+            "fingerprint": self.data.fingerprint,
+            "machine": machine(),
+        }
+
+    def _look(self, folder: Path) -> Row:
+        if not (folder / runs.SUMMARY).is_file():  # diverged
+            np.save(folder / RIGHT, np.zeros(len(self.data.query), bool))
+            return {"test": "0", "MAP@R": "0"}
+        found = search_run(folder, self.data, next(iter(self.data.tests))).measured
+        np.save(folder / RIGHT, (found.best_rank == 1).numpy())
+        return {"test": f"{found.recall[1]:.4f}", "MAP@R": f"{found.map_at_r:.4f}"}
+
+    def _differences(self, rights: dict[str, Any], lengths: dict[str, int]) -> None:
+        path = self.table.with_name(f"{self.table.stem}-differences.csv")
+        (first, baseline), *others = rights.items()
+        for arm, right in others:
+            means = drawn_means(right.astype(np.int8) - baseline, self.data.query.labels.numpy())
+            low, high = np.quantile(means, [0.025, 0.975])
+            errors = 1 - right.mean(), 1 - baseline.mean()
+            less = right.mean(1) - baseline.mean(1)
+            row = {
+                **{key: getattr(self.cell, key) for key in ("data", "loss", "recipe")},
+                "arm": arm,
+                "than": first,
+                "steps": lengths[arm],
+                "steps of that": lengths[first],
+                "seeds": len(right),
+                "R@1": f"{right.mean():.4f}",
+                "difference": f"{less.mean():.4f}",
+                "low": f"{low:.4f}",
+                "high": f"{high:.4f}",
+                "p": f"{2 * min((means <= 0).mean(), (means >= 0).mean()):.4f}",
+                "error ratio": f"{errors[0] / errors[1]:.3f}" if errors[1] else "",
+                "seed by seed": " ".join(f"{one:+.4f}" for one in less),
+            }
+            keys = ("data", "loss", "recipe", "arm", "than", "steps", "steps of that")
+            kept = [one for one in _kept(path) if any(one[key] != str(row[key]) for key in keys)]
+            runs.write_table(path, [*kept, row])
+
+
+def _watch(folder: Path, every: int, loss_fn: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Before a step, now and then: whether both terms pull the same way."""
+    step = int(loss_fn.step)
+    if loss_fn.training and step % every == every - 1 and torch.is_grad_enabled():
+        embeddings, labels = given
+        agreed = agreement(loss_fn, embeddings, labels, named.get("ids"))
+        with (folder / AGREED).open("a") as file:
+            file.write(json.dumps({"step": step, "agreement": round(agreed, 4)}) + "\n")
+
+
+def _early(folder: Path, steps: int, summary: Row) -> Row:
+    """What was known at a tenth, a quarter and a half of the steps."""
+    metrics, found = runs.read_metrics(folder), dict[str, Any]()
+    if (folder / AGREED).is_file():
+        lines = [json.loads(line) for line in (folder / AGREED).read_text().splitlines()]
+        metrics["agreement"] = sorted({line["step"]: line["agreement"] for line in lines}.items())
+    for name in (
+        "val/R@1",
+        "val/MAP@R",
+        "batch_negatives",
+        "memory_negatives",
+        "batch_loss",
+        "memory_loss",
+        "agreement",
+    ):
+        for share in EARLY:
+            before = [value for step, value in metrics.get(name, []) if step <= share * steps]
+            if before:
+                found[f"{name} at {share:g}"] = round(before[-1], 4)
+    floor = summary["before_training"] or {}
+    return found | {f"{name} before": round(value, 4) for name, value in floor.items() if isinstance(value, float)}
+
+
+def _plan(cells: list[Cell], kept: list[dict[str, str]]) -> None:
+    """Runs and time of each cell, by the rows that there are of its set, else by what is thought."""
+    times = defaultdict(list)
+    for row in kept:
+        if row["seconds"]:
+            times[row["data"], row["arm"]].append(float(row["seconds"]) / int(row["steps"]))
+    total = 0.0
+    for cell in cells:
+        seconds = sum(
+            count * steps * float(np.median(times.get((cell.data, arm), [SETS[cell.data].seconds])))
+            for arm, count, steps in cell.runs
+        )
+        total += seconds
+        arms = ", ".join(cell.arms)
+        count = sum(count for _, count, _ in cell.runs)
+        what = f"{cell.data}, {cell.loss}, {cell.recipe}, {cell.steps:,} steps"
+        print(f"{seconds / 3600:6.2f} h  {count:3} runs  {what}: {arms}")
+    print(f"{total / 3600:6.2f} h on one core, where no row is there yet")
+
+
+def _kept(table: Path) -> list[dict[str, str]]:
+    return runs.read_table(table) if table.is_file() else []
+
+
+def _keep(table: Path, row: Row) -> None:
+    """The row in the place of one with its key."""
+    others = [one for one in _kept(table) if any(one[key] != row[key] for key in KEYS)]
+    columns = dict.fromkeys(column for one in [*others, row] for column in one)
+    runs.write_table(table, [dict.fromkeys(columns, "") | one for one in [*others, row]])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("do", choices=("plan", "run", "rule"))
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=[], metavar="NAME", help=", ".join(CELLS))
+    parser.add_argument("--steps", type=int, help="of every run, to see a cell work")
+    parser.add_argument("--seeds", type=int, help="at most so many")
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--out", type=Path, default=Path("runs", "recipe"))
+    add_places(parser)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

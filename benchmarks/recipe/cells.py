@@ -1,0 +1,149 @@
+"""What is compared: cells by name, each a data set, a loss, a recipe, a length, and arms beside the first of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from benchmarks.recipe.sets import SETS
+from crossbatch.training.settings import BatchSettings, LossSettings, Settings
+
+WITHOUT, WITH = "without", "with"
+LOSSES = ("multi-similarity", "contrastive", "triplet", "sup-con")
+BEST = "multi-similarity"
+PEERS = tuple(
+    f"peer {loss}, {size}"
+    for loss in ("multi-similarity", "contrastive", "sup-con")
+    for size in ("memory of 1,024", "memory of all")
+)
+PASS = 47_524 // 64  # steps of one pass over hanzi
+Change = Callable[[Settings], Settings]
+
+
+def _optim(**changes: object) -> Change:
+    return lambda plain: replace(plain, optim=replace(plain.optim, **changes))  # type: ignore[arg-type]
+
+
+def _head(times: float) -> Change:
+    return lambda plain: replace(plain, optim=replace(plain.optim, head_lr=plain.optim.lr * times))
+
+
+def _batch(images: int) -> Change:
+    return lambda plain: replace(plain, batch=BatchSettings(images // plain.batch.images, plain.batch.images))
+
+
+def _loss(**options: float) -> Change:
+    return lambda plain: replace(plain, loss=LossSettings.named(plain.loss.name, **options))
+
+
+def _prefixes(plain: Settings) -> Settings:
+    return replace(plain, model=replace(plain.model, dims=[32, 64, 128]))
+
+
+AS_IS = "as by default"
+RECIPES: dict[str, Change] = {
+    AS_IS: lambda plain: plain,
+    "adamw, decay 0.01": _optim(optimizer="adamw", weight_decay=0.01),
+    "adamw, decay 0.1": _optim(optimizer="adamw", weight_decay=0.1),
+    "average 0.99": _optim(ema=0.99),
+    "average 0.998": _optim(ema=0.998),
+    "head × 3": _head(3),
+    "head × 10": _head(10),
+    "head ÷ 3": _head(1 / 3),
+    "cut at 32, 64, 128": _prefixes,
+    "bfloat16": lambda plain: replace(plain, loop=replace(plain.loop, precision="bf16-mixed")),
+    "batch of 16": _batch(16),
+    "batch of 128": _batch(128),
+    "batch of 256": _batch(256),
+    "steepness 20": _loss(beta=20.0),
+    "steepness 20, memory alone": lambda plain: plain,  # the loss of the memory's term is changed instead
+    "steepness 10, memory alone": lambda plain: plain,
+}
+OF_MEMORY = {"steepness 20, memory alone": {"beta": 20.0}, "steepness 10, memory alone": {"beta": 10.0}}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One comparison. `searched`: steps of the runs that choose a rate, seed 0, each arm its own of the same ones."""
+
+    data: str
+    loss: str = BEST
+    recipe: str = AS_IS
+    steps: int = 0
+    arms: tuple[str, ...] = (WITHOUT, WITH)
+    seeds: int = 3
+    rates: tuple[float, ...] = ()
+    searched: int = 0
+    tested: bool = True  # whether test is looked at; what only chooses a recipe looks at validation
+    timed: bool = False  # whether each arm but the last runs once more, for as long as the last takes
+
+    def __post_init__(self) -> None:
+        usual = SETS[self.data]
+        object.__setattr__(self, "steps", self.steps or usual.steps)
+        object.__setattr__(self, "rates", self.rates or usual.rates)
+        object.__setattr__(self, "searched", min(self.searched or usual.steps, self.steps))
+
+    def settings(self, plain: Settings, arm: str, seed: int, lr: float, steps: int) -> Settings:
+        """Of one run."""
+        optim = replace(plain.optim, lr=lr, steps=steps)
+        plain = replace(plain, loss=LossSettings.named(self.loss), seed=seed, optim=optim)
+        plain = RECIPES[self.recipe](plain)
+        memory = plain.memory if arm == WITH else replace(plain.memory, size=0)
+        loop = replace(plain.loop, check_every=max(1, steps // 20))
+        return replace(plain, memory=memory, loop=loop)
+
+    @property
+    def runs(self) -> list[tuple[str, int, int]]:
+        """Arm, runs and steps, of all that the cell takes where nothing is known of it."""
+        planned = []
+        for arm in self.arms:
+            if len(self.rates) > 1:
+                planned.append((arm, len(self.rates), self.searched))
+            known = self.steps == self.searched and len(self.rates) > 1
+            planned.append((arm, self.seeds - known, self.steps))
+            if self.timed and arm != self.arms[-1]:
+                planned.append((arm, self.seeds, self.steps))
+        return planned
+
+
+def _chosen(data: str, steps: int, rate: float) -> list[Cell]:
+    """Recipes by validation, one seed; the rate is halved or doubled where a recipe may want another."""
+    recipes = list(RECIPES)[:10]
+    rates = (rate / 2, rate, rate * 2)
+    return [Cell(data, recipe=one, steps=steps, arms=(WITH,), seeds=1, rates=rates, tested=False) for one in recipes]
+
+
+CELLS: dict[str, list[Cell]] = {
+    **{
+        f"recipe-{data}": _chosen(data, steps, rate)
+        for data, steps, rate in (
+            ("glyphs", 1000, 0.003),
+            ("emoji", 500, 0.003),
+            ("grocery", 200, 0.0003),
+            ("fashion", 200, 0.0003),
+        )
+    },
+    **{f"losses-{data}": [Cell(data, loss) for loss in LOSSES] for data in SETS},
+    **{
+        f"peer-{data}": [
+            Cell(data, arms=PEERS, seeds=1, tested=False),
+        ]
+        for data in SETS
+    },
+    **{
+        f"beside-{data}-{size}": [
+            Cell(data, arms=(f"peer {loss}, memory of {size}", WITH), timed=True)
+            for loss in ("multi-similarity", "contrastive", "sup-con")
+        ]
+        for data in SETS
+        for size in ("1,024", "all")
+    },
+    **{f"time-{data}": [Cell(data, timed=True)] for data in SETS},
+    "length-hanzi": [Cell("hanzi", steps=passes * PASS) for passes in (2, 10, 30)],
+    "length-glyphs": [Cell("glyphs", steps=steps) for steps in (500, 2000, 8000)],
+    "length-fashion": [Cell("fashion", steps=steps) for steps in (250, 500, 2000)],
+    "batch-fashion": [Cell("fashion", recipe="batch of 16")],
+    "batch-glyphs": [Cell("glyphs", recipe=f"batch of {images}", arms=(WITHOUT,)) for images in (128, 256)],
+    "hardness-emoji": [
+        Cell("emoji", recipe=one, arms=(WITH,), rates=(0.003,), seeds=3, tested=False)
+        for one in (AS_IS, "steepness 20", *OF_MEMORY)
+    ],
+}

@@ -1,0 +1,62 @@
+"""pytorch-metric-learning's CrossBatchMemory where a run has ours, and another loss for the memory's term alone."""
+
+from typing import Any
+
+import torch
+from pytorch_metric_learning import losses, miners
+from torch import Tensor, nn
+
+from crossbatch.losses import Pairing
+
+LOSSES = {
+    "multi-similarity": lambda: (losses.MultiSimilarityLoss(), miners.MultiSimilarityMiner(epsilon=0.1)),
+    "contrastive": lambda: (losses.ContrastiveLoss(), None),
+    "sup-con": lambda: (losses.SupConLoss(), None),
+}
+
+
+class Peer(nn.Module):
+    """Their memory with a loss of theirs, called as a loss of a run is; it counts from the first step."""
+
+    def __init__(self, arm: str, dim: int, images: int) -> None:
+        super().__init__()
+        name, size = arm.removeprefix("peer ").split(", ", 1)
+        loss, miner = LOSSES[name]()
+        rows = min(1024, images) if size == "memory of 1,024" else images
+        self.memory = losses.CrossBatchMemory(loss, dim, memory_size=rows, miner=miner)
+        self.stats: dict[str, Tensor] = {}
+
+    def forward(self, embeddings: Tensor, labels: Tensor, *, ids: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Their loss of the batch against their memory, the batch in it; they know nothing of ids."""
+        loss: Tensor = self.memory(embeddings, labels)
+        return loss
+
+
+class OfMemory(nn.Module):
+    """One loss within the batch, another against the memory."""
+
+    def __init__(self, within: Any, against: Any) -> None:
+        super().__init__()
+        self.within, self.against = within, against
+        self.told: dict[str, Tensor] = {}
+
+    def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
+        """By which side is compared with."""
+        loss = self.within if refs is anchors else self.against
+        value: Tensor = loss.compare(anchors, refs, pairing)
+        self.told = loss.told
+        return value
+
+
+def agreement(loss_fn: Any, embeddings: Tensor, labels: Tensor, ids: Tensor | None) -> float:
+    """Cosine of the two gradients in the embeddings: of the batch's term, and of that against the memory."""
+    with torch.enable_grad():
+        rows = embeddings.detach().clone().requires_grad_()
+        anchors, held = nn.functional.normalize(rows), loss_fn.memory.in_use()
+        pairing = Pairing(labels, held.labels, ids, held.ids, None, held.live, loss_fn.earlier_only)
+        terms = (
+            loss_fn.loss.compare(anchors, anchors, Pairing.within(labels, ids)),
+            loss_fn.loss.compare(anchors, held.embeddings, pairing),
+        )
+        one, other = (torch.autograd.grad(term, rows, retain_graph=True)[0].flatten() for term in terms)
+    return float(nn.functional.cosine_similarity(one, other, dim=0))

@@ -1,0 +1,100 @@
+"""`crossbatch tune`: search a recipe for these data on validation classes, within a budget."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from jsonargparse.typing import PositiveFloat, PositiveInt
+from rich.console import Console
+
+from crossbatch.commands.output import print_table
+from crossbatch.data.augment import Policy
+from crossbatch.errors import SettingError
+from crossbatch.training.option_names import class_path
+from crossbatch.training.settings import LossSettings, Settings
+
+SHOWN = 8  # recipes of each arm in the table; all are in the JSON
+TIMES = 20  # whole runs that a search takes by default
+
+
+def tune(
+    settings: Settings,
+    out: Path | None = None,
+    budget: PositiveInt | None = None,
+    minutes: PositiveFloat | None = None,
+    losses: list[str] = ["multi-similarity", "binomial-deviance", "sup-con", "contrastive"],  # noqa: B006
+    policies: list[Policy] = ["drawn", "photo", "paper"],  # noqa: B006  (the parser shows it and never changes it)
+    learning_rates: list[float] = [1e-4, 1e-2],  # noqa: B006
+    *,
+    console: Console,
+) -> dict[str, Any]:
+    """Search loss, augmentation and learning rate on validation classes, without memory and with it alike.
+
+    Many recipes train for a ninth of the steps, the best third of these anew for a third of them, the best of those for
+    all. Test is never looked at. A search that was stopped goes on when started again; so does one whose budget is
+    raised. The best recipe is kept in OUT/best.yaml, for `crossbatch train --config` and `crossbatch compare --config`.
+
+    Args:
+        settings: All options of a training run; what is searched need not be given.
+        out: Folder to make, or to go on with; by default runs/tune-DATA.
+        budget: Training steps of all runs together, half of them for each arm; by default 20 times --optim.steps.
+        minutes: Minutes of training, in place of --budget.
+        losses: Losses to try, as [triplet,nca]; options of the one that --loss names are taken from it.
+        policies: Policies of augmentation to try, as [drawn,photo].
+        learning_rates: The lowest and the highest learning rate.
+    """
+    if budget is not None and minutes is not None:
+        raise SettingError("--budget and --minutes both say how long to search: give one of them")
+    if not losses or not policies or len(learning_rates) != 2:
+        raise SettingError(
+            "a search needs a loss, a policy of augmentation, and the lowest and the highest learning rate: got "
+            f"{losses}, {policies} and {learning_rates}"
+        )
+    settings.check()
+    from crossbatch.training import tuning  # noqa: PLC0415  (imports Lightning)
+
+    names = tuple(dict.fromkeys(LossSettings(class_path(name)).name for name in losses))
+    space = tuning.Space(names, tuple(dict.fromkeys(policies)), (learning_rates[0], learning_rates[1]))
+    given = tuning.Budget(int(budget or TIMES * settings.optim.steps), minutes)
+    console.print(_plan(settings, given), soft_wrap=True, highlight=False)
+    folder = out or Path("runs", f"tune-{settings.data}")
+    result = tuning.tune(settings, folder, console, space, given)
+    best = shlex.quote(str(result["best"]))
+    result["command"] = f"crossbatch train --config {best} --out {shlex.quote(str(folder / 'best'))}"
+    show(console, result)
+    return result
+
+
+def _plan(settings: Settings, budget: Any) -> str:
+    much = f"{budget.steps:,} steps" if budget.minutes is None else f"{budget.minutes:g} minutes of training"
+    return f"search    {much}, half without memory and half with it; a whole run is {settings.optim.steps:,} steps"
+
+
+def show(console: Console, result: dict[str, Any]) -> None:
+    """Print the table of a search, and how to go on."""
+    rows = [
+        [
+            arm["name"],
+            one["loss"],
+            one["augmentation"],
+            f"{one['lr']:.2g}",
+            f"{one['steps']:,}",
+            f"{one['validation R@1']:.4f}",
+        ]
+        for arm in result["arms"]
+        for one in arm["recipes"][:SHOWN]
+    ]
+    there, tried = result["validation"], " and ".join(f"{len(arm['recipes'])} {arm['name']}" for arm in result["arms"])
+    title = (
+        f"{result['data']} ({result['fingerprint']}), validation: {there['images']:,} images of {there['classes']:,} "
+        f"classes; recipes tried: {tried}"
+    )
+    print_table(console, title, ["arm", "loss", "augmentation", "lr", "steps", "validation R@1"], rows)
+    winner, best = result["winner"], result["best"]
+    lines = [
+        f"best: {winner['arm']}, R@1 {winner['validation R@1']:.4f} on validation, which chose it; kept in {best}",
+        f"train it: {result['command']}",
+        f"judge the memory by it, each arm with its own best recipe: crossbatch compare --config {best}",
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)

@@ -1,0 +1,71 @@
+"""Matryoshka: any loss, taken of the first so many dimensions too, so that an embedding may be cut off there."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crossbatch.errors import SettingError, ShapeError
+from crossbatch.losses.any_loss import comparing
+from crossbatch.losses.engine.pairs import Pairing
+from crossbatch.losses.pair_loss import pair_up
+from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, Scalar, unit
+
+
+class MatryoshkaLoss(nn.Module):
+    """Mean of a loss over embeddings cut off at each of `dims`, scaled to unit length again.
+
+    Memory rows are kept whole; of each a prefix is taken here. `stats` tell of the last of the dims.
+    Source: Kusupati et al., Matryoshka Representation Learning, NeurIPS 2022.
+
+    Args:
+        loss: A pair loss of this package, or any that `CrossBatchLoss` takes.
+        dims: Lengths, ascending; the last is the whole embedding.
+
+    Example:
+        >>> loss_fn = CrossBatchLoss(MatryoshkaLoss(ContrastiveLoss(), dims=[32, 64, 128]), memory)
+    """
+
+    def __init__(self, loss: nn.Module, dims: Sequence[int]) -> None:
+        super().__init__()
+        self.loss: Any = comparing(loss)
+        self.dims = tuple(int(dim) for dim in dims)
+        if not self.dims or self.dims[0] < 1 or list(self.dims) != sorted(set(self.dims)):
+            raise SettingError(f"dims are lengths of at least 1, ascending, as [32, 64, 128]; got {list(dims)}")
+
+    def forward(
+        self,
+        embeddings: Embeddings,
+        labels: Labels,
+        *,
+        ref_emb: References | None = None,
+        ref_labels: RefLabels | None = None,
+        ids: Ids | None = None,
+        ref_ids: RefIds | None = None,
+    ) -> Scalar:
+        """Compare a batch with itself, or with `ref_emb`, as the loss itself does."""
+        return self.compare(*pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids))
+
+    def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Scalar:
+        """The loss of unit-length anchors against unit-length references."""
+        if anchors.shape[1] != self.dims[-1]:
+            raise ShapeError(f"dims {list(self.dims)} end at {self.dims[-1]}, and embeddings have {anchors.shape[1]}")
+        values = []
+        for dim in self.dims:
+            cut = unit(anchors[:, :dim])
+            others = cut if refs is anchors else refs if dim == refs.shape[1] else unit(refs[:, :dim])
+            values.append(self.loss.compare(cut, others, pairing))
+        return torch.stack(values).mean()
+
+    @property
+    def stats(self) -> dict[str, Tensor]:
+        """Of the last call, of whole embeddings: as those of the loss."""
+        stats: dict[str, Tensor] = self.loss.stats
+        return stats
+
+    @property
+    def told(self) -> dict[str, Tensor]:
+        """Of the last call, of whole embeddings: as those of the loss, by anchor where it tells that."""
+        told: dict[str, Tensor] = self.loss.told if hasattr(self.loss, "told") else self.loss.stats
+        return told

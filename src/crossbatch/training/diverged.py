@@ -1,0 +1,66 @@
+"""A loss that is not finite stops a run, and says which step and which files it was."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from crossbatch import runs
+from crossbatch.data.data_set import DataSet
+from crossbatch.errors import DivergedError
+
+NAMED = 3  # files that the error names; all of them are in diverged.json
+
+
+class StopDiverged(L.Callback):
+    """Looks at the loss of each step when the next one begins, and before anything is saved.
+
+    A step later, so that a GPU is not waited for: it has long computed it by then. No checkpoint is written of weights
+    that a step with such a loss has changed.
+    """
+
+    def __init__(self, run: Path, data: DataSet) -> None:
+        self.run, self.data = run, data
+        self._unseen: tuple[int, Tensor, Tensor] | None = None
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Keep the loss to be looked at."""
+        self._unseen = trainer.global_step, outputs["loss"], batch[2]
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Look at the step before."""
+        self.check()
+
+    def on_validation_start(self, *_: Any) -> None:
+        """Look at the step before."""
+        self.check()
+
+    def check(self) -> None:
+        """Stop the run if the last loss was not finite."""
+        if self._unseen is None:
+            return
+        (step, loss, ids), self._unseen = self._unseen, None
+        value = float(loss)
+        if math.isfinite(value):
+            return
+        files = [self.data.images.name(image) for image in ids.tolist()]
+        told = (
+            f"training diverged: the loss of step {step} is {value}, of {', '.join(files[:NAMED])} and "
+            f"{len(files) - NAMED} more (all in {self.run / runs.DIVERGED})"
+        )
+        runs.write_json(self.run / runs.DIVERGED, {"told": told, "step": step, "loss": str(value), "files": files})
+        raise DivergedError(f"{told}: lower --optim.lr, or look at these files; {self._kept()}")
+
+    def _kept(self) -> str:
+        saved = (self.run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt").is_file()
+        of = "the last checkpoint is from before it" if saved else "nothing had been saved before it"
+        return f"{of}: crossbatch train --resume {self.run} --force --optim.lr …"

@@ -1,0 +1,97 @@
+"""Going on with a run: from which checkpoint, whether it is still the same run, and how what ends it is told."""
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from rich.console import Console
+
+from crossbatch import runs
+from crossbatch.durable import sweep
+from crossbatch.errors import CrossBatchError, DiskError, RunError
+from crossbatch.models import checkpoint
+from crossbatch.training.checkpoint_files import choose, damage
+from crossbatch.training.circumstances import accept
+from crossbatch.training.interrupt import Asked, Stopped
+from crossbatch.training.metric_learner import MetricLearner
+from crossbatch.training.run_parts import RunParts
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+OF_IMAGES = ("loss_fn.memory.", "following.")  # of the state of a learner
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run goes on: at a checkpoint and its step, or at its start; and whether on other images than before."""
+
+    path: Path | None
+    step: int
+    other_images: bool
+
+    def adapting(self, learner: MetricLearner) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+        """What takes out of a checkpoint what it holds of images that may be others now; None where they are not."""
+        return partial(without_images, learner) if self.other_images else None
+
+
+def without_images(learner: MetricLearner, found: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint with an empty memory, and without what was measured on images."""
+    state = {name: value for name, value in found["state_dict"].items() if not name.startswith(OF_IMAGES)}
+    state |= {name: value for name, value in learner.state_dict().items() if name.startswith(OF_IMAGES)}
+    callbacks = {name: value for name, value in found["callbacks"].items() if name != "DriftMeters"}
+    if "MemoryStart" in callbacks:
+        callbacks["MemoryStart"] = {**callbacks["MemoryStart"], "embedded": {}, "carried": {}}
+    return {**found, "state_dict": state, "callbacks": callbacks}
+
+
+def go_on(parts: RunParts, run: Path, console: Console, *, force: bool) -> Start:
+    """Choose what to go on from, and say what is damaged and what has changed; refuse changes that are not forced."""
+    if not runs.is_begun(run):
+        raise RunError(f"{run} was stopped before it had begun, and has nothing to go on from: start it anew")
+    path, step, damaged = choose(run) if runs.has_checkpoint(run) else (None, 0, [])
+    changed = accept(run, parts, force=force)
+    told = [*damaged, f"the checkpoint before it is used, of step {step:,}"] if damaged else []
+    best = run / runs.CHECKPOINTS / f"{runs.BEST}.ckpt"
+    if path is not None and best.is_file() and (reason := damage(best)):
+        told.append(f"{best} is damaged: {reason}: the best model from here on is kept")
+    if changed:
+        told.append(f"goes on with a changed {', '.join(changed)}")
+    for line in told:
+        console.print(f"warning: {line}", soft_wrap=True, highlight=False)
+    sweep(run / runs.CHECKPOINTS)
+    if path is None:
+        checkpoint.load_weights(parts.learner.embedder, checkpoint.tensors(run / runs.START), run)
+    return Start(path, step, any(one.startswith("data ") for one in changed))
+
+
+@contextmanager
+def ending(run: Path, start: Path | None, asked: Asked) -> Iterator[None]:
+    """What ends a run within is an end that was asked for, or one sentence."""
+    try:
+        yield
+    except Stopped:
+        return
+    except Exception as error:
+        if asked.by == "SIGTERM" and not isinstance(error, CrossBatchError):
+            return  # what else it has ended, as a loader process that was just born: the last checkpoint stays
+        told = _told(error, run, start if asked.nothing_to_save else None)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _told(error: Exception, run: Path, start: Path | None) -> CrossBatchError | None:
+    """The sentence for what ended a run, or its going on from a checkpoint; None where it has one, or there is none."""
+    if isinstance(error, DiskError):
+        return DiskError(f"{error}: crossbatch train --resume {run}")
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        way_out = f"make some, and then crossbatch train --resume {run}"
+        return DiskError(f"no room on the disk ({error}): the last checkpoint is whole; {way_out}")
+    if start is None or isinstance(error, CrossBatchError):
+        return None
+    reason = shorten(f"{type(error).__name__}: {error}", 160, placeholder=" …")
+    return RunError(f"the checkpoint {start} does not fit the run ({reason}): start anew with --init {run}")

@@ -1,0 +1,83 @@
+"""Commands in processes of their own, as a user runs them, without the seconds that each would take to import torch."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["crossbatch.training.train", "crossbatch.commands.train", "jsonargparse"])
+
+
+@dataclass
+class Command:
+    """A command under way: its process, the leader of a group of its own, and what it has written."""
+
+    process: BaseProcess
+    told: Path
+
+    def signal(self, number: int, *, group: bool = False) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if group else os.kill)(self.process.pid, number)
+
+    def wait(self, seconds: float = 120) -> int:
+        """Its exit status, as Popen tells it."""
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            self.signal(signal.SIGKILL, group=True)
+            raise TimeoutError(self.output)
+        return self.process.exitcode
+
+    def wait_until(self, there: Callable[[], object], seconds: float = 60) -> bool:
+        """Whether something is there before the command ends."""
+        end = time.monotonic() + seconds
+        while not there():
+            if self.process.exitcode is not None or time.monotonic() > end:
+                return False
+            time.sleep(0.0005)
+        return True
+
+    @property
+    def output(self) -> str:
+        return self.told.read_text(encoding="utf-8", errors="replace")
+
+
+def start(words: list[str], told: Path, **environment: str) -> Command:
+    """Start `crossbatch WORDS`; what it writes goes to a file."""
+    process = SERVER.Process(target=_run, args=(words, str(told), environment))
+    process.start()
+    return Command(process, told)
+
+
+@contextlib.contextmanager
+def running(words: list[str], told: Path, **environment: str) -> Iterator[Command]:
+    """A command that does not outlive a test that fails."""
+    command = start(words, told, **environment)
+    try:
+        yield command
+    finally:
+        if command.process.exitcode is None:
+            command.signal(signal.SIGKILL, group=True)
+            command.process.join()
+
+
+def _run(words: list[str], told: str, environment: dict[str, str]) -> None:
+    os.setsid()
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with open(told, "w", buffering=1, encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, encoding="utf-8") for number in (1, 2))
+        from crossbatch.__main__ import main
+
+        status = main(words)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    sys.exit(status)

@@ -1,0 +1,176 @@
+"""The search: alike in both arms, within its budget, goes on after a kill to the same end; test is not looked at."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from crossbatch import runs
+from crossbatch.commands.options import parse
+from crossbatch.errors import DivergedError, RunError, SettingError
+from crossbatch.training import comparison, tuning
+from crossbatch.training.comparison import WITH, WITHOUT, compare
+from crossbatch.training.settings import LossSettings, MemorySettings, OptimSettings, Settings
+from crossbatch.training.step_cost import StepCost
+from crossbatch.training.tuning import Budget, Space, shortened, tune
+
+Quick = Callable[..., Settings]
+SPACE = Space(("contrastive", "sup-con"), ("none", "drawn"), (1e-3, 1e-1))
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Settings]]:
+    """Runs that are not trained: they validate by how near their rate is to 0.01, supervised contrastive best."""
+    ran: list[tuple[str, Settings]] = []
+
+    def run(settings: Settings, loaded: object, folder: Path, console: Console) -> None:
+        ran.append((folder.name, settings))
+        folder.mkdir(parents=True)
+        off = max(settings.optim.lr / 0.01, 0.01 / settings.optim.lr)
+        score = (settings.loss.name == "sup-con") / 2 + 0.4 / off + 0.05 * (settings.memory.size != 0)
+        summary = {"best_validation_R@1": score, "steps": settings.optim.steps, "training_seconds": 1.0}
+        runs.write_json(folder / runs.SUMMARY, summary)
+
+    monkeypatch.setattr(tuning, "train_once", run)
+    return ran
+
+
+def test_both_arms_are_searched_alike_and_the_best_third_goes_on(
+    trained: list[tuple[str, Settings]], quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    result = tune(quick(steps=90), tmp_path / "t", console, SPACE, Budget(90 * 16))
+    assert [arm["name"] for arm in result["arms"]] == [WITHOUT, WITH]
+    assert all(720 - 130 <= arm["steps"] <= 720 for arm in result["arms"])
+    first = [[one[:2] for one in _recipes(trained, arm)][:5] for arm in ("without-memory", "with-memory")]
+    assert first[0] == first[1]  # the same recipes, until what they came to says which are next
+    for arm in result["arms"]:
+        steps = [one["steps"] for one in arm["recipes"]]
+        assert set(steps) == {10, 30, 90}
+        assert steps.count(10) > len(steps) / 2
+        whole = [one["validation R@1"] for one in arm["recipes"] if one["steps"] == 90]
+        assert max(whole) == max(one["validation R@1"] for one in arm["recipes"])
+    winner = result["winner"]
+    assert winner["arm"] == WITH
+    assert winner["loss"]["class_path"] == "crossbatch.SupConLoss"
+    assert {settings.memory.size for name, settings in trained if name.startswith("without")} == {0}
+    assert {path.name for path in (tmp_path / "t").iterdir() if path.is_dir()} == {
+        name for name, settings in trained if settings.optim.steps == 90
+    }
+
+
+def _recipes(trained: list[tuple[str, Settings]], arm: str) -> list[tuple[str, float]]:
+    short = [settings for name, settings in trained if name.startswith(arm) and settings.optim.steps == 10]
+    return [(settings.loss.name, settings.optim.lr) for settings in short]
+
+
+def test_a_search_that_is_killed_anywhere_ends_where_a_straight_one_does(
+    trained: list[tuple[str, Settings]], quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, budget = quick(steps=18), Budget(18 * 6)
+    straight = tune(settings, tmp_path / "straight", console, SPACE, budget)
+    expected, run = list(trained), tuning.train_once
+    for kill in (1, 4, len(expected) - 1):
+        left = [kill]
+
+        def killed(*given: object, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise SystemError("killed")
+            run(*given)
+
+        trained.clear()
+        monkeypatch.setattr(tuning, "train_once", killed)
+        with pytest.raises(SystemError, match="killed"):
+            tune(settings, tmp_path / f"{kill}", console, SPACE, budget)
+        monkeypatch.setattr(tuning, "train_once", run)
+        result = tune(settings, tmp_path / f"{kill}", console, SPACE, budget)
+        assert trained == expected
+        assert result["arms"] == straight["arms"]
+    trained.clear()
+    more = tune(settings, tmp_path / "straight", console, SPACE, Budget(18 * 9))
+    assert trained
+    assert more["arms"][0]["steps"] > straight["arms"][0]["steps"]
+    with pytest.raises(RunError, match="holds another search, or of other options"):
+        tune(settings, tmp_path / "straight", console, Space(("nca",), ("none",), (1e-3, 1e-1)), budget)
+
+
+def test_a_recipe_that_diverges_loses_and_minutes_end_a_search(
+    quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(settings: Settings, loaded: object, folder: Path, console: Console) -> None:
+        folder.mkdir(parents=True)
+        if settings.optim.lr > 0.01:
+            raise DivergedError("not finite")
+        summary = {"best_validation_R@1": 0.5, "steps": settings.optim.steps, "training_seconds": 60.0}
+        runs.write_json(folder / runs.SUMMARY, summary)
+
+    monkeypatch.setattr(tuning, "train_once", run)
+    result = tune(quick(steps=9), tmp_path / "t", console, SPACE, Budget(0, minutes=20))
+    assert [600 <= arm["seconds"] <= 661 for arm in result["arms"]] == [True, True]
+    assert {one["validation R@1"] for arm in result["arms"] for one in arm["recipes"]} == {0.5, 0.0}
+    assert result["winner"]["optim"]["lr"] <= 0.01
+    assert result["winner"]["arm"] == WITHOUT  # of equals
+
+
+def test_train_and_compare_take_the_best_recipe(
+    quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Really trained, and really compared: each arm with the loss and the rate that it was found with."""
+    out = tmp_path / "t"
+    found = tune(quick(steps=9, start=3), out, console, SPACE, Budget(9 * 3))
+    assert not list(out.rglob(runs.EVALUATIONS))
+    assert found == runs.read_json(out / runs.TUNING)
+    settings: Settings = parse("train", ["--config", str(out / "best.yaml")])[0]["settings"]
+    assert settings.loss.class_path == found["winner"]["loss"]["class_path"]
+    assert settings.optim == OptimSettings(steps=9, warmup=2, lr=found["winner"]["optim"]["lr"])
+    assert (settings.memory.size == 0) == (found["winner"]["arm"] == WITHOUT)
+    options = parse("compare", ["--config", str(out / "best.yaml"), "--seeds", "1"])[0]
+    monkeypatch.setattr(comparison, "measure", lambda *arms, start: StepCost(1.0, 1.0))
+    result = compare(options["settings"], tmp_path / "c", console, seeds=1, equal_time=False, own=options["arms"])
+    for arm in result["arms"]:
+        own = runs.read_config(tmp_path / "c" / arm["runs"][0])
+        assert own["loss"] == options["arms"][arm["name"]]["loss"]
+        assert own["augment"]["policy"] == options["arms"][arm["name"]]["augment"]["policy"]
+        assert arm["lr"] == options["arms"][arm["name"]]["optim"]["lr"]
+    assert [arm["memory_rows"] > 0 for arm in result["arms"]] == [False, True]
+    for wrong in (
+        {WITH: {}},
+        {WITH: {}, WITHOUT: {"optim": {"colour": 1}}},
+        {WITH: {}, WITHOUT: {"optim": {"lr": "x"}}},
+    ):
+        with pytest.raises(SettingError, match="--arms are"):
+            compare(options["settings"], tmp_path / "d", console, own=wrong)
+
+
+def test_a_shorter_run_is_the_same_one_in_small(quick: Quick) -> None:
+    optim = OptimSettings(steps=900, warmup=90, schedule="steps", milestones=[300, 600])
+    short = shortened(quick(optim=optim, memory=MemorySettings(start=450)), 100)
+    assert short.optim == OptimSettings(steps=100, warmup=10, schedule="steps", milestones=[33, 67])
+    assert short.memory.start == 50
+
+
+@pytest.mark.parametrize(
+    ("change", "space", "budget", "message"),
+    [
+        ({}, SPACE, Budget(100), r"--budget 100 pays for no recipe to its end in both arms, which takes 260 steps"),
+        ({"memory": MemorySettings(size=0)}, SPACE, Budget(900), "both arms are searched, without memory and with it"),
+        ({}, Space(("nca",), ("none",), (0.1, 0.01)), Budget(900), "the lowest and the highest"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_a_folder_is_made(
+    change: dict, space: Space, budget: Budget, message: str, quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    with pytest.raises(SettingError, match=message):
+        tune(quick(steps=90, **change), tmp_path / "t", console, space, budget)
+    assert not (tmp_path / "t").exists()
+
+
+def test_options_of_the_loss_that_is_named_are_kept(
+    trained: list[tuple[str, Settings]], quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    settings = quick(steps=9, loss=LossSettings.named("sup-con", temperature=0.2))
+    tune(settings, tmp_path / "t", console, SPACE, Budget(9 * 8))
+    given = {(one.loss.name, one.loss.init_args.get("temperature")) for _, one in trained}
+    assert given == {("sup-con", 0.2), ("contrastive", None)}
+    assert all(one.loss.init_args["room"] == 0.7 for _, one in trained)  # recommended, as of any run
