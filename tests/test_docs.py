@@ -198,3 +198,14 @@ def test_the_example_of_a_public_name_runs(name: str, monkeypatch: pytest.Monkey
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
         runner.run(test)
         assert runner.failures == 0
+
+
+def test_pictures_are_there_and_figures_are_shown() -> None:
+    """The site's builder checks links to pages, not to pictures."""
+    shown = {
+        (DOCS / page).parent.joinpath(place).resolve()
+        for page, text in WRITTEN.items()
+        for place in re.findall(r"!\[[^\]]*\]\((?!https?:)([^)]+)\)", text)
+    }
+    assert all(path.is_file() for path in shown), shown
+    assert set((DOCS / "figures").iterdir()) <= shown
