@@ -7,7 +7,7 @@ QUICK := tests/losses/test_values.py tests/losses/test_costs.py tests/losses/tes
   tests/test_runs.py tests/test_row_search.py tests/metrics tests/data/test_data_set.py tests/data/test_folder.py tests/data/test_csv.py \
   tests/data/test_pk_batches.py tests/training/test_settings.py
 
-.PHONY: demo test quick test-long check docs figures bench clean
+.PHONY: demo test quick test-long test-browser check docs figures bench clean
 
 demo: $(READY)  ## train on the embedded data set without and with memory; print the table, write the report
 	rm -rf runs/demo
@@ -20,7 +20,10 @@ quick: $(READY)  ## the inner loop, under a minute: formulas, memory, options, d
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --hypothesis-profile quick $(QUICK)
 
 test-long: $(READY)  ## the suite with 500 cases a property, and runs that are killed; half an hour
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --hypothesis-profile long -m "long or not long"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --hypothesis-profile long -m "not browser"
+
+test-browser: $(READY)  ## the page of a gallery in Chromium, which must be installed: apt install chromium, or its path in CROSSBATCH_CHROMIUM
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m "browser and not long" tests/browser
 
 check: $(READY)  ## lint, format, types, the import contract
 	$(BIN)/ruff check .

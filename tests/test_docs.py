@@ -193,7 +193,7 @@ def test_the_example_of_a_public_name_runs(name: str, monkeypatch: pytest.Monkey
     around["loss_fn"] = crossbatch.CrossBatchLoss(crossbatch.ContrastiveLoss(), memory)
     found = {"train": from_python.train, "compare": from_python.compare}.get(name) or getattr(crossbatch, name)
     for test in doctest.DocTestFinder().find(found, name, module=False, globs=around):
-        if name == "load":
+        if name in ("load", "Encoder"):
             continue  # needs a trained run
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
         runner.run(test)

@@ -10,7 +10,7 @@ NEW_FILES = {
     path
     for path in (
         "docs/search-page.png",
-        *(f"docs/how-to/{name}.md" for name in ("resume", "scale", "search", "tune")),
+        *(f"docs/how-to/{name}.md" for name in ("resume", "scale", "search")),
     )
     if not (ROOT / path).exists()
 }

@@ -8,6 +8,9 @@ COMMANDS = {
     "embed": "Embed images with a trained model, into a table.",
     "export": "Write a trained model as an ONNX file, or as a folder for a model hub.",
     "drift": "Show how far embeddings moved while a run trained.",
+    "index": "Embed images into a gallery that can be searched.",
+    "search": "Find the images of a gallery that are most similar to an image.",
+    "serve": "Open a page that searches a gallery.",
     "report": "Write the page that shows a run or a comparison.",
     "inspect": "Tell what a data set holds.",
 }

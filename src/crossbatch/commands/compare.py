@@ -50,6 +50,8 @@ def compare(
     path = write_report(run)
     show(console, result)
     console.print(f"report: {path}", soft_wrap=True, highlight=False)
+    trained = run / next(arm for arm in result["arms"] if arm["memory_rows"])["runs"][0]
+    console.print(f"search it: crossbatch serve {trained}", soft_wrap=True, highlight=False)
     return {**result, "report": str(path)}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_origin
 
 import yaml
+from docstring_parser import parse as parse_docstring
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 from torch import nn
 
@@ -47,7 +48,7 @@ def command_named(name: str) -> Callable[..., Any]:
 def parser_for(name: str) -> ArgumentParser:
     """A parameter is an option; `settings` are options named as their fields; the root goes without a name."""
     command = command_named(name)
-    parameters = inspect.signature(command).parameters
+    parameters, docstrings = inspect.signature(command).parameters, parse_docstring(inspect.getdoc(command) or "")
     parser = ArgumentParser(
         prog=f"crossbatch {name}",
         description=(inspect.getdoc(command) or "").split("\n\nArgs:")[0],
@@ -59,10 +60,12 @@ def parser_for(name: str) -> ArgumentParser:
         parser.add_argument("root", nargs="?", type=Path, default=SUPPRESS, help=ROOT_HELP)
         parser.add_argument("--root", dest="root", type=Path, help=SUPPRESS)
         skip.add("root")
+    if "images" in parameters:
+        skip.add("images")
     parser.add_function_arguments(command, as_group=False, as_positional=True, skip=skip)
-    for action in parser._actions:
-        if not action.option_strings and getattr(action, "_typehint", None) == list[Path]:
-            action.nargs, action._typehint = "+", Path  # type: ignore[attr-defined]  # a word each, as a shell gives them
+    if "images" in parameters:
+        told = next(one.description for one in docstrings.params if one.arg_name == "images")
+        parser.add_argument("images", nargs="*", type=Path, default=[], help=told)
     if "settings" in parameters:
         told = "Options from a YAML file, or from a recipe of ours, as sop-resnet50."
         parser.add_argument("--config", "--recipe", action=OptionsFile, help=told)
@@ -118,7 +121,19 @@ def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
             found.append(f"{word}=true")
         else:
             found.append(f"{word}+" if word in lists and not after.startswith("[") else word)
-    return found
+    return in_order(parser, found)
+
+
+def in_order(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
+    """Words without a name first, where a command takes any number of them: argparse wants these together."""
+    if all(one.nargs != "*" for one in parser._actions):
+        return list(words)
+    plain: list[str] = []
+    named: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        is_value = before.startswith("--") and "=" not in before
+        (named if word.startswith("-") or is_value else plain).append(word)
+    return [*plain, *named]
 
 
 def names_of(parser: ArgumentParser, kind: type) -> list[str]:

@@ -85,4 +85,4 @@ def _told(run: Path, summary: dict[str, Any]) -> list[str]:
     if summary["memory_start_reason"]:
         lines.append(f"the memory counted from step {summary['memory_start']:,}: {summary['memory_start_reason']}")
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
-    return [*lines, f"next: crossbatch evaluate {run}; crossbatch report {run}"]
+    return [*lines, f"next: crossbatch evaluate {run}; crossbatch report {run}; crossbatch serve {run}"]

@@ -13,8 +13,9 @@ from crossbatch.data.data_set import DataSet
 from crossbatch.data.folder import ROLE_OF
 from crossbatch.data.image_files import shown
 from crossbatch.data.labelled_files import GALLERY, QUERY, TEST, TRAIN, Row, build
+from crossbatch.data.parquet import parquet
 from crossbatch.data.split import Split
-from crossbatch.errors import DataError, MissingExtraError
+from crossbatch.errors import DataError
 
 SEPARATORS = ",;\t"
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -28,18 +29,19 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     """
     if root is None or not root.is_file():
         raise DataError(f"--data csv needs ROOT, a .csv, .tsv or .parquet file with path,label[,role]; got {root}")
-    rows = [_row(root, place, record) for place, record in _records(root)]
-    if not rows:
-        raise DataError(f"no images in {root}: it has a header and no rows")
+    rows = rows_of(root)
     roles = {row.role for row in rows}
     if GALLERY in roles and not roles & {QUERY, TEST}:
         raise DataError(f"{root} has gallery rows and no query rows: mark the images that are searched for as query")
     return build("csv", root.parent, rows, split or Split())
 
 
-def labels(root: Path) -> dict[Path, str]:
-    """The label of each image of a table, by its file."""
-    return {row.path: row.label for row in (_row(root, place, record) for place, record in _records(root))}
+def rows_of(root: Path) -> list[Row]:
+    """The rows of a table; at least one."""
+    rows = [_row(root, place, record) for place, record in _records(root)]
+    if not rows:
+        raise DataError(f"no images in {root}: it has a header and no rows")
+    return rows
 
 
 def _records(root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -83,13 +85,10 @@ def _columns(root: Path, names: Sequence[str]) -> list[str]:
 
 
 def _parquet(root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    arrow, files = parquet("a .parquet table")
     try:
-        from pyarrow import ArrowException, parquet  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise MissingExtraError("a .parquet table", "pyarrow", "parquet") from None
-    try:
-        table = parquet.read_table(root)
-    except (ArrowException, OSError) as error:
+        table = files.read_table(root)
+    except (arrow.ArrowException, OSError) as error:
         raise DataError(f"{root} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     table = table.rename_columns(_columns(root, table.column_names))
     for number, record in enumerate(table.select([one for one in table.column_names if one]).to_pylist()):

@@ -1,10 +1,11 @@
 """Images as a command is given them: files, folders, tables; with the labels that these say."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from crossbatch.data import TABLES, csv
+from crossbatch.data import TABLES
+from crossbatch.data.csv import rows_of
 from crossbatch.data.folder import ROLE_OF
 from crossbatch.data.image_files import shown
 from crossbatch.data.image_tree import Tree
@@ -12,40 +13,53 @@ from crossbatch.errors import DataError
 
 
 class Listed(NamedTuple):
-    """An image file, and its label where one is known."""
+    """An image file, its label where one is known, and the folder that it was found through."""
 
     path: Path
     label: str | None
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """The path below the root, as text."""
+        return shown(self.path.relative_to(self.root) if self.path.is_relative_to(self.root) else self.path)
 
 
-def listed(sources: Iterable[Path]) -> tuple[list[Listed], list[str]]:
+def listed(sources: Sequence[Path]) -> tuple[list[Listed], list[str]]:
     """Every image of files, folders and tables, in order and each once; and what was left out, a sentence each.
 
-    An image's label is what its table says, or the folder that it lies in directly below the one given: of
-    `photos/apple/3.jpg` in `photos` it is apple, also behind train/, test/ and the like. Raises DataError for what is
-    not there, and where there is no image at all.
+    An image's label is what its table says, or the first folder below the one given: of `photos/apple/3.jpg` in
+    `photos` it is apple. Where all first folders are train, test and the like, it is the second. Raises DataError for
+    what is not there, and where there is no image at all.
     """
-    tree = Tree()
-    found: dict[Path, str | None] = {}
+    found: dict[Path, Listed] = {}
+    notes: list[str] = []
     for source in sources:
-        if source.is_dir():
-            found |= {path: _label(path.relative_to(source).parts) for path in tree.images(source) if path not in found}
-        elif source.suffix.lower() in TABLES and source.is_file():
-            found |= csv.labels(source)
-        elif source.is_file():
-            found.setdefault(source, None)
-        else:
-            raise DataError(f"there is no file and no folder {shown(source)}: give images, folders or tables of them")
-    if not found:
-        raise DataError(f"no image in {', '.join(map(shown, sources))}{_left(tree)}: give other folders, or files")
-    return [Listed(path, label) for path, label in found.items()], tree.notes()
+        for one in _in(source, notes):
+            found.setdefault(one.path, one)
+    return list(found.values()), notes
 
 
-def _label(parts: tuple[str, ...]) -> str | None:
-    folders = parts[1:-1] if len(parts) > 2 and parts[0].lower() in ROLE_OF else parts[:-1]
-    return shown(folders[0]) if folders else None
+def _in(source: Path, notes: list[str]) -> Iterator[Listed]:
+    if source.is_dir():
+        tree = Tree()
+        paths = tree.images(source)
+        left = tree.notes()[:1] if tree.left_out else []
+        if not paths:
+            raise DataError(f"there is no image in {shown(source)}{f' ({left[0]})' if left else ''}")
+        notes += left
+        yield from _labelled_by_folder(source, paths)
+    elif source.suffix.lower() in TABLES and source.is_file():
+        yield from (Listed(row.path, row.label, source.parent) for row in rows_of(source))
+    elif source.is_file():
+        yield Listed(source, None, source.parent)
+    else:
+        raise DataError(f"there is no {shown(source)}: give folders of images, tables of path,label, or image files")
 
 
-def _left(tree: Tree) -> str:
-    left = "; ".join(tree.notes())
-    return f" ({left})" if left else ""
+def _labelled_by_folder(root: Path, paths: Sequence[Path]) -> Iterator[Listed]:
+    places = [path.relative_to(root).parts for path in paths]
+    first = {place[0].lower() for place in places if len(place) > 1}
+    deep = 1 if first and first <= ROLE_OF.keys() else 0
+    for path, place in zip(paths, places, strict=True):
+        yield Listed(path, shown(place[deep]) if len(place) > deep + 1 else None, root)

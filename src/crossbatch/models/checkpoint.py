@@ -97,7 +97,8 @@ def description_of(text: str, source: Path) -> Description:
 
 def _check(description: Description) -> None:
     """Types and ranges, of a file that anybody may have written."""
-    kinds = {"backbone": str, "dim": int, "channels": int, "preprocessing": dict, "class_names": list}
+    kinds = {"backbone": str, "dim": int, "channels": int, "preprocessing": dict}
+    kinds |= {"class_names": list, "dims": list}
     for name, kind in kinds.items():
         if not isinstance(getattr(description, name), kind):
             raise TypeError(f"{name} is no {kind.__name__}")

@@ -1,0 +1,171 @@
+"""Eight people search one gallery for a minute: times of answers beside one embedding and one search alone, and memory.
+
+    python -m benchmarks.serve_load RUN
+
+Images are drawn by lot, 40,000 of 64 × 64, and indexed by the model of RUN into a temporary folder, or into --gallery,
+where they are found again. Then each client sends uploads, one after the other, over loopback; each is drawn afresh, so
+that none is answered from the table. The model and the search alone are timed in this process, before the server
+starts. Writes benchmarks/results/serve-load.csv.
+"""
+
+import argparse
+import http.client
+import io
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from crossbatch import runs
+from crossbatch.encoder import load
+from crossbatch.index import Gallery
+from crossbatch.index.database import bring_in_step
+from crossbatch.index.description import Database, Model
+from crossbatch.index.indexing import add
+from crossbatch.index.kept_model import keep
+from crossbatch.index.queries import read_query
+from crossbatch.index.sources import Found
+from crossbatch.index.writer import writing
+
+SIDE, TOP = 64, 24
+
+
+class Drawn:
+    """Images of coloured patches, by number."""
+
+    in_memory = True
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return self.images
+
+    def read(self, index: int) -> Image.Image:
+        chance = np.random.default_rng(index)
+        patches = chance.integers(0, 256, (4, 4, 3), dtype=np.uint8).repeat(SIDE // 4, 0).repeat(SIDE // 4, 1)
+        return Image.fromarray(patches)
+
+    def name(self, index: int) -> str:
+        return f"drawn {index}"
+
+
+def filled(gallery: Path, run: Path, images: int) -> None:
+    model, drawn = load(run), Drawn(images)
+    found = [
+        Found(drawn.name(number), f"label {number % 100}", images=drawn, number=number) for number in range(images)
+    ]
+    with writing(gallery, Model.of(model), Database("milvus.db", "crossbatch_load")) as writer:
+        keep(run, gallery)
+        add(writer, found, model)
+        bring_in_step(writer, {})
+
+
+def upload(number: int) -> bytes:
+    file = io.BytesIO()
+    Drawn(0).read(number).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def alone(gallery: Path, run: Path, times: int = 50) -> tuple[float, float]:
+    """Median seconds of one embedding, decoding included, and of one search."""
+    model, opened = load(run), Gallery(gallery)
+    embedding, searching = [], []
+    for number in range(times):
+        began = time.perf_counter()
+        vector = model.embed([read_query(upload(10**6 + number)).image])
+        between = time.perf_counter()
+        opened.search(vector, TOP)
+        embedding.append(between - began)
+        searching.append(time.perf_counter() - between)
+    return float(np.median(embedding)), float(np.median(searching))
+
+
+def client(port: int, number: int, until: float, taken: list[float], wrong: list[str]) -> None:
+    link, asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60), 0
+    while time.monotonic() < until:
+        content = upload(10**7 * (number + 1) + asked)
+        asked += 1
+        body = (
+            b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
+            + content
+            + b"\r\n--b--\r\n"
+        )
+        began = time.perf_counter()
+        link.request("POST", "/search", body, {"Content-Type": "multipart/form-data; boundary=b"})
+        answer = link.getresponse()
+        said = answer.read()
+        taken.append(time.perf_counter() - began)
+        if answer.status != 200 or said.count(b'"similarity"') != TOP:
+            wrong.append(f"{answer.status} {said[:200]!r}")
+
+
+def resident(pid: int) -> float:
+    """Megabytes of a process."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+    return int(fields["VmRSS"].split()[0]) / 1024
+
+
+def loaded(port: int, clients: int, seconds: float) -> tuple[list[float], list[str]]:
+    taken: list[float] = []
+    wrong: list[str] = []
+    until = time.monotonic() + seconds
+    people = [threading.Thread(target=client, args=(port, one, until, taken, wrong)) for one in range(clients)]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    return taken, wrong
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--gallery", type=Path)
+    parser.add_argument("--images", type=int, default=40_000)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=60)
+    given = parser.parse_args(words)
+    gallery = given.gallery or Path(tempfile.mkdtemp(prefix="load-")) / "gallery"
+    filled(gallery, given.run, given.images)
+    embedding, searching = alone(gallery, given.run)
+    command = [sys.executable, "-m", "crossbatch", "serve", str(gallery), "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    try:
+        port = 0
+        while not port and server.stdout:
+            line = server.stdout.readline()
+            port = int(line.split("127.0.0.1:")[1].split("/")[0]) if "127.0.0.1:" in line else 0
+        loaded(port, given.clients, 5)
+        before = resident(server.pid)
+        taken, wrong = loaded(port, given.clients, given.seconds)
+        after = resident(server.pid)
+    finally:
+        server.terminate()
+    p50, p95 = np.percentile(taken, [50, 95])
+    result = {
+        "images": given.images,
+        "clients": given.clients,
+        "seconds": given.seconds,
+        "searches": len(taken),
+        "errors": len(wrong),
+        "p50, ms": p50 * 1e3,
+        "p95, ms": float(p95) * 1e3,
+        "one embedding, ms": embedding * 1e3,
+        "one search, ms": searching * 1e3,
+        "p95 ÷ alone": float(p95) / (embedding + searching),
+        "memory before, MB": before,
+        "memory after, MB": after,
+    }
+    print(result, *wrong[:3], sep="\n")
+    runs.write_table(Path(__file__).parent / "results" / "serve-load.csv", [result])
+
+
+if __name__ == "__main__":
+    main()

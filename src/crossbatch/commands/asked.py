@@ -1,0 +1,75 @@
+"""What `crossbatch search` is asked: images in files or of the gallery, whole or in part, with their embeddings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossbatch.errors import DataError
+from crossbatch.index import Gallery
+from crossbatch.index.indexing import digest_of
+from crossbatch.index.kept_model import kept
+from crossbatch.index.queries import read_query
+from crossbatch.index.thumbnails import thumbnail
+
+
+class Asked(NamedTuple):
+    """A query: what to call it, its id where it is a whole image of the gallery, its embedding, its small picture."""
+
+    name: str
+    id: str | None
+    vector: NDArray[np.float32]
+    picture: bytes
+
+
+class _Unseen(NamedTuple):
+    """A query that the network has yet to see, as it takes it."""
+
+    name: str
+    image: Any
+    picture: bytes
+
+
+def asked(gallery: Gallery, files: Sequence[Path], ids: Sequence[str], box: str | None) -> list[Asked]:
+    """Queries in order, those by id first; the network is loaded only if one is neither whole nor in the gallery."""
+    found = [_of_gallery(gallery, gallery.row(one), box) for one in ids] + [
+        _of_file(gallery, file, box) for file in files
+    ]
+    unseen = [one for one in found if isinstance(one, _Unseen)]
+    if not unseen:
+        return [one for one in found if isinstance(one, Asked)]
+    from crossbatch.encoder import load  # noqa: PLC0415  (imports torch)
+
+    vectors = iter(load(kept(gallery.folder)).embed([one.image for one in unseen]))
+    return [one if isinstance(one, Asked) else Asked(one.name, None, next(vectors), one.picture) for one in found]
+
+
+def _of_gallery(gallery: Gallery, row: int, box: str | None) -> Asked | _Unseen:
+    rows = gallery.rows
+    image = rows.image(row)
+    if box is None:
+        return Asked(image.path, image.id, rows.embeddings[row], gallery.thumbnail(row))
+    return _part(image.path, gallery.content(row) or gallery.thumbnail(row), box)
+
+
+def _of_file(gallery: Gallery, file: Path, box: str | None) -> Asked | _Unseen:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read the image {file} ({error.strerror})") from error
+    row = gallery.rows.position.get(digest_of(content))
+    if box is not None:
+        return _part(str(file), content, box)
+    if row is not None:
+        return _of_gallery(gallery, row, None)._replace(name=str(file))
+    return _part(str(file), content, None)._replace(image=file)  # read as those of the gallery were
+
+
+def _part(name: str, content: bytes, box: str | None) -> _Unseen:
+    try:
+        image = read_query(content, box).image
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+    return _Unseen(name, image, thumbnail(image)[0])

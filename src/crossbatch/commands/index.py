@@ -1,0 +1,101 @@
+"""`crossbatch index`: embed images into a gallery that can be searched; take some out, give them other labels."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from crossbatch.commands.galleries import GALLERY, Milvus, fill, images_of_run, refuse_other_folder, show
+from crossbatch.errors import SettingError
+
+
+def index(
+    run: Path,
+    images: list[Path] = [],  # noqa: B006  (the parser shows it and never changes it)
+    to: str | None = None,
+    data: str | None = None,
+    root: Path | None = None,
+    table: Path | None = None,
+    remove: list[str] = [],  # noqa: B006
+    labels: Path | None = None,
+    milvus: Milvus = Milvus(),  # noqa: B008  (frozen)
+    *,
+    console: Console,
+) -> dict[str, Any]:
+    """Embed images with the model of a run into a gallery: a table, a Milvus database and a map.
+
+    What is there already, by content, is not embedded again: its label and path become those given now. IMAGES are
+    folders (the first folder below one is the label), tables of path,label, or image files; without them the images
+    that the run was trained and tested on. Killed at any moment, it goes on when it is called again.
+
+    Args:
+        run: Run folder; or a gallery, to add to it, change it, or bring its database in step.
+        images: Folders, tables (.csv, .tsv, .parquet) or image files.
+        to: Gallery folder to make or to add to, by default RUN/gallery; or the address of a Milvus server, as
+            http://host:19530.
+        data: The path of your own function that reads the data set, where the run was trained on one.
+        root: Where the run's data set is now, if it has moved.
+        table: With a server, the folder of the table, by default RUN/gallery.
+        remove: Take this image out, by its id or path; once for each.
+        labels: Give images other labels: a table (.csv) of id,label or path,label.
+        milvus: How to reach a Milvus server.
+    """
+    from crossbatch.index.description import is_gallery, read  # noqa: PLC0415
+    from crossbatch.index.indexing import Outcome  # noqa: PLC0415
+    from crossbatch.index.milvus import is_server  # noqa: PLC0415
+    from crossbatch.index.sources import found_in  # noqa: PLC0415
+
+    server = to if to is not None and is_server(to) else ""
+    if table is not None and not server:
+        raise SettingError("--table goes with --to http://…; a gallery in a folder is --to FOLDER")
+    own = is_gallery(run)
+    folder = (table or run / GALLERY) if server or to is None else Path(to)
+    if own:
+        if to is not None and folder.resolve() != run.resolve():
+            raise SettingError(f"{run} is a gallery: to make another, name the run that its model is of")
+        folder = run
+    refuse_other_folder(folder)
+    changing = bool(remove) or labels is not None
+    if images:
+        found, notes = found_in(images)
+    else:
+        found, notes = ([], []) if changing or own else images_of_run(run, data, root)
+    outcome = Outcome()
+    if not changing or images:
+        outcome = fill(folder, run, found, milvus, console, server)
+    changed = _change(folder, remove, labels, milvus) if changing else {}
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True, highlight=False)
+    show(console, outcome)
+    for what, count in changed.items():
+        console.print(f"{what}: {count:,} images", highlight=False)
+    description = read(folder)
+    database = description.database
+    result = {
+        "gallery": str(folder),
+        **{name: getattr(outcome, name) for name in ("added", "known", "changed", "copies", "unreadable")},
+        **changed,
+        "database": database.uri,
+        "index": database.kind,
+        "recall@10": database.recall_at_10,
+    }
+    told = f"database: {database.uri}, {database.kind}, recall@10 {database.recall_at_10:.3f}"
+    console.print(told, soft_wrap=True, highlight=False)
+    console.print(f"next: crossbatch serve {folder}; crossbatch search {folder} PHOTO", soft_wrap=True, highlight=False)
+    return result
+
+
+def _change(folder: Path, remove: list[str], labels: Path | None, milvus: Milvus) -> dict[str, int]:
+    """Take images out and give others their labels; how many."""
+    from crossbatch.index.changes import relabel, take_out  # noqa: PLC0415
+    from crossbatch.index.database import bring_in_step  # noqa: PLC0415
+    from crossbatch.index.writer import writing  # noqa: PLC0415
+
+    changed = {}
+    with writing(folder) as writer:
+        if remove:
+            changed["removed"] = take_out(writer, remove)
+        if labels is not None:
+            changed["relabelled"] = relabel(writer, labels)
+        bring_in_step(writer, milvus.options)
+    return changed

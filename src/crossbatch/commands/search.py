@@ -1,0 +1,116 @@
+"""`crossbatch search`: the images of a gallery that are most similar to an image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jsonargparse.typing import PositiveInt
+from rich.console import Console
+
+from crossbatch.commands.galleries import Milvus, gallery_for
+from crossbatch.commands.output import print_table
+from crossbatch.errors import DataError, SettingError
+
+if TYPE_CHECKING:
+    from crossbatch.commands.asked import Asked
+    from crossbatch.index import Gallery, Hit
+
+
+def search(
+    gallery: Path,
+    images: list[Path] = [],  # noqa: B006  (the parser shows it and never changes it)
+    top: PositiveInt = 10,
+    id: list[str] = [],  # noqa: A002, B006
+    box: str | None = None,
+    label: list[str] = [],  # noqa: B006
+    min_similarity: float = -1.0,
+    html: Path | None = None,
+    by: Literal["auto", "exact", "milvus"] = "auto",
+    data: str | None = None,
+    root: Path | None = None,
+    milvus: Milvus = Milvus(),  # noqa: B008  (frozen)
+    *,
+    console: Console,
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """Find the images of a gallery that are most similar to an image, by cosine.
+
+    An image that is in the gallery is not among its own hits.
+
+    Args:
+        gallery: Gallery; or a run folder, whose images are indexed into RUN/gallery first.
+        images: Image files to search with.
+        top: Images to find for each.
+        id: Search with this image of the gallery, by its id or the beginning of it; once for each.
+        box: Search with a part: left,top,right,bottom in pixels, or in shares of the sides from 0 to 1.
+        label: Only images with this label; once for each.
+        min_similarity: Only images at least so similar, from -1 to 1.
+        html: Write a page of pictures to this file.
+        by: Who answers: exact, every embedding compared; milvus, the database; auto, the database where it is a server
+            or the embeddings take more than 1 GB, else every embedding compared.
+        data: The path of your own function that reads the data set, where the run was trained on one.
+        root: Where the run's data set is now, if it has moved.
+        milvus: How to reach a Milvus server.
+    """
+    if not images and not id:
+        raise SettingError(f"nothing to search with: crossbatch search {gallery} PHOTO, or --id ID")
+    if not -1 <= min_similarity <= 1:
+        raise SettingError(f"--min_similarity takes a cosine from -1 to 1, got {min_similarity}")
+    from crossbatch.commands.asked import asked  # noqa: PLC0415  (imports Pillow)
+    from crossbatch.index import Gallery  # noqa: PLC0415
+
+    opened = Gallery(gallery_for(gallery, data, root, milvus, console), milvus.options, by)
+    try:
+        if not len(opened):
+            raise DataError(
+                f"the gallery {opened.folder} is empty: add images with crossbatch index {opened.folder} IMAGES"
+            )
+        unknown = [one for one in label if one not in opened.rows.code]
+        if unknown:
+            raise DataError(f"no image of {opened.folder} has the label {unknown[0]}")
+        queries = asked(opened, images, id, box)
+        vectors, without = np.stack([one.vector for one in queries]), [one.id for one in queries]
+        found = opened.search(vectors, top, label or None, min_similarity=min_similarity, without=without)
+        for query, hits in zip(queries, found, strict=True):
+            _show(console, opened, query.name, hits)
+        if html is not None:
+            _write_page(html, opened, queries, found)
+            console.print(f"page: {html}", soft_wrap=True, highlight=False)
+        results = [
+            {"query": query.name, "hits": [_plain(hit) for hit in hits]}
+            for query, hits in zip(queries, found, strict=True)
+        ]
+    finally:
+        opened.close()
+    return results[0] if len(results) == 1 else results
+
+
+def _show(console: Console, opened: "Gallery", name: str, hits: list["Hit"]) -> None:
+    method = opened.method
+    recall = "" if method.recall_at_10 is None or method.name == "exact" else f", recall@10 {method.recall_at_10:.3f}"
+    title = f"{name}: {len(hits)} of {len(opened):,} images; {method.name}, by {method.by}{recall}"
+    rows = [[hit.image.path, hit.image.label or "", f"{hit.similarity:.4f}", hit.image.id] for hit in hits]
+    print_table(console, title, ["path", "label", "similarity", "id"], rows)
+
+
+def _plain(hit: "Hit") -> dict[str, Any]:
+    return {"id": hit.image.id, "path": hit.image.path, "label": hit.image.label, "similarity": hit.similarity}
+
+
+def _write_page(file: Path, opened: "Gallery", queries: Sequence["Asked"], found: list[list["Hit"]]) -> None:
+    from crossbatch import runs  # noqa: PLC0415
+    from crossbatch.index.hits_page import Shown, hits_page  # noqa: PLC0415
+
+    position = opened.rows.position
+    searches = [
+        (
+            Shown(query.picture, query.name),
+            [
+                Shown(opened.thumbnail(position[hit.image.id]), hit.image.path, hit.image.label, hit.similarity)
+                for hit in hits
+            ],
+        )
+        for query, hits in zip(queries, found, strict=True)
+    ]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    runs.write_text(file, hits_page(opened.folder.name, searches))

@@ -1,0 +1,86 @@
+"""`crossbatch serve`: a page that searches a gallery, and the service behind it."""
+
+import os
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse.typing import NonNegativeInt
+from rich.console import Console
+
+from crossbatch.commands.galleries import Milvus, gallery_for
+from crossbatch.errors import MissingExtraError, SettingError
+from crossbatch.web.limits import Limits
+
+
+def serve(
+    gallery: Path,
+    host: str = "127.0.0.1",
+    port: NonNegativeInt = 8000,
+    token: str | None = None,
+    limits: Limits = Limits(),  # noqa: B008  (frozen)
+    by: Literal["auto", "exact", "milvus"] = "auto",
+    open: bool = False,  # noqa: A002
+    data: str | None = None,
+    root: Path | None = None,
+    milvus: Milvus = Milvus(),  # noqa: B008
+    *,
+    console: Console,
+) -> dict[str, Any]:
+    """Serve a page that searches a gallery, on this machine alone unless told otherwise; Ctrl-C ends it.
+
+    What `crossbatch index` adds meanwhile is found within a second or two.
+
+    Args:
+        gallery: Gallery; or a run folder, whose images are indexed into RUN/gallery first.
+        host: Address to serve on; any but this machine's own, as 0.0.0.0, needs a token.
+        port: Port to serve on; 0 takes a free one.
+        token: What every request must bring, at least 16 characters; better in the variable CROSSBATCH_TOKEN.
+        limits: What a request may cost.
+        by: Who answers: exact, every embedding compared; milvus, the database; auto, the database where it is a server
+            or the embeddings take more than 1 GB, else every embedding compared.
+        open: Open the page in the browser.
+        data: The path of your own function that reads the data set, where the run was trained on one.
+        root: Where the run's data set is now, if it has moved.
+        milvus: How to reach a Milvus server.
+    """
+    try:
+        from crossbatch.web import run as server  # noqa: PLC0415
+        from crossbatch.web.app import LOOPBACK, create_app  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("the page", str(error.name), "serve") from None
+    from crossbatch.index import Gallery  # noqa: PLC0415
+    from crossbatch.index.kept_model import kept  # noqa: PLC0415
+
+    token = token or os.environ.get("CROSSBATCH_TOKEN") or None
+    server.check_token(host, token)
+    if port > 65_535:
+        raise SettingError(f"--port takes a number up to 65535, got {port}")
+    folder = gallery_for(gallery, data, root, milvus, console)
+    opened = Gallery(folder, milvus.options, by)
+
+    def load() -> Any:
+        from crossbatch.encoder import load as load_encoder  # noqa: PLC0415  (imports torch)
+
+        return load_encoder(kept(folder))
+
+    hosts = LOOPBACK if server.is_loopback(host) else ()
+    app = create_app(opened, load, limits, token=token, hosts=hosts)
+    listening = server.bound(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listening.getsockname()[1]}/"
+
+    def started() -> None:
+        method = opened.method
+        told = f"{len(opened):,} images of {folder}; {method.name} search, by {method.by}"
+        console.print(told, soft_wrap=True, highlight=False)
+        link = f"{address}#token=…, your token behind it" if token else address
+        console.print(f"open {link}; Ctrl-C stops it", soft_wrap=True, highlight=False)
+        if open:
+            webbrowser.open(address)
+
+    with suppress(KeyboardInterrupt):
+        server.serve(app, listening, started)
+    console.print("stopped", highlight=False)
+    return {"gallery": str(folder), "address": address}

@@ -1,0 +1,190 @@
+"""A gallery: images with their embeddings, to be searched."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossbatch.errors import DataError, RunError, SettingError, ShapeError
+from crossbatch.index import description as descriptions
+from crossbatch.index import pictures
+from crossbatch.index.description import Description
+from crossbatch.index.milvus import Client, is_server
+from crossbatch.index.pictures import Picture
+from crossbatch.index.projection import Point, read_map
+from crossbatch.index.rows import Image, Rows
+from crossbatch.index.search import nearest
+
+IN_MEMORY = 2**30  # bytes of embeddings that are compared one by one: two million of 128 numbers
+GROUPS = 16  # row groups of thumbnails that are kept: 256 pictures each
+TRIES = 5  # at reading what a writer changes meanwhile
+MODEL = "model"  # the folder of a gallery that its model lies in
+
+
+class Hit(NamedTuple):
+    """An image that was found, and its cosine to the query."""
+
+    image: Image
+    similarity: float
+
+
+class Method(NamedTuple):
+    """How a search is answered: `exact`, each row compared, or `hnsw`; by whom; its recall@10, if it was measured."""
+
+    name: str
+    by: str
+    recall_at_10: float | None
+
+
+class Gallery:
+    """A gallery as of now, to read; `refresh` follows what a writer does to it."""
+
+    def __init__(self, folder: Path, options: dict[str, Any] | None = None, by: str = "auto") -> None:
+        self.folder, self._options, self._by = folder, options or {}, by
+        self._lock, self._groups = threading.Lock(), OrderedDict[tuple[str, int], list[bytes]]()
+        self._client: Client | None = None
+        self.rows = self._read()
+
+    @property
+    def description(self) -> Description:
+        """What is known of it."""
+        return self.rows.description
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def refresh(self) -> bool:
+        """Read anew what has changed on the disk; whether anything has."""
+        now = descriptions.read(self.folder)
+        if (now.revision, now.database) == (self.description.revision, self.description.database):
+            return False
+        self.rows = self._read()
+        return True
+
+    def _read(self) -> Rows:
+        for _ in range(TRIES - 1):
+            try:
+                return Rows(self.folder, descriptions.read(self.folder))
+            except FileNotFoundError:  # a writer has put another file in its place since
+                continue
+        return Rows(self.folder, descriptions.read(self.folder))
+
+    @property
+    def method(self) -> Method:
+        """How it is searched: by each row in memory, unless a server has them or they are too many."""
+        database = self.description.database
+        milvus = is_server(database.uri) or self.rows.embeddings.nbytes > IN_MEMORY
+        if self._by == "exact" or (self._by == "auto" and not milvus):
+            return Method("exact", "the table", 1.0)
+        by = f"Milvus at {database.uri}" if is_server(database.uri) else "Milvus Lite"
+        return Method("exact" if database.kind == "FLAT" else "hnsw", by, database.recall_at_10)
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        top: int,
+        labels: Sequence[str] | None = None,
+        *,
+        min_similarity: float = -1.0,
+        without: Sequence[str | None] = (),
+        rows: Rows | None = None,
+    ) -> list[list[Hit]]:
+        """The images most similar to each query [queries, dim], the most similar first.
+
+        `labels`: only images with one of these. `without`: for each query an id that is left out. `rows`: what the
+        gallery held when the queries were taken from it.
+        """
+        rows = rows or self.rows
+        if queries.ndim != 2 or queries.shape[1] != rows.embeddings.shape[1]:
+            told = f"queries of shape {list(queries.shape)} do not fit embeddings of {rows.embeddings.shape[1]} numbers"
+            raise ShapeError(f"{told}: embed them with the gallery's model")
+        if top < 1:
+            raise SettingError(f"a search gives at least 1 image, got {top}")
+        more = top + bool(without)
+        if not len(rows):
+            found: list[list[tuple[int, float]]] = [[] for _ in queries]
+        elif self.method.by == "the table":
+            found = nearest(queries, rows.embeddings, more, None if labels is None else rows.labelled(labels))
+        else:
+            asked = self._collection(rows).search(queries, min(more, len(rows)), labels)
+            place = rows.position
+            found = [[(place[one], value) for one, value in hits if one in place] for hits in asked]
+        left_out = [rows.position.get(one or "") for one in without] or [None] * len(queries)
+        return [
+            # Rounded before they are compared: a similarity that was told finds its image again.
+            [
+                Hit(rows.image(row), round(similarity, 6))
+                for row, similarity in hits
+                if row != left and round(similarity, 6) >= min_similarity
+            ][:top]
+            for hits, left in zip(found, left_out, strict=True)
+        ]
+
+    def _collection(self, rows: Rows) -> Any:
+        database = rows.description.database
+        if database.revision != rows.description.revision:
+            told = f"the database of {self.folder} lacks what was indexed last"
+            raise RunError(f"{told}: bring it in step with crossbatch index {self.folder}")
+        with self._lock:
+            if self._client is None:
+                self._client = Client(self.folder, database.uri, self._options)
+                self._client.collection(database.collection, rows.description.model.dim).load()
+        return self._client.collection(database.collection, rows.description.model.dim)
+
+    def row(self, name: str) -> int:
+        """The row of an id, or of the beginning of one if no other begins so; `DataError` if there is none."""
+        if name in self.rows.position:
+            return self.rows.position[name]
+        found = [row for one, row in self.rows.position.items() if len(name) >= 6 and one.startswith(name)]
+        if len(found) != 1:
+            raise DataError(f"the gallery has no image {name}" if not found else f"several images begin with {name}")
+        return found[0]
+
+    def thumbnail(self, row: int, rows: Rows | None = None) -> bytes:
+        """The small picture of a row."""
+        rows = rows or self.rows
+        part, group, number = rows.group_of(row)
+        key = (rows.description.parts[part], group)
+        with self._lock:
+            if key in self._groups:
+                self._groups.move_to_end(key)
+            else:
+                self._groups[key] = rows.thumbnails(part, group)
+                while len(self._groups) > GROUPS:
+                    self._groups.popitem(last=False)
+            return self._groups[key][number]
+
+    def picture(self, row: int, rows: Rows | None = None) -> Picture:
+        """The image of a row as it may be shown: its file if that is still there, else its thumbnail."""
+        rows = rows or self.rows
+        content = self.content(row, rows)
+        shown = None if content is None else pictures.to_show(content)
+        small = self.thumbnail(row, rows)
+        return shown or Picture(small, "image/png" if small[:4] == b"\x89PNG" else "image/jpeg", "thumbnail")
+
+    def content(self, row: int, rows: Rows | None = None) -> bytes | None:
+        """The bytes of the file of a row, if it is still there and has not changed."""
+        rows = rows or self.rows
+        root, file = rows.place(row)
+        if root < 0 or file is None:
+            return None
+        return pictures.original(self.folder, rows.description.roots[root], file, rows.ids[row])
+
+    def map(self, rows: Rows | None = None) -> dict[str, Point]:
+        """The place of each image in the plane, by id."""
+        return read_map(self.folder, (rows or self.rows).description.map)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know: folders that are gone."""
+        gone = [root.absolute for root in self.description.roots if root.found(self.folder) is None]
+        return [f"the folder {one} is gone: of its images the small pictures are shown" for one in gone]
+
+    def close(self) -> None:
+        """Leave the database."""
+        if self._client is not None:
+            self._client.close()

@@ -1,0 +1,50 @@
+"""A page of pictures: queries and what was found for each, in one file that needs no server."""
+
+import base64
+import html
+from collections.abc import Sequence
+from typing import NamedTuple
+
+STYLE = """
+:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
+body { margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
+h1 { font-size: 1.25rem; } h2 { font-size: 1rem; margin: 2rem 0 .5rem; overflow-wrap: anywhere; }
+ul { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .75rem; list-style: none;
+     padding: 0; margin: 0; }
+figure { margin: 0; } figcaption { font-size: .8rem; overflow-wrap: anywhere; }
+img { width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: .4rem; background: #8881; }
+.query { width: 9rem; } .similarity { font-variant-numeric: tabular-nums; font-weight: 600; }
+"""
+
+
+class Shown(NamedTuple):
+    """A picture with what stands below it."""
+
+    picture: bytes
+    name: str
+    label: str | None = None
+    similarity: float | None = None
+
+
+def hits_page(gallery: str, searches: Sequence[tuple[Shown, Sequence[Shown]]]) -> str:
+    """The page of a gallery's hits."""
+    parts = [
+        f'<section><h2>{html.escape(query.name)}</h2><div class="query">{_figure(query)}</div>'
+        f"<h2>{len(hits)} most similar</h2><ul>{''.join(f'<li>{_figure(hit)}</li>' for hit in hits)}</ul></section>"
+        for query, hits in searches
+    ]
+    title = html.escape(f"Similar images in {gallery}")
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{''.join(parts)}</html>\n"
+    )
+
+
+def _figure(shown: Shown) -> str:
+    kind = "png" if shown.picture[:4] == b"\x89PNG" else "jpeg"
+    source = f"data:image/{kind};base64,{base64.b64encode(shown.picture).decode()}"
+    told = [html.escape(part) for part in (shown.label, shown.name) if part]
+    if shown.similarity is not None:
+        told.insert(0, f'<span class="similarity">{shown.similarity:.3f}</span>')
+    picture = f'<img src="{source}" alt="{html.escape(shown.name)}">'
+    return f"<figure>{picture}<figcaption>{'<br>'.join(told)}</figcaption></figure>"

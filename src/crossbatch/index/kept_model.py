@@ -1,0 +1,32 @@
+"""The model of a gallery, kept in it: the folder can then be moved, and searched without the run."""
+
+import shutil
+from pathlib import Path
+
+from crossbatch.errors import RunError
+
+FOLDER = "model"
+FILES = ("model.safetensors", "model.json", "config.json")
+
+
+def keep(source: Path, gallery: Path) -> None:
+    """Copy the files of a model, of a folder or an ONNX file with its description, into a gallery."""
+    target = gallery / FOLDER
+    target.mkdir(parents=True, exist_ok=True)
+    beside = [source, *source.parent.glob(f"{source.stem}*.json"), *source.parent.glob(f"{source.name}.*")]
+    for file in [source / name for name in FILES] if source.is_dir() else beside:
+        if file.is_file():
+            partial = target / f"{file.name}.partial"
+            shutil.copyfile(file, partial)
+            partial.replace(target / file.name)
+
+
+def kept(gallery: Path) -> Path:
+    """What to load the model of a gallery from."""
+    folder = gallery / FOLDER
+    if (folder / FILES[0]).is_file():
+        return folder
+    found = next(iter(sorted(folder.glob("*.onnx"))), None)
+    if found is None:
+        raise RunError(f"{gallery} has lost its model: copy model.safetensors and model.json of the run into {folder}")
+    return found

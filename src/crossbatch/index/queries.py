@@ -1,0 +1,53 @@
+"""An image that somebody brings to search with: checked before it is decoded, and cut to its box."""
+
+from io import BytesIO
+from typing import NamedTuple
+
+from PIL import Image
+
+from crossbatch.data.crops import SIDEWAYS, opaque, orientation, upright
+from crossbatch.errors import DataError, SettingError
+from crossbatch.index.box import Box
+from crossbatch.index.pictures import available
+
+PIXELS = 50_000_000  # that a query may have
+SIDE = 768  # pixels: what the shorter side of a JPEG's box keeps at least where it is decoded at a smaller scale
+
+
+class TooManyPixelsError(SettingError):
+    """An image whose pixels would fill the memory."""
+
+
+class Query(NamedTuple):
+    """What is searched for: the image or its part, as it is shown upright, and what the whole measures."""
+
+    image: Image.Image
+    width: int
+    height: int
+    box: Box | None
+
+
+def read_query(content: bytes, box: str | None = None, pixels: int = PIXELS) -> Query:
+    """Of the bytes of a file; `DataError` says why they are no image."""
+    try:
+        image = Image.open(BytesIO(content), formats=available())
+    except Image.DecompressionBombError:
+        raise TooManyPixelsError(f"the image has more pixels than the {pixels:,} that are read") from None
+    except Exception as error:  # decoders raise what they like
+        what = "it is empty" if not content else "it is of no known format, or damaged"
+        raise DataError(f"this cannot be read as an image: {what}") from error
+    with image:
+        if image.width * image.height > pixels:
+            told = f"the image has {image.width} × {image.height} pixels"
+            raise TooManyPixelsError(f"{told}, more than the {pixels:,} that are read: make it smaller")
+        width, height = image.size[::-1] if orientation(image) in SIDEWAYS else image.size
+        part = None if box is None else Box.parse(box, width, height)
+        share = 1.0 if part is None else min(part.right - part.left, part.bottom - part.top)
+        wanted = int(SIDE / share)
+        image.draft("RGB", (wanted, wanted))
+        try:
+            whole = opaque(upright(image))
+        except Exception as error:  # decoders raise what they like
+            why = str(error).splitlines()[0] if str(error) else "it is damaged"
+            raise DataError(f"this cannot be read as an image: {why}") from error
+        return Query(whole if part is None else whole.crop(part.pixels(*whole.size)), width, height, part)

@@ -1,0 +1,106 @@
+"""What a gallery holds, as of one revision: read once, never changed."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossbatch.index.description import Description
+from crossbatch.index.part_files import ALL_BUT_PICTURES, GROUP, PartFile, doors
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of the gallery, without its embedding."""
+
+    id: str
+    path: str
+    label: str | None
+    width: int
+    height: int
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return dict(self.__dict__)
+
+
+class Rows:
+    """Embeddings [images, dim] and the columns beside them, in the order in which they came."""
+
+    def __init__(self, folder: Path, description: Description) -> None:
+        arrow, _ = doors()
+        self.description, self.parts = description, [PartFile(folder / name) for name in description.parts]
+        self.starts = np.cumsum([0, *map(len, self.parts)])
+        tables = [part.read(ALL_BUT_PICTURES) for part in self.parts]
+        table = arrow.concat_tables(tables).combine_chunks() if tables else None
+        self._columns = {} if table is None else {name: _whole(table.column(name)) for name in ALL_BUT_PICTURES}
+        self.ids: list[str] = self._columns["id"].to_pylist() if self._columns else []
+        dim = description.model.dim
+        flat = self._columns["embedding"].flatten().to_numpy() if self._columns else np.empty(0, np.float32)
+        self.embeddings: NDArray[np.float32] = flat.reshape(-1, dim)
+        coded = self._columns["label"].dictionary_encode() if self._columns else None
+        names: list[str] = [] if coded is None else coded.dictionary.to_pylist()
+        order = sorted(range(len(names)), key=names.__getitem__)
+        self.labels: list[str] = [names[one] for one in order]
+        ranks = np.empty(len(names) + 1, np.int64)
+        ranks[order], ranks[-1] = np.arange(len(names)), -1
+        codes = np.empty(0, np.int64) if coded is None else coded.indices.fill_null(-1).to_numpy()
+        self.label_of: NDArray[np.int64] = ranks[codes]  # position among the labels, −1 without one
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """The row of each id."""
+        return {one: row for row, one in enumerate(self.ids)}
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Images of each label, by name."""
+        counted = Counter(self.label_of.tolist())
+        return {label: counted[number] for number, label in enumerate(self.labels)}
+
+    @cached_property
+    def code(self) -> dict[str, int]:
+        """The position of each label."""
+        return {label: number for number, label in enumerate(self.labels)}
+
+    def image(self, row: int) -> Image:
+        """What is known of the image in a row."""
+        path, width, height = (self._columns[name][row].as_py() for name in ("path", "width", "height"))
+        return Image(self.ids[row], path, self.label(row), width, height)
+
+    def label(self, row: int) -> str | None:
+        """The label of a row."""
+        code = self.label_of[row]
+        return None if code < 0 else self.labels[code]
+
+    def place(self, row: int) -> tuple[int, bytes | None]:
+        """The number of the root that its file lies in, and its path below it."""
+        root, file = (self._columns[name][row].as_py() for name in ("root", "file"))
+        return root, file
+
+    def labelled(self, labels: Sequence[str]) -> NDArray[np.bool_]:
+        """Mask [images] of those with one of these labels."""
+        return np.isin(self.label_of, [self.code[one] for one in labels if one in self.code])
+
+    def thumbnails(self, part: int, group: int) -> list[bytes]:
+        """The pictures of a row group of a part."""
+        return self.parts[part].thumbnails(group)
+
+    def group_of(self, row: int) -> tuple[int, int, int]:
+        """Part, row group and number within it, of a row."""
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return (part, *divmod(row - int(self.starts[part]), GROUP))
+
+
+def _whole(column: Any) -> Any:
+    """A column in one piece."""
+    chunks = column.num_chunks
+    return column.chunk(0) if chunks == 1 else doors()[0].concat_arrays(column.chunks)

@@ -1,0 +1,185 @@
+"""Changing a gallery's table: whole files first, then the description that names them, so that no kill tears it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossbatch.index import description as descriptions
+from crossbatch.index import lock
+from crossbatch.index.description import Database, Description, Map, Model, Root
+from crossbatch.index.part_files import Entry, PartFile, doors, table_of, write_whole
+from crossbatch.index.rows import Rows
+
+SMALL, LARGE = 4096, 16_384  # rows of a file: one that is joined with others, and what becomes of them at most
+MANY = 48  # small files beside each other before they are joined
+
+
+class Change(NamedTuple):
+    """What becomes of the row of an image."""
+
+    path: str
+    label: str | None
+    root: int
+    file: bytes | None
+
+
+class Writer:
+    """The one that may change a gallery; get it by `writing`."""
+
+    def __init__(self, folder: Path, description: Description) -> None:
+        self.folder, self.description = folder, description
+
+    def rows(self) -> Rows:
+        """What the gallery holds now."""
+        return Rows(self.folder, self.description)
+
+    def root(self, place: Path) -> int:
+        """The number of a folder that images lie in."""
+        root = Root.of(place, self.folder)
+        roots = self.description.roots
+        for number, known in enumerate(roots):
+            if root.absolute in (known.absolute, str(known.found(self.folder))):
+                return number
+        self.description = replace(self.description, roots=(*roots, root))  # counts once a row needs it
+        return len(roots)
+
+    def append(self, entries: Sequence[Entry], embeddings: NDArray[np.float32]) -> None:
+        """Add rows, all of them or none."""
+        table = table_of(entries, embeddings, self.description.model.fingerprint)
+        self._put([*self.description.parts, self._part(table)])
+        if sum(self._is_small(name) for name in self.description.parts) >= MANY:
+            self.compact()
+
+    def remove(self, ids: set[str]) -> int:
+        """Take rows out, their pictures too; how many there were."""
+        arrow, _ = doors()
+        before = self._count()
+
+        def kept(table: Any) -> Any:
+            gone = [one in ids for one in table.column("id").to_pylist()]
+            return table.filter(arrow.array([not one for one in gone])) if any(gone) else table
+
+        self._rewrite(kept)
+        return before - self._count()
+
+    def update(self, changes: Mapping[str, Change]) -> None:
+        """Give rows other labels and places."""
+        arrow, _ = doors()
+
+        def changed(table: Any) -> Any:
+            ids = table.column("id").to_pylist()
+            if not changes.keys() & set(ids):
+                return table
+            for name in Change._fields:
+                old = table.column(name).to_pylist()
+                new = [
+                    getattr(changes[one], name) if one in changes else was for one, was in zip(ids, old, strict=True)
+                ]
+                place = table.schema.get_field_index(name)
+                table = table.set_column(place, name, arrow.array(new, table.schema.field(name).type))
+            return table
+
+        self._rewrite(changed)
+
+    def compact(self) -> None:
+        """Join small files that stand beside each other."""
+        arrow, _ = doors()
+        parts: list[str] = []
+        for run in _runs(self.description.parts, self._rows_of):
+            if len(run) == 1:
+                parts += run
+            else:
+                tables = [PartFile(self.folder / name).read() for name in run]
+                parts.append(self._part(arrow.concat_tables(tables, promote_options="default").unify_dictionaries()))
+        if parts != list(self.description.parts):
+            self._put(parts)
+
+    def keep_map(self, ids: Sequence[str], places: NDArray[np.float32], method: str, fitted: int) -> None:
+        """Write a place in the plane [images, 2] for each id."""
+        arrow, _ = doors()
+        name = f"map-{self.description.next_part:08}.parquet"
+        table = arrow.table({"id": list(ids), "x": places[:, 0], "y": places[:, 1]})
+        write_whole(self.folder / name, table)
+        self._save(self.description.changed(map=Map(name, method, fitted), next_part=self.description.next_part + 1))
+
+    def keep_database(self, database: Database) -> None:
+        """Note what is known of the database; that changes no image, so the revision stays."""
+        self._save(replace(self.description, database=database))
+
+    def _part(self, table: Any) -> str:
+        name = f"part-{self.description.next_part:08}.parquet"
+        self.description = replace(self.description, next_part=self.description.next_part + 1)
+        write_whole(self.folder / name, table)
+        return name
+
+    def _rewrite(self, change: Callable[[Any], Any]) -> None:
+        """Pass every file through a change of its table; one that leaves it as it is costs no writing."""
+        parts = []
+        for name in self.description.parts:
+            before = PartFile(self.folder / name).read()
+            after = change(before)
+            if after is before:
+                parts.append(name)
+            elif after.num_rows:
+                parts.append(self._part(after))
+        if parts != list(self.description.parts):
+            self._put(parts)
+
+    def _put(self, parts: Sequence[str]) -> None:
+        self._save(self.description.changed(parts=tuple(parts)))
+
+    def _save(self, description: Description) -> None:
+        descriptions.write(self.folder, description)
+        self.description = description
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove files that the description does not name: of before a change, or of a writer that was killed."""
+        named = {*self.description.parts, self.description.map.file if self.description.map else ""}
+        for pattern in ("part-*.parquet*", "map-*.parquet*"):
+            for path in self.folder.glob(pattern):
+                if path.name not in named:
+                    with suppress(OSError):
+                        path.unlink()
+
+    def _rows_of(self, name: str) -> int:
+        return len(PartFile(self.folder / name))
+
+    def _is_small(self, name: str) -> bool:
+        return self._rows_of(name) < SMALL
+
+    def _count(self) -> int:
+        return sum(map(self._rows_of, self.description.parts))
+
+
+def _runs(parts: Sequence[str], rows_of: Callable[[str], int]) -> Iterator[list[str]]:
+    """Files in their order, small neighbours together up to the size of a large one."""
+    run: list[str] = []
+    total = 0
+    for name in parts:
+        rows = rows_of(name)
+        if rows < SMALL and run and total + rows <= LARGE:
+            run.append(name)
+            total += rows
+            continue
+        if run:
+            yield run
+        run, total = [name], rows if rows < SMALL else LARGE
+    if run:
+        yield run
+
+
+@contextmanager
+def writing(folder: Path, model: Model | None = None, database: Database | None = None) -> Iterator[Writer]:
+    """Hold a gallery and change it; with a model and a database it is made where there is none."""
+    if model is None and not descriptions.is_gallery(folder):
+        descriptions.read(folder)  # which says what to do
+    with lock.writing(folder):
+        if model and database and not descriptions.is_gallery(folder):
+            descriptions.write(folder, Description(model, database))
+        yield Writer(folder, descriptions.read(folder))

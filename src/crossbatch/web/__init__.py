@@ -1,0 +1,1 @@
+"""A gallery as a page and a service."""

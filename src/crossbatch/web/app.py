@@ -1,0 +1,316 @@
+"""The service: a page, searches, pictures and the map of one gallery."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, File, Form, Query, Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from crossbatch.errors import CrossBatchError
+from crossbatch.index import Gallery
+from crossbatch.index.rows import Rows
+from crossbatch.web import answers
+from crossbatch.web.batcher import Batcher, Model
+from crossbatch.web.guard import COOKIE, Guard, same, session_of
+from crossbatch.web.limits import Limits, RefusedError
+from crossbatch.web.map_answer import Packed, packed_map
+from crossbatch.web.page_files import page_files
+from crossbatch.web.searching import Searcher, Wish, row_of
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+FOREVER = "private, max-age=31536000, immutable"  # an id is its content
+FOLLOWED = 1.0  # seconds between two looks at what a writer has changed
+FAILURES = (400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 504)
+CODES = {404: "not_found", 405: "method"}
+
+Label = Annotated[str, Field(max_length=4096)]
+Labels = Annotated[list[Label], Field(max_length=1000)]
+Similarity = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+Id = Annotated[str, Field(max_length=64)]
+
+
+class Session(BaseModel):
+    """What a person types once."""
+
+    token: Annotated[str, Field(max_length=4096)]
+
+
+class Service:
+    """What requests share: the gallery, the network behind its queue, and the map that is kept ready."""
+
+    def __init__(self, gallery: Gallery, load: Callable[[], Model], limits: Limits, token: str | None) -> None:
+        self.gallery, self.limits, self.token = gallery, limits, token
+        self.batcher = Batcher(load)
+        self.searcher = Searcher(gallery, self.batcher, limits)
+        self._maps: dict[tuple[int, int], Packed] = {}
+
+    @contextlib.asynccontextmanager
+    async def life(self, _: FastAPI) -> AsyncIterator[None]:
+        """Follow what is indexed meanwhile; at the end refuse what waits."""
+        following = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            following.cancel()
+            await run_in_threadpool(self.batcher.close)
+            self.searcher.close()
+            self.gallery.close()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOWED)
+            # A gallery that is being moved or mended is read again at the next look.
+            with contextlib.suppress(CrossBatchError, OSError):
+                await run_in_threadpool(self.gallery.refresh)
+
+    def map(self, rows: Rows, limit: int) -> Packed:
+        """The map, made once for a revision."""
+        key = (rows.description.revision, limit)
+        if key not in self._maps:
+            self._maps = {one: kept for one, kept in self._maps.items() if one[0] == key[0]}
+            if len(self._maps) >= 4:
+                self._maps.clear()
+            self._maps[key] = packed_map(self.gallery, rows, limit)
+        return self._maps[key]
+
+    def about(self) -> dict[str, Any]:
+        """What a page needs first."""
+        gallery, rows = self.gallery, self.gallery.rows
+        model, method, described = rows.description.model, gallery.method, rows.description.map
+        name = gallery.folder.resolve()
+        return {
+            "name": name.parent.name if name.name == "gallery" else name.name,
+            "images": len(rows),
+            "labels": len(rows.labels),
+            "unlabelled": int((rows.label_of < 0).sum()),
+            "revision": rows.description.revision,
+            "model": {"fingerprint": model.fingerprint, "backbone": model.backbone, "dim": model.dim},
+            "search": {"method": method.name, "recall_at_10": method.recall_at_10, "images": len(rows)},
+            "map": None if described is None or not len(rows) else {"points": len(rows), "method": described.method},
+            "limits": self.limits.plain(),
+            "ready": self.batcher.ready,
+            "token": self.token is not None,
+            "notes": gallery.notes,
+        }
+
+
+def create_app(
+    gallery: Gallery,
+    load: Callable[[], Model],
+    limits: Limits = Limits(),  # noqa: B008  (frozen)
+    *,
+    token: str | None = None,
+    hosts: Iterable[str] = LOOPBACK,
+    page: Path | None = None,
+) -> FastAPI:
+    """The service of a gallery; `load` gives the model that it was embedded by, and is called in a thread.
+
+    `token`: what every request must bring, if it is given. `hosts`: the names that the server goes by, none for any.
+    """
+    service = Service(gallery, load, limits, token)
+    failures: dict[int | str, dict[str, Any]] = {code: {"model": answers.Failure} for code in FAILURES}
+    app = FastAPI(
+        title="crossbatch",
+        version=version("crossbatch"),
+        description="Searches a gallery of images by example.",
+        docs_url=None,  # its page loads scripts from another site
+        redoc_url=None,
+        lifespan=service.life,
+        responses=failures,
+    )
+    app.add_middleware(Guard, limits=limits, token=token, hosts=tuple(hosts))
+    _add_errors(app)
+    _add_page(app, page)
+    _add_session(app, token)
+    _add_gallery(app, service)
+    _add_map(app, service)
+    _add_pictures(app, service)
+    _add_searches(app, service)
+    return app
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every error in one shape."""
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> JSONResponse:
+        return JSONResponse({"error": error.sentence, "code": error.code}, error.status)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+        return JSONResponse({"error": f"{where}: {first['msg'].lower()}"[:300], "code": "bad_request"}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def other(_: Request, error: HTTPException) -> JSONResponse:
+        told = {"error": str(error.detail)[:300], "code": CODES.get(error.status_code, "bad_request")}
+        return JSONResponse(told, error.status_code, headers=error.headers)
+
+
+def _add_page(app: FastAPI, folder: Path | None) -> None:
+    files = page_files() if folder is None else page_files(folder)
+
+    def sent(name: str, request: Request) -> Response:
+        if name not in files:
+            raise HTTPException(404, "there is no such file")
+        file = files[name]
+        headers = {"etag": file.etag, "cache-control": "no-cache"}
+        if request.headers.get("if-none-match") == file.etag:
+            return Response(status_code=304, headers=headers)
+        return Response(file.content, media_type=file.type, headers=headers)
+
+    @app.get("/", include_in_schema=False)
+    async def index(request: Request) -> Response:
+        return sent("index.html", request)
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon(request: Request) -> Response:
+        return sent("favicon.ico" if "favicon.ico" in files else "favicon.svg", request)
+
+    @app.get("/page/{name:path}", include_in_schema=False)
+    async def asset(name: str, request: Request) -> Response:
+        return sent(name, request)
+
+
+def _add_session(app: FastAPI, token: str | None) -> None:
+    @app.post("/session", status_code=204)
+    async def session(given: Session, request: Request) -> Response:
+        """Keep the token in a cookie that no script can read."""
+        if token is not None and not same(given.token, token):
+            raise RefusedError(401, "token", "this is not the server's token")
+        answer = Response(status_code=204)
+        if token is not None:
+            secure = request.url.scheme == "https"
+            answer.set_cookie(COOKIE, session_of(token), httponly=True, samesite="strict", secure=secure)
+        return answer
+
+
+def _add_gallery(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz")
+    async def healthz() -> answers.Health:
+        """Whether it runs."""
+        return answers.Health(status="ok", images=len(service.gallery), ready=service.batcher.ready)
+
+    @app.get("/gallery")
+    def about() -> answers.GalleryAnswer:
+        """What there is to search, and how it is searched."""
+        return answers.GalleryAnswer(**service.about())
+
+    @app.get("/labels")
+    def labels(
+        contains: Label = "",
+        offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> answers.LabelsAnswer:
+        """Labels by name, with how many images have each."""
+        rows = service.gallery.rows
+        found = [one for one in rows.labels if contains.lower() in one.lower()]
+        some = [answers.LabelAnswer(label=one, count=rows.counts[one]) for one in found[offset : offset + limit]]
+        unlabelled = int((rows.label_of < 0).sum())
+        return answers.LabelsAnswer(labels=some, total=len(found), unlabelled=unlabelled)
+
+    @app.get("/images")
+    def images(
+        label: Annotated[Labels, Query()] = [],  # noqa: B006
+        offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+        limit: Annotated[int, Query(ge=1, le=200)] = 60,
+    ) -> answers.ImagesAnswer:
+        """Images in the order in which they were indexed."""
+        rows = service.gallery.rows
+        chosen = np.flatnonzero(rows.labelled(label)) if label else np.arange(len(rows))
+        some = chosen[offset : offset + limit].tolist()
+        return answers.ImagesAnswer(images=_images(rows, some), total=len(chosen))
+
+    @app.get("/random")
+    def drawn(count: Annotated[int, Query(ge=1, le=200)] = 24) -> answers.ImagesAnswer:
+        """Images drawn by lot."""
+        rows = service.gallery.rows
+        some = random.sample(range(len(rows)), min(count, len(rows)))
+        return answers.ImagesAnswer(images=_images(rows, some), total=len(rows))
+
+
+def _add_map(app: FastAPI, service: Service) -> None:
+    @app.get("/map", response_model=answers.PointsAnswer)
+    def points(request: Request, limit: Annotated[int, Query(ge=1, le=200_000)] = 50_000) -> Response:
+        """The place of each image in the plane."""
+        packed = service.map(service.gallery.rows, limit)
+        headers = {"etag": packed.etag, "cache-control": "private, no-cache", "vary": "accept-encoding"}
+        if request.headers.get("if-none-match") == packed.etag:
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["content-encoding"] = "gzip"
+            return Response(packed.compressed, media_type="application/json", headers=headers)
+        return Response(packed.plain, media_type="application/json", headers=headers)
+
+
+def _images(rows: Rows, some: Iterable[int]) -> list[answers.ImageAnswer]:
+    return [answers.ImageAnswer(**rows.image(row).plain()) for row in some]
+
+
+def _add_pictures(app: FastAPI, service: Service) -> None:
+    kinds: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}}}}
+
+    @app.get("/thumbnails/{one}", response_class=Response, responses=kinds)
+    def thumbnail(one: Id) -> Response:
+        """The small picture of an image."""
+        rows = service.gallery.rows
+        content = service.gallery.thumbnail(row_of(rows, one), rows)
+        kind = "image/png" if content[:4] == b"\x89PNG" else "image/jpeg"
+        return Response(content, media_type=kind, headers={"cache-control": FOREVER})
+
+    @app.get("/images/{one}", response_class=Response, responses=kinds)
+    def picture(one: Id) -> Response:
+        """An image as large as it is there: the original, or else its small picture."""
+        rows = service.gallery.rows
+        found = service.gallery.picture(row_of(rows, one), rows)
+        cached = FOREVER if found.kind == "original" else "private, max-age=60"
+        headers = {"cache-control": cached, "x-crossbatch-picture": found.kind}
+        return Response(found.content, media_type=found.type, headers=headers)
+
+
+def _add_searches(app: FastAPI, service: Service) -> None:
+    most = service.limits.top
+
+    @app.get("/similar/{one}")
+    async def similar(
+        one: Id,
+        top: Annotated[int, Query(ge=1, le=most)] = min(24, most),
+        label: Annotated[Labels, Query()] = [],  # noqa: B006
+        min_similarity: Annotated[Similarity, Query()] = -1.0,
+    ) -> answers.SearchAnswer:
+        """The images most similar to one of the gallery."""
+        found = await service.searcher.by_id(one, Wish(top, tuple(label), min_similarity))
+        return answers.SearchAnswer(**found)
+
+    @app.post("/search")
+    async def search(
+        image: Annotated[UploadFile | None, File(description="An image file; or else an id.")] = None,
+        id: Annotated[Id | None, Form(description="An image of the gallery.")] = None,  # noqa: A002
+        box: Annotated[
+            str | None, Form(max_length=200, description="left,top,right,bottom: shares, or pixels.")
+        ] = None,
+        top: Annotated[int, Form(ge=1, le=most)] = min(24, most),
+        label: Annotated[Labels, Form()] = [],  # noqa: B006
+        min_similarity: Annotated[Similarity, Form()] = -1.0,
+    ) -> answers.SearchAnswer:
+        """The images most similar to an upload, to one of the gallery, or to a part of either."""
+        wish, part = Wish(top, tuple(label), min_similarity), box or None
+        if image is not None and not id:
+            content = await image.read()
+            if len(content) > service.limits.bytes:
+                raise RefusedError(413, "too_large", f"an upload has {service.limits.bytes:,} bytes at most")
+            return answers.SearchAnswer(**await service.searcher.by_upload(content, image.filename or "", wish, part))
+        if image is None and id:
+            return answers.SearchAnswer(**await service.searcher.by_id(id, wish, part))
+        raise RefusedError(422, "bad_request", "a search takes an image or an id, one of them")

@@ -1,0 +1,209 @@
+// The page: asks the server for what a place shows, and shows it.
+import { alert, calm } from "./alert.js";
+import * as api from "./api.js";
+import { byId, element } from "./element.js";
+import { example } from "./example.js";
+import { Grid } from "./grid.js";
+import { intake } from "./intake.js";
+import { keys } from "./keys.js";
+import { Labels } from "./labels.js";
+import { morph } from "./morph.js";
+import * as places from "./place.js";
+import { Query } from "./query.js";
+import { Listed, Paged } from "./rows.js";
+import { told } from "./told.js";
+import { Threshold } from "./threshold.js";
+import { admit } from "./token.js";
+
+const A_FEW = 60;
+const REMEMBERED = 40;
+const PROGRESS_MS = 150;
+
+const answers = new Map(); // of searches, by place, so that Back is at once
+let gallery = null;
+let place = places.START;
+let found = null;
+let few = null; // the pictures of the first screen
+let asking = null;
+let map = null; // loaded when it is first looked at
+
+const open = (image, from) => go({ id: image.id, upload: null, box: null, all: false }, { from });
+const grid = new Grid(byId("tiles"), open);
+const query = new Query((box) => go({ box }, { replace: Boolean(box && place.box) }));
+const labels = new Labels((chosen) => go({ labels: chosen }));
+const threshold = new Threshold((atLeast) => { place = { ...place, atLeast }; places.put(place, { replace: true }); hits(); });
+
+// Search or browse at a changed place, then go there; what fails leaves everything as it was.
+async function go(change, { from = null, replace = false } = {}) {
+  const next = { ...place, ...change };
+  const result = await fetched(next, () => go(change, { from, replace }));
+  if (!result) { query.show(place, found?.query); return false; }
+  calm();
+  places.put(next, { replace });
+  const another = next.id !== place.id || next.upload !== place.upload || next.all !== place.all;
+  morph(from, () => { show(next, result); if (another) scrollTo(0, 0); });
+  return true;
+}
+
+// Back, Forward and the first look: the address has changed already.
+async function arrive(next, scroll = 0) {
+  const result = await fetched(next, () => arrive(next, scroll));
+  if (!result) return;
+  calm();
+  show(next, result);
+  grid.draw();
+  scrollTo(0, scroll);
+}
+
+// An address that leads nowhere leads to the start, under the sentence that says why.
+async function home() {
+  const result = await fetched(places.START, home);
+  if (!result) return;
+  places.put(places.START, { replace: true });
+  show(places.START, result);
+}
+
+async function fetched(next, again) {
+  asking?.abort();
+  const mine = asking = new AbortController();
+  const slow = setTimeout(() => busy(true), PROGRESS_MS);
+  try {
+    return await rowsOf(next, mine.signal);
+  } catch (error) {
+    if (error.name !== "AbortError") fail(error, again);
+    return null;
+  } finally {
+    clearTimeout(slow);
+    if (asking === mine) { asking = null; busy(false); }
+  }
+}
+
+async function rowsOf(next, signal) {
+  if (places.asks(next)) return searched(next, signal);
+  if (next.labels.length || next.all) {
+    const rows = new Paged(next.labels, (error) => fail(error, () => grid.draw()));
+    await rows.load(0, signal);
+    return { rows };
+  }
+  few ??= (await api.random(A_FEW, signal)).images;
+  return { rows: new Listed(few), few: true };
+}
+
+async function searched(next, signal) {
+  const key = places.key(next);
+  if (!answers.has(key)) {
+    const asked = { id: next.id, image: places.file(next), box: next.box, labels: next.labels, top: gallery?.limits.top ?? 100 };
+    answers.set(key, await api.search(asked, signal));
+    if (answers.size > REMEMBERED) answers.delete(answers.keys().next().value);
+  }
+  return answers.get(key);
+}
+
+function fail(error, again) {
+  const mends = error.status === 0 || error.status === 429 || error.status >= 500;
+  alert(error.message, mends ? { name: "Try again", run: again } : null);
+}
+
+function busy(on) {
+  byId("progress").hidden = !on;
+  byId("main").setAttribute("aria-busy", String(on));
+}
+
+function show(next, result) {
+  [place, found] = [next, result];
+  document.body.dataset.mode = places.asks(place) ? "search" : "start";
+  document.body.dataset.view = place.view;
+  for (const view of ["grid", "map"]) byId(`view-${view}`).setAttribute("aria-pressed", String(place.view === view));
+  query.show(place, found.query);
+  labels.show(place.labels);
+  threshold.show(found.hits ?? [], place.atLeast);
+  hits();
+}
+
+// The grid and the words over it: all that a threshold changes.
+function hits() {
+  const kept = found.hits?.filter((hit) => !place.atLeast || hit.similarity >= place.atLeast);
+  const rows = kept ? new Listed(kept) : found.rows;
+  byId("tiles").hidden = place.view === "map" || !rows.count;
+  if (grid.rows !== rows) grid.show(rows, place);
+  told({ gallery, place, found, kept, rows, go, shuffle });
+  byId("map").hidden = place.view !== "map" || !gallery?.map;
+  if (!byId("map").hidden) seen(kept);
+}
+
+async function seen(kept) {
+  byId("map").classList.toggle("loading", !map);
+  try {
+    map ??= import("./map/map.js").then(({ GalleryMap }) => GalleryMap.load(open));
+    await map;
+    byId("map").classList.remove("loading");
+    (await map).show({ place, query: found.query, hits: kept ?? [] });
+  } catch (error) {
+    map = null;
+    fail(error, () => seen(kept));
+  }
+}
+
+function shuffle() {
+  few = null;
+  return go({ all: false, labels: [] });
+}
+
+async function surprise() {
+  const { images } = await api.random(1).catch((error) => { fail(error, surprise); return { images: [] }; });
+  if (images.length) open(images[0], null);
+}
+
+function took(file) {
+  const most = gallery?.limits.bytes ?? Infinity;
+  const size = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+  if (file.size > most) alert(`${file.name} has ${size(file.size)}; this server takes at most ${size(most)}. Send a smaller copy.`);
+  else go({ upload: places.bring(file), id: null, box: null, all: false });
+}
+
+async function look(view) {
+  if (await go({ view })) byId("main").scrollIntoView({ block: "nearest" }); // on a phone it lies below the query
+}
+
+function wire() {
+  intake(took);
+  byId("surprise").addEventListener("click", surprise);
+  byId("theme").addEventListener("click", () => window.switchTheme());
+  byId("view-grid").addEventListener("click", () => look("grid"));
+  byId("view-map").addEventListener("click", () => look("map"));
+  byId("home").addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go(places.START);
+  });
+  keys({
+    u: () => byId("choose").click(), s: surprise, t: () => window.switchTheme(), m: () => look(place.view === "map" ? "grid" : "map"),
+    b: () => { if (found?.query) query.box.start(); }, "/": () => byId("label-words").focus(),
+  });
+  places.listen(arrive);
+}
+
+async function start() {
+  wire();
+  await admit();
+  const first = arrive(places.read());
+  try {
+    gallery = await api.gallery();
+  } catch (error) {
+    fail(error, () => location.reload());
+    return;
+  }
+  await first;
+  if (!found) await home();
+  document.title = gallery.name ? `${gallery.name} · crossbatch` : "crossbatch";
+  byId("gallery-name").textContent = gallery.name;
+  byId("labels").hidden = !gallery.labels;
+  document.body.classList.toggle("empty", !gallery.images);
+  byId("view-map").disabled = !gallery.map;
+  byId("notes").replaceChildren(...gallery.notes.map((note) => element("p", {}, note)));
+  byId("notes").hidden = !gallery.notes.length;
+  if (found) hits();
+  if (few?.length > 3) example(few[0], open);
+}
+
+start();

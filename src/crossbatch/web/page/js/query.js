@@ -1,0 +1,60 @@
+// The picture that is searched with: shown whole, with its name and its box.
+import { original, thumbnail } from "./api.js";
+import { Box } from "./box.js";
+import { byId, element, icon } from "./element.js";
+import { file } from "./place.js";
+import { isTiny } from "./tile.js";
+
+const THUMBNAIL_PX = 256;
+
+export class Query {
+  constructor(changed) {
+    this.box = new Box(changed);
+    this.picture = byId("query-picture");
+    this.picture.draggable = false;
+    this.picture.addEventListener("error", () => byId("frame").classList.add("unseen"));
+    byId("part").addEventListener("click", () => (this.place.box ? changed(null) : this.box.start()));
+  }
+
+  // `place` may hold no query; `asked` is the query as the server answered.
+  show(place, asked) {
+    byId("asked").hidden = !asked;
+    byId("asked").classList.toggle("boxing", Boolean(place.box));
+    byId("part").replaceChildren(icon(place.box ? "i-close" : "i-part"), element("span", {}, place.box ? "Whole picture" : "Search a part"));
+    this.place = place;
+    this.box.show(asked ? place.box : null);
+    this.shown(asked ? place.id ?? place.upload : null, place, asked);
+    if (!asked) return;
+    byId("query-name").textContent = asked.name.split("/").at(-1) || "A picture";
+    byId("query-name").title = asked.name;
+    byId("query-hint").textContent = hint(place, asked);
+  }
+
+  shown(which, place, asked) {
+    if (which === this.which) return;
+    this.which = which;
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.url = null;
+    if (!asked) { this.picture.removeAttribute("src"); return; }
+    byId("frame").classList.remove("unseen");
+    byId("frame").style.setProperty("--ratio", Math.max(0.2, Math.min(5, asked.width / asked.height)));
+    this.picture.classList.toggle("tiny", isTiny(asked));
+    if (place.upload) this.picture.src = this.url = URL.createObjectURL(file(place));
+    else this.load(place.id, asked);
+  }
+
+  // The small picture at once, since the grid has shown it; the large one when it is here.
+  load(id, asked) {
+    this.picture.src = thumbnail(id);
+    if (Math.max(asked.width, asked.height) <= THUMBNAIL_PX) return;
+    const large = new Image();
+    large.src = original(id);
+    large.decode().then(() => { if (this.which === id) this.picture.src = large.src; }, () => null); // the small one stays
+  }
+}
+
+function hint(place, asked) {
+  if (place.box) return "The part in the box";
+  const from = place.upload ? (asked.id ? "Yours; the gallery has it too" : "Your picture") : asked.label ?? "From the gallery";
+  return `${from} · ${asked.width.toLocaleString("en")} × ${asked.height.toLocaleString("en")}`;
+}

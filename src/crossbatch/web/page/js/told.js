@@ -1,0 +1,60 @@
+// The words over the pictures: what they are, how many, and what to do where there are none.
+import { byId, element, icon } from "./element.js";
+import { asks, START } from "./place.js";
+
+const number = (count) => count.toLocaleString("en");
+const many = (count, noun = "picture") => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+
+export function told({ gallery, place, found, kept, rows, go, shuffle }) {
+  const words = asks(place) ? ofSearch(place, found, kept) : ofGallery(gallery, place, found, rows);
+  byId("title").textContent = words.title;
+  byId("detail").textContent = words.detail;
+  byId("actions").replaceChildren(...actions(gallery, place, found, go, shuffle));
+  const none = nothing({ gallery, place, found, kept, rows, go });
+  byId("nothing").hidden = !none;
+  if (none) byId("nothing").replaceChildren(icon("mark"), element("h2", {}, none.title), ...none.lines, ...none.buttons);
+}
+
+function ofSearch(place, found, kept) {
+  const { method, recall_at_10: recall } = found.search;
+  const took = Object.values(found.milliseconds).reduce((sum, part) => sum + (part ?? 0), 0);
+  const shown = place.atLeast ? `${number(kept.length)} at ${place.atLeast.toFixed(2)} or more` : kept.length === 1 ? "The nearest" : `${number(kept.length)} nearest`;
+  const how = method === "exact" ? "exact" : `${method.toUpperCase()}${recall === null ? "" : `, recall@10 ${recall.toFixed(3)}`}`;
+  return { title: place.box ? "Like this part" : "Like this picture", detail: `${shown} of ${number(found.search.images)} · ${took < 10 ? took.toFixed(1) : took.toFixed(0)} ms · ${how}` };
+}
+
+function ofGallery(gallery, place, found, rows) {
+  const total = gallery?.images ?? rows.count;
+  if (place.view === "map") return { title: "Map of the gallery", detail: `${many(total)}; those that look alike lie close together` };
+  if (place.labels.length) return { title: place.labels.join(", "), detail: many(rows.count) };
+  if (!found.few || total <= rows.count) return { title: "All pictures", detail: many(total) };
+  return { title: "From the gallery", detail: `${number(rows.count)} of ${many(total)}, drawn at random` };
+}
+
+function actions(gallery, place, found, go, shuffle) {
+  if (asks(place) || place.view === "map" || place.labels.length) return [];
+  if (found.few && (gallery?.images ?? 0) <= found.rows.count) return [];
+  const button = (name, run) => element("button", { type: "button", class: "quiet", onclick: run }, name);
+  return found.few ? [button("Others", shuffle), button("Show all", () => go({ all: true }))] : [button("A few at random", () => go({ all: false }))];
+}
+
+function nothing({ gallery, place, found, kept, rows, go }) {
+  const line = (...words) => element("p", {}, ...words);
+  const button = (name, change) => element("button", { type: "button", onclick: () => go(change) }, name);
+  if (gallery?.images === 0) {
+    return { title: "This gallery is empty", lines: [line("Add pictures, then load this page again: "), line(element("code", {}, "crossbatch index RUN PHOTOS --to GALLERY"))], buttons: [] };
+  }
+  if (place.view === "map") {
+    const few = gallery && !gallery.map;
+    return few ? { title: "No map yet", lines: [line("A map needs at least three pictures.")], buttons: [button("Show pictures", { view: "grid" })] } : null;
+  }
+  if (kept ? kept.length : rows.count) return null;
+  if (kept && found.hits.length) {
+    const lines = [line(`None is as similar as ${place.atLeast.toFixed(2)}; the nearest reaches ${found.hits[0].similarity.toFixed(2)}.`)];
+    return { title: "Nothing that similar", lines, buttons: [button("Show all neighbours", { atLeast: 0 })] };
+  }
+  if (place.labels.length) {
+    return { title: "No picture here", lines: [line("The gallery has no other picture of the labels chosen.")], buttons: [button("Any label", { labels: [] })] };
+  }
+  return { title: "No neighbours", lines: [line("This is the only picture of the gallery.")], buttons: [button("Back to the start", START)] };
+}

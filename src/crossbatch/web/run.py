@@ -1,0 +1,94 @@
+"""The server: one process on one address, until it is told to stop."""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from crossbatch.errors import SettingError
+
+HEADER_BYTES, HEADER_SECONDS = 16_384, 10.0
+CONNECTIONS = 512
+TOKEN = 16  # characters that a token has at least
+
+
+class Patient(H11Protocol):
+    """HTTP/1.1 that closes a connection on which no request has come in time."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait."""
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEADER_SECONDS, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._late.cancel()
+        super().connection_lost(exc)
+
+    def _give_up(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def check_token(host: str, token: str | None) -> None:
+    """Refuse to be reached from elsewhere without a token that cannot be guessed."""
+    if token is not None and len(token) < TOKEN:
+        raise SettingError(f"--token has at least {TOKEN} characters, got {len(token)}")
+    if token is None and not is_loopback(host):
+        told = f"--host {host} can be reached from other machines, so it needs a token"
+        raise SettingError(f"{told}: set the variable CROSSBATCH_TOKEN, or --token, to {TOKEN} characters or more")
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket on an address; `SettingError` where it is taken."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        opened = socket.socket(family, socket.SOCK_STREAM)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+    except OSError as error:
+        told = f"--host {host} --port {port} cannot be served on ({error.strerror or error})"
+        raise SettingError(f"{told}: name another, as --port {port + 1 if port < 65_535 else 8000}") from error
+    return opened
+
+
+def serve(app: FastAPI, opened: socket.socket, started: Callable[[], Any]) -> None:
+    """Answer until SIGINT or SIGTERM; requests that have begun are finished first."""
+    config = uvicorn.Config(
+        app,
+        http=Patient,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=10,
+        backlog=128,
+    )
+    server = uvicorn.Server(config)
+
+    async def run() -> None:
+        serving = asyncio.create_task(server.serve(sockets=[opened]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if server.started:
+            started()
+        await serving
+
+    asyncio.run(run())

@@ -1,0 +1,130 @@
+"""One search: an upload or an image of the gallery, through the network where it must, then among the embeddings."""
+
+import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossbatch.errors import DataError, SettingError
+from crossbatch.index import Gallery
+from crossbatch.index.indexing import digest_of
+from crossbatch.index.queries import Query, TooManyPixelsError, read_query
+from crossbatch.index.rows import Rows
+from crossbatch.web.batcher import Batcher
+from crossbatch.web.limits import Limits, RefusedError
+
+NAME = 200  # characters of an uploaded file's name that are given back
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How many images, which, and how similar."""
+
+    top: int
+    labels: tuple[str, ...] = ()
+    min_similarity: float = -1.0
+
+
+class Searcher:
+    """Searches a gallery for many at once, within limits."""
+
+    def __init__(self, gallery: Gallery, batcher: Batcher, limits: Limits) -> None:
+        self.gallery, self.batcher, self.limits = gallery, batcher, limits
+        # As many as there are cores decode at a time: each may need some hundred megabytes.
+        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, "decoding")
+        self._searchers = ThreadPoolExecutor(os.cpu_count() or 1, "searching")
+
+    def close(self) -> None:
+        """End the threads."""
+        for pool in (self._decoders, self._searchers):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def by_id(self, one: str, wish: Wish, box: str | None = None) -> dict[str, Any]:
+        """Search with an image of the gallery, or a part of it."""
+        rows = self.gallery.rows
+        row = row_of(rows, one)
+        image = rows.image(row)
+        if box is None:
+            about = {"id": one, "name": image.path, "width": image.width, "height": image.height, "box": None}
+            return await self._within(self._answer(rows, rows.embeddings[row], wish, about, 0.0))
+
+        def cut() -> Query:
+            content = self.gallery.content(row, rows) or self.gallery.thumbnail(row, rows)
+            return self._read(content, box)
+
+        return await self._within(self._by_query(rows, cut, wish, one, image.path))
+
+    async def by_upload(self, content: bytes, name: str, wish: Wish, box: str | None = None) -> dict[str, Any]:
+        """Search with a file; one that is in the gallery is not embedded again."""
+        rows = self.gallery.rows
+        one = digest_of(content)
+        if box is None and one in rows.position:
+            return await self.by_id(one, wish)
+        return await self._within(self._by_query(rows, lambda: self._read(content, box), wish, None, name[-NAME:]))
+
+    async def _by_query(self, rows: Rows, read: Any, wish: Wish, one: str | None, name: str) -> dict[str, Any]:
+        query: Query = await asyncio.get_running_loop().run_in_executor(self._decoders, read)
+        began = time.perf_counter()
+        vector = await asyncio.wrap_future(self.batcher.submit(query.image))
+        took = time.perf_counter() - began
+        box = None if query.box is None else query.box.edges
+        about = {"id": one, "name": name, "width": query.width, "height": query.height, "box": box}
+        return await self._answer(rows, vector, wish, about, took)
+
+    async def _answer(
+        self, rows: Rows, vector: NDArray[np.float32], wish: Wish, about: dict[str, Any], took: float
+    ) -> dict[str, Any]:
+        began = time.perf_counter()
+
+        def search() -> list[Any]:
+            return self.gallery.search(
+                vector[None],
+                wish.top,
+                wish.labels or None,
+                min_similarity=wish.min_similarity,
+                without=[about["id"]] if about["id"] and about["box"] is None else (),
+                rows=rows,
+            )[0]
+
+        hits = await asyncio.get_running_loop().run_in_executor(self._searchers, search)
+        method = self.gallery.method
+        return {
+            "query": about,
+            "hits": [{**hit.image.plain(), "similarity": hit.similarity} for hit in hits],
+            "search": {"method": method.name, "recall_at_10": method.recall_at_10, "images": len(rows)},
+            "milliseconds": {
+                "embedding": round(1e3 * took, 2),
+                "search": round(1e3 * (time.perf_counter() - began), 2),
+            },
+        }
+
+    def _read(self, content: bytes, box: str | None) -> Query:
+        try:
+            return read_query(content, box, self.limits.pixels)
+        except TooManyPixelsError as error:
+            raise RefusedError(422, "too_many_pixels", str(error)) from error
+        except SettingError as error:
+            raise RefusedError(422, "bad_request", str(error)) from error
+        except DataError as error:
+            raise RefusedError(415, "not_an_image", str(error)) from error
+
+    async def _within(self, work: Any) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                found: dict[str, Any] = await work
+                return found
+        except TimeoutError:
+            told = f"the search took longer than {self.limits.seconds:g} s"
+            raise RefusedError(504, "timeout", f"{told}: try again, or with a smaller image") from None
+
+
+def row_of(rows: Rows, one: str) -> int:
+    """The row of an id."""
+    if one not in rows.position:
+        raise RefusedError(404, "unknown_image", f"the gallery has no image {one[:40]}")
+    return rows.position[one]

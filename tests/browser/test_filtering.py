@@ -1,0 +1,87 @@
+"""The threshold and the labels."""
+
+from typing import Any
+
+import pytest
+
+SEARCH = "body[data-mode=search]"
+
+
+@pytest.fixture
+def asked(visit: Any, address: str) -> Any:
+    page = visit(address)
+    page.locator(".tile").first.click()
+    page.wait_for_selector(SEARCH)
+    return page
+
+
+def test_the_slider_keeps_what_is_similar_enough(asked: Any, expect: Any) -> None:
+    found = [float(text) for text in asked.locator(".tile .caption b").all_inner_texts()]
+    least = found[4] - 0.005
+    asked.locator("#at-least").fill(f"{least:.2f}")
+    expect(asked.locator("#at-least-value")).to_have_text(f"{least:.2f}")
+    shown = asked.locator(".tile .caption b").all_inner_texts()
+    assert 1 <= len(shown) < len(found)
+    assert all(float(text) >= round(least, 2) for text in shown)
+    assert f"min={round(least, 2)}" in asked.url
+    expect(asked.locator("#detail")).to_contain_text(f"at {least:.2f} or more")
+
+
+def test_the_slider_by_keys(asked: Any, expect: Any) -> None:
+    asked.locator("#at-least").focus()
+    asked.keyboard.press("ArrowRight")
+    expect(asked.locator("#at-least-value")).to_have_text("0.01")
+    assert asked.locator("#at-least").get_attribute("aria-valuetext") == "0.01"
+
+
+def test_where_nothing_is_similar_enough_the_page_says_what_the_nearest_reaches(asked: Any, expect: Any) -> None:
+    nearest = asked.locator(".tile .caption b").first.inner_text()
+    asked.locator("#at-least").fill("1")
+    expect(asked.locator("#nothing")).to_contain_text(f"the nearest reaches {nearest}")
+    asked.get_by_role("button", name="Show all neighbours").click()
+    expect(asked.locator(".tile").first).to_be_visible()
+
+
+def test_a_label_found_by_typing_filters_the_search(asked: Any, expect: Any) -> None:
+    field = asked.get_by_role("combobox")
+    field.fill("BARS")
+    expect(asked.get_by_role("option")).to_have_count(3)
+    asked.keyboard.press("ArrowDown")
+    asked.keyboard.press("Enter")
+    asked.wait_for_url("**/*label=bars*")
+    expect(asked.locator(".caption span").first).to_have_text("bars 2")
+    assert set(asked.locator(".caption span").all_inner_texts()) == {"bars 2"}
+    field.fill("drop 1")
+    asked.keyboard.press("Enter")
+    asked.wait_for_url("**/*label=drop*")
+    expect(asked.locator("#chosen button")).to_have_count(2)
+    assert set(asked.locator(".caption span").all_inner_texts()) <= {"bars 2", "drop 1"}
+    asked.get_by_role("button", name="Remove bars 2").click()
+    expect(asked.locator("#chosen button")).to_have_count(1)
+    asked.go_back()
+    expect(asked.locator("#chosen button")).to_have_count(2)
+
+
+def test_a_label_filters_the_gallery_too(visit: Any, address: str, expect: Any) -> None:
+    page = visit(address)
+    page.get_by_role("combobox").click()
+    expect(page.get_by_role("option")).to_have_count(12)
+    page.get_by_role("option", name="ring 3").click()
+    expect(page.locator("#title")).to_have_text("ring 3")
+    expect(page.locator("#detail")).to_have_text("24 pictures")
+
+
+def test_no_label_contains_it(visit: Any, address: str, expect: Any) -> None:
+    page = visit(address)
+    page.get_by_role("combobox").fill("zebra")
+    expect(page.get_by_text("No label contains “zebra”.")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("No label contains “zebra”.")).to_be_hidden()
+
+
+def test_with_many_labels_the_list_says_how_many_more(visit: Any, address: str, expect: Any) -> None:
+    page = visit(address)
+    many = [{"label": f"label {number}", "count": 1} for number in range(100)]
+    page.route("**/labels?*", lambda route: route.fulfill(json={"labels": many, "total": 11_318, "unlabelled": 0}))
+    page.get_by_role("combobox").click()
+    expect(page.get_by_text("and 11,218 more: type to find one")).to_be_visible()

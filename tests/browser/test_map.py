@@ -1,0 +1,140 @@
+"""The map: drawn, moved, zoomed, pointed at, searched from."""
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+from PIL import Image
+
+
+def shot(page: Any) -> Image.Image:
+    return Image.open(BytesIO(page.locator("#points").screenshot())).convert("RGB")
+
+
+def drawn(page: Any) -> bytes:
+    """What the map shows, once it has come to rest; not before there are points."""
+    before = None
+    while (now := shot(page)).tobytes() != before or len(now.getcolors(1 << 24)) < 20:
+        before = now.tobytes()
+        page.wait_for_timeout(250)
+    return now.tobytes()
+
+
+@pytest.fixture
+def page(visit: Any, address: str) -> Any:
+    page = visit(address, "/?view=map")
+    page.wait_for_selector("#map:not(.loading)")
+    drawn(page)
+    return page
+
+
+def test_the_map_is_reached_by_its_button_and_left_by_back(visit: Any, address: str, expect: Any) -> None:
+    page = visit(address)
+    page.get_by_role("button", name="Map").click()
+    page.wait_for_url("**/?view=map")
+    drawn(page)
+    page.go_back()
+    expect(page.locator(".tile").first).to_be_visible()
+
+
+def test_the_map_is_moved_and_zoomed(page: Any) -> None:
+    shown = [drawn(page)]
+    area = page.locator("#points").bounding_box()
+    x, y = area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -400)
+    shown.append(drawn(page))
+    page.mouse.down()
+    page.mouse.move(x + 120, y + 60, steps=5)
+    page.mouse.up()
+    shown.append(drawn(page))
+    page.get_by_role("button", name="Zoom in").click()
+    shown.append(drawn(page))
+    assert len(set(shown)) == 4
+    page.mouse.move(x, area["y"] - 30)
+    page.get_by_role("button", name="Show all").click()
+    page.mouse.move(x, area["y"] - 30)
+    assert drawn(page) == shown[0]
+    assert page.url.endswith("/?view=map")  # a drag is no click
+
+
+def test_pictures_come_to_the_points_when_they_lie_apart(visit: Any, address: str) -> None:
+    page = visit(address)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/thumbnails/" in request.url else None)
+    page.keyboard.press("m")
+    page.wait_for_selector("#map:not(.loading)")
+    drawn(page)
+    few = len(asked)
+    for _ in range(3):
+        page.get_by_role("button", name="Zoom in").click()
+        drawn(page)
+    assert len(asked) > few
+    assert len(asked) <= 288
+
+
+def test_a_point_shows_its_picture_and_searches_from_it(page: Any, expect: Any) -> None:
+    area = page.locator("#points").bounding_box()
+    found = None
+    for step in range(40 * 40):
+        x, y = (
+            area["x"] + area["width"] * (0.2 + 0.015 * (step % 40)),
+            area["y"] + area["height"] * (0.1 + 0.02 * (step // 40)),
+        )
+        page.mouse.move(x, y)
+        if page.locator("#card").is_visible():
+            found = page.locator("#card img").get_attribute("src").removeprefix("/thumbnails/")
+            break
+    assert found
+    page.mouse.click(x, y)
+    page.wait_for_url(f"**/?id={found}&view=map")
+    expect(page.locator("#strip a")).to_have_count(40)
+    link = page.locator("#strip a").nth(2)
+    to = link.get_attribute("href")
+    link.click()
+    page.wait_for_url(f"**{to}")
+
+
+def test_the_map_by_keys(page: Any, expect: Any) -> None:
+    page.locator("#points").focus()
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#card")).to_be_visible()
+    expect(page.locator("#map-says")).not_to_be_empty()
+    chosen = page.locator("#card img").get_attribute("src").removeprefix("/thumbnails/")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/?id={chosen}&view=map")
+
+
+def test_other_labels_are_dimmed(page: Any) -> None:
+    before = drawn(page)
+    page.get_by_role("combobox").fill("star 1")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/*label=star*")
+    assert drawn(page) != before
+
+
+def test_the_map_follows_the_theme(page: Any) -> None:
+    before = drawn(page)
+    page.keyboard.press("t")
+    assert drawn(page) != before
+
+
+def test_two_fingers_zoom_the_map(visit: Any, address: str, phone: dict[str, Any]) -> None:
+    page = visit(address, "/?view=map", **phone)
+    drawn(page)
+    page.locator("#points").scroll_into_view_if_needed()
+    before = drawn(page)
+    area = page.locator("#points").bounding_box()
+    x, y = area["x"] + area["width"] / 2, area["y"] + 160
+    session = page.context.new_cdp_session(page)
+    for kind, apart in [
+        ("touchStart", 30),
+        ("touchMove", 50),
+        ("touchMove", 80),
+        ("touchMove", 110),
+        ("touchEnd", None),
+    ]:
+        points = [] if apart is None else [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert drawn(page) != before

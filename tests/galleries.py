@@ -1,0 +1,48 @@
+"""Small galleries for tests: real images, a real network with random weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from crossbatch.data.transforms import Preprocessing
+from crossbatch.encoder import load
+from crossbatch.index import Gallery
+from crossbatch.index.database import bring_in_step
+from crossbatch.index.description import Database, Model
+from crossbatch.index.indexing import Outcome, add
+from crossbatch.index.kept_model import keep
+from crossbatch.index.sources import Found, found_in
+from crossbatch.index.writer import writing
+from crossbatch.models import checkpoint
+from crossbatch.models.embedder import build
+
+DIM = 16
+
+
+def model_in(folder: Path, seed: int = 0, dim: int = DIM) -> Path:
+    """A folder with a model, as a run leaves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    looks = Preprocessing(16, 16, 3, (0.5,) * 3, (0.5,) * 3)
+    plain = {name: list(one) if isinstance(one, tuple) else one for name, one in vars(looks).items()}
+    checkpoint.save(folder, build("small", dim, 3), checkpoint.Description("small", dim, 3, plain, []))
+    return folder
+
+
+def indexed(
+    gallery: Path, run: Path, places: Sequence[Path] = (), *, found: Sequence[Found] = (), database: bool = False
+) -> Outcome:
+    """Images into a gallery; without a map, and without a database unless it is asked for."""
+    model = load(run)
+    with writing(gallery, Model.of(model), Database("milvus.db", "crossbatch_test")) as writer:
+        keep(run, gallery)
+        outcome = add(writer, [*found, *found_in(places)[0]], model)
+        if database:
+            bring_in_step(writer, {})
+    return outcome
+
+
+def opened(gallery: Path) -> Gallery:
+    """The gallery as of now."""
+    return Gallery(gallery)

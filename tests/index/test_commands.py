@@ -1,0 +1,171 @@
+"""`crossbatch index` and `crossbatch search`, as they are typed; and killed."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from galleries import model_in, opened
+from PIL import Image
+
+from crossbatch.__main__ import main
+from crossbatch.index import description, indexing, projection
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return model_in(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def photos(pictures: Path, tmp_path: Path) -> Path:
+    for name in ("class 1", "class 2"):
+        shutil.copytree(pictures / name, tmp_path / "photos" / name)
+    return tmp_path / "photos"
+
+
+def asked(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_from_a_run_to_a_search(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = str(tmp_path / "gallery")
+    made = asked(capsys, "index", str(run), "--to", gallery, str(photos))
+    assert (made["added"], made["index"], made["recall@10"]) == (12, "FLAT", 1.0)
+    photo = str(photos / "class 1" / "0.png")
+    found = asked(capsys, "search", gallery, photo, "--top", "3", "--label", "class 2")
+    assert found["query"] == photo
+    assert [set(hit) for hit in found["hits"]] == [{"id", "path", "label", "similarity"}] * 3
+    assert {hit["label"] for hit in found["hits"]} == {"class 2"}
+    page = tmp_path / "page.html"
+    several = asked(
+        capsys, "search", gallery, photo, "--html", str(page), str(photos / "class 2" / "1.png"), "--top", "2"
+    )
+    assert [len(one["hits"]) for one in several] == [2, 2]
+    assert page.read_text(encoding="utf-8").count("data:image/png;base64,") == 6
+    assert "http" not in page.read_text(encoding="utf-8")
+    one = found["hits"][0]["id"]
+    by_id = asked(capsys, "search", gallery, "--id", one[:8])
+    assert by_id["query"] == found["hits"][0]["path"]
+    assert one not in {hit["id"] for hit in by_id["hits"]}
+    assert (
+        asked(capsys, "search", gallery, photo, "--by", "milvus")["hits"]
+        == asked(capsys, "search", gallery, photo)["hits"]
+    )
+    assert main(["search", gallery, photo, "--box", "0,0,0.5,0.5"]) == 0
+    assert "exact, by the table" in capsys.readouterr().out
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\nclass 1/0.png,apple\n")
+    changed = asked(capsys, "index", gallery, "--labels", str(table), "--remove", "class 2/1.png")
+    assert (changed["relabelled"], changed["removed"]) == (1, 1)
+    assert len(opened(tmp_path / "gallery")) == 11
+    assert description.read(tmp_path / "gallery").database.revision == description.read(tmp_path / "gallery").revision
+    (tmp_path / "gallery").rename(tmp_path / "moved")
+    shutil.rmtree(tmp_path / "moved" / "milvus.db")
+    again = asked(capsys, "index", str(tmp_path / "moved"))
+    assert (again["added"], again["recall@10"]) == (0, 1.0)
+    fresh = tmp_path / "fresh.png"
+    Image.new("RGB", (30, 30), "green").save(fresh)
+    assert asked(capsys, "search", str(tmp_path / "moved"), str(fresh))["hits"]
+
+
+def test_a_run_is_indexed_before_it_is_searched(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection, "FEW", 10**9)
+    small = (
+        "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --optim.steps 3 --loop.check_every 3"
+    )
+    run = tmp_path / "run"
+    assert main(["train", str(pictures), *small.split(), "--out", str(run)]) == 0
+    assert f"crossbatch serve {run}" in capsys.readouterr().out
+    found = asked(capsys, "search", str(run), str(pictures / "class 3" / "0.png"), "--top", "5")
+    assert len(found["hits"]) == 5
+    assert len(opened(run / "gallery")) == 72
+    before = (run / "gallery" / description.FILE).read_bytes()
+    assert asked(capsys, "search", str(run), str(pictures / "class 3" / "0.png"), "--top", "5") == found
+    assert (run / "gallery" / description.FILE).read_bytes() == before
+
+
+def test_words_that_do_not_fit(run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gallery, photo = str(tmp_path / "gallery"), str(photos / "class 1" / "0.png")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(["index", str(run), str(photos), "--to", gallery]) == 0
+    assert main(["index", str(run), str(photos / "class 1" / "1.png"), "--to", str(tmp_path / "one")]) == 0
+    assert main(["index", str(tmp_path / "one"), "--remove", "1.png"]) == 0
+    cases = {
+        ("search", str(tmp_path / "one"), photo): "is empty: add images with",
+        ("search", gallery): "nothing to search with",
+        ("search", gallery, str(tmp_path / "none.png")): "none.png (No such file or directory)",
+        ("search", gallery, str(tmp_path / "gallery" / "gallery.json")): "cannot be read as an image",
+        ("search", gallery, photo, "--label", "pear"): "has the label pear",
+        ("search", gallery, photo, "--box", "1,2"): "a box is left,top,right,bottom",
+        ("search", gallery, photo, "--top", "0"): "--top takes a whole number of at least 1, got 0",
+        ("search", gallery, photo, "--min_similarity", "2"): "a cosine from -1 to 1, got 2",
+        ("search", gallery, "--id", "zzz"): "has no image zzz",
+        ("search", str(photos), photo): "is no gallery: gallery.json is missing",
+        ("index", str(run), str(tmp_path / "none"), "--to", gallery): "there is no",
+        ("index", str(run), str(empty), "--to", gallery): "there is no image in",
+        ("index", str(run), str(photos), "--to", str(photos)): "holds something that is no gallery",
+        ("index", str(run), str(photos), "--to", photo): "is a file",
+        ("index", gallery, str(photos), "--to", str(tmp_path / "new")): "is a gallery: to make another",
+        ("index", str(run), str(photos), "--table", gallery): "--table goes with --to http",
+        ("index", gallery, "--remove", "none.png"): "has no image none.png",
+        ("serve", str(photos)): "is no gallery",
+    }
+    for words, told in cases.items():
+        capsys.readouterr()
+        assert main(list(words)) == 2, words
+        said = capsys.readouterr().err
+        assert told in said
+        assert said.count("\n") == 1
+
+
+def killed_at_random(run: Path, root: Path, photos: Path, kills: int, chance: random.Random) -> None:
+    """Kill indexing so often, then let it end: all is there once, and what a kill left was there before."""
+    gallery, known = root / "gallery", set[str]()
+    command = [sys.executable, "-c", "from crossbatch.index import indexing; indexing.CHUNK = 2\n"
+               "from crossbatch.__main__ import main; import sys; sys.exit(main(sys.argv[1:]))",
+               "index", str(run), str(photos), "--to", str(gallery)]  # fmt: skip
+    for _ in range(kills):
+        parts = len(list(gallery.glob("part-*.parquet")))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(3000):
+            if len(list(gallery.glob("part-*.parquet"))) != parts or process.poll() is not None:
+                break
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if description.is_gallery(gallery):
+            now = opened(gallery)
+            assert known <= set(now.rows.ids)
+            assert all(now.thumbnail(row) for row in range(len(now)))
+            known = set(now.rows.ids)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    whole = opened(gallery)
+    files = {indexing.digest_of(path.read_bytes()) for path in photos.rglob("*.png")}
+    assert sorted(whole.rows.ids) == sorted(files)
+    assert whole.description.database.revision == whole.description.revision
+
+
+def test_killed_while_indexing_it_loses_nothing(run: Path, pictures: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        shutil.copytree(pictures / f"class {number}", tmp_path / "photos" / f"class {number}")
+    killed_at_random(run, tmp_path, tmp_path / "photos", 2, random.Random(0))
+
+
+@pytest.mark.long
+def test_killed_twenty_times_it_loses_nothing(run: Path, pictures: Path, tmp_path: Path) -> None:
+    killed_at_random(run, tmp_path, pictures, 20, random.Random(1))

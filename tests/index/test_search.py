@@ -1,0 +1,185 @@
+"""Searching a gallery: the nearest by cosine, by whomever they are found."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from galleries import indexed, model_in, opened
+from hypothesis import given
+from hypothesis import settings as property_settings
+from hypothesis import strategies as st
+
+from crossbatch.errors import RunError, SettingError, ShapeError
+from crossbatch.index import Gallery, database, description, milvus
+from crossbatch.index.search import nearest
+from crossbatch.index.writer import writing
+from crossbatch.metrics import nearest as judged
+
+
+def unit_rows(count: int, seed: int) -> np.ndarray:
+    rows = np.random.default_rng(seed).integers(-2, 3, (count, 4)).astype(np.float32) + np.float32(0.25)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 70), st.integers(0, 9))
+@property_settings(max_examples=40)
+def test_agrees_with_the_search_of_the_metrics(rows: int, queries: int, top: int, seed: int) -> None:
+    gallery, asked = unit_rows(rows, seed), unit_rows(queries, seed + 100)
+    found = nearest(asked, gallery, top)
+    expected = judged(torch.from_numpy(asked), torch.from_numpy(gallery), top)
+    for query, hits, similarities in zip(asked, found, expected.similarities, strict=True):
+        assert len(hits) == min(top, rows)
+        values = [value for _, value in hits]
+        np.testing.assert_allclose(values, similarities[: len(hits)], atol=1e-6)
+        np.testing.assert_allclose(gallery[[row for row, _ in hits]] @ query, values, atol=1e-6)
+        assert len({row for row, _ in hits}) == len(hits)
+
+
+@pytest.fixture(scope="module")
+def folder(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery of 72 images with its database in step."""
+    root = tmp_path_factory.mktemp("search")
+    indexed(root / "gallery", model_in(root / "run"), [pictures], database=True)
+    return root / "gallery"
+
+
+def found_by(gallery: Gallery, **options: object) -> list[tuple[str, float]]:
+    rows = gallery.rows.embeddings[:5]
+    hits = gallery.search(rows, 7, without=gallery.rows.ids[:5], **options)
+    return [(hit.image.id, round(hit.similarity, 4)) for one in hits for hit in one]
+
+
+@pytest.mark.parametrize("labels", [None, ["class 1", "class 7"], ["no such label"]])
+def test_the_database_finds_what_the_table_has(folder: Path, labels: list[str] | None) -> None:
+    exact, asked = Gallery(folder, by="exact"), Gallery(folder, by="milvus")
+    assert exact.method == ("exact", "the table", 1.0)
+    assert asked.method == ("exact", "Milvus Lite", 1.0)
+    try:
+        assert found_by(asked, labels=labels) == found_by(exact, labels=labels)
+        assert bool(found_by(exact, labels=labels)) == (labels != ["no such label"])
+    finally:
+        asked.close()
+
+
+def test_labels_and_similarity_filter_and_the_query_is_no_hit(folder: Path) -> None:
+    gallery = opened(folder)
+    query, one = gallery.rows.embeddings[[3]], gallery.rows.ids[3]
+    every = gallery.search(query, 100, without=[one])[0]
+    assert len(every) == 71
+    assert one not in {hit.image.id for hit in every}
+    assert [hit.similarity for hit in every] == sorted((hit.similarity for hit in every), reverse=True)
+    some = gallery.search(query, 100, ["class 4"], min_similarity=every[20].similarity, without=[one])[0]
+    near = [hit for hit in every if hit.image.label == "class 4" and hit.similarity >= every[20].similarity]
+    assert near == some
+    assert gallery.search(query, 1)[0][0].image.id == one
+
+
+def test_what_cannot_be_searched_for(folder: Path) -> None:
+    gallery = opened(folder)
+    with pytest.raises(ShapeError, match=r"queries of shape \[1, 3\] do not fit embeddings of 16 numbers"):
+        gallery.search(np.ones((1, 3), np.float32), 1)
+    with pytest.raises(SettingError, match="at least 1 image, got 0"):
+        gallery.search(gallery.rows.embeddings[:1], 0)
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """A gallery to change; its database as it is after the last writer."""
+    shutil.copytree(folder, tmp_path / "gallery")
+    return tmp_path / "gallery"
+
+
+def in_database(folder: Path) -> dict[str, int]:
+    described = description.read(folder)
+    with milvus.connected(folder, described.database.uri, {}) as client:
+        return client.collection(described.database.collection, 16).labels()
+
+
+def in_table(folder: Path) -> dict[str, int]:
+    rows = opened(folder).rows
+    return {one: milvus.label_number(rows.label(row)) for row, one in enumerate(rows.ids)}
+
+
+@pytest.mark.parametrize("damage", ["none", "gone", "lost rows", "strangers", "damaged", "a file"])
+def test_the_table_rebuilds_the_database(damage: str, copy: Path) -> None:
+    local, described = copy / "milvus.db", description.read(copy)
+    with writing(copy) as writer:
+        writer.remove({opened(copy).rows.ids[0]})
+        rows = opened(copy).rows
+        if damage == "gone":
+            shutil.rmtree(local)
+        elif damage in ("lost rows", "strangers"):
+            with milvus.connected(copy, described.database.uri, {}) as client:
+                collection = client.collection(described.database.collection, 16)
+                if damage == "lost rows":
+                    collection.remove(rows.ids[:5])
+                else:
+                    collection.put(["f" * 32], [3], rows.embeddings[:1])
+        elif damage == "damaged":
+            for file in local.rglob("*"):
+                if file.is_file() and file.suffix in (".parquet", ".json", ".idx", ".prev"):
+                    file.write_bytes(b"damaged")
+        elif damage == "a file":
+            shutil.rmtree(local)
+            local.write_text("no database")
+        if damage == "a file":
+            with pytest.raises(RunError, match="cannot be opened"):
+                database.bring_in_step(writer, {})
+            return
+        found = database.bring_in_step(writer, {})
+    assert found.revision == writer.description.revision
+    assert in_database(copy) == in_table(copy)
+    assert len(in_table(copy)) == 71
+
+
+def test_a_search_by_a_database_that_lags_is_refused(copy: Path) -> None:
+    with writing(copy) as writer:
+        writer.remove({opened(copy).rows.ids[0]})
+    gallery = Gallery(copy, by="milvus")
+    with pytest.raises(RunError, match="lacks what was indexed last"):
+        gallery.search(gallery.rows.embeddings[:1], 1)
+    assert len(opened(copy).search(gallery.rows.embeddings[:1], 1)[0]) == 1
+
+
+def test_beyond_a_size_hnsw_answers_and_its_recall_is_measured(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(milvus, "FLAT_ROWS", 50)
+    with writing(copy) as writer:
+        found = database.bring_in_step(writer, {})
+    assert found.kind == "HNSW"
+    assert found.recall_at_10 is not None
+    assert found.recall_at_10 > 0.95
+    gallery = Gallery(copy, by="milvus")
+    assert gallery.method == ("hnsw", "Milvus Lite", found.recall_at_10)
+    assert found_by(gallery) == pytest.approx(found_by(opened(copy)))
+    gallery.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Milvus Lite's own server on loopback: what a cluster answers to the same calls is not tried here."""
+    from milvus_lite.adapter.grpc.server import start_server_in_thread
+
+    running, held, port = start_server_in_thread(str(tmp_path / "server.db"))
+    yield f"http://127.0.0.1:{port}"
+    running.stop(grace=1)
+    held.close()
+
+
+def test_a_server_by_the_same_calls(copy: Path, server: str) -> None:
+    with writing(copy) as writer:
+        writer.keep_database(description.Database(server, "crossbatch_there"))
+        database.bring_in_step(writer, {"token": "root:Milvus"})
+    gallery = Gallery(copy, {"token": "root:Milvus"})
+    assert gallery.method.by == f"Milvus at {server}"
+    assert found_by(gallery, labels=["class 1"]) == found_by(Gallery(copy, by="exact"), labels=["class 1"])
+    gallery.close()
+
+
+def test_a_server_that_is_not_there_is_named(copy: Path) -> None:
+    with writing(copy) as writer:
+        writer.keep_database(description.Database("http://127.0.0.1:9", "x"))
+        with pytest.raises(RunError, match=r"http://127\.0\.0\.1:9 cannot be opened"):
+            database.bring_in_step(writer, {"timeout": 1})

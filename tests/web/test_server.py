@@ -1,0 +1,197 @@
+"""The server as a process: it starts as it says, bears what is slow or huge, and stops when it is told to."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from galleries import indexed, model_in
+
+from crossbatch.__main__ import main
+
+
+class Server(NamedTuple):
+    process: subprocess.Popen[str]
+    port: int
+    folder: Path
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
+            return answer.read()
+
+    def raw(self, request: bytes, wait: float = 30) -> bytes:
+        """What comes back for these bytes until the connection is closed, or nothing more comes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=wait) as link:
+            found = b""
+            try:
+                link.sendall(request)
+                while part := link.recv(65_536):
+                    found += part
+            except (TimeoutError, ConnectionError):
+                pass
+            return found
+
+
+def started(folder: Path, *words: str) -> Server:
+    command = [sys.executable, "-m", "crossbatch", "serve", str(folder), "--port", "0", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        found = re.search(r"open http://127\.0\.0\.1:(\d+)/", line)
+        if found:
+            return Server(process, int(found[1]), folder)
+    raise AssertionError(f"it did not start: {said}")
+
+
+@pytest.fixture(scope="module")
+def folder(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("server")
+    shutil.copytree(pictures / "class 1", root / "photos" / "a")
+    indexed(root / "gallery", model_in(root / "run"), [root / "photos"])
+    return root / "gallery"
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    one = started(folder, "--limits.seconds", "1.5")
+    yield one
+    one.process.kill()
+    one.process.wait()
+
+
+def test_it_answers_what_it_printed(server: Server) -> None:
+    assert b'"images":6' in server.get("/healthz")
+    assert b"<html" in server.get("/")
+
+
+def test_a_slow_body_is_given_up(server: Server) -> None:
+    head = b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    began = time.monotonic()
+    assert server.raw(head + b"Content-Length: 5000\r\n\r\nno more").startswith(b"HTTP/1.1 408")
+    assert time.monotonic() - began < 20
+
+
+def test_a_body_that_says_it_is_huge_is_refused_unread(server: Server) -> None:
+    head = b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    assert server.raw(head + b"Content-Length: 99999999999\r\n\r\n").startswith(b"HTTP/1.1 413")
+
+
+def test_huge_headers_are_refused(server: Server) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Large: " + b"x" * 200_000 + b"\r\n\r\n"
+    answer = server.raw(request)
+    assert not answer or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 431"))
+
+
+@pytest.mark.parametrize(
+    "path", ["/page/../app.py", "/images/../../../etc/passwd", "//etc/passwd", "/page/%2e%2e/app.py"]
+)
+def test_a_path_as_it_is_written_does_not_get_out(path: str, server: Server) -> None:
+    answer = server.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 404"), answer
+
+
+def test_it_is_well_after_all_that(server: Server) -> None:
+    assert b'"status":"ok"' in server.get("/healthz")
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_when_it_is_told_to(end: signal.Signals, folder: Path) -> None:
+    one = started(folder)
+    assert one.get("/healthz")
+    one.process.send_signal(end)
+    assert one.process.wait(30) in ({-signal.SIGTERM, 143} if end == signal.SIGTERM else {0})
+    assert "Traceback" not in (one.process.stdout.read() if one.process.stdout else "")
+
+
+def test_it_does_not_leave_this_machine_without_a_token(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(folder), "--host", "0.0.0.0"]) == 2
+    assert "needs a token" in capsys.readouterr().err
+    assert main(["serve", str(folder), "--host", "0.0.0.0", "--token", "short"]) == 2
+    assert "at least 16 characters" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named(server: Server, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(folder), "--port", str(server.port)]) == 2
+    assert f"--port {server.port} cannot be served on" in capsys.readouterr().err
+
+
+REFUSING = """
+import ipaddress, socket, sys
+real = socket.socket.connect
+def connect(self, address):
+    if self.family != socket.AF_UNIX and not ipaddress.ip_address(address[0]).is_loopback:
+        sys.stderr.write(f"OUTSIDE {address}"); raise SystemExit(77)
+    return real(self, address)
+socket.socket.connect = connect
+socket.socket.connect_ex = connect
+resolve = socket.getaddrinfo
+def getaddrinfo(host, *rest, **more):
+    if host not in (None, "localhost", "127.0.0.1", "::1", b"localhost", ""):
+        sys.stderr.write(f"OUTSIDE {host}"); raise SystemExit(77)
+    return resolve(host, *rest, **more)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+def test_nothing_connects_beyond_this_machine(pictures: Path, tmp_path: Path) -> None:
+    """Training, indexing, searching and serving with every way out closed, which also tells that the trap works."""
+    (tmp_path / "sitecustomize.py").write_text(REFUSING)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+
+    def run(*words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=timeout
+        )
+
+    probe = run("-c", "import socket; socket.create_connection(('192.0.2.1', 80), 1)")
+    assert probe.returncode == 77
+    small = (
+        "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --optim.steps 3 --loop.check_every 3"
+    )
+    trained = run("-m", "crossbatch", "train", str(pictures), *small.split(), "--out", str(tmp_path / "run"))
+    assert trained.returncode == 0, trained.stderr
+    some = [str(pictures / f"class {number}" / "0.png") for number in range(8)]
+    made = run("-m", "crossbatch", "index", str(tmp_path / "run"), *some, "--to", str(tmp_path / "gallery"))
+    assert made.returncode == 0, made.stderr
+    photo = str(pictures / "class 1" / "5.png")
+    assert run("-m", "crossbatch", "search", str(tmp_path / "gallery"), photo, "--top", "2").returncode == 0
+    code = (
+        "import sys; from pathlib import Path; from fastapi.testclient import TestClient;"
+        "from crossbatch.index import Gallery; from crossbatch.encoder import load; from crossbatch.web.app import create_app;"
+        "g = Path(sys.argv[1]);"
+        "c = TestClient(create_app(Gallery(g), lambda: load(g / 'model')), 'http://localhost');"
+        "c.__enter__(); r = c.post('/search', files={'image': open(sys.argv[2], 'rb')}); assert r.status_code == 200, r.text;"
+        "assert c.get('/').status_code == 200; c.__exit__()"
+    )
+    served = run("-c", code, str(tmp_path / "gallery"), photo)
+    assert served.returncode == 0, served.stderr
+
+
+@pytest.mark.long
+def test_schemathesis_finds_no_fault(server: Server, tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"http://127.0.0.1:{server.port}/openapi.json"]
+    checks = [
+        "--checks",
+        "not_a_server_error",
+        "--max-examples",
+        "60",
+        "--request-timeout",
+        "30",
+        "--suppress-health-check",
+        "all",
+    ]
+    found = subprocess.run([*command, *checks], capture_output=True, text=True, cwd=tmp_path)
+    assert found.returncode == 0, found.stdout[-5000:]
+    assert b'"status":"ok"' in server.get("/healthz")

@@ -1,0 +1,288 @@
+"""The service: what it finds, what it refuses and how, and that no path or token gets past it."""
+
+import io
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from galleries import indexed, model_in, opened
+from PIL import Image
+
+from crossbatch.encoder import Encoder, load
+from crossbatch.index import Gallery
+from crossbatch.index.part_files import Entry
+from crossbatch.index.writer import writing
+from crossbatch.web.app import create_app
+from crossbatch.web.limits import Limits
+
+TOKEN = "a token of thirty-two characters"
+LIMITS = Limits(bytes=100_000, pixels=1_000_000, top=50, seconds=20)
+
+
+@pytest.fixture(scope="module")
+def home(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery of 24 images in `gallery`, its images in `photos`, a secret beside them."""
+    root = tmp_path_factory.mktemp("service")
+    for number in range(4):
+        shutil.copytree(pictures / f"class {number}", root / "photos" / f"class {number}")
+    (root / "photos" / "secret.txt").write_text("secret")
+    indexed(root / "gallery", model_in(root / "run"), [root / "photos"])
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(home: Path) -> Encoder:
+    return load(home / "run")
+
+
+@pytest.fixture(scope="module")
+def client(home: Path, model: Encoder) -> Iterator[TestClient]:
+    with TestClient(create_app(opened(home / "gallery"), lambda: model, LIMITS), "http://localhost") as one:
+        yield one
+
+
+def uploaded(image: Image.Image, kind: str = "PNG") -> dict[str, tuple[str, bytes]]:
+    file = io.BytesIO()
+    image.save(file, kind)
+    return {"image": ("photo.png", file.getvalue())}
+
+
+def test_an_upload_finds_what_the_model_says(client: TestClient, home: Path, model: Encoder) -> None:
+    image = Image.open(home / "photos" / "class 2" / "3.png").rotate(5)
+    found = client.post("/search", files=uploaded(image), data={"top": 6}).json()
+    gallery = opened(home / "gallery")
+    expected = gallery.search(model.embed([image]), 6)[0]
+    assert [hit["id"] for hit in found["hits"]] == [hit.image.id for hit in expected]
+    assert [hit["similarity"] for hit in found["hits"]] == pytest.approx([hit.similarity for hit in expected], abs=1e-5)
+    assert found["query"] == {"id": None, "name": "photo.png", "width": 16, "height": 16, "box": None}
+    assert found["search"] == {"method": "exact", "recall_at_10": 1.0, "images": 24}
+
+
+def test_an_image_of_the_gallery_by_id_or_by_its_bytes(client: TestClient, home: Path) -> None:
+    gallery = opened(home / "gallery")
+    one = gallery.rows.ids[5]
+    by_id = client.get(f"/similar/{one}", params={"top": 3}).json()
+    posted = client.post("/search", data={"id": one, "top": 3}).json()
+    content = (home / "photos" / gallery.rows.image(5).path).read_bytes()
+    by_bytes = client.post("/search", files={"image": ("x.png", content)}, data={"top": 3}).json()
+    assert by_id["hits"] == posted["hits"] == by_bytes["hits"]
+    assert by_id["query"]["id"] == by_bytes["query"]["id"] == one
+    assert one not in {hit["id"] for hit in by_id["hits"]}
+
+
+def test_filters_and_a_box(client: TestClient, home: Path, model: Encoder) -> None:
+    one = opened(home / "gallery").rows.ids[5]
+    wanted = {"id": one, "label": ["class 1", "class 3"], "top": 50}
+    found = client.post("/search", data=wanted).json()["hits"]
+    assert {hit["label"] for hit in found} == {"class 1", "class 3"}
+    least = found[3]["similarity"]
+    assert client.post("/search", data={**wanted, "min_similarity": least}).json()["hits"] == found[:4]
+    image = Image.open(home / "photos" / opened(home / "gallery").rows.image(5).path).convert("RGB")
+    part = client.post("/search", data={"id": one, "box": "0,0,0.5,1", "top": 1}).json()
+    expected = opened(home / "gallery").search(model.embed([image.crop((0, 0, 8, 16))]), 1)[0][0]
+    assert part["query"]["box"] == [0, 0, 0.5, 1]
+    assert part["hits"][0]["similarity"] == pytest.approx(expected.similarity, abs=1e-5)
+
+
+def test_what_a_page_needs(client: TestClient, home: Path) -> None:
+    about = client.get("/gallery").json()
+    assert (about["images"], about["labels"], about["unlabelled"], about["model"]["dim"]) == (24, 4, 0, 16)
+    assert client.get("/labels", params={"contains": "CLASS", "limit": 1, "offset": 1}).json() == {
+        "labels": [{"label": "class 1", "count": 6}],
+        "total": 4,
+        "unlabelled": 0,
+    }
+    listed = client.get("/images", params={"label": "class 3", "offset": 4, "limit": 10}).json()
+    assert (len(listed["images"]), listed["total"]) == (2, 6)
+    assert len({one["id"] for one in client.get("/random", params={"count": 200}).json()["images"]}) == 24
+    one = listed["images"][0]
+    small = client.get(f"/thumbnails/{one['id']}")
+    assert small.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(small.content)).size == (one["width"], one["height"])
+    whole = client.get(f"/images/{one['id']}")
+    assert whole.content == (home / "photos" / one["path"]).read_bytes()
+    assert whole.headers["x-crossbatch-picture"] == "original"
+    assert client.get("/map").json()["id"] == []
+    assert client.get("/healthz").json()["images"] == 24
+    assert "/search" in client.get("/openapi.json").json()["paths"]
+
+
+def test_every_answer_has_the_headers_that_bind_a_browser(client: TestClient) -> None:
+    for path in ("/", "/gallery", "/nowhere", "/images/none"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in headers
+
+
+REFUSALS: dict[str, tuple[int, str, dict[str, object]]] = {
+    "text": (415, "not_an_image", {"files": {"image": ("x.jpg", b"text")}}),
+    "nothing": (415, "not_an_image", {"files": {"image": ("x.jpg", b"")}}),
+    "half a file": (415, "not_an_image", {"files": {"image": ("x.png", b"\x89PNG\r\n\x1a\n" + b"x" * 50)}}),
+    "neither": (422, "bad_request", {"data": {"top": 3}}),
+    "both": (422, "bad_request", {"data": {"id": "0" * 32}, "files": {"image": ("x.png", b"x")}}),
+    "unknown": (404, "unknown_image", {"data": {"id": "0" * 32}}),
+    "a path for an id": (404, "unknown_image", {"data": {"id": "../../etc/passwd"}}),
+    "too many": (422, "bad_request", {"data": {"id": "0" * 32, "top": 51}}),
+    "no number": (422, "bad_request", {"data": {"id": "0" * 32, "min_similarity": "nan"}}),
+    "too large": (413, "too_large", {"files": {"image": ("x.png", b"x" * 200_000)}}),
+    "no form": (422, "bad_request", {"json": {"id": 3}}),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refusal_has_its_status_and_a_sentence(case: str, client: TestClient) -> None:
+    status, code, request = REFUSALS[case]
+    answer = client.post("/search", **request)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert len(answer.json()["error"].split()) > 3
+
+
+def test_an_image_of_200_megapixels_is_refused_by_its_header(client: TestClient) -> None:
+    answer = client.post("/search", files=uploaded(Image.new("1", (20_000, 10_000))))
+    assert (answer.status_code, answer.json()["code"]) == (422, "too_many_pixels")
+
+
+@pytest.mark.parametrize("where", ["images", "thumbnails", "similar", "page"])
+@pytest.mark.parametrize(
+    "path",
+    ["../secret.txt", "..%2fsecret.txt", "%2e%2e/%2e%2e/photos/secret.txt", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "/etc/passwd",
+     "%2fetc%2fpasswd", "....//etc/passwd", "..\\secret.txt", "%00", "app.py", "../app.py"],
+)  # fmt: skip
+def test_no_path_gets_out(where: str, path: str, client: TestClient) -> None:
+    answer = client.get(f"/{where}/{path}", follow_redirects=False)
+    assert answer.status_code == 404, answer.text
+    assert b"secret" not in answer.content
+    assert b"root:" not in answer.content
+
+
+def test_other_names_and_other_sites_are_refused(client: TestClient) -> None:
+    assert client.get("/gallery", headers={"host": "attacker.example"}).status_code == 421
+    assert client.get("/gallery", headers={"host": "127.0.0.1:8000"}).status_code == 200
+    assert client.get("/gallery", headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 200
+    assert client.get("/gallery", headers={"sec-fetch-site": "same-origin"}).status_code == 200
+
+
+def test_a_token_is_asked_for_everything_but_the_page(home: Path, model: Encoder) -> None:
+    app = create_app(opened(home / "gallery"), lambda: model, LIMITS, token=TOKEN, hosts=())
+    with TestClient(app, "http://192.0.2.1") as client:
+        one = opened(home / "gallery").rows.ids[0]
+        closed = ("/gallery", "/labels", "/images", "/random", "/map", "/openapi.json", f"/images/{one}")
+        closed += (f"/thumbnails/{one}", f"/similar/{one}")
+        for path in closed:
+            assert client.get(path).status_code == 401, path
+            assert client.get(path, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200, path
+            assert client.get(path, headers={"authorization": "Bearer wrong"}).status_code == 401, path
+        assert client.post("/search", data={"id": one}).status_code == 401
+        assert [client.get(path).status_code for path in ("/", "/healthz")] == [200, 200]
+        assert client.post("/session", json={"token": "wrong"}).status_code == 401
+        assert client.post("/session", json={"token": TOKEN}).status_code == 204
+        assert TOKEN not in str(client.cookies)
+        assert client.get("/gallery").status_code == 200
+
+
+def test_a_model_that_cannot_be_loaded_costs_uploads_only(home: Path) -> None:
+    def fail() -> Encoder:
+        raise ValueError("the weights are gone")
+
+    with TestClient(create_app(opened(home / "gallery"), fail, LIMITS), "http://localhost") as client:
+        answer = client.post("/search", files=uploaded(Image.new("RGB", (9, 9))))
+        assert (answer.status_code, answer.json()["code"]) == (503, "no_model")
+        assert "the weights are gone" in answer.json()["error"]
+        assert client.get(f"/similar/{opened(home / 'gallery').rows.ids[0]}").status_code == 200
+
+
+class Waiting:
+    """A model that gives no answer until it may."""
+
+    def __init__(self) -> None:
+        self.may, self.passes = threading.Event(), list[int]()
+
+    def embed(self, images: list[Image.Image], *, batch_size: int = 64) -> np.ndarray:
+        self.passes.append(len(images))
+        self.may.wait(10)
+        return np.eye(1, 16, dtype=np.float32).repeat(len(images), 0)
+
+
+def test_queries_that_come_together_go_together_and_too_many_are_told(home: Path) -> None:
+    model, answers = Waiting(), list[int]()
+    limits = Limits(seconds=20, waiting=6)
+    with TestClient(create_app(opened(home / "gallery"), lambda: model, limits), "http://localhost") as client:
+
+        def ask(number: int) -> None:
+            image = Image.new("RGB", (9, 9), (number, 0, 0))
+            answers.append(client.post("/search", files=uploaded(image)).status_code)
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(9)]
+        for thread in threads:
+            thread.start()
+        for _ in range(200):
+            if len(answers) == 3:
+                break
+            threading.Event().wait(0.05)
+        assert answers == [429] * 3
+        model.may.set()
+        for thread in threads:
+            thread.join()
+    assert sorted(answers) == [200] * 6 + [429] * 3
+    assert sum(model.passes) == 6
+    assert len(model.passes) < 6
+
+
+def test_a_search_that_takes_too_long_is_given_up(home: Path) -> None:
+    model = Waiting()
+    with TestClient(
+        create_app(opened(home / "gallery"), lambda: model, Limits(seconds=0.3)), "http://localhost"
+    ) as client:
+        answer = client.post("/search", files=uploaded(Image.new("RGB", (9, 9))))
+        assert (answer.status_code, answer.json()["code"]) == (504, "timeout")
+        model.may.set()
+
+
+def test_an_empty_gallery_answers(home: Path, model: Encoder, tmp_path: Path) -> None:
+    indexed(tmp_path / "gallery", home / "run")
+    with TestClient(create_app(opened(tmp_path / "gallery"), lambda: model, LIMITS), "http://localhost") as client:
+        assert client.get("/gallery").json()["images"] == 0
+        assert client.post("/search", files=uploaded(Image.new("RGB", (9, 9)))).json()["hits"] == []
+        assert client.get("/random").json()["images"] == client.get("/images").json()["images"] == []
+        assert client.get("/map").json()["total"] == 0
+
+
+def test_images_added_while_searching_are_seen_whole(home: Path, tmp_path: Path) -> None:
+    """Each answer is of one revision: as many hits as images then, all with the label of their part."""
+    folder = tmp_path / "gallery"
+    shutil.copytree(home / "gallery", folder)
+    gallery, wrong, done = Gallery(folder), list[str](), threading.Event()
+    query = gallery.rows.embeddings[:1]
+
+    def look() -> None:
+        while not done.is_set():
+            rows = gallery.rows
+            hits = gallery.search(query, 10_000, rows=rows)[0]
+            if len(hits) != len(rows) or (len(rows) - 24) % 10:
+                wrong.append(f"{len(hits)} hits of {len(rows)} images")
+            if any(not gallery.thumbnail(row, rows) for row in range(0, len(rows), 7)):
+                wrong.append("no picture")
+
+    readers = [threading.Thread(target=look) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    picture = gallery.thumbnail(0)
+    with writing(folder) as writer:
+        for number in range(12):
+            ids = [f"{number * 10 + one:032x}" for one in range(10)]
+            writer.append([Entry(one, one, f"new {number}", 9, 9, picture) for one in ids], query.repeat(10, 0))
+            if number % 4 == 3:
+                writer.compact()
+            assert gallery.refresh()
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not wrong
+    assert len(gallery) == 24 + 120
