@@ -18,12 +18,12 @@ from torch import nn
 from crossbatch.commands.compare import show
 from crossbatch.data.batches import PartBatches, Reader
 from crossbatch.data.transforms import Evenly
+from crossbatch.encoder.rows import embedded
 from crossbatch.metrics import evaluate
 from crossbatch.models import embedder
 from crossbatch.models.weights import load_backbone
 from crossbatch.report import write_report
 from crossbatch.training.comparison import compare
-from crossbatch.training.part_search import embed
 from crossbatch.training.run_parts import load_data, preprocess
 from crossbatch.training.settings import BatchSettings, LoopSettings, ModelSettings, OptimSettings, Settings
 
@@ -76,8 +76,8 @@ def zero_shot(settings: Settings) -> float:
     model.head = nn.Identity()
     load_backbone(model.backbone, settings.model.backbone, settings.model.weights or Path())
     evenly, reader = Evenly(preprocess(settings, loaded)), Reader(loaded.images)
-    query = embed(model, PartBatches(reader, loaded.query, evenly))
-    gallery = query if loaded.gallery is None else embed(model, PartBatches(reader, loaded.gallery, evenly))
+    query = embedded(model, PartBatches(reader, loaded.query, evenly))
+    gallery = query if loaded.gallery is None else embedded(model, PartBatches(reader, loaded.gallery, evenly))
     return evaluate(*query, *gallery).recall[1]
 
 

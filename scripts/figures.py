@@ -23,6 +23,7 @@ from crossbatch.runs import read_table
 
 CLASSES = ("#1858d6", "#d9772b", "#2a9d55", "#8a55c9", "#c9a227", "#d64550", "#2aa5b8", "#7a7f88")
 ROWS, BATCH = 32, 8
+LONGEST = 500  # steps; of the ages shown
 INK, PALE = "#222222", "#8a8f98"
 
 
@@ -95,28 +96,19 @@ def drift(run: Path) -> Figure:
     table = read_table(run / "drift.csv")
     steps = sorted({int(row["step"]) for row in table})
     figure, axes = plt.subplots(figsize=(6.4, 3.4))
-    shown = [steps[len(steps) * share // 10] for share in (3, 5, 9)]
+    shown = [steps[len(steps) * share // 20] for share in (5, 10, 18)]
     for step, colour in zip(shown, (CLASSES[1], CLASSES[0], CLASSES[2]), strict=True):
         for meter, dash in (("sample", "-"), ("carried", "--")):
             points = [
                 (float(row["age"]), float(row["distance"]))
                 for row in table
-                if row["meter"] == meter and int(row["step"]) == step
+                if row["meter"] == meter and int(row["step"]) == step and float(row["age"]) <= LONGEST
             ]
-            if points:
-                label = f"step {step:,}" if meter == "sample" else ""
-                axes.plot(*zip(*sorted(points), strict=True), dash, marker=".", color=colour, label=label)
+            label = f"at step {step:,}" if meter == "sample" else ""
+            axes.plot(*zip((0.0, 0.0), *sorted(points), strict=True), dash, marker=".", color=colour, label=label)
     spread = [float(row["distance"]) for row in table if row["meter"] == "class spread"][-1]
     axes.axhline(spread, color=PALE, linewidth=1, linestyle=":")
-    axes.annotate(
-        "two images of one class",
-        (axes.get_xlim()[1], spread),
-        (-4, 4),
-        textcoords="offset points",
-        ha="right",
-        color=PALE,
-        fontsize=8,
-    )
+    axes.annotate("two images of one class", (0, spread), (2, -11), textcoords="offset points", color=PALE, fontsize=8)
     axes.plot([], [], "--", color=INK, label="carried along with the network")
     axes.set(xlabel="age of a row, steps", ylabel="mean squared distance moved", ylim=(0, None))
     axes.legend(frameon=False, fontsize=8)

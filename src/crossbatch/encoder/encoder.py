@@ -74,7 +74,7 @@ class Encoder:
         Raises:
             DataError: An image cannot be read; the message names it and says why.
 
-        Example:
+        Examples:
             >>> model = crossbatch.load("runs/photos")
             >>> rows = model.embed(["a.jpg", "b.jpg"])
             >>> similarity = rows[0] @ rows[1]
@@ -170,7 +170,7 @@ def load(
 
     Nothing of what is loaded is executed: weights are read by safetensors, the rest is JSON.
 
-    Example:
+    Examples:
         >>> model = crossbatch.load("runs/photos")
         >>> model.embed(["a.jpg"]).shape
         (1, 128)

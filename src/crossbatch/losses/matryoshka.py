@@ -23,7 +23,7 @@ class MatryoshkaLoss(nn.Module):
         loss: A pair loss of this package, or any that `CrossBatchLoss` takes.
         dims: Lengths, ascending; the last is the whole embedding.
 
-    Example:
+    Examples:
         >>> loss_fn = CrossBatchLoss(MatryoshkaLoss(ContrastiveLoss(), dims=[32, 64, 128]), memory)
     """
 
