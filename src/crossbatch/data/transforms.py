@@ -9,7 +9,6 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from PIL import Image, ImageColor
 from torch import Tensor
-from torchvision.transforms import v2
 
 from crossbatch.data.crops import Colour, Look, View
 from crossbatch.errors import SettingError
@@ -98,10 +97,10 @@ class Preprocessing:
 
     def _centred(self, view: Tensor) -> Tensor:
         """Cropped to what the network sees, and padded where it is smaller."""
-        if self.fit != "pad":
-            cropped: Tensor = v2.functional.center_crop(view, list(self.sides))
-            return cropped
         (high, wide), (height, width) = self.sides, view.shape[1:]
+        if self.fit != "pad":  # as torchvision's center_crop, whose import takes as long as that of torch
+            top, left = round((height - high) / 2), round((width - wide) / 2)
+            return view[:, top : top + high, left : left + wide]
         top, left = (high - height) // 2, (wide - width) // 2
         grey = round(sum(part * share for part, share in zip(self.colour, LUMA, strict=True)))
         fill = torch.tensor([grey] if self.channels == 1 else self.colour, dtype=torch.uint8)
