@@ -67,7 +67,7 @@ def server(folder: Path) -> Iterator[Server]:
     one = started(folder, "--limits.seconds", "1.5")
     yield one
     one.process.kill()
-    one.process.wait()
+    one.process.communicate()
 
 
 def test_it_answers_what_it_printed(server: Server) -> None:
@@ -110,8 +110,9 @@ def test_it_stops_when_it_is_told_to(end: signal.Signals, folder: Path) -> None:
     one = started(folder)
     assert one.get("/healthz")
     one.process.send_signal(end)
-    assert one.process.wait(30) in ({-signal.SIGTERM, 143} if end == signal.SIGTERM else {0})
-    assert "Traceback" not in (one.process.stdout.read() if one.process.stdout else "")
+    said, _ = one.process.communicate(timeout=60)
+    assert one.process.returncode in ({-signal.SIGTERM, 143} if end == signal.SIGTERM else {0}), said
+    assert "Traceback" not in said
 
 
 def test_it_does_not_leave_this_machine_without_a_token(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
