@@ -12,8 +12,9 @@ from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import MemorySettings, Settings
 
 SIGNATURES = {
-    "CrossBatchLoss": "(loss, memory, *, memory_weight=1.0, batch_weight=1.0, warmup_steps=0, earlier_only=True)",
-    "CrossBatchMemory": "(size, dim, *, dtype=torch.float32, device=None)",
+    "CrossBatchLoss": "(loss, memory, *, memory_weight=1.0, batch_weight=1.0, warmup_steps=0, earlier_only=True, "
+    "group=None)",
+    "CrossBatchMemory": "(size, dim, *, dtype=torch.float32, device=None, sharded=False)",
     "CrossBatchMemory.enqueue": "(self, embeddings, labels, *, ids=None, step=None)",
     "CrossBatchMemory.lookup": "(self, ids)",
     "CrossBatchMemory.reset": "(self)",
