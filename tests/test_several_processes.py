@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
-import crossbatch
-from crossbatch import CrossBatchLoss, CrossBatchMemory, MarginLoss
+from crossbatch import CrossBatchLoss, CrossBatchMemory
 from crossbatch.losses import LOSSES
-from crossbatch.processes import part
 
 DIM, ROWS = 6, 37
 CUTS = ((0, 0, 1), (1, 3, 3), (2, 1, 0), (5, 2, 4), (0, 4, 1))  # what the processes have of a batch: some have nothing

@@ -1,13 +1,16 @@
 """The command line: which command it is, and how it ends."""
 
 import difflib
+import os
 import sys
+import time
 from collections.abc import Sequence
 
 import crossbatch
 from crossbatch.commands import COMMANDS
 from crossbatch.errors import CrossBatchError, DivergedError, MissingExtraError, SettingError
 
+LISTENED = 3.0  # seconds: torchrun ends all processes when it sees that one has ended, and the first must have told
 USAGE = "crossbatch COMMAND [options]; crossbatch COMMAND --help; crossbatch --version"
 
 
@@ -28,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return run(name, rest[:-1])
     except CrossBatchError as error:
-        print(f"crossbatch: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1 if isinstance(error, DivergedError) else 2
+        return _refused(error)
     except ModuleNotFoundError as error:
         if (error.name or "crossbatch").startswith("crossbatch"):
             raise
@@ -39,6 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("crossbatch: stopped", file=sys.stderr)
         return 1
     return 0
+
+
+def _refused(error: CrossBatchError) -> int:
+    """Tell what is wrong. Before they train several processes all refuse the same, and the first alone tells."""
+    if int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) > 0:
+        from crossbatch.processes import trains  # noqa: PLC0415  (imports torch)
+
+        if not trains():
+            time.sleep(LISTENED)
+            return 2
+    print(f"crossbatch: {' '.join(str(error).split())}", file=sys.stderr)
+    return 1 if isinstance(error, DivergedError) else 2
 
 
 if __name__ == "__main__":

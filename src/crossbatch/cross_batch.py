@@ -73,11 +73,6 @@ class CrossBatchLoss(nn.Module):
         if warmup_steps < 0:
             raise SettingError(f"warmup_steps must not be negative, got {warmup_steps}")
         self.loss: Any = comparing(loss)
-        if memory.sharded and isinstance(self.loss, AnyLoss):
-            raise SettingError(
-                f"a sharded memory takes a loss of this package, whose sums can be put together, got "
-                f"{type(loss).__name__}: subclass PairLoss, or leave the memory whole"
-            )
         self.memory = memory
         if group is not None:
             memory.processes = Processes(group)
@@ -126,12 +121,12 @@ class CrossBatchLoss(nn.Module):
         """
         rows = self.memory.in_use(since)
         labels, ids, share = batch.labels, batch.ids, 1.0
-        if self.memory.shard.count > 1 or (isinstance(self.loss, AnyLoss) and self.memory.processes.count > 1):
+        if self.memory.shard.parts > 1 or (isinstance(self.loss, AnyLoss) and self.memory.processes.count > 1):
             anchors = batch.embeddings
         else:
             labels, ids, share = labels[batch.own], None if ids is None else ids[batch.own], batch.share
             own_slots = None if own_slots is None else own_slots[batch.own]
-        across = self.memory.processes if self.memory.shard.count > 1 else None
+        across = self.memory.processes if self.memory.shard.parts > 1 else None
         pairing = Pairing(labels, rows.labels, ids, rows.ids, own_slots, rows.live, self.earlier_only, across)
         term: Tensor = self.loss.compare(anchors, rows.embeddings, pairing)
         return term if share == 1 else share * term
@@ -149,4 +144,3 @@ class CrossBatchLoss(nn.Module):
     def _counts(self, term: str) -> dict[str, Tensor]:
         told = self.loss.told if hasattr(self.loss, "told") else self.loss.stats
         return {f"{term}_{name}": each for name, each in told.items() if (term, name) != ("batch", "anchors")}
-

@@ -46,7 +46,7 @@ class Processes:
     @property
     def count(self) -> int:
         """How many there are."""
-        if dist.is_available() and dist.is_initialized():
+        if trains():
             return dist.get_world_size(self.group)
         if (count := started()) > 1:
             raise SettingError(
@@ -61,7 +61,7 @@ class Processes:
         return dist.get_rank(self.group) if self.count > 1 else 0
 
     def part(self, length: int) -> slice:
-        """This process's part of so many things: a run of them, its neighbours' beside it, sizes that differ by 1."""
+        """Which of so many things fall to this process: a run of them, as long as that of another, give or take one."""
         return part(length, self.rank, self.count)
 
     def gather(self, embeddings: Tensor, labels: Tensor, ids: Tensor | None = None) -> Gathered:
@@ -90,7 +90,8 @@ class Processes:
         first = sum(sizes[: self.rank])
         put: Tensor = _OwnRows.apply(embeddings, every, first, count)
         own = slice(first, first + n)
-        return Gathered(put, labels.contiguous(), found.contiguous() if any(known) else None, own, count * n / len(rows) if len(rows) else 1.0)
+        share = count * n / len(rows) if len(rows) else 1.0
+        return Gathered(put, labels.contiguous(), found.contiguous() if any(known) else None, own, share)
 
     def gather_rows(self, rows: Tensor) -> Tensor:
         """Rows [rows, …] of all processes, of which each may have another number, without gradient."""
@@ -103,9 +104,10 @@ class Processes:
         """A tensor of each process, all of one shape: [processes, …]."""
         if self.count == 1:
             return one[None]
-        stacked = one.new_empty(self.count, *one.shape)
-        dist.all_gather(list(stacked), one.contiguous(), group=self.group)
-        return stacked
+        sent = self._sent(one)
+        stacked = sent.new_empty(self.count, *one.shape)
+        dist.all_gather(list(stacked), sent, group=self.group)
+        return stacked.to(one.device)
 
     def sum(self, one: Tensor) -> Tensor:
         """The sum over the processes of a tensor of one shape, the same on all of them."""
@@ -121,19 +123,26 @@ class Processes:
 
     def of_first(self, one: Tensor) -> Tensor:
         """What the first process has."""
-        if self.count > 1:
-            one = one.clone()
-            dist.broadcast(one, group=self.group, group_src=0)
-        return one
+        if self.count == 1:
+            return one
+        sent = self._sent(one).clone()
+        dist.broadcast(sent, group=self.group, group_src=0)
+        return sent.to(one.device)
 
     def _reduced(self, one: Tensor, how: str) -> Tensor:
-        if self.count > 1:
-            one = one.clone(memory_format=torch.contiguous_format)
-            dist.all_reduce(one, getattr(dist.ReduceOp, how), group=self.group)
-        return one
+        if self.count == 1:
+            return one
+        sent = self._sent(one).clone()
+        dist.all_reduce(sent, getattr(dist.ReduceOp, how), group=self.group)
+        return sent.to(one.device)
+
+    def _sent(self, one: Tensor) -> Tensor:
+        """As it can be sent: NCCL takes nothing that is not on a GPU."""
+        on_gpu = one.device.type == "cpu" and dist.get_backend(self.group) == "nccl"
+        return (one.cuda() if on_gpu else one).contiguous()
 
     def _rows(self, rows: Tensor, sizes: list[int]) -> Tensor:
-        """Gather rows of which each process has so many: padded, since what is gathered must be of one size, and cut."""
+        """Gather rows of which each process has so many: padded and cut, since what is sent must be of one size."""
         padded = rows.new_zeros(max(sizes), *rows.shape[1:])
         padded[: len(rows)] = rows
         every = self.stack(padded) if max(sizes) else padded[None].expand(len(sizes), *padded.shape)
@@ -177,13 +186,19 @@ def part(length: int, rank: int, count: int) -> slice:
 
 def started() -> int:
     """How many processes train together, by the process group, or by what started them."""
-    if dist.is_available() and dist.is_initialized():
+    if trains():
         return dist.get_world_size()
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
 def started_rank() -> int:
     """Which of the processes this is, by the process group, or by what started it."""
-    if dist.is_available() and dist.is_initialized():
+    if trains():
         return dist.get_rank()
-    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+    told = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return int(next(filter(None, told), 0))
+
+
+def trains() -> bool:
+    """Whether a process group is there, and what goes wrong may do so in one process alone."""
+    return dist.is_available() and dist.is_initialized()

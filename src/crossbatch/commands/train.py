@@ -8,6 +8,7 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.errors import SettingError
+from crossbatch.processes import started_rank
 from crossbatch.training.settings import Settings
 
 
@@ -43,7 +44,7 @@ def train(
         runs.last_checkpoint(resume)  # it has the weights: what they started from may be gone
         settings = replace(settings, model=replace(settings.model, pretrained=False, weights=None))
     run = resume or out or Path("runs", f"{settings.data}-{settings.loss.name}-seed{settings.seed}")
-    if resume is None:
+    if resume is None and started_rank() == 0:
         runs.refuse_used(run)
     from crossbatch.training.plan import plan_of  # noqa: PLC0415  (imports Lightning)
     from crossbatch.training.run_parts import build_parts  # noqa: PLC0415

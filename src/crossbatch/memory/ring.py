@@ -185,7 +185,7 @@ class CrossBatchMemory(Apart):
         total = rows.sum(1)
         sound = total.eq(total)  # not NaN, as a row with an infinite value is at unit length
         slots = torch.arange(n - kept, n, device=rows.device).add_(self._written).remainder_(self.size)
-        if self.shard.count > 1:
+        if self.shard.parts > 1:
             slots, here = self.shard.own(slots)
             sound &= here
         self._embeddings[slots] = torch.where(sound[:, None], rows, 0)
@@ -208,7 +208,7 @@ class CrossBatchMemory(Apart):
         hit = hit[wanted[place[hit]] == self._ids[hit]]
         age = (self.shard.in_ring(hit) - self._written).remainder(self.size)  # the newest row is the greatest
         newest = torch.full_like(wanted, -1).scatter_reduce(0, place[hit], age, "amax")
-        found = (newest + self._written).remainder(self.size) // self.shard.count
+        found = (newest + self._written).remainder(self.size) // self.shard.parts
         slots = torch.where(newest < 0, -1, found)[back]
         fields = (self._embeddings, self._labels, self._ids, self._steps)
         return Rows(slots, *(field[slots.clamp(min=0)] for field in fields))
@@ -255,7 +255,7 @@ class CrossBatchMemory(Apart):
 
     def extra_repr(self) -> str:
         """What `print(memory)` says."""
-        sharded = f", shard {self.shard.number} of {self.shard.count}" if self.sharded else ""
+        sharded = f", shard {self.shard.number} of {self.shard.parts}" if self.sharded else ""
         return f"size={self.size}, dim={self.dim}, dtype={self._embeddings.dtype}{sharded}"
 
     def _selection(self) -> slice | Tensor:
@@ -276,7 +276,7 @@ class CrossBatchMemory(Apart):
             return
         if int(self._written):
             raise SettingError(
-                f"this memory holds shard {self.shard.number} of {self.shard.count}, and there are "
+                f"this memory holds shard {self.shard.number} of {self.shard.parts}, and there are "
                 f"{self.processes.count} processes now: load a state_dict() into a memory that is built anew"
             )
         self.shard = Shard(self.processes.rank, self.processes.count, self.size)
@@ -284,19 +284,19 @@ class CrossBatchMemory(Apart):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         """The whole memory, whoever keeps its rows."""
-        super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[no-untyped-call]
-        if self.shard.count > 1:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.shard.parts > 1:
             for name in EMPTY:
                 destination[prefix + name] = self.shard.whole(destination[prefix + name], self.processes)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         """Take the rows that are kept here."""
         self._settle()
-        for name, empty in EMPTY.items() if self.shard.count > 1 else ():
+        for name, empty in EMPTY.items() if self.shard.parts > 1 else ():
             whole = state_dict.get(prefix + name)
             if whole is not None and len(whole) == self.size:
                 state_dict[prefix + name] = self.shard.of_whole(whole, empty)
-        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CrossBatchMemory":
         """Move with the model, but keep the storage dtype when the model changes its own."""

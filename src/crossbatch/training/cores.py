@@ -18,7 +18,9 @@ def share_cores(in_memory: bool, workers: int | None, *, on_cpu: bool) -> tuple[
     (`benchmarks/pipeline.py --train small`). Beside a GPU all cores but one read, up to `MOST_WORKERS`. Torch takes no
     more threads than OMP_NUM_THREADS says: who runs several trainings at once shares the cores among them by it.
     """
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)  # of this run, on this machine
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    cores = max(1, cores // processes)
     if workers is None:
         workers = 0 if in_memory or on_cpu else min(cores - 1, MOST_WORKERS)
     allowed = os.environ.get("OMP_NUM_THREADS", "")

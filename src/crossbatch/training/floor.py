@@ -13,7 +13,7 @@ from crossbatch.data.batches import PartBatches
 from crossbatch.data.data_set import Part
 from crossbatch.metrics import effective_dimensions, evaluate
 from crossbatch.models import checkpoint
-from crossbatch.training.metric_learner import MetricLearner
+from crossbatch.training.metric_learner import MetricLearner, put_together
 from crossbatch.training.run_parts import RunParts
 
 MOST = 2000  # training images that are searched; fewer where there are fewer validation images
@@ -51,8 +51,9 @@ class Floor(L.Callback):
         """Only of a run that begins."""
         assert isinstance(module, MetricLearner)  # noqa: S101
         if trainer.global_step == 0:
-            (self.run / runs.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            checkpoint.save_weights(self.run / runs.START, module.embedder)
+            if trainer.is_global_zero:
+                (self.run / runs.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+                checkpoint.save_weights(self.run / runs.START, module.embedder)
             self.before = measure(module, self.parts)
 
     def state_dict(self) -> dict[str, Any]:
@@ -125,10 +126,9 @@ def _embedded(module: MetricLearner, batches: PartBatches) -> tuple[Tensor, Tens
     training, device = module.training, next(module.embedder.parameters()).device
     module.eval()
     rows = []
-    for number in range(len(batches)):
+    for number in range(len(batches))[module.processes.part(len(batches))]:
         images, labels, ids = batches[number]
         if len(labels):
             rows.append((module.embedder(images.to(device)).float().cpu(), labels, ids))
     module.train(training)
-    embeddings, labels, ids = (torch.cat(columns) for columns in zip(*rows, strict=True))
-    return embeddings, labels, ids
+    return put_together(rows, module.processes, module.dim, torch.device("cpu"))

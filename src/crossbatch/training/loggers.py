@@ -47,6 +47,7 @@ def quiet_lightning() -> Iterator[None]:
             ".*GPU available but not used.*",
             ".*in eval mode at the start of training.*",
             ".*`IterableDataset`.*",
+            ".*sync_dist=True.*",  # what is logged of a validation is the same in all processes
         ):
             warnings.filterwarnings("ignore", message)
         yield

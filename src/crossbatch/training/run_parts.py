@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from crossbatch import data
-from crossbatch.cross_batch import FOREVER, CrossBatchLoss, require_one_process
+from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.data.augmentation import Augmentation
 from crossbatch.data.batches import PartBatches, Reader
 from crossbatch.data.checking import refuse_unreadable
@@ -79,7 +79,6 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     """Build every part, refusing what does not fit; nothing is written."""
     settings = settings.resolved()
     settings.check()
-    require_one_process()
     loaded = loaded or load_data(settings)
     reader = Reader(loaded.images, settings.loop.on_corrupt)
     settings, reasons = decide(settings, loaded, reader)
@@ -155,7 +154,7 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
     size = training_images if chosen.size is None else chosen.size
     if size == 0:
         return loss
-    memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype))
+    memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype), sharded=chosen.sharded)
     start = FOREVER if chosen.start is None else int(chosen.start)  # until it is measured that rows are fresh
     return CrossBatchLoss(
         loss,

@@ -18,6 +18,7 @@ from crossbatch import runs
 from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.errors import RunError, SettingError
 from crossbatch.models import checkpoint
+from crossbatch.processes import started_rank
 from crossbatch.training.augmented_sheet import augmented_sheet
 from crossbatch.training.checkpoints import BestModel, SaveLast
 from crossbatch.training.cores import torch_threads
@@ -27,6 +28,7 @@ from crossbatch.training.floor import Floor, measure
 from crossbatch.training.floor import warnings as floor_warnings
 from crossbatch.training.follow_network import FollowNetwork
 from crossbatch.training.interrupt import stop_when_asked
+from crossbatch.training.launch import layout
 from crossbatch.training.loader_errors import without_traceback
 from crossbatch.training.loggers import loggers_of, quiet_lightning
 from crossbatch.training.memory_start import MemoryStart
@@ -76,7 +78,7 @@ def fit(parts: RunParts, run: Path, console: Console, *, resume: bool = False, i
         trainer = _trainer(settings, loggers, callbacks, throughput.waiting, validates=best is not None)
         if resume:
             runs.require_data(run, parts.data.identity)
-        else:
+        elif trainer.is_global_zero:
             runs.create(run, settings.as_dict(), parts.data.identity, parts.reasons)
             augmented_sheet(parts).save(run / runs.AUGMENTED)
         with stop_when_asked(trainer) as asked, without_traceback():
@@ -97,7 +99,7 @@ def _trainer(
             max_steps=settings.optim.steps,
             max_epochs=-1,
             accelerator=settings.loop.accelerator,
-            devices=1,
+            **layout(settings.loop.devices),
             precision=settings.loop.precision,
             gradient_clip_val=settings.optim.clip or None,
             val_check_interval=settings.check_every,
@@ -140,7 +142,9 @@ def _conclude(
         checkpoint.load_weights(network, weights, best)
     after = None if interrupted else measure(parts.learner.to(device), parts).summary
     network.to("cpu").eval()
-    checkpoint.save(run, network, parts.description)
+    first = started_rank() == 0
+    if first:
+        checkpoint.save(run, network, parts.description)
     score = None if saver is None else saver.best_model_score
     summary = {
         "data": parts.data.name,
@@ -172,7 +176,8 @@ def _conclude(
         else torch.cuda.get_device_name(),
     }
     summary["warnings"] = floor_warnings(summary)
-    runs.write_json(run / runs.SUMMARY, summary)
+    if first:
+        runs.write_json(run / runs.SUMMARY, summary)
     return summary
 
 

@@ -14,9 +14,9 @@ from torch.autograd.function import once_differentiable
 
 from crossbatch.losses.engine.costs import Absent, Block, Columns, Cost, Declared, Written, parted
 from crossbatch.losses.engine.pairs import Pairing
-from crossbatch.processes import Processes
 from crossbatch.losses.engine.products import STREAMED, columns_at_once, is_known, multiplies, pair_max, product
 from crossbatch.losses.engine.sums import Partial, Sums, merge, merge_across, scaled
+from crossbatch.processes import Processes
 
 SMALL = 2**16  # similarities up to which a CPU takes the whole matrix; a GPU up to a block
 
