@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         reference_loss,
     )
     from crossbatch.memory import CrossBatchMemory
+    from crossbatch.pieces import embed_in_pieces
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ __all__ = [
     "SupConLoss",
     "TripletLoss",
     "compare",
+    "embed_in_pieces",
     "recommended",
     "reference_loss",
     "train",
@@ -56,6 +58,7 @@ ELSEWHERE = {
     "CrossBatchMemory": "memory",
     "Following": "following",
     "compare": "commands.from_python",
+    "embed_in_pieces": "pieces",
     "train": "commands.from_python",
 }
 

@@ -37,6 +37,7 @@ def quiet_lightning() -> Iterator[None]:
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         for message in (
             ".*does not have many workers.*",

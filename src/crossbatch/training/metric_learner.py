@@ -16,6 +16,7 @@ from crossbatch.losses import PairLoss
 from crossbatch.losses.any_loss import AnyLoss
 from crossbatch.metrics import Retrieval, evaluate
 from crossbatch.models.embedder import Embedder
+from crossbatch.pieces import embed_in_pieces
 from crossbatch.processes import Processes
 from crossbatch.training.settings import OptimSettings
 
@@ -31,8 +32,10 @@ class MetricLearner(L.LightningModule):
         loss_fn: CrossBatchLoss | PairLoss | AnyLoss,
         optim: OptimSettings,
         following: Following | None = None,
+        embed_at_once: int | None = None,
     ) -> None:
         super().__init__()
+        self.embed_at_once = embed_at_once
         self.embedder, self.loss_fn, self.optim, self.following = embedder, loss_fn, optim, following
         self.processes, self.dim = Processes(), embedder.head.out_features
         self.validation: Retrieval | None = None
@@ -41,7 +44,7 @@ class MetricLearner(L.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Loss of one P×K batch."""
         images, labels, ids = batch
-        embeddings = self.embedder(images)
+        embeddings = embed_in_pieces(self.embedder, images, self.embed_at_once or max(1, len(images)))
         if not isinstance(self.loss_fn, CrossBatchLoss):  # which gathers by itself
             gathered = self.processes.gather(embeddings, labels, ids)
             loss: Tensor = self.loss_fn(gathered.embeddings, gathered.labels, ids=gathered.ids)

@@ -90,7 +90,8 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     if on_cpu:
         network.to(memory_format=torch.channels_last)  # convolutions train in 0.6 to 0.9 of the time there
     loss_fn = _loss(settings, len(loaded.train))
-    learner = MetricLearner(network, loss_fn, settings.optim, _following(settings, loss_fn, len(loaded.train)))
+    following = _following(settings, loss_fn, len(loaded.train))
+    learner = MetricLearner(network, loss_fn, settings.optim, following, settings.loop.embed_at_once)
     workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers, on_cpu=on_cpu)
     augmentation = Augmentation(preprocessing, settings.augment.amounts)
     pinned = torch.cuda.is_available() and not on_cpu

@@ -149,6 +149,9 @@ class LoopSettings:
         accelerator: Lightning's: auto, cpu, gpu, mps …
         devices: Processes on this machine that train together, one a device; by default as many as torchrun or SLURM
             has started, else one.
+        embed_at_once: Images that go through the network at once; of a larger batch each piece is embedded again in the
+            backward pass, which takes the memory of a piece and the time of a further forward pass. By default the
+            whole batch; needs a network without BatchNorm, or with --model.freeze_bn.
         workers: Processes that read images; by default none on a CPU, where reading and training take turns on all
             cores, and beside a GPU all cores but one.
         logger: Class path of a further Lightning logger, beside CSV and TensorBoard.
@@ -162,6 +165,7 @@ class LoopSettings:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: str = "auto"
     devices: PositiveInt | None = None
+    embed_at_once: PositiveInt | None = None
     workers: NonNegativeInt | None = None
     logger: str | None = None
     check: Literal["header", "decode", "none"] = "header"
