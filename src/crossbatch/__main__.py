@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _refused(error: CrossBatchError) -> int:
     """Tell what is wrong. Before they train several processes all refuse the same, and the first alone tells."""
-    if int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) > 0:
+    if int(next(filter(None, map(os.environ.get, ("RANK", "SLURM_PROCID", "LOCAL_RANK"))), 0)) > 0:
         from crossbatch.processes import trains  # noqa: PLC0415  (imports torch)
 
         if not trains():

@@ -46,28 +46,38 @@ def trained(settings: Settings, run: Path, *, resume: bool = False, stopped: boo
         parts, summary = build_parts(settings), {}
         with suppress(SystemError):
             summary = fit(parts, run, console, resume=resume).summary
-    state = parts.learner.state_dict()
+    state = {} if stopped else last_state(run)
     wanted = ("steps", "memory_start", "best_validation_R@1", "before_training", "after_training", "last_validation")
     return {"state": state, "summary": {name: summary.get(name) for name in wanted}, "told": console.file.getvalue()}
 
 
-def straight(settings: Settings, folder: Path) -> list[dict[str, Any]]:
-    """A run with the memory whole and one with it sharded."""
-    sharded = replace(settings, memory=replace(settings.memory, sharded=True))
-    return [trained(settings, folder / "whole"), trained(sharded, folder / "sharded")]
+def last_state(run: Path) -> dict[str, Any]:
+    """What the last checkpoint has of network, loss and memory."""
+    return dict(torch.load(runs.last_checkpoint(run), weights_only=True)["state_dict"])
+
+
+def with_memory(settings: Settings, **changes: Any) -> Settings:
+    return replace(settings, memory=replace(settings.memory, **changes))
 
 
 def straight_and_stopped(settings: Settings, folder: Path) -> list[dict[str, Any]]:
-    sharded = replace(settings, memory=replace(settings.memory, sharded=True))
+    """A run with the memory whole, one with it sharded that follows the network; two that end early."""
     for name in ("at one", "at three"):
-        trained(sharded, folder / name, stopped=True)
-    return straight(settings, folder)
+        trained(with_memory(settings, sharded=True), folder / name, stopped=True)
+    followed = with_memory(settings, sharded=True, follow=True)
+    return [trained(settings, folder / "whole"), trained(followed, folder / "followed")]
 
 
-def assert_as(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def gone_on_with(settings: Settings, run: Path) -> dict[str, Any]:
+    return trained(with_memory(settings, sharded=True), run, resume=True)
+
+
+def assert_as(found: dict[str, Any], wanted: dict[str, Any], within: float = 1e-5) -> None:
     for name, value in wanted["state"].items():
         if value.is_floating_point():
-            assert_close(found["state"][name], value, atol=1e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+            assert_close(
+                found["state"][name], value, atol=within, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+            )
         else:
             assert torch.equal(found["state"][name], value), name
 
@@ -76,26 +86,23 @@ def test_a_run_is_that_of_one_process_and_goes_on_with_any_number_of_them(
     quick: Callable[..., Settings], tmp_path: Path
 ) -> None:
     """A network without batch statistics, all that touches the memory on; the first process alone prints and writes."""
-    settings = quick(steps=13, memory=MemorySettings(size=50, stale=100.0))
+    settings = quick(steps=13, memory=MemorySettings(size=50, stale=100.0, follow=False))
     settings = replace(settings, model=replace(settings.model, freeze_bn=True, pooling="avg"))
     alone = trained(settings, tmp_path / "alone")
+    followed = trained(with_memory(settings, follow=True), tmp_path / "alone, followed")
     assert alone["summary"]["memory_start"] == 3
     first, second = together(2, straight_and_stopped, settings, tmp_path)
-    for number in range(2):
+    # The motion of 16 images is fitted with a ridge of 0.001 at least: it multiplies what rounding does.
+    for number, (wanted, within) in enumerate([(alone, 1e-5), (followed, 1e-2)]):
         for found in (first[number], second[number]):
-            assert_as(found, alone)
-        assert_close(first[number]["summary"], alone["summary"], atol=1e-6, rtol=0)
+            assert_as(found, wanted, within)
+        assert first[number]["summary"]["memory_start"] == 3
         assert "val R@1" in first[number]["told"]
         assert not second[number]["told"]
-    assert runs.read_json(tmp_path / "sharded" / "summary.json")["steps"] == 13
-    assert len(runs.read_metrics(tmp_path / "whole")["val/R@1"]) == len(
-        runs.read_metrics(tmp_path / "alone")["val/R@1"]
-    )
+    assert_close(first[0]["summary"], alone["summary"], atol=1e-5, rtol=0)
+    assert runs.read_json(tmp_path / "followed" / "summary.json")["steps"] == 13
+    one, other = (runs.read_metrics(tmp_path / name)["val/R@1"] for name in ("whole", "alone"))
+    assert one == other
     assert_as(trained(settings, tmp_path / "at one", resume=True), alone)
     for found in together(3, gone_on_with, settings, tmp_path / "at three"):
         assert_as(found, alone)
-
-
-def gone_on_with(settings: Settings, run: Path) -> dict[str, Any]:
-    sharded = replace(settings, memory=replace(settings.memory, sharded=True))
-    return trained(sharded, run, resume=True)

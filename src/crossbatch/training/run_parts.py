@@ -92,7 +92,8 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     loss_fn = _loss(settings, len(loaded.train))
     following = _following(settings, loss_fn, len(loaded.train))
     learner = MetricLearner(network, loss_fn, settings.optim, following, settings.loop.embed_at_once)
-    workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers, on_cpu=on_cpu)
+    chosen = settings.loop
+    workers, threads = share_cores(loaded.images.in_memory, chosen.workers, on_cpu=on_cpu, processes=chosen.devices)
     augmentation = Augmentation(preprocessing, settings.augment.amounts)
     pinned = torch.cuda.is_available() and not on_cpu
     feed = PKDataModule(loaded, batches, preprocessing, augmentation, reader, workers, pinned=pinned)
