@@ -1,5 +1,6 @@
 """How much memory a run needs, of the machine or of its GPU: estimated, told, and refused where it cannot fit."""
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from crossbatch.errors import SettingError
+from crossbatch.processes import Apart, started
 from crossbatch.training.settings import Settings
 
 ADAM = 3  # gradient and two moments, each as large as the weights that learn
@@ -20,7 +22,8 @@ PROBED = 2  # images by which a batch is reckoned: one has no statistics of its 
 def refuse_rows(settings: Settings, size: int) -> None:
     """Refuse a memory whose rows alone are more than there is, before it is made."""
     item = torch.empty(0, dtype=getattr(torch, settings.memory.dtype)).element_size()
-    rows, (total, _), place = size * (settings.model.dim * item + PER_ROW), there_is(settings), _place(settings)
+    here = math.ceil(size / started()) if settings.memory.sharded else size
+    rows, (total, _), place = here * (settings.model.dim * item + PER_ROW), there_is(settings), _place(settings)
     if total is not None and rows > total:
         raise SettingError(
             f"a memory of {size:,} rows of {settings.model.dim} ({settings.memory.dtype}) takes {size_of(rows)}, "
@@ -36,8 +39,16 @@ def needed(learner: nn.Module, embedder: nn.Module, batch: int, sides: tuple[int
     """
     weights = sum(one.nbytes for one in learner.parameters())
     learns = sum(one.nbytes for one in learner.parameters() if one.requires_grad)
-    buffers = sum(one.nbytes for one in learner.buffers())
+    apart = [module for module in _children(learner) if isinstance(module, Apart)]
+    buffers = sum(one.nbytes for module in [learner, *apart] for one in module.buffers())
     return weights + ADAM * learns + buffers + _kept_for_backward(embedder, batch, sides, channels)
+
+
+def _children(module: nn.Module) -> Iterator[nn.Module]:
+    """Every module below one, those too that keep apart from such a walk."""
+    for child in module.children():
+        yield child
+        yield from _children(child)
 
 
 def there_is(settings: Settings) -> tuple[int | None, int | None]:

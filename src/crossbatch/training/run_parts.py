@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from crossbatch import data
-from crossbatch.cross_batch import FOREVER, CrossBatchLoss, require_one_process
+from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.data.augmentation import Augmentation
 from crossbatch.data.batches import PartBatches, Reader
 from crossbatch.data.checking import refuse_unreadable
@@ -81,7 +81,6 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     """Build every part, refusing what does not fit; nothing is written."""
     settings = settings.resolved()
     settings.check()
-    require_one_process()
     loaded = loaded or load_data(settings)
     reader = Reader(loaded.images, settings.loop.on_corrupt)
     settings, reasons = decide(settings, loaded, reader)
@@ -97,8 +96,9 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     if settings.loop.compile:
         network.compile()
     following = _following(settings, loss_fn, len(loaded.train))
-    learner = MetricLearner(network, loss_fn, settings.optim, following, average)
-    workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers, on_cpu=on_cpu)
+    chosen = settings.loop
+    learner = MetricLearner(network, loss_fn, settings.optim, following, average, chosen.embed_at_once)
+    workers, threads = share_cores(loaded.images.in_memory, chosen.workers, on_cpu=on_cpu, processes=chosen.devices)
     augmentation = Augmentation(preprocessing, settings.augment.amounts)
     pinned = torch.cuda.is_available() and not on_cpu
     feed = PKDataModule(loaded, batches, preprocessing, augmentation, reader, workers, pinned=pinned)
@@ -165,7 +165,7 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
     if size == 0:
         return loss
     refuse_rows(settings, size)
-    memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype))
+    memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype), sharded=chosen.sharded)
     start = FOREVER if chosen.start is None else int(chosen.start)  # until it is measured that rows are fresh
     return CrossBatchLoss(
         loss,
