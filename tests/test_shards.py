@@ -82,7 +82,7 @@ def test_a_loss_of_another_kind_is_refused() -> None:
     loss_fn(torch.eye(2), torch.arange(2))
     memory = shard(4, 0, 2)
     loss_fn.memory, memory.processes.gather = memory, Processes().gather
-    with pytest.raises(SettingError, match="a sharded memory takes a loss of this package, .* got Other: subclass"):
+    with pytest.raises(SettingError, match="whose sums can be put together, got Other: subclass PairLoss"):
         loss_fn(torch.eye(2), torch.arange(2))
 
 
