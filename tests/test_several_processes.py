@@ -99,7 +99,7 @@ long = pytest.mark.long
 
 @pytest.mark.parametrize(
     ("count", "steps", "cases"),
-    [(2, 12, FEW), (3, 12, ALL), pytest.param(2, 20, ALL, marks=long), pytest.param(3, 20, ALL, marks=long)],
+    [(2, 12, FEW), (3, 12, FEW), pytest.param(2, 20, ALL, marks=long), pytest.param(3, 20, ALL, marks=long)],
 )
 def test_what_they_learn_and_remember_is_what_one_does(count: int, steps: int, cases: Cases) -> None:
     """Every loss, whole and sharded, with batches that differ in size and may be empty."""

@@ -82,6 +82,7 @@ def assert_as(found: dict[str, Any], wanted: dict[str, Any], within: float = 1e-
             assert torch.equal(found["state"][name], value), name
 
 
+@pytest.mark.long
 def test_a_run_is_that_of_one_process_and_goes_on_with_any_number_of_them(
     quick: Callable[..., Settings], tmp_path: Path
 ) -> None:
