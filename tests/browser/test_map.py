@@ -8,7 +8,8 @@ from PIL import Image
 
 
 def shot(page: Any) -> Image.Image:
-    return Image.open(BytesIO(page.locator("#points").screenshot())).convert("RGB")
+    seen = Image.open(BytesIO(page.locator("#points").screenshot())).convert("RGB")
+    return seen.crop((0, 0, seen.width - 80, seen.height))  # without the buttons, which light up
 
 
 def drawn(page: Any) -> bytes:
