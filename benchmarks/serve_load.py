@@ -4,8 +4,8 @@
 
 Images are drawn by lot, 40,000 of 64 × 64, and indexed by the model of RUN into a temporary folder, or into --gallery,
 where they are found again. Then each client sends uploads, one after the other, over loopback; they are not in the
-gallery, so that none is answered from the table. The model and the search alone are timed in this process, before the server
-starts. Writes benchmarks/results/serve-load.csv.
+gallery, so that none is answered from the table. The model and the search alone are timed in this process, before the
+server starts. Writes benchmarks/results/serve-load.csv.
 """
 
 import argparse

@@ -34,7 +34,11 @@ class Encoder:
         self.fingerprint = digest.hexdigest()[:16]
 
     def embed(
-        self, images: Sequence[Any], *, batch_size: int = 64, progress: Callable[[Iterable[Any]], Any] | None = None
+        self,
+        images: Sequence[Any],
+        *,
+        batch_size: int = 64,
+        progress: Callable[[Iterable[Any]], Any] | None = None,  # noqa: ARG002
     ) -> Rows:
         """Unit rows [images, dim]; `DataError` names what cannot be read."""
         rows, why = self.embed_readable(images, batch_size=batch_size)

@@ -73,5 +73,5 @@ def _first(names: Collection[str]) -> Collection[str]:
 
 
 def _shown(action: Any) -> str:
-    name = action.dest.upper()
+    name: str = action.dest.upper()
     return {"?": f"[{name}]", "*": f"[{name} …]"}.get(action.nargs, name)
