@@ -17,7 +17,7 @@ def drawn(page: Any) -> bytes:
     before = None
     while (now := shot(page)).tobytes() != before or len(now.getcolors(1 << 24)) < 20:
         before = now.tobytes()
-        page.wait_for_timeout(250)
+        page.wait_for_timeout(700)  # pictures come six at a time
     return now.tobytes()
 
 
