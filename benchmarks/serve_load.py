@@ -3,9 +3,9 @@
     python -m benchmarks.serve_load RUN
 
 Images are drawn by lot, 40,000 of 64 × 64, and indexed by the model of RUN into a temporary folder, or into --gallery,
-where they are found again. Then each client sends uploads, one after the other, over loopback; each is drawn afresh, so
-that none is answered from the table. The model and the search alone are timed in this process, before the server
-starts. Writes benchmarks/results/serve-load.csv.
+where they are found again. Then each client sends uploads, one after the other, over loopback; they are not in the
+gallery, so that none is answered from the table. The model and the search alone are timed in this process, before the
+server starts. Writes benchmarks/results/serve-load.csv.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from crossbatch.index.sources import Found
 from crossbatch.index.writer import writing
 
 SIDE, TOP = 64, 24
+UPLOADS = 50  # of each client, drawn before it begins
 HEAD = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
 
 
@@ -80,9 +81,9 @@ def alone(gallery: Path, run: Path, times: int = 50) -> tuple[float, float]:
     """Median seconds of one embedding, decoding included, and of one search."""
     model, opened = load(run), Gallery(gallery)
     embedding, searching = [], []
-    for number in range(times):
+    for content in [upload(10**6 + number) for number in range(times)]:
         began = time.perf_counter()
-        vector = model.embed([read_query(upload(10**6 + number)).image])
+        vector = model.embed([read_query(content).image])
         between = time.perf_counter()
         opened.search(vector, TOP)
         embedding.append(between - began)
@@ -92,8 +93,9 @@ def alone(gallery: Path, run: Path, times: int = 50) -> tuple[float, float]:
 
 def client(port: int, number: int, until: float, taken: list[float], wrong: list[str]) -> None:
     link, asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60), 0
+    uploads = [upload(10**7 * (number + 1) + one) for one in range(UPLOADS)]
     while time.monotonic() < until:
-        content = upload(10**7 * (number + 1) + asked)
+        content = uploads[asked % UPLOADS]
         asked += 1
         body = (
             b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
@@ -158,7 +160,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "seconds": given.seconds,
         "searches": len(taken),
         "errors": len(wrong),
-        "p50, ms": p50 * 1e3,
+        "p50, ms": float(p50) * 1e3,
         "p95, ms": float(p95) * 1e3,
         "one embedding, ms": embedding * 1e3,
         "one search, ms": searching * 1e3,

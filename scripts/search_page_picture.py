@@ -1,7 +1,7 @@
 """Draw docs/search-page.png: the page of a gallery in Chromium, searching from one of its pictures.
 
     crossbatch index runs/grocery grocery_store --to gallery
-    python scripts/search_page_picture.py gallery 06-Banana
+    python scripts/search_page_picture.py gallery 10-Mango
 
 The second argument is a part of the path of the picture; the first that has it is searched from. The photographs in the
 picture of the documentation are of the Grocery Store data set (Klasson et al., WACV 2019; MIT licence).

@@ -41,7 +41,7 @@ def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--out",
         run,
         "--optim.steps",
-        40,
+        200,
         "--batch.classes",
         4,
         "--model.image_size",

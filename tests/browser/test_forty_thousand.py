@@ -11,7 +11,7 @@ from drawings import draw_pictures
 from PIL import Image
 from waiting import until
 
-from crossbatch import load
+from crossbatch.encoder import load
 from crossbatch.index.description import Database, Model
 from crossbatch.index.indexing import add
 from crossbatch.index.kept_model import keep

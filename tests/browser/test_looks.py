@@ -123,6 +123,7 @@ def test_everything_by_keys_alone(visit: Any, address: str, expect: Any) -> None
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
     with page.expect_file_chooser():
         page.keyboard.press("u")
 

@@ -6,6 +6,7 @@ import pytest
 from waiting import until
 
 SEARCH = "body[data-mode=search]"
+IDS = "tiles => tiles.map(tile => tile.dataset.id)"
 
 
 @pytest.fixture
@@ -39,12 +40,12 @@ def test_a_drawn_box_searches_the_part(asked: Any, expect: Any) -> None:
     asked.on(
         "request", lambda request: sent.append(request.post_data or "") if request.url.endswith("/search") else None
     )
-    before = asked.locator(".tile .caption b").all_inner_texts()
+    before = asked.locator(".tile").evaluate_all(IDS)
     drag(asked, 0.1, 0.2, 0.5, 0.7)
     expect(asked.locator("#title")).to_have_text("Like this part")
     assert box_of(asked) == pytest.approx([0.1, 0.2, 0.5, 0.7], abs=0.02)
     assert 'name="box"' in sent[-1]
-    assert asked.locator(".tile .caption b").all_inner_texts() != before
+    assert asked.locator(".tile").evaluate_all(IDS) != before
 
 
 def test_the_box_is_moved_resized_and_removed_by_pointer(asked: Any, expect: Any) -> None:

@@ -29,7 +29,7 @@ def home(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("service")
     for number in range(4):
         shutil.copytree(pictures / f"class {number}", root / "photos" / f"class {number}")
-    (root / "photos" / "secret.txt").write_text("secret")
+    (root / "photos" / "secret.txt").write_text("hidden words")
     indexed(root / "gallery", model_in(root / "run"), [root / "photos"])
     return root
 
@@ -157,7 +157,7 @@ def test_an_image_of_200_megapixels_is_refused_by_its_header(client: TestClient)
 def test_no_path_gets_out(where: str, path: str, client: TestClient) -> None:
     answer = client.get(f"/{where}/{path}", follow_redirects=False)
     assert answer.status_code == 404, answer.text
-    assert b"secret" not in answer.content
+    assert b"hidden words" not in answer.content
     assert b"root:" not in answer.content
 
 

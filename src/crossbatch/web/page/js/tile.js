@@ -4,6 +4,8 @@ import { element } from "./element.js";
 import { address } from "./place.js";
 
 export const nameOf = (image) => image.label ?? image.path.split("/").at(-1);
+// A hundredth tells pictures apart, but where all are near 1 it takes a thousandth.
+export const words = (similarity) => similarity.toFixed(similarity > 0.99 ? 3 : 2);
 export const isTiny = (image) => Math.max(image.width, image.height) <= 96;
 
 export function tile(image, place) {
@@ -18,7 +20,7 @@ export function tile(image, place) {
     const share = element("i");
     share.style.transform = `scaleX(${Math.max(0, Math.min(1, image.similarity))})`;
     frame.append(element("div", { class: "bar-of", "aria-hidden": "true" }, share));
-    caption.append(element("b", {}, image.similarity.toFixed(2)));
+    caption.append(element("b", {}, words(image.similarity)));
   }
   const href = address({ ...place, id: image.id, upload: null, box: null, all: false });
   return element("a", { class: "tile", href, title: image.path, "data-id": image.id, tabindex: "-1" }, frame, caption);

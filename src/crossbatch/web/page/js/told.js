@@ -1,14 +1,15 @@
 // The words over the pictures: what they are, how many, and what to do where there are none.
 import { byId, element, icon } from "./element.js";
 import { asks, START } from "./place.js";
+import { words } from "./tile.js";
 
 const number = (count) => count.toLocaleString("en");
 const many = (count, noun = "picture") => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 
 export function told({ gallery, place, found, kept, rows, go, shuffle }) {
-  const words = asks(place) ? ofSearch(place, found, kept) : ofGallery(gallery, place, found, rows);
-  byId("title").textContent = words.title;
-  byId("detail").textContent = words.detail;
+  const over = asks(place) ? ofSearch(place, found, kept) : ofGallery(gallery, place, found, rows);
+  byId("title").textContent = over.title;
+  byId("detail").textContent = over.detail;
   byId("actions").replaceChildren(...actions(gallery, place, found, go, shuffle));
   const none = nothing({ gallery, place, found, kept, rows, go });
   byId("nothing").hidden = !none;
@@ -50,7 +51,7 @@ function nothing({ gallery, place, found, kept, rows, go }) {
   }
   if (kept ? kept.length : rows.count) return null;
   if (kept && found.hits.length) {
-    const lines = [line(`None is as similar as ${place.atLeast.toFixed(2)}; the nearest reaches ${found.hits[0].similarity.toFixed(2)}.`)];
+    const lines = [line(`None is as similar as ${place.atLeast.toFixed(2)}; the nearest reaches ${words(found.hits[0].similarity)}.`)];
     return { title: "Nothing that similar", lines, buttons: [button("Show all neighbours", { atLeast: 0 })] };
   }
   if (place.labels.length) {

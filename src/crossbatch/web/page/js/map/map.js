@@ -2,6 +2,7 @@
 import * as api from "../api.js";
 import { byId, element } from "../element.js";
 import { address } from "../place.js";
+import { words } from "../tile.js";
 import { colours, css } from "./colours.js";
 import { gestures } from "./gestures.js";
 import { drawNames, placesOfNames } from "./names.js";
@@ -84,7 +85,7 @@ export class GalleryMap {
     byId("strip").replaceChildren(...hits.map((hit) => {
       const href = address({ ...place, id: hit.id, upload: null, box: null });
       const picture = element("img", { src: api.thumbnail(hit.id), alt: hit.label ?? hit.path, loading: "lazy" });
-      const link = element("a", { href }, picture, hit.similarity.toFixed(2));
+      const link = element("a", { href }, picture, words(hit.similarity));
       link.addEventListener("click", (event) => {
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
