@@ -42,7 +42,7 @@ def prose(text: str) -> str:
 
 
 def words_per_sentence(text: str) -> float:
-    parts = re.split(r"(?<=[.?!:])[*_)]*\s+(?=[\"“*_`\[A-Z0-9])|\n\s*\n|\n(?:- |\d+\. )", prose(text))
+    parts = re.split(r"(?<=[.?!])[*_)]*\s+(?=[\"“*_`\[A-Z0-9])|\n\s*\n|\n(?:- |\d+\. )", prose(text))
     lengths = [len(part.split()) for part in parts if len(part.split()) > 2]
     return float(np.mean(lengths))
 
