@@ -23,6 +23,7 @@ from crossbatch.index import milvus
 from crossbatch.index.search import nearest
 
 TOP, QUERIES, TOGETHER = 10, 200, 16
+CONTENDERS = ["table", "faiss flat", "faiss hnsw", "milvus FLAT", "milvus HNSW"]
 
 
 def drawn(rows: int, dim: int) -> np.ndarray:

@@ -34,6 +34,7 @@ from crossbatch.index.sources import Found
 from crossbatch.index.writer import writing
 
 SIDE, TOP = 64, 24
+HEAD = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
 
 
 class Drawn:
@@ -48,11 +49,13 @@ class Drawn:
         return self.images
 
     def read(self, index: int) -> Image.Image:
+        """One of them."""
         chance = np.random.default_rng(index)
         patches = chance.integers(0, 256, (4, 4, 3), dtype=np.uint8).repeat(SIDE // 4, 0).repeat(SIDE // 4, 1)
         return Image.fromarray(patches)
 
     def name(self, index: int) -> str:
+        """What to call it."""
         return f"drawn {index}"
 
 

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from together import together
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -59,6 +60,18 @@ def test_lightning_module(pictures: Path) -> None:
     assert len(trained) == 3 * 16
     assert torch.equal(restored.embeddings, trained.embeddings)
     assert torch.equal(restored.ids, trained.ids)
+
+
+def two_steps_together() -> list[torch.Tensor]:
+    losses, memory = example("several_processes").main(steps=2)
+    return [torch.tensor(losses), memory.labels, memory.embeddings]
+
+
+def test_several_processes() -> None:
+    one, other = together(2, two_steps_together)
+    assert finite(one[0].tolist())
+    assert len(one[1]) == 2 * 64
+    assert all(torch.equal(left, right) for left, right in zip(one[1:], other[1:], strict=True))
 
 
 def test_text_pairs() -> None:

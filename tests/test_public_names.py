@@ -8,12 +8,11 @@ import torch
 import crossbatch
 from crossbatch import CrossBatchLoss, CrossBatchMemory
 from crossbatch.errors import SettingError
-from crossbatch.training.run_parts import build_parts
-from crossbatch.training.settings import MemorySettings, Settings
 
 SIGNATURES = {
-    "CrossBatchLoss": "(loss, memory, *, memory_weight=1.0, batch_weight=1.0, warmup_steps=0, earlier_only=True)",
-    "CrossBatchMemory": "(size, dim, *, dtype=torch.float32, device=None)",
+    "CrossBatchLoss": "(loss, memory, *, memory_weight=1.0, batch_weight=1.0, warmup_steps=0, earlier_only=True, "
+    "group=None)",
+    "CrossBatchMemory": "(size, dim, *, dtype=torch.float32, device=None, sharded=False)",
     "CrossBatchMemory.enqueue": "(self, embeddings, labels, *, ids=None, step=None)",
     "CrossBatchMemory.lookup": "(self, ids)",
     "CrossBatchMemory.reset": "(self)",
@@ -39,6 +38,7 @@ SIGNATURES = {
     "SupConLoss": "(temperature=0.1, *, room=1.0)",
     "TripletLoss": "(margin=0.1, mining='all', weigh=None, *, room=1.0)",
     "compare": "(root=None, **options)",
+    "embed_in_pieces": "(model, images, size)",
     "load": "(name, *, device=None, half=False, weights='model.safetensors')",
     "recommended": "(name, **options)",
     "train": "(root=None, **options)",
@@ -63,14 +63,8 @@ def test_no_name_is_public_without_being_listed() -> None:
     assert set(crossbatch.__all__) == {name for name in SIGNATURES if "." not in name} | {"CrossBatchError"}
 
 
-def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(SettingError, match="2 processes are not supported yet: each would fill a memory of its own"):
-        CrossBatchLoss(crossbatch.ContrastiveLoss(), CrossBatchMemory(4, 2))
-    with pytest.raises(SettingError, match="train in one process"):
-        build_parts(Settings(memory=MemorySettings(size=0)))
-    monkeypatch.setenv("WORLD_SIZE", "1")
+def test_several_processes_without_a_group_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     loss_fn = CrossBatchLoss(crossbatch.ContrastiveLoss(), CrossBatchMemory(4, 2))
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(SettingError, match="3 processes"):
+    with pytest.raises(SettingError, match="3 processes were started, and they do not know of each other: call torch"):
         loss_fn(torch.eye(2), torch.arange(2))

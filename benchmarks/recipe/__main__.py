@@ -56,6 +56,8 @@ def main() -> None:
     cells = [cell for name in options.cells for cell in CELLS[name]]
     if options.steps:
         cells = [replace(cell, steps=options.steps, searched=options.steps) for cell in cells]
+    if options.rates:
+        cells = [replace(cell, rates=tuple(options.rates)) for cell in cells]
     if options.seeds:
         cells = [replace(cell, seeds=min(cell.seeds, options.seeds)) for cell in cells]
     if options.do == "plan":
@@ -84,8 +86,10 @@ class Running:
         """Choose a rate for each arm, run all seeds at it, look at test, tell the differences."""
         cell, chosen = self.cell, {}
         for arm in cell.arms:
-            tried = [(self.row(arm, 0, lr, cell.searched), lr) for lr in cell.rates]
-            chosen[arm] = max(tried, key=lambda one: (float(one[0]["validation"]), -one[1]))[1]
+            chosen[arm] = cell.rates[0]
+            if len(cell.rates) > 1:
+                tried = [(self.row(arm, 0, lr, cell.searched), lr) for lr in cell.rates]
+                chosen[arm] = max(tried, key=lambda one: (float(one[0]["validation"]), -one[1]))[1]
         lengths = dict.fromkeys(cell.arms, cell.steps)
         self._compare(chosen, lengths)
         if cell.timed:
@@ -272,6 +276,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("do", choices=("plan", "run", "rule"))
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=[], metavar="NAME", help=", ".join(CELLS))
     parser.add_argument("--steps", type=int, help="of every run, to see a cell work")
+    parser.add_argument("--rates", nargs="+", type=float, help="to search in place of those of a cell; one is taken")
     parser.add_argument("--seeds", type=int, help="at most so many")
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--out", type=Path, default=Path("runs", "recipe"))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         reference_loss,
     )
     from crossbatch.memory import CrossBatchMemory
+    from crossbatch.pieces import embed_in_pieces
 
 __version__ = "0.1.0"
 
@@ -50,6 +51,7 @@ __all__ = [
     "SupConLoss",
     "TripletLoss",
     "compare",
+    "embed_in_pieces",
     "load",
     "recommended",
     "reference_loss",
@@ -62,6 +64,7 @@ ELSEWHERE = {
     "Encoder": "encoder",
     "Following": "following",
     "compare": "commands.from_python",
+    "embed_in_pieces": "pieces",
     "load": "encoder",
     "train": "commands.from_python",
 }

@@ -2,13 +2,16 @@
 
 import difflib
 import errno
+import os
 import sys
+import time
 from collections.abc import Sequence
 
 import crossbatch
 from crossbatch.commands import COMMANDS
 from crossbatch.errors import CrossBatchError, FailedError, MissingExtraError, SettingError, Terminated
 
+LISTENED = 3.0  # seconds: torchrun ends all processes when it sees that one has ended, and the first must have told
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 USAGE = "crossbatch COMMAND [options]; crossbatch COMMAND --help; crossbatch --version"
 
@@ -21,8 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(*[*(sys.argv[1:] if arguments is None else arguments), ""])
     except CrossBatchError as error:
-        print(f"crossbatch: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1 if isinstance(error, FailedError) else 2
+        return _refused(error)
     except ModuleNotFoundError as error:
         if (error.name or "crossbatch").startswith("crossbatch"):
             raise
@@ -52,6 +54,18 @@ def _run(name: str, *rest: str) -> int:
 
         return run(name, rest[:-1])
     return 0
+
+
+def _refused(error: CrossBatchError) -> int:
+    """Tell what is wrong. Before they train several processes all refuse the same, and the first alone tells."""
+    if int(next(filter(None, map(os.environ.get, ("RANK", "SLURM_PROCID", "LOCAL_RANK"))), 0)) > 0:
+        from crossbatch.processes import trains  # noqa: PLC0415  (imports torch)
+
+        if not trains():
+            time.sleep(LISTENED)
+            return 2
+    print(f"crossbatch: {' '.join(str(error).split())}", file=sys.stderr)
+    return 1 if isinstance(error, FailedError) else 2
 
 
 if __name__ == "__main__":

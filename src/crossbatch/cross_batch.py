@@ -1,6 +1,5 @@
 """A loss and a memory together: the module that users call in their training step."""
 
-import os
 from typing import Any
 
 import torch
@@ -8,9 +7,10 @@ from torch import Tensor, nn
 
 from crossbatch.errors import SettingError
 from crossbatch.losses import Pairing
-from crossbatch.losses.any_loss import comparing
+from crossbatch.losses.any_loss import AnyLoss, comparing
 from crossbatch.losses.engine.products import is_known
 from crossbatch.memory import CrossBatchMemory
+from crossbatch.processes import Gathered, Processes
 from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, require_one_each, unit
 from crossbatch.uncompiled import eagerly
 
@@ -34,6 +34,13 @@ class CrossBatchLoss(nn.Module):
     count against the memory. On a GPU, which is never asked whether the memory counts, both terms are computed during
     the warm-up too.
 
+    Where several processes train, which are found at the first call or given as a process `group`, all of them call
+    together, with batches of any sizes: the batch is then that of all, in the order of ranks, and so is what the memory
+    holds. The mean over the processes of the gradients, which DistributedDataParallel takes, is the gradient of one
+    process on the whole batch; that of the values is its loss. Parameters of a loss must be averaged with those of the
+    network. Each process compares its own batch with the memory. Where the memory is sharded, each compares the batch
+    of all with the rows that it keeps, and what these add up to is put together; for that it must be a loss of ours.
+
     Source: Wang et al., CVPR 2020; the weighted sum is that of the authors' code.
 
     Args:
@@ -43,6 +50,7 @@ class CrossBatchLoss(nn.Module):
         batch_weight: Weight of the batch term once the memory counts, at least 0.
         warmup_steps: Training calls in which the memory fills and does not count.
         earlier_only: Compare with rows of earlier batches alone, and count only anchors with a positive there.
+        group: Process group that trains together; by default all processes.
 
     Raises:
         SettingError: A weight or `warmup_steps` is negative.
@@ -67,6 +75,7 @@ class CrossBatchLoss(nn.Module):
         batch_weight: float = 1.0,
         warmup_steps: int = 0,
         earlier_only: bool = True,
+        group: Any = None,
     ) -> None:
         super().__init__()
         if memory_weight < 0 or batch_weight < 0:
@@ -75,9 +84,10 @@ class CrossBatchLoss(nn.Module):
             )
         if warmup_steps < 0:
             raise SettingError(f"warmup_steps must not be negative, got {warmup_steps}")
-        require_one_process()
         self.loss: Any = comparing(loss)
         self.memory = memory
+        if group is not None:
+            memory.processes = Processes(group)
         self.earlier_only = earlier_only
         self._told: dict[str, Tensor] = {}
         self.register_buffer("memory_weight", torch.tensor(float(memory_weight)))
@@ -95,38 +105,55 @@ class CrossBatchLoss(nn.Module):
         """Loss of a batch of embeddings [batch, dim] with their labels and, if known, images.
 
         Args:
-            embeddings: Float [batch, dim], of any length but 0; gradient flows to them.
+            embeddings: Float [batch, dim]; gradient flows to them. Several processes may give batches of any sizes.
             labels: Class of each, int64 [batch].
             ids: Image of each, int64 [batch]; −1 is unknown.
 
         Raises:
             ShapeError: Labels or ids are not one a row or not int64, or rows are not as long as those of the memory.
         """
-        require_one_process()
         require_one_each(len(embeddings), "embeddings", labels=labels, ids=ids)
         anchors = unit(embeddings)
-        loss: Tensor = self.loss.compare(anchors, anchors, Pairing.within(labels, ids))
+        batch = self.memory.processes.gather(anchors, labels, ids)
+        within = Pairing.within(batch.labels, batch.ids)
+        loss: Tensor = self.loss.compare(batch.embeddings, batch.embeddings, within)
         self._told = {"batch_loss": loss.detach(), **self._counts("batch")}
         on, known = self.step >= self.start, is_known(self.step)
         since = self.step - self.max_age - int(not self.training)
         own_slots = None
         if self.training and not self.earlier_only:
-            own_slots = self._remember(anchors, labels, ids)
+            own_slots = self._remember(batch)
         if not known or on:
-            rows = self.memory.in_use(since)
-            pairing = Pairing(labels, rows.labels, ids, rows.ids, own_slots, rows.live, self.earlier_only)
-            term = self.loss.compare(anchors, rows.embeddings, pairing)
+            term = self._against_memory(anchors, batch, since, own_slots)
             self._told |= {"memory_loss": term.detach(), **self._counts("memory")}
             batch_weight, memory_weight = self.batch_weight, self.memory_weight
             if not known:
                 batch_weight, memory_weight = torch.where(on, batch_weight, 1), torch.where(on, memory_weight, 0)
             loss = batch_weight * loss + memory_weight * term
         if self.training and self.earlier_only:
-            self._remember(anchors, labels, ids)
+            self._remember(batch)
         return loss
 
-    def _remember(self, anchors: Tensor, labels: Tensor, ids: Tensor | None) -> Tensor:
-        slots = self.memory.enqueue(anchors, labels, ids=ids, step=self.step)
+    def _against_memory(self, anchors: Tensor, batch: Gathered, since: Tensor, own_slots: Tensor | None) -> Tensor:
+        """The memory term: of this process's anchors, or of all where that is one process's share of the work.
+
+        So it is where the memory is sharded. A loss that is not of this package may be no mean over anchors: of all it
+        is that of one process, whatever it is.
+        """
+        rows = self.memory.in_use(since)
+        labels, ids, share = batch.labels, batch.ids, 1.0
+        if self.memory.shard.parts > 1 or (isinstance(self.loss, AnyLoss) and self.memory.processes.count > 1):
+            anchors = batch.embeddings
+        else:
+            labels, ids, share = labels[batch.own], None if ids is None else ids[batch.own], batch.share
+            own_slots = None if own_slots is None else own_slots[batch.own]
+        across = self.memory.processes if self.memory.shard.parts > 1 else None
+        pairing = Pairing(labels, rows.labels, ids, rows.ids, own_slots, rows.live, self.earlier_only, across)
+        term: Tensor = self.loss.compare(anchors, rows.embeddings, pairing)
+        return term if share == 1 else share * term
+
+    def _remember(self, batch: Gathered) -> Tensor:
+        slots = self.memory.enqueue(batch.embeddings, batch.labels, ids=batch.ids, step=self.step)
         self.step += 1
         return slots
 
@@ -138,14 +165,3 @@ class CrossBatchLoss(nn.Module):
     def _counts(self, term: str) -> dict[str, Tensor]:
         told = self.loss.told if hasattr(self.loss, "told") else self.loss.stats
         return {f"{term}_{name}": each for name, each in told.items() if (term, name) != ("batch", "anchors")}
-
-
-def require_one_process() -> None:
-    """Refuse several processes: each would have a memory of its own."""
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    members = torch.distributed.get_world_size() if distributed else int(os.environ.get("WORLD_SIZE") or 1)
-    if members > 1:
-        raise SettingError(
-            f"{members} processes are not supported yet: each would fill a memory of its own from its own batches, and "
-            "DistributedDataParallel would overwrite them with that of rank 0 at every step; train in one process"
-        )

@@ -1,10 +1,11 @@
 """A memory that follows the network: its rows are carried along by the motion that all images share."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from crossbatch.errors import ShapeError
 from crossbatch.memory import CrossBatchMemory, carried
+from crossbatch.processes import Apart
 from crossbatch.shapes import Embeddings
 
 RIDGES = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
@@ -46,12 +47,12 @@ def shared_motion(before: Embeddings, now: Embeddings) -> Tensor:
     return motion
 
 
-class Following(nn.Module):
+class Following(Apart):
     """Carries the rows of a memory along with the network, from embeddings of the same images now and then.
 
     Called every few steps with the embeddings [images, dim] of a fixed probe of training images, at least twice as
     many as there are dimensions, embedded as training embeds them. Rows written since the last call are carried a
-    part of the way. State lives in buffers.
+    part of the way. State lives in buffers. Several processes call it together, and follow what the first one sees.
 
     Args:
         memory: Whose rows are carried along.
@@ -85,7 +86,7 @@ class Following(nn.Module):
             raise ShapeError(f"this probe has {wanted}, got {list(probe.shape)}")
         missing = probe.new_zeros(len(self.probe) - len(probe), probe.shape[1])
         now = torch.cat([probe, missing])  # what is missing has no say: zeros move nothing
-        motion = shared_motion(torch.where(self.step >= 0, self.probe, now), now)
+        motion = self.memory.processes.of_first(shared_motion(torch.where(self.step >= 0, self.probe, now), now))
         self.since.copy_(self.step)
         self.step.copy_(torch.as_tensor(step))
         self.motion.copy_(motion)

@@ -1,6 +1,7 @@
 """Images go into a gallery by their content: none twice, none lost, none of another model."""
 
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from crossbatch.data.data_set import DataSet
 from crossbatch.encoder import Encoder, load
 from crossbatch.index import description, projection
 from crossbatch.index.sources import found_in, found_in_data_set
+from crossbatch.index.writer import writing
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +110,7 @@ def test_a_data_set_without_files(run: Path, glyphs: DataSet, tmp_path: Path) ->
     shown = gallery.picture(0)
     assert (shown.kind, shown.type) == ("thumbnail", "image/png")
     assert (
-        np.asarray(Image.open(__import__("io").BytesIO(shown.content))).tolist()
+        np.asarray(Image.open(BytesIO(shown.content))).tolist()
         == np.asarray(glyphs.images.read(found[0].number)).tolist()
     )
 
@@ -137,8 +139,6 @@ def test_a_gallery_that_moved_with_its_images_shows_them(run: Path, photos: Path
 
 @pytest.mark.parametrize("rows", [2, 3, 20])
 def test_a_map_has_a_place_for_each_image(rows: int, run: Path, photos: Path, tmp_path: Path) -> None:
-    from crossbatch.index.writer import writing
-
     some = found_in([photos])[0][: min(rows, 12)]
     indexed(tmp_path / "gallery", run, found=some)
     with writing(tmp_path / "gallery") as writer:
@@ -149,8 +149,6 @@ def test_a_map_has_a_place_for_each_image(rows: int, run: Path, photos: Path, tm
 
 
 def test_a_new_image_is_put_beside_its_copy_in_the_map(run: Path, photos: Path, tmp_path: Path) -> None:
-    from crossbatch.index.writer import writing
-
     indexed(tmp_path / "gallery", run, [photos])
     with writing(tmp_path / "gallery") as writer:
         projection.draw_map(writer)
@@ -173,8 +171,6 @@ def test_a_new_image_is_put_beside_its_copy_in_the_map(run: Path, photos: Path, 
 def test_umap_puts_what_is_alike_together(
     run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crossbatch.index.writer import writing
-
     monkeypatch.setattr(projection, "FEW", 32)
     indexed(tmp_path / "gallery", run, [pictures])
     with writing(tmp_path / "gallery") as writer:

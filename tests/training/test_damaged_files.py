@@ -1,11 +1,10 @@
 """Damaged files while training, read here or by loader processes: skipped and named, or refused, and never a hang."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.commands import running
 
 WORDS = "--optim.steps=4 --model.dim=8 --model.image_size=16 --loop.accelerator=cpu --drift.sample=0 --batch.classes=4"
 
@@ -14,21 +13,21 @@ WORDS = "--optim.steps=4 --model.dim=8 --model.image_size=16 --loop.accelerator=
 @pytest.mark.parametrize("on_corrupt", ["skip", "refuse"])
 @pytest.mark.parametrize("check", ["header", "none"])
 def test_damaged_files_end_in_a_run_or_one_sentence(
-    workers: int, on_corrupt: str, check: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: int, on_corrupt: str, check: str, pictures: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("CROSSBATCH_CACHE", str(tmp_path / "cache"))
     photos = Path(shutil.copytree(pictures, tmp_path / "photos"))
     for folder in sorted(photos.iterdir()):
         (folder / "0.png").write_bytes(b"")
         (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:200])
-    command = [sys.executable, "-m", "crossbatch", "train", str(photos), "--out", str(tmp_path / "run"), *WORDS.split()]
+    words = ["train", str(photos), "--out", str(tmp_path / "run"), *WORDS.split()]
     options = ["--loop.workers", str(workers), "--loop.on_corrupt", on_corrupt, "--loop.check", check]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120, check=False)
-    assert "Traceback" not in done.stderr
+    with running([*words, *options], tmp_path / "told", CROSSBATCH_CACHE=str(tmp_path / "cache")) as command:
+        status = command.wait()
+    assert "Traceback" not in command.output
     if on_corrupt == "skip":
-        assert done.returncode == 0
-        assert "skipped: cannot read the image" in done.stderr
+        assert status == 0
+        assert "skipped: cannot read the image" in command.output
     else:
-        assert done.returncode == 2
-        assert "cannot read the image" in done.stderr or "images cannot be read" in done.stderr
+        assert status == 2
+        assert "cannot read the image" in command.output or "images cannot be read" in command.output
         assert not (tmp_path / "run" / "summary.json").exists()

@@ -1,50 +1,158 @@
-"""A run that is killed, at whatever moment, and goes on, ends where one does that nobody killed."""
+"""A run that is killed or ended, at whatever moment, and goes on, ends where one does that nobody touched."""
 
+import os
 import random
 import signal
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from benchmarks.commands import SERVER, running
+from benchmarks.kills import QUIET, SMALL, differences, end_at_random
+from rich.console import Console
 
 from crossbatch import runs
+from crossbatch.errors import RunError
+from crossbatch.training import fill_memory, floor
+from crossbatch.training.lock import locked
+from crossbatch.training.metric_learner import MetricLearner
+from crossbatch.training.run_parts import build_parts
+from crossbatch.training.settings import DriftSettings, Settings
+from crossbatch.training.train import fit
 
-SMALL = "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --optim.steps 400 --memory.start 50"
-QUIET = "--loop.check_every 10 --loop.accelerator cpu --drift.sample 12"
+Quick = Callable[..., Settings]
 
 
-def started(*words: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "crossbatch", "train", *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_killed_while_saving_and_ended_with_its_group_it_ends_as_if_nothing_had_been(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """With two loader processes, which are in the group; the locks of the dead hold nobody up."""
+    words = [str(pictures), *SMALL.split(), *QUIET.split(), "--optim.steps=100", "--loop.check_every=20"]
+    straight, run = tmp_path / "straight", tmp_path / "run"
+    with running(["train", *words, "--out", str(straight)], tmp_path / "straight.log") as command:
+        assert command.wait() == 0, command.output
+    assert end_at_random(words, run, random.Random(0), "kill while saving", 2, 0) == -signal.SIGKILL
+    assert runs.has_checkpoint(run)
+    assert end_at_random(words, run, random.Random(0), "term", 2, 0.1) == 143
+    assert runs.read_json(run / runs.SUMMARY)["ended_by"] == "SIGTERM"
+    with running(["train", "--resume", str(run), "--loop.workers=2"], tmp_path / "end.log") as command:
+        assert command.wait() == 0, command.output
+    assert differences(straight, run) == []
+    assert not list(run.rglob("*.partial"))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(3))
-def test_a_run_killed_at_random_ends_as_one_that_was_not(seed: int, pictures: Path, tmp_path: Path) -> None:
-    words = [str(pictures), *SMALL.split(), *QUIET.split()]
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    assert started(*words, "--out", str(straight)).wait() == 0
-    chance, kills = random.Random(seed), 0
-    while not runs.is_finished(killed):
-        whole = ["--resume", str(killed)] if runs.has_checkpoint(killed) else [*words, "--out", str(killed)]
-        if killed.exists() and not runs.has_checkpoint(killed):
-            killed.rename(tmp_path / f"nothing to go on from {kills}")
-        process = started(*whole)
-        for _ in range(600):
-            if runs.has_checkpoint(killed) or process.poll() is not None:
-                break
-            time.sleep(0.1)
-        if kills < 5:
-            time.sleep(chance.uniform(0, 6))
-            process.send_signal(signal.SIGKILL)
-            kills += process.wait() == -signal.SIGKILL
-        else:
-            assert process.wait() == 0
-    assert kills > 0
-    assert (killed / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
-    assert (
-        runs.read_json(killed / "summary.json")["best_validation_R@1"]
-        == (runs.read_json(straight / "summary.json")["best_validation_R@1"])
-    )
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_run_ended_at_random_ends_as_one_that_was_not(
+    seed: int, workers: int, pictures: Path, tmp_path: Path
+) -> None:
+    words = [str(pictures), *SMALL.split(), *QUIET.split(), "--optim.steps", "600"]
+    straight, run, chance = tmp_path / "straight", tmp_path / "run", random.Random(seed)
+    with running(["train", *words, "--out", str(straight)], tmp_path / "straight.log") as command:
+        assert command.wait(600) == 0, command.output
+    for how in ("kill", "kill while saving", "term") * 3:
+        if not runs.is_finished(run):
+            end_at_random(words, run, chance, how, workers, longest=1.0)
+    with running(["train", "--resume", str(run)], tmp_path / "end.log") as command:
+        assert command.wait(600) == 0, command.output
+    assert differences(straight, run) == []
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run that nobody touches, trained once."""
+    return {"run": tmp_path_factory.mktemp("straight") / "run"}
+
+
+def short(quick: Quick) -> Settings:
+    return quick(drift=DriftSettings(sample=12))
+
+
+def sent(number: int, when: Callable[..., bool], times: int = 1) -> Callable[..., Callable[..., object]]:
+    """A function with a signal to this process before it, at a moment, once."""
+    left = [times]
+
+    def around(function: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object, **named: object) -> object:
+            while left[0] and when(*given):
+                left[0] -= 1
+                os.kill(os.getpid(), number)
+            return function(*given, **named)
+
+        return call
+
+    return around
+
+
+def step_is(step: int) -> Callable[..., bool]:
+    return lambda module, *_: module.global_step == step
+
+
+MOMENTS = {  # where a signal comes: whose function, its name, at which step of the learner or the trainer; steps saved
+    "in the floor": (floor, "measure", lambda *_: True, 0),
+    "in the first step": (MetricLearner, "training_step", step_is(0), 0),
+    "in a step": (MetricLearner, "training_step", step_is(6), 7),
+    "in the step before a validation": (MetricLearner, "training_step", step_is(7), 8),
+    "while filling": (
+        fill_memory.FillMemory,
+        "on_train_batch_start",
+        lambda _, trainer, *rest: trainer.global_step == 4,
+        5,
+    ),
+    "in a validation": (MetricLearner, "validation_step", step_is(8), 8),
+    "at the end of a validation": (MetricLearner, "on_validation_epoch_end", step_is(8), 8),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_sigterm_loses_nothing(
+    moment: str, quick: Quick, straight: dict[str, Path], tmp_path: Path, console: Console
+) -> None:
+    """It saves as soon as it may, and validates neither out of turn nor twice."""
+    if not straight["run"].exists():
+        fit(build_parts(short(quick)), straight["run"], console)
+    where, name, when, saved = MOMENTS[moment]
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(where, name, sent(signal.SIGTERM, when)(getattr(where, name)))
+        outcome = fit(build_parts(short(quick)), tmp_path / "run", console)
+    assert (outcome.ended_by, outcome.summary["steps"]) == ("SIGTERM", saved)
+    assert signal.getsignal(signal.SIGTERM) is before
+    resumed = fit(build_parts(short(quick)), tmp_path / "run", console, resume=True)
+    assert resumed.ended_by is None
+    assert differences(straight["run"], tmp_path / "run") == []
+
+
+def test_a_second_ctrl_c_ends_at_once_and_loses_nothing(
+    quick: Quick, straight: dict[str, Path], tmp_path: Path, console: Console
+) -> None:
+    if not straight["run"].exists():
+        fit(build_parts(short(quick)), straight["run"], console)
+    with pytest.MonkeyPatch.context() as patch:
+        twice = sent(signal.SIGINT, step_is(6), times=2)
+        patch.setattr(MetricLearner, "training_step", twice(MetricLearner.training_step))
+        with pytest.raises(SystemExit) as ended:
+            fit(build_parts(short(quick)), tmp_path / "run", console)
+    assert ended.value.code == 1
+    fit(build_parts(short(quick)), tmp_path / "run", console, resume=True)
+    assert differences(straight["run"], tmp_path / "run") == []
+
+
+def hold(folder: Path, ready: object) -> None:
+    with locked(folder):
+        ready.set()
+        signal.pause()
+
+
+def test_a_run_folder_is_held_by_one_process_and_not_by_a_dead_one(tmp_path: Path) -> None:
+    ready = SERVER.Event()
+    holder = SERVER.Process(target=hold, args=(tmp_path, ready))
+    holder.start()
+    assert ready.wait(60)
+    with pytest.raises(RunError, match=f"in use by process {holder.pid} on "), locked(tmp_path):
+        pass
+    holder.kill()
+    holder.join()
+    with locked(tmp_path):
+        pass

@@ -8,6 +8,8 @@ from pathlib import Path
 from crossbatch.commands.option_help import help_for
 from crossbatch.commands.options import command_named, parse, parser_for
 from crossbatch.commands.output import console_for, print_json
+from crossbatch.errors import SettingError
+from crossbatch.processes import started, started_rank
 
 TERMINATED = 143  # 128 and the number of SIGTERM, as shells and schedulers have it
 
@@ -27,8 +29,10 @@ def run(name: str, words: Sequence[str]) -> int:
         options, as_json = parse(name, words)
     except SystemExit:  # jsonargparse has printed what was asked for, as --loss.help does
         return 0
+    if name != "train" and started() > 1:
+        raise SettingError(f"crossbatch {name} runs in one process, and {started()} were started: leave torchrun out")
     result = command_named(name)(**options, console=console_for(as_json))
-    if as_json:
+    if as_json and started_rank() == 0:
         print_json(result)
     ended_by = result.get("ended_by") if isinstance(result, dict) else None
     return {None: 0, "SIGTERM": TERMINATED}.get(ended_by, 1)

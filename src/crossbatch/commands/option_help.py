@@ -69,7 +69,7 @@ def help_for(name: str, parser: ArgumentParser, *, every: bool) -> str:
     screen.add_usage(f"crossbatch {name}{positional} [options]", [], [], prefix="usage: ")
     screen.add_text(parser.description)
     screen.start_section("options")
-    screen.add_arguments(list(shown.values()))
+    screen.add_arguments(sorted(shown.values(), key=lambda one: bool(one.option_strings)))  # words without a name first
     screen.end_section()
     if len(shown) < len(actions):
         screen.add_text(f"Every option: crossbatch {name} --help-all. All of them also in a YAML file: --config.")
@@ -84,5 +84,5 @@ def _first(names: Collection[str]) -> Collection[str]:
 
 
 def _shown(action: Any) -> str:
-    name = action.dest.upper()
-    return f"[{name}]" if action.nargs == "?" else name
+    name: str = action.dest.upper()
+    return {"?": f"[{name}]", "*": f"[{name} …]"}.get(action.nargs, name)

@@ -8,12 +8,17 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from crossbatch.processes import started_rank
+
 FILE_WIDTH = 120  # columns of a table that goes to a file or a pipe
 
 
 def console_for(as_json: bool) -> Console:
-    """Where a command tells how it goes: standard error when standard output belongs to JSON."""
-    console = Console(stderr=as_json)
+    """Where a command tells how it goes: standard error when standard output belongs to JSON.
+
+    Of several processes the first alone tells.
+    """
+    console = Console(stderr=as_json, quiet=started_rank() > 0)
     if not console.is_terminal:
         console.width = max(console.width, FILE_WIDTH)
     return console

@@ -46,8 +46,8 @@ def search(
         label: Only images with this label; once for each.
         min_similarity: Only images at least so similar, from -1 to 1.
         html: Write a page of pictures to this file.
-        by: Who answers: exact, every embedding compared; milvus, the database; auto, the database where it is a server
-            or the embeddings take more than 1 GB, else every embedding compared.
+        by: Who answers: exact, each embedding of the table compared; milvus, the database; auto, the database where it
+            is a server, else the table, which is faster than Milvus Lite at any size that was measured.
         data: The path of your own function that reads the data set, where the run was trained on one.
         root: Where the run's data set is now, if it has moved.
         milvus: How to reach a Milvus server.

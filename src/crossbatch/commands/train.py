@@ -8,6 +8,7 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.errors import RunError, SettingError
+from crossbatch.processes import started_rank
 from crossbatch.training.settings import Settings
 
 
@@ -40,7 +41,7 @@ def train(
     if resume is not None:
         settings = _of_run(resume, settings, trust=trust)
     run = resume or out or Path("runs", f"{settings.data}-{settings.loss.name}-seed{settings.seed}")
-    if resume is None:
+    if resume is None and started_rank() == 0:
         runs.refuse_used(run)
     from crossbatch.training.plan import plan_of  # noqa: PLC0415  (imports Lightning)
     from crossbatch.training.run_parts import build_parts  # noqa: PLC0415

@@ -16,6 +16,7 @@ from crossbatch.data.image_files import WAY_OUT
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.transforms import Transform, image_seed
 from crossbatch.errors import DataError
+from crossbatch.processes import part
 
 OnCorrupt = Literal["refuse", "skip"]
 Batch = tuple[Tensor, Tensor, Tensor]  # images, labels, ids
@@ -68,20 +69,30 @@ class Reader:
 class TrainingBatches(Dataset[Batch]):
     """Item `step` is that step's P×K batch, augmented; a pure function of seed and step.
 
-    Another `variant` has the same images, augmented anew.
+    Another `variant` has the same images, augmented anew. `share`: the rank of a process and how many there are, among
+    which the batch is divided; each image is in one share, and as it is in the whole.
     """
 
     def __init__(
-        self, reader: Reader, part: Part, batches: PKBatches, transform: Transform, *, variant: int = 0
+        self,
+        reader: Reader,
+        part: Part,
+        batches: PKBatches,
+        transform: Transform,
+        *,
+        variant: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.reader, self.part, self.batches, self.transform = reader, part, batches, transform
-        self.variant = variant
+        self.variant, self.share = variant, share
 
     def __getitem__(self, step: int) -> Batch:
         """Images float [batch, channels, size, size], labels and ids int64 [batch]."""
-        chosen = self.batches[step].tolist()
-        first = self.variant * len(chosen)
-        seeds = [image_seed(self.batches.seed, step, first + number) for number in range(len(chosen))]
+        size = len(self.batches)
+        own = part(size, *self.share)
+        chosen = self.batches[step][own].tolist()
+        numbers = range(self.variant * size, (self.variant + 1) * size)[own]
+        seeds = [image_seed(self.batches.seed, step, number) for number in numbers]
         looks = [self.transform.look(seed) for seed in seeds]
         views = []
         for number, view in enumerate(self.reader.see(self.part.ids[chosen].tolist(), looks)):
@@ -90,7 +101,8 @@ class TrainingBatches(Dataset[Batch]):
                 (position, view) if view is not None else self._another(position, looks[number], chosen)
             )
             views.append(readable)
-        return self.transform(views, seeds), self.part.labels[chosen], self.part.ids[chosen]
+        pixels = self.transform(views, seeds) if views else torch.empty(0)
+        return pixels, self.part.labels[chosen], self.part.ids[chosen]
 
     def _another(self, position: int, look: Look, chosen: list[int]) -> tuple[int, Tensor]:
         """An image that can be read of the class of the one at a position, if possible not one already chosen."""
@@ -122,3 +134,24 @@ class PartBatches(Dataset[Batch]):
         views = [view for view in seen if view is not None]
         pixels = self.transform(views, [0] * len(views)) if views else torch.empty(0)
         return pixels, self.part.labels[kept], self.part.ids[kept]
+
+
+class Shared(Dataset[Batch]):
+    """The share of a process of the batches of a part, in order: a run of them, as many for each process.
+
+    Empty ones are added where there are too few: processes that meet at every batch must have as many.
+    """
+
+    def __init__(self, batches: PartBatches, rank: int, count: int) -> None:
+        self.batches, self.rank, self.size = batches, rank, math.ceil(len(batches) / count)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, number: int) -> Batch:
+        """As the batch of the part; an empty one beyond it."""
+        if number >= self.size:
+            raise IndexError(number)
+        place = self.rank * self.size + number
+        none = torch.empty(0, dtype=torch.int64)
+        return self.batches[place] if place < len(self.batches) else (torch.empty(0), none, none)

@@ -124,7 +124,7 @@ class Preprocessing:
     def _centred(self, view: Tensor) -> Tensor:
         """Cropped to what the network sees, and padded where it is smaller."""
         (high, wide), (height, width) = self.sides, view.shape[1:]
-        if self.fit != "pad":
+        if self.fit != "pad":  # as torchvision's center_crop, whose import takes as long as that of torch
             top, left = round((height - high) / 2), round((width - wide) / 2)
             return view[:, top : top + high, left : left + wide]
         top, left = (high - height) // 2, (wide - width) // 2

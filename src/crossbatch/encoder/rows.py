@@ -13,12 +13,12 @@ Embedded = tuple[Tensor, Tensor, Tensor]  # embeddings [images, dim], labels, id
 Network = Callable[[Tensor], Tensor]  # a batch of images → unit rows float [images, dim]
 
 
-def embedded(network: nn.Module, batches: PartBatches) -> Embedded:
-    """Embeddings float32 [images, dim], labels and ids of a part, on the CPU; the network goes on in its mode."""
+def embedded(network: nn.Module, batches: PartBatches, numbers: Iterable[int] | None = None) -> list[Embedded]:
+    """Embedded, each batch or those of some numbers, where the network is; it goes on in the mode that it was in."""
     training, device = network.training, next(network.parameters()).device
     network.eval()
     try:
-        return all_of(batches_of_rows(network, batches, device))
+        return [batch for batch in batches_of_rows(network, batches, device, numbers) if len(batch[1])]
     finally:
         network.train(training)
 

@@ -140,7 +140,7 @@ class Client:
             from pymilvus.exceptions import MilvusException  # noqa: PLC0415
         except ModuleNotFoundError:
             raise MissingExtraError("the database of a gallery", "pymilvus", "index") from None
-        for name in ("pymilvus", "milvus_lite"):
+        for name in ("pymilvus", "milvus_lite", "grpc"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log they raise too
         self.errors = (MilvusException,)
         self.shown = uri if is_server(uri) else str(folder / uri)

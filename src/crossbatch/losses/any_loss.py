@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crossbatch.errors import SettingError
 from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.shapes import unit
 
@@ -28,7 +29,12 @@ class AnyLoss(nn.Module):
         return self.compare(anchors, anchors, Pairing.within(labels, ids))
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
-        """The loss of unit-length anchors against unit-length references."""
+        """The loss of unit-length anchors against unit-length references, all of them in this process."""
+        if pairing.across is not None:
+            raise SettingError(
+                f"a sharded memory takes a loss of this package, whose sums can be put together, got "
+                f"{type(self.loss).__name__}: subclass PairLoss, or leave the memory whole"
+            )
         ids = pairing.ids
         if refs is anchors:
             kept = torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)

@@ -12,6 +12,7 @@ from lightning.fabric.plugins import CheckpointIO
 from crossbatch import runs
 from crossbatch.durable import whole
 from crossbatch.errors import RunError
+from crossbatch.processes import started_rank
 
 HASHES = "hashes.json"
 REMEMBERED = 3  # hashes a name: of the file, of the one before it, and of one that a kill left unnamed
@@ -97,7 +98,7 @@ def choose(run: Path) -> tuple[Path, int, list[str]]:
         except RunError as error:
             told.append(str(error))
             continue
-        if told and (folder / f"{runs.LAST}.ckpt").is_file():
+        if told and (folder / f"{runs.LAST}.ckpt").is_file() and started_rank() == 0:
             (folder / f"{runs.LAST}.ckpt").replace(folder / f"{runs.LAST}.damaged")
         return path, step, told
     if told:

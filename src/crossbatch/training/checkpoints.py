@@ -24,6 +24,7 @@ class BestModel(ModelCheckpoint):
         best = here / Path(moved["best_model_path"]).name
         if not moved["best_model_path"] or (best.is_file() and damage(best) is None):
             super().load_state_dict({**moved, "dirpath": self.dirpath})  # else the best is sought anew
+            self.current_score = moved["current_score"]
 
     @staticmethod
     def _moved(value: Any, here: Path) -> Any:
@@ -44,7 +45,7 @@ class SaveLast(Checkpoint):
         self._random: dict[str, Any] = {}
         self._to_restore: dict[str, Any] = {}
         self._ended = False
-        self._saved_at = -1
+        self.saved_at = -1
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
         """Go on with the random numbers, and end a run again that had stopped early."""
@@ -91,7 +92,7 @@ class SaveLast(Checkpoint):
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
         """Save the end."""
-        if trainer.global_step != self._saved_at:
+        if trainer.global_step != self.saved_at:
             self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -110,7 +111,7 @@ class SaveLast(Checkpoint):
         self._random = random or _random_state()
         self._ended = trainer.should_stop
         trainer.save_checkpoint(self.path)
-        self._saved_at = trainer.global_step
+        self.saved_at = trainer.global_step
 
     def _save_before_validation(self, trainer: L.Trainer) -> None:
         """Save as Lightning does in the middle of a validation, none of whose batches has counted, and stop."""

@@ -12,6 +12,7 @@ from crossbatch import runs
 from crossbatch.data import DATA_SETS
 from crossbatch.errors import RunError, SettingError
 from crossbatch.imported import imported
+from crossbatch.processes import started_rank
 from crossbatch.training.run_parts import RunParts
 from crossbatch.training.settings import Settings
 
@@ -60,6 +61,8 @@ def accept(run: Path, parts: RunParts, *, force: bool) -> list[str]:
             f"{run} goes on as it began, and since then this has changed: {', '.join(told)}: bring it back as it was, "
             "add --force to go on all the same, or start anew from its model with --init"
         )
+    if started_rank() > 0:
+        return told
     if told:
         runs.write_json(run / runs.DATA, parts.data.identity)
         runs.write_config(run, parts.settings.as_dict(), runs.read_decided(run))

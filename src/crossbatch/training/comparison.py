@@ -12,11 +12,12 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
-from crossbatch.errors import DivergedError, RunError, SettingError
+from crossbatch.errors import DivergedError, RunError, SettingError, Terminated
 from crossbatch.models import checkpoint
 from crossbatch.training import rate_search
 from crossbatch.training.decide import decide
 from crossbatch.training.evaluation import evaluate_run
+from crossbatch.training.lock import locked
 from crossbatch.training.plan import images_of
 from crossbatch.training.run_parts import build_parts, load_data
 from crossbatch.training.settings import Settings
@@ -53,14 +54,21 @@ class Comparison:
 
 
 def train_once(settings: Settings, loaded: DataSet, folder: Path, console: Console) -> None:
-    """Train a run, unless it is there; go on with one that was stopped. Raises KeyboardInterrupt when stopped again."""
+    """Train a run, unless it is there; go on with one that was stopped.
+
+    Raises KeyboardInterrupt when it is stopped again, `Terminated` by SIGTERM, and again what a run that had diverged
+    was told.
+    """
     if runs.is_finished(folder):
         return
-    resume = runs.has_checkpoint(folder)
+    if (folder / runs.DIVERGED).is_file():
+        raise DivergedError(runs.read_json(folder / runs.DIVERGED)["told"])
+    resume = runs.is_begun(folder)
     if folder.exists() and not resume:
-        shutil.rmtree(folder)  # stopped before its first checkpoint: nothing to go on from
-    if fit(build_parts(settings, loaded), folder, console, resume=resume).interrupted:
-        raise KeyboardInterrupt
+        shutil.rmtree(folder)  # stopped before it had begun: nothing to go on from
+    outcome = fit(build_parts(settings, loaded), folder, console, resume=resume)
+    if outcome.interrupted:
+        raise Terminated if outcome.ended_by == "SIGTERM" else KeyboardInterrupt
 
 
 def compare(
@@ -96,6 +104,22 @@ def compare(
         runs.require_data(out, runs_here.data.identity)
     else:
         runs.create(out, config, runs_here.data.identity, runs_here.reasons)
+    with locked(out):
+        result = _result(runs_here, settings, seeds, rates, ks, equal_time=equal_time)
+        runs.write_json(out / runs.COMPARISON, result)
+    return result
+
+
+def _result(
+    runs_here: Comparison,
+    settings: Settings,
+    seeds: int,
+    rates: Sequence[float],
+    ks: Sequence[int],
+    *,
+    equal_time: bool,
+) -> dict[str, Any]:
+    """Train and test what is not yet trained and tested."""
     score = partial(_validation, runs_here)
     search = rate_search.search(score, (WITHOUT, WITH), rates) if len(rates) > 1 else []
     chosen = {name: rate_search.best(search, name) or runs_here.arm(name).optim.lr for name in (WITHOUT, WITH)}
@@ -120,7 +144,7 @@ def compare(
     for name in (name for name in (WITHOUT, LONGER, WITH) if name in folders):
         arm, before = _arm(name, folders[name], steps[name], chosen[name], runs_here.data, ks, before)
         arms.append(arm)
-    result = {
+    return {
         "data": runs_here.data.name,
         "fingerprint": runs_here.data.fingerprint,
         "loss": " / ".join(dict.fromkeys(runs_here.arm(name).loss.name for name in (WITHOUT, WITH))),
@@ -133,8 +157,6 @@ def compare(
         "step_cost": {"without": cost.without, "with": cost.with_memory, "ratio": cost.ratio, "fill": cost.fill},
         "error_ratio": _error_ratios(arms),
     }
-    runs.write_json(out / runs.COMPARISON, result)
-    return result
 
 
 def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
@@ -216,7 +238,10 @@ def _arm(
 ) -> tuple[dict[str, Any], list[dict[str, float] | None]]:
     """Look at test, the first of its lists, once for each run of an arm; also what was found before training."""
     part = next(iter(loaded.tests))
-    tests = [evaluate_run(folder, loaded, part, ks, before=one) for folder, one in zip(folders, before, strict=True)]
+    tests = [
+        _looked(folder, part, ks) or evaluate_run(folder, loaded, part, ks, before=one)
+        for folder, one in zip(folders, before, strict=True)
+    ]
     summaries = [runs.read_json(folder / runs.SUMMARY) for folder in folders]
     metrics = [metric for metric in tests[0] if metric.startswith("R@") or metric in ("R-precision", "MAP@R")]
     arm = {
@@ -232,6 +257,14 @@ def _arm(
         "training R@1": [(summary.get("after_training") or {}).get("training R@1") for summary in summaries],
     }
     return arm, [test["before_training"] for test in tests]
+
+
+def _looked(folder: Path, part: str, ks: Sequence[int]) -> dict[str, Any] | None:
+    """The look at a part that a comparison had taken, to its last table, before it was stopped: test is seen once."""
+    if not (folder / runs.EXAMPLES / part / runs.WORST).is_file():
+        return None
+    looks: list[dict[str, Any]] = runs.read_json(folder / runs.EVALUATIONS)
+    return next((one for one in looks if one["part"] == part and all(f"R@{k}" in one for k in ks)), None)
 
 
 def _error_ratios(arms: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 MOST_WORKERS = 16  # each holds batches ready: more cost memory, and feed no GPU that these do not
 
 
-def share_cores(in_memory: bool, workers: int | None, *, on_cpu: bool) -> tuple[int, int]:
+def share_cores(in_memory: bool, workers: int | None, *, on_cpu: bool, processes: int | None = None) -> tuple[int, int]:
     """Loader processes and torch threads that together take no more than the cores there are.
 
     Where the network needs the cores too, reading and training take turns on all of them: then no share of them
@@ -17,8 +17,11 @@ def share_cores(in_memory: bool, workers: int | None, *, on_cpu: bool) -> tuple[
     photographs of 1000 pixels a second so, on 16 with a core for each, on 25 with a process beside two threads
     (`benchmarks/pipeline.py --train small`). Beside a GPU all cores but one read, up to `MOST_WORKERS`. Torch takes no
     more threads than OMP_NUM_THREADS says: who runs several trainings at once shares the cores among them by it.
+    `processes`: of this run on this machine, which share the cores; by default as many as torchrun has started.
     """
+    processes = processes or int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    cores = max(1, cores // processes)
     if workers is None:
         workers = 0 if in_memory or on_cpu else min(cores - 1, MOST_WORKERS)
     allowed = os.environ.get("OMP_NUM_THREADS", "")

@@ -3,10 +3,11 @@
 import lightning as L
 from torch.utils.data import DataLoader
 
-from crossbatch.data.batches import Batch, PartBatches, Reader, TrainingBatches
+from crossbatch.data.batches import Batch, PartBatches, Reader, Shared, TrainingBatches
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches, Steps
 from crossbatch.data.transforms import Evenly, Preprocessing, Transform
+from crossbatch.processes import Processes
 from crossbatch.training.interrupt import leave_signals_to_the_run
 
 
@@ -29,24 +30,32 @@ class PKDataModule(L.LightningDataModule):
         self.evenly, self.augmentation, self.reader = Evenly(preprocessing), augmentation, reader
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """One batch a step, from the trainer's step on, without end."""
+        """One batch a step, or this process's share of it, from the trainer's step on, without end."""
         return self.loader(
-            self.training_batches(), sampler=Steps(lambda: self.trainer.global_step if self.trainer else 0)
+            self.training_batches(share=self._share()),
+            sampler=Steps(lambda: self.trainer.global_step if self.trainer else 0),
         )
 
-    def training_batches(self, variant: int = 0) -> TrainingBatches:
-        """The batch of each step; a variant augments it anew."""
-        return TrainingBatches(self.reader, self.data.train, self.batches, self.augmentation, variant=variant)
+    def training_batches(self, variant: int = 0, share: tuple[int, int] = (0, 1)) -> TrainingBatches:
+        """The batch of each step, or a share of it; a variant augments it anew."""
+        given = self.reader, self.data.train, self.batches, self.augmentation
+        return TrainingBatches(*given, variant=variant, share=share)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation part, in order."""
-        return self.loader(self.part(self.data.validation))
+        """The validation part, in order, or this process's share of it."""
+        return self.loader(Shared(self.part(self.data.validation), *self._share()))
+
+    def _share(self) -> tuple[int, int]:
+        processes = Processes()
+        return processes.rank, processes.count
 
     def part(self, part: Part) -> PartBatches:
         """A part of the data set as the network sees it in evaluation."""
         return PartBatches(self.reader, part, self.evenly)
 
-    def loader(self, batches: TrainingBatches | PartBatches, sampler: Steps | None = None) -> DataLoader[Batch]:
+    def loader(
+        self, batches: TrainingBatches | PartBatches | Shared, sampler: Steps | None = None
+    ) -> DataLoader[Batch]:
         """These batches, made by the loader processes if there are any."""
         return DataLoader(
             batches,

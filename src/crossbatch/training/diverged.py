@@ -25,16 +25,10 @@ class StopDiverged(L.Callback):
         self.run, self.data = run, data
         self._unseen: tuple[int, Tensor, Tensor] | None = None
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,  # noqa: ARG002
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *step: Any) -> None:
         """Keep the loss to be looked at."""
-        self._unseen = trainer.global_step, outputs["loss"], batch[2]
+        _, outputs, (_, _, ids), _ = step
+        self._unseen = trainer.global_step, outputs["loss"], ids
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Look at the step before."""

@@ -48,7 +48,8 @@ class DriftMeters(L.Callback):
             if loss_fn.training:
                 self._look(trainer, module, given[0].detach(), given[1], named["ids"])
 
-        self._hooks = [module.loss_fn.register_forward_pre_hook(before, with_kwargs=True)]
+        if trainer.is_global_zero:  # who writes looks at what it has of a batch
+            self._hooks = [module.loss_fn.register_forward_pre_hook(before, with_kwargs=True)]
         if (following := module.following) is not None:
             move = following.carry
             self._hooks.append(following.register_forward_hook(lambda *_: self.sample.carry(move)))
@@ -61,7 +62,7 @@ class DriftMeters(L.Callback):
             return
         drawn = self.parts.drawn(self.parts.settings.drift.sample)
         self._drawn = self._drawn or [drawn[number] for number in range(len(drawn))]
-        embedded = torch.cat([module.embed_as_rows(images) for images, labels, _ in self._drawn if len(labels)])
+        embedded = torch.cat([module.embed_together(images) for images, labels, _ in self._drawn if len(labels)])
         found, left = self.sample.add(step, embedded)
         if step % EVERY == 0:
             self.latest.clear()
@@ -95,6 +96,7 @@ class DriftMeters(L.Callback):
         if step == 0 or step % EVERY:
             return
         few = max(1, self.parts.settings.batch.classes // 4) * self.parts.settings.batch.images
+        few = min(few, len(embeddings))  # of a batch that is divided among processes the first has the first
         augmented, found = self._augmentation(module, step, embeddings, few), self.returned.take()
         spread, of_a_class = class_spread(embeddings, labels), int((labels[:, None] == labels).sum()) - len(labels)
         self._keep(step, "augmentation", [AtAge(0, 0, 0, few, augmented)])
@@ -110,7 +112,7 @@ class DriftMeters(L.Callback):
 
     def _augmentation(self, module: MetricLearner, step: int, embeddings: Tensor, few: int) -> float:
         """A few images of the batch, augmented anew, among those of the batch before."""
-        images = torch.cat([self._again[step][0][:few], self._batches[step - 1][0][few:]])
+        images = torch.cat([self._again[step][0][:few], self._batches[step - 1][0][few : len(embeddings)]])
         return float(squared_distance(embeddings[:few], module.embed_as_rows(images)[:few]).mean())
 
     def _keep(self, step: int, meter: str, found: Iterable[AtAge]) -> None:

@@ -28,7 +28,8 @@ class FillMemory(L.Callback):
         if not isinstance(loss_fn, CrossBatchLoss) or loss_fn.step != loss_fn.start:
             return
         memory = loss_fn.memory
-        drawn = self.drawn(memory.size - len(memory), memory.ids)
+        held = memory.ids if memory.shard.parts == 1 else memory.processes.gather_rows(memory.ids)
+        drawn = self.drawn(memory.size - len(held), held)
         moved = (trainer.strategy.batch_to_device(batch) for batch in drawn)
         readable = (batch for batch in moved if len(batch[1]))
-        memory.fill(module.embed_as_rows, readable, step=trainer.global_step)
+        memory.fill(module.embed_together, readable, step=trainer.global_step)

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import lightning as L
 import torch
 
+from crossbatch.data.batches import PartBatches
 from crossbatch.data.data_set import Part
-from crossbatch.encoder import embedded
+from crossbatch.encoder import Embedded, embedded
 from crossbatch.metrics import effective_dimensions, evaluate
-from crossbatch.training.metric_learner import MetricLearner
+from crossbatch.training.metric_learner import MetricLearner, put_together
 from crossbatch.training.run_parts import RunParts
 
 MOST = 2000  # training images that are searched; fewer where there are fewer validation images
@@ -64,12 +65,12 @@ def measure(module: MetricLearner, parts: RunParts) -> Measured:
     """Search validation and a sample of the training classes, each image among the others of its part."""
     validation = parts.data.validation
     sample = _whole_classes(parts.data.train, min(MOST, len(validation) or MOST))
-    training, labels, ids = embedded(module.network, parts.feed.part(sample))
+    training, labels, ids = _embedded(module, parts.feed.part(sample))
     dimensions = effective_dimensions(training)
     found = evaluate(training, labels, ids, ks=(1,)).recall[1]
     if not len(validation) or parts.settings.refit:
         return Measured(None, found, dimensions)
-    rows, labels, ids = embedded(module.network, parts.feed.part(validation))
+    rows, labels, ids = _embedded(module, parts.feed.part(validation))
     cut = {str(dim): evaluate(rows[:, :dim], labels, ids, ks=(1,)).recall[1] for dim in parts.settings.model.dims}
     return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions, cut)
 
@@ -114,3 +115,10 @@ def _whole_classes(part: Part, images: int) -> Part:
     several = order[counts[order] > 1]
     enough = int((counts[several].cumsum(0) < images).sum()) + 1
     return part.select(torch.isin(part.labels, classes[several[:enough]]))
+
+
+def _embedded(module: MetricLearner, batches: PartBatches) -> Embedded:
+    """What is validated embeds a part; of several processes each its share, and all have all rows."""
+    numbers = range(len(batches))[module.processes.part(len(batches))]
+    rows = embedded(module.network, batches, numbers)
+    return put_together(rows, module.processes, module.dim, torch.device("cpu"))

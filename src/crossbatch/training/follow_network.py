@@ -32,7 +32,7 @@ class FollowNetwork(L.Callback):
         """Every few steps, before the step."""
         assert isinstance(module, MetricLearner)  # noqa: S101
         if trainer.global_step % self.every == 0:
-            self.following(self.embedded(module.embed_as_rows), module.loss_fn.step)
+            self.following(self.embedded(module.embed_together), module.loss_fn.step)
 
     def embedded(self, embed: Callable[[Tensor], Tensor]) -> Tensor:
         """The probe, embedded now; its images are read once."""

@@ -76,6 +76,7 @@ def quiet_lightning() -> Iterator[None]:
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         for message in (
             ".*does not have many workers.*",
@@ -86,6 +87,7 @@ def quiet_lightning() -> Iterator[None]:
             ".*GPU available but not used.*",
             ".*in eval mode at the start of training.*",
             ".*`IterableDataset`.*",
+            ".*sync_dist=True.*",  # what is logged of a validation is the same in all processes
         ):
             warnings.filterwarnings("ignore", message)
         yield

@@ -45,14 +45,14 @@ class MemoryStart(L.Callback):
         if self.reason or step % self.every:
             return
         images, labels = self._watch()
-        rows = module.embed_as_rows(images)
+        rows = module.embed_together(images)
         moved, left = self.sample.add(step, rows)
         curve = [(one.first, one.distance) for one in (moved if module.following is None else left)]
         if not curve:
             return
         span = min(step, loss_fn.memory.size // len(self.parts.feed.batches))
         stale, spread = mean_movement(curve, span), class_spread(rows, labels.to(rows.device))
-        if stale <= self.parts.settings.memory.stale * spread:
+        if trainer.strategy.broadcast(stale <= self.parts.settings.memory.stale * spread):  # one word for all
             loss_fn.start.copy_(loss_fn.step)
             self.reason = f"rows had moved {stale:.2f} on average, two images of a class differed by {spread:.2f}"
 

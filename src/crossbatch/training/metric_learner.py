@@ -1,6 +1,7 @@
 """The LightningModule: embed, compare, step; and what is logged of it."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -16,6 +17,8 @@ from crossbatch.losses.any_loss import AnyLoss
 from crossbatch.metrics import Retrieval, evaluate
 from crossbatch.models.averaged import Averaged
 from crossbatch.models.embedder import Embedder
+from crossbatch.pieces import embed_in_pieces
+from crossbatch.processes import Processes
 from crossbatch.training.settings import OptimSettings
 
 LOG_EVERY = 10
@@ -31,10 +34,12 @@ class MetricLearner(L.LightningModule):
         optim: OptimSettings,
         following: Following | None = None,
         average: Averaged | None = None,
+        embed_at_once: int | None = None,
     ) -> None:
         super().__init__()
-        self.average = average
+        self.average, self.embed_at_once = average, embed_at_once
         self.embedder, self.loss_fn, self.optim, self.following = embedder, loss_fn, optim, following
+        self.processes, self.dim = Processes(), embedder.head.out_features
         self.validation: Retrieval | None = None
         self._embedded: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -47,12 +52,24 @@ class MetricLearner(L.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Loss of one P×K batch."""
         images, labels, ids = batch
-        loss: Tensor = self.loss_fn(self.embedder(images), labels, ids=ids)
+        embeddings = embed_in_pieces(self.embedder, images, self.embed_at_once or max(1, len(images)))
+        if not isinstance(self.loss_fn, CrossBatchLoss):  # which gathers by itself
+            gathered = self.processes.gather(embeddings, labels, ids)
+            loss: Tensor = self.loss_fn(gathered.embeddings, gathered.labels, ids=gathered.ids)
+        else:
+            loss = self.loss_fn(embeddings, labels, ids=ids)
         if (self.global_step + 1) % LOG_EVERY == 0:
             self.log_dict(
-                {"loss": loss.detach(), "lr": self.trainer.optimizers[0].param_groups[0]["lr"], **self.stats()}
+                {"loss": loss.detach(), "lr": self.trainer.optimizers[0].param_groups[0]["lr"], **self.stats()},
+                sync_dist=True,
             )
         return loss
+
+    def embed_together(self, images: Tensor) -> Tensor:
+        """As `embed_as_rows`, each process its share of the images, in the order of all of them."""
+        share = images[self.processes.part(len(images))]
+        rows = self.embed_as_rows(share) if len(share) else torch.zeros(0, self.dim, device=self.device)
+        return self.processes.gather_rows(rows)
 
     def embed_as_rows(self, images: Tensor) -> Tensor:
         """Embed as a training step does, by the statistics of the batch, and leave no trace of it.
@@ -78,7 +95,8 @@ class MetricLearner(L.LightningModule):
         ages = self.loss_fn.step - 1 - memory.steps
         if int(self.loss_fn.max_age) < FOREVER:
             stats["memory_max_age"] = float(self.loss_fn.max_age)
-        return stats | {"memory_rows": float(len(memory)), "memory_age": float(ages.float().mean())}
+        rows = float(len(memory) * memory.shard.parts)  # the mean over the processes is the number in all
+        return stats | {"memory_rows": rows, "memory_age": float(ages.float().mean())}
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Embed one batch of the validation part."""
@@ -88,10 +106,10 @@ class MetricLearner(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Search each validation image among the others."""
-        if not self._embedded:
-            return
-        embeddings, labels, ids = (torch.cat(columns) for columns in zip(*self._embedded, strict=True))
+        embeddings, labels, ids = put_together(self._embedded, self.processes, self.dim, self.device)
         self._embedded.clear()
+        if not len(labels):
+            return
         self.validation = evaluate(embeddings, labels, ids, embeddings, labels, ids)
         self.log_dict({f"val/{name}": value for name, value in self.validation.summary().items()})
 
@@ -115,6 +133,16 @@ class MetricLearner(L.LightningModule):
         optimizer = kind(groups, lr=self.optim.lr, weight_decay=self.optim.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(self.optim, step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def put_together(
+    batches: Sequence[tuple[Tensor, Tensor, Tensor]], processes: Processes, dim: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows, labels and ids of batches, those of all processes in the order of ranks."""
+    none = torch.zeros(0, dtype=torch.int64, device=device)
+    columns = zip((torch.zeros(0, dim, device=device), none, none), *batches, strict=True)
+    embeddings, labels, ids = (processes.gather_rows(torch.cat(column)) for column in columns)
+    return embeddings, labels, ids
 
 
 def lr_factor(optim: OptimSettings, step: int) -> float:

@@ -1,5 +1,6 @@
 """The plan of a run, printed before its first step."""
 
+from crossbatch.training import memory_need
 from crossbatch.training.follow_network import every
 from crossbatch.training.run_parts import RunParts
 
@@ -15,6 +16,7 @@ def plan_of(parts: RunParts) -> list[str]:
         *_batch(parts),
         *_memory(parts),
         *_model(parts),
+        *_needs(parts),
         f"training  {optim.steps:,} steps, learning rate {optim.lr:g}{_recipe(parts)}, {parts.threads} torch threads, "
         f"{_reading(parts)}",
         *(f"note      {note}" for note in data.notes),
@@ -89,6 +91,13 @@ def _model(parts: RunParts) -> list[str]:
         + "".join(f", {name} {value}" for name, value in options.items())
     )
     return [line] if parts.weights is None else [line, f"weights   {parts.weights}"]
+
+
+def _needs(parts: RunParts) -> list[str]:
+    """How much memory training takes, and how much there is."""
+    seen, embedder = parts.feed.evenly.preprocessing, parts.learner.embedder
+    need = memory_need.needed(parts.learner, embedder, len(parts.feed.batches), seen.sides, seen.channels)
+    return memory_need.told(parts.settings, need)
 
 
 def _recipe(parts: RunParts) -> str:

@@ -25,7 +25,7 @@ class ProgressBar(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
         """Show the bar."""
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or not trainer.is_global_zero:
             return
         columns: list[ProgressColumn] = [
             TextColumn("{task.description}"),
@@ -46,7 +46,7 @@ class ProgressBar(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """One line a validation where there is no bar."""
-        if self._progress is None and not trainer.sanity_checking:
+        if self._progress is None and trainer.is_global_zero and not trainer.sanity_checking:
             step = f"{self.title}  {trainer.global_step}/{trainer.max_steps}"
             self.console.print(f"{step}  {self._tell(trainer, module)}", soft_wrap=True, highlight=False)
 
@@ -77,7 +77,7 @@ class ProgressBar(L.Callback):
         if isinstance(module.loss_fn, CrossBatchLoss):
             memory = module.loss_fn.memory
             off = "" if module.loss_fn.memory_is_on else " (waiting)"
-            told.append(f"memory {len(memory) / memory.size:.0%}{off}")
+            told.append(f"memory {len(memory) / memory.capacity:.0%}{off}")
         if "drift/100" in self.drift:
             told.append(f"moved {self.drift['drift/100']:.3f} in 100 steps")
         return "  ".join(told)

@@ -15,6 +15,7 @@ from crossbatch import runs
 from crossbatch.durable import sweep
 from crossbatch.errors import CrossBatchError, DiskError, RunError
 from crossbatch.models import checkpoint
+from crossbatch.processes import started_rank
 from crossbatch.training.checkpoint_files import choose, damage
 from crossbatch.training.circumstances import accept
 from crossbatch.training.interrupt import Asked, Stopped
@@ -62,9 +63,12 @@ def go_on(parts: RunParts, run: Path, console: Console, *, force: bool) -> Start
         told.append(f"goes on with a changed {', '.join(changed)}")
     for line in told:
         console.print(f"warning: {line}", soft_wrap=True, highlight=False)
-    sweep(run / runs.CHECKPOINTS)
+    if started_rank() == 0:
+        sweep(run / runs.CHECKPOINTS)
     if path is None:
-        checkpoint.load_weights(parts.learner.embedder, checkpoint.tensors(run / runs.START), run)
+        began_from = checkpoint.tensors(run / runs.START)
+        for network in (parts.learner.embedder, parts.learner.network):
+            checkpoint.load_weights(network, began_from, run)
     return Start(path, step, any(one.startswith("data ") for one in changed))
 
 

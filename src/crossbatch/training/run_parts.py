@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from crossbatch import data
-from crossbatch.cross_batch import FOREVER, CrossBatchLoss, require_one_process
+from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.data.augmentation import Augmentation
 from crossbatch.data.batches import PartBatches, Reader
 from crossbatch.data.checking import refuse_unreadable
@@ -29,6 +29,7 @@ from crossbatch.models.weights import load_backbone
 from crossbatch.training.cores import share_cores
 from crossbatch.training.data_module import PKDataModule
 from crossbatch.training.decide import LARGEST, decide
+from crossbatch.training.memory_need import refuse_rows
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.settings import Settings
 
@@ -80,7 +81,6 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     """Build every part, refusing what does not fit; nothing is written."""
     settings = settings.resolved()
     settings.check()
-    require_one_process()
     loaded = loaded or load_data(settings)
     reader = Reader(loaded.images, settings.loop.on_corrupt)
     settings, reasons = decide(settings, loaded, reader)
@@ -96,8 +96,9 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     if settings.loop.compile:
         network.compile()
     following = _following(settings, loss_fn, len(loaded.train))
-    learner = MetricLearner(network, loss_fn, settings.optim, following, average)
-    workers, threads = share_cores(loaded.images.in_memory, settings.loop.workers, on_cpu=on_cpu)
+    chosen = settings.loop
+    learner = MetricLearner(network, loss_fn, settings.optim, following, average, chosen.embed_at_once)
+    workers, threads = share_cores(loaded.images.in_memory, chosen.workers, on_cpu=on_cpu, processes=chosen.devices)
     augmentation = Augmentation(preprocessing, settings.augment.amounts)
     pinned = torch.cuda.is_available() and not on_cpu
     feed = PKDataModule(loaded, batches, preprocessing, augmentation, reader, workers, pinned=pinned)
@@ -163,7 +164,8 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
     size = training_images if chosen.size is None else chosen.size
     if size == 0:
         return loss
-    memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype))
+    refuse_rows(settings, size)
+    memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype), sharded=chosen.sharded)
     start = FOREVER if chosen.start is None else int(chosen.start)  # until it is measured that rows are fresh
     return CrossBatchLoss(
         loss,

@@ -69,6 +69,7 @@ class MemorySettings:
         follow: Whether rows are carried along with the network, by the motion that a probe of training images shares.
         earlier_only: Whether an anchor is compared with the rows of earlier batches alone, and only where these hold a
             positive of it; else with those of its own batch too, as in the authors' code.
+        sharded: Of several processes, each keeps its share of the rows; else each keeps all of them.
     """
 
     size: NonNegativeInt | None = None
@@ -80,6 +81,7 @@ class MemorySettings:
     fill: bool = True
     follow: bool = True
     earlier_only: bool = True
+    sharded: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,11 @@ class LoopSettings:
         patience: Stop after so many looks without a better R@1; 0 never stops early.
         precision: Lightning's: 32-true, bf16-mixed or 16-mixed.
         accelerator: Lightning's: auto, cpu, gpu, mps …
+        devices: Processes on this machine that train together, one a device; by default as many as torchrun or SLURM
+            has started, else one.
+        embed_at_once: Images that go through the network at once; of a larger batch each piece is embedded again in the
+            backward pass, which takes the memory of a piece and the time of a further forward pass. By default the
+            whole batch; needs a network without BatchNorm, or with --model.freeze_bn.
         workers: Processes that read images; by default none on a CPU, where reading and training take turns on all
             cores, and beside a GPU all cores but one.
         logger: Class path of a further Lightning logger, beside CSV and TensorBoard.
@@ -169,6 +176,8 @@ class LoopSettings:
     patience: NonNegativeInt = 0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: str = "auto"
+    devices: PositiveInt | None = None
+    embed_at_once: PositiveInt | None = None
     workers: NonNegativeInt | None = None
     logger: str | None = None
     check: Literal["header", "decode", "none"] = "header"

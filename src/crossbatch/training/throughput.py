@@ -67,8 +67,8 @@ class Throughput(L.Callback):
     def on_train_batch_end(self, *arguments: Any) -> None:
         """Count a step."""
         self.seconds += time.perf_counter() - self.waiting.asked
-        _, _, _, (_, labels, _), _ = arguments
-        self.images += len(labels)
+        trainer, _, _, (_, labels, _), _ = arguments
+        self.images += len(labels) * trainer.world_size  # as many in each process, but for one
 
     def on_train_start(self, *_: Any) -> None:
         """Forget the first batch."""

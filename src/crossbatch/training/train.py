@@ -19,6 +19,7 @@ from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.durable import whole
 from crossbatch.errors import SettingError
 from crossbatch.models import checkpoint
+from crossbatch.processes import started_rank
 from crossbatch.training.augmented_sheet import augmented_sheet
 from crossbatch.training.checkpoint_files import CheckpointFiles, weights_of
 from crossbatch.training.checkpoints import BestModel, SaveLast
@@ -31,6 +32,7 @@ from crossbatch.training.floor import Floor, measure
 from crossbatch.training.floor import warnings as floor_warnings
 from crossbatch.training.follow_network import FollowNetwork
 from crossbatch.training.interrupt import Asked, stop_when_asked
+from crossbatch.training.launch import layout
 from crossbatch.training.loader_errors import without_traceback
 from crossbatch.training.lock import locked
 from crossbatch.training.loggers import loggers_of, quiet_lightning
@@ -73,7 +75,7 @@ def fit(
     checkpoint goes on from the weights before training, which it has kept.
     """
     with ExitStack() as held:
-        if resume:
+        if resume and started_rank() == 0:
             held.enter_context(locked(run))
         start = go_on(parts, run, console, force=force) if resume else None
         return _fit(parts, run, console, start, init, held)
@@ -108,7 +110,7 @@ def _fit(
         loggers = loggers_of(settings.loop.logger, run, 0 if start is None else start.step)
         files = CheckpointFiles(start.adapting(parts.learner) if start else None)
         trainer = _trainer(settings, loggers, callbacks, throughput.waiting, files, validates=best is not None)
-        if start is None:
+        if start is None and trainer.is_global_zero:
             runs.refuse_used(run)
             held.enter_context(locked(run))
             _create(parts, run)
@@ -116,9 +118,13 @@ def _fit(
         with ending(run, path, asked), stop_when_asked(asked), without_traceback():
             trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=path, weights_only=True)
     ended_by = asked.by if trainer.global_step < settings.optim.steps else None
+    if ended_by and path is not None and asked.nothing_to_save:
+        return Outcome(_as_before(run, start, ended_by), ended_by)
     seconds = time.perf_counter() - began
     with torch_threads(parts.threads):
         device, steps = trainer.strategy.root_device, trainer.global_step
+        if ended_by:
+            steps = max(last.saved_at, 0 if start is None else start.step)
         summary = _conclude(parts, run, best, last, throughput, floor, begin, device, steps, seconds, ended_by)
     return Outcome(summary, ended_by)
 
@@ -137,7 +143,7 @@ def _trainer(
             max_steps=settings.optim.steps,
             max_epochs=-1,
             accelerator=settings.loop.accelerator,
-            devices=1,
+            **layout(settings.loop.devices),
             precision=settings.loop.precision,
             gradient_clip_val=settings.optim.clip or None,
             val_check_interval=settings.check_every,
@@ -157,6 +163,12 @@ def _trainer(
         raise SettingError(
             f"Lightning refuses --loop.accelerator {loop.accelerator} with --loop.precision {loop.precision}: {error}"
         ) from error
+
+
+def _as_before(run: Path, start: Start | None, ended_by: str) -> dict[str, Any]:
+    """What a run had come to that was ended again before it went on: its files stay as they are."""
+    kept = runs.read_json(run / runs.SUMMARY) if (run / runs.SUMMARY).is_file() else {}
+    return {**kept, "steps": start.step if start else 0, "interrupted": True, "ended_by": ended_by}
 
 
 def _conclude(
@@ -181,7 +193,9 @@ def _conclude(
         checkpoint.load_weights(network, weights, best)
     after = None if ended_by else measure(parts.learner.to(device), parts).summary
     network.to("cpu").eval()
-    checkpoint.save(run, network, parts.description)
+    first = started_rank() == 0
+    if first:
+        checkpoint.save(run, network, parts.description)
     score = None if saver is None else saver.best_model_score
     summary = {
         "data": parts.data.name,
@@ -214,7 +228,8 @@ def _conclude(
         else torch.cuda.get_device_name(),
     }
     summary["warnings"] = floor_warnings(summary)
-    runs.write_json(run / runs.SUMMARY, summary)
+    if first:
+        runs.write_json(run / runs.SUMMARY, summary)
     return summary
 
 

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from jsonargparse.typing import PositiveFloat, PositiveInt
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -16,11 +18,11 @@ class Limits:
         waiting: Searches that are worked on or wait; more are told to come again.
     """
 
-    bytes: int = 20_000_000
-    pixels: int = 50_000_000
-    top: int = 200
-    seconds: float = 30.0
-    waiting: int = 64
+    bytes: PositiveInt = 20_000_000
+    pixels: PositiveInt = 50_000_000
+    top: PositiveInt = 200
+    seconds: PositiveFloat = 30.0
+    waiting: PositiveInt = 64
 
     def plain(self) -> dict[str, Any]:
         """For the page."""

@@ -54,12 +54,12 @@ def check_token(host: str, token: str | None) -> None:
 
 def bound(host: str, port: int) -> socket.socket:
     """A socket on an address; `SettingError` where it is taken."""
+    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        opened = socket.socket(family, socket.SOCK_STREAM)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
     except OSError as error:
+        opened.close()
         told = f"--host {host} --port {port} cannot be served on ({error.strerror or error})"
         raise SettingError(f"{told}: name another, as --port {port + 1 if port < 65_535 else 8000}") from error
     return opened

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from crossbatch.processes import Processes
 from crossbatch.shapes import Columns, PairMask
 
 LAST_BITS = 2**12 - 1
@@ -16,7 +17,8 @@ class Pairing(NamedTuple):
     Equal labels make a positive, different labels a negative. A pair is neither when both are the same row
     (`own_slots`: the column of each anchor's own row, −1 for none), when both carry the same known id (two copies of
     one image; −1 is unknown and equals nothing), or when the column is not live. With `with_positive_only` an anchor
-    without a positive contributes 0, whatever its loss says of one.
+    without a positive contributes 0, whatever its loss says of one. `across`: the processes that have the other
+    columns, where each has some of them for the same anchors.
     """
 
     labels: Tensor
@@ -26,6 +28,7 @@ class Pairing(NamedTuple):
     own_slots: Tensor | None = None
     live: Tensor | None = None
     with_positive_only: bool = False
+    across: Processes | None = None
 
     @classmethod
     def within(cls, labels: Tensor, ids: Tensor | None = None) -> "Pairing":

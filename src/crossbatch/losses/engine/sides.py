@@ -15,7 +15,8 @@ from torch.autograd.function import once_differentiable
 from crossbatch.losses.engine.costs import Absent, Block, Columns, Cost, Declared, Written, parted
 from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.losses.engine.products import STREAMED, columns_at_once, is_known, multiplies, pair_max, product
-from crossbatch.losses.engine.sums import Partial, Sums, merge, scaled
+from crossbatch.losses.engine.sums import Partial, Sums, merge, merge_across, scaled
+from crossbatch.processes import Processes
 
 SMALL = 2**16  # similarities up to which a CPU takes the whole matrix; a GPU up to a block
 
@@ -67,6 +68,9 @@ class Streamed:
 
     `parameters`: those of the loss, which a cost may use. On a GPU, which must not be asked how many columns hold a
     positive, both sides look at every column through masks.
+
+    Where other processes have other columns (`pairing.across`) their sums are merged into one, the same everywhere, so
+    that from there on all compute the same. What differs are the derivatives by the anchors, each of its own columns.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Streamed:
         self.anchors, self.refs, self.pairing, self.parameters = anchors, refs, pairing, parameters
         self.width = columns_at_once(anchors) if width is None else width
         self.everything = [slice(first, first + self.width) for first in range(0, len(refs), self.width)]
+        self.across = pairing.across
         self.by_mask, self.of_class = not is_known(refs), list[Columns](self.everything)
         if not self.by_mask:
             of_class, self.special = pairing.special_columns()
@@ -82,6 +87,8 @@ class Streamed:
         self.farthest = anchors.new_full((len(anchors),), torch.inf)
         for block in self.blocks(positive=True):
             self.farthest = torch.minimum(self.farthest, block.put(torch.inf, block.similarities).amin(1))
+        if self.across is not None:
+            self.farthest = self.across.least(self.farthest)
 
     def positives(self, cost: Cost, *context: Tensor, log: bool = False) -> Sums:
         """Sums over the positives of each anchor."""
@@ -99,9 +106,17 @@ class Streamed:
 
     def positive_similarities(self) -> Iterator[Tensor]:
         """Blocks [anchors, columns], differentiable, +∞ where a pair is not positive."""
-        for columns in self.of_class:
-            similarities = self.anchors @ self.refs[columns].to(self.anchors).T
-            yield torch.where(self.pairing.masks(columns)[0], similarities, torch.inf)
+        if self.across is not None:
+            columns = self.pairing.special_columns()[0]
+            found = _Columns.apply(self._positive_similarities(columns), self.across)
+            yield from found.split(self.width, 1) if found.shape[1] else ()
+            return
+        for block in self.of_class:
+            yield self._positive_similarities(block)
+
+    def _positive_similarities(self, columns: Columns) -> Tensor:
+        similarities = self.anchors @ self.refs[columns].to(self.anchors).T
+        return torch.where(self.pairing.masks(columns)[0], similarities, torch.inf)
 
     def blocks(self, *, positive: bool, nearest: bool = False) -> Iterator[Block]:
         """The pairs of a side; a block is overwritten by the next."""
@@ -163,6 +178,9 @@ class _Side(torch.autograd.Function):
             greatest = greatest if block.nearest is None else torch.maximum(greatest, block.nearest)
             added = cost.add_up(anchors, block, *context)
             found = added if found is None else merge(found, added)
+        if side.across is not None:
+            found = merge_across(found, zero, side.across, log=cost.log)
+            greatest = side.across.greatest(greatest) if nearest else greatest
         found = found or Partial(zero.clone(), zero, zero)
         value, ctx.by = found.total, found.by
         if cost.log:
@@ -181,7 +199,38 @@ class _Side(torch.autograd.Function):
         by_refs, by_parameters = None, list[Any]([None] * len(parameters))
         if any(ctx.needs_input_grad[6:7] + ctx.needs_input_grad[7 + len(context) :]):
             by_refs, *by_parameters = _second_look(side, cost, positive, context, parameters, value, by_value)
-        return None, None, None, None, None, by[0], by_refs, *by[1:], *by_parameters
+        by_context = by[1:]
+        if side.across is not None:
+            wanted = ctx.needs_input_grad[7 : 7 + len(context)]
+            by_context = tuple(
+                _everywhere(one, of, side.across) if needed else None
+                for one, of, needed in zip(by_context, context, wanted, strict=True)
+            )
+            by_parameters = [None if one is None else side.across.sum(one) for one in by_parameters]
+        return None, None, None, None, None, by[0], by_refs, *by_context, *by_parameters
+
+
+def _everywhere(by: Tensor | None, of: Tensor, across: Processes) -> Tensor:
+    """A derivative by what is the same in all processes: the sum of what the columns of each make of it."""
+    return across.sum(torch.zeros_like(of) if by is None else by)
+
+
+class _Columns(torch.autograd.Function):
+    """The columns of all processes side by side, in the order of ranks; each takes the gradient of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, across: Processes) -> Tensor:
+        """How many there are differs."""
+        every = across.gather_rows(own.T.contiguous()).T
+        before = across.gather_rows(torch.tensor([own.shape[1]], device=own.device))[: across.rank].sum()
+        ctx.own = slice(int(before), int(before) + own.shape[1])
+        return every
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by: Tensor) -> tuple[Tensor | None, ...]:
+        """It is the same in all."""
+        return by[:, ctx.own], None
 
 
 def _second_look(
@@ -227,7 +276,8 @@ class AtOnce(torch.autograd.Function):
         right = left if refs is None else refs.detach().requires_grad_(wanted[1])
         device = anchors.device.type if torch.amp.is_autocast_available(anchors.device.type) else "cpu"
         with torch.set_grad_enabled(any(wanted)), torch.autocast(device, enabled=False):
-            if width is None and len(left) * len(right) <= (SMALL if is_known(left) else STREAMED):
+            small = width is None and len(left) * len(right) <= (SMALL if is_known(left) else STREAMED)
+            if small and pairing.across is None:
                 sides: Whole | Streamed = Whole(left, right, *pairing.masks())
             else:
                 sides = Streamed(left, right, pairing, [one for one in parameters if one.requires_grad], width)
@@ -238,6 +288,8 @@ class AtOnce(torch.autograd.Function):
         found = [torch.zeros_like(one) for one in asked]
         if value.requires_grad:  # which it does not without a pair
             found = list(torch.autograd.grad(value, asked, materialize_grads=True))
+            if pairing.across is not None and wanted[0]:
+                found[0] = pairing.across.sum(found[0])
         ctx.by = [found.pop(0) if needed else None for needed in wanted]
         return value.detach()
 

@@ -1,5 +1,6 @@
 """What the pairs on one side of each anchor add up to, and how the sums of two sets of columns become one."""
 
+from functools import reduce
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import SettingError
+from crossbatch.processes import Processes
 
 
 class Sums(NamedTuple):
@@ -53,6 +55,21 @@ def merge(left: Partial, right: Partial) -> Partial:
         left, right = _scaled(left, left.top - top), _scaled(right, right.top - top)
     by = tuple(two if one is None else one if two is None else one + two for one, two in zip_longest(left.by, right.by))
     return Partial(left.total + right.total, left.weight + right.weight, left.pairs + right.pairs, by, top)
+
+
+def merge_across(found: Partial | None, none: Tensor, processes: Processes, *, log: bool) -> Partial:
+    """The sums of the columns of all processes, with the derivatives by those of this one alone.
+
+    `found` of None: this process has no column; `none` is 0 for each anchor.
+    """
+    if found is None:
+        found = Partial(none, none, none, top=torch.full_like(none, -torch.inf))
+    top = none if found.top is None else found.top
+    told = processes.stack(torch.stack([found.total, found.weight, found.pairs, top]))
+    every = [Partial(total, weight, pairs, (), greatest) for total, weight, pairs, greatest in told]
+    every[processes.rank] = found._replace(top=top)
+    merged = reduce(merge, every)
+    return merged if log else merged._replace(top=None)
 
 
 def _scaled(side: Partial, exponent: Tensor) -> Partial:

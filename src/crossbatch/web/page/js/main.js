@@ -21,6 +21,7 @@ const PROGRESS_MS = 150;
 
 const answers = new Map(); // of searches, by place, so that Back is at once
 let gallery = null;
+let asked = null; // for what the gallery is
 let place = places.START;
 let found = null;
 let few = null; // the pictures of the first screen
@@ -92,8 +93,9 @@ async function rowsOf(next, signal) {
 async function searched(next, signal) {
   const key = places.key(next);
   if (!answers.has(key)) {
-    const asked = { id: next.id, image: places.file(next), box: next.box, labels: next.labels, top: gallery?.limits.top ?? 100 };
-    answers.set(key, await api.search(asked, signal));
+    const { top } = (await asked).limits;
+    const wish = { id: next.id, image: places.file(next), box: next.box, labels: next.labels, top };
+    answers.set(key, await api.search(wish, signal));
     if (answers.size > REMEMBERED) answers.delete(answers.keys().next().value);
   }
   return answers.get(key);
@@ -186,9 +188,10 @@ function wire() {
 async function start() {
   wire();
   await admit();
+  asked = api.gallery();
   const first = arrive(places.read());
   try {
-    gallery = await api.gallery();
+    gallery = await asked;
   } catch (error) {
     fail(error, () => location.reload());
     return;

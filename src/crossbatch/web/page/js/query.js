@@ -25,7 +25,7 @@ export class Query {
     this.box.show(asked ? place.box : null);
     this.shown(asked ? place.id ?? place.upload : null, place, asked);
     if (!asked) return;
-    byId("query-name").textContent = asked.name.split("/").at(-1) || "A picture";
+    byId("query-name").textContent = asked.name || "A picture";
     byId("query-name").title = asked.name;
     byId("query-hint").textContent = hint(place, asked);
   }
@@ -55,6 +55,6 @@ export class Query {
 
 function hint(place, asked) {
   if (place.box) return "The part in the box";
-  const from = place.upload ? (asked.id ? "Yours; the gallery has it too" : "Your picture") : asked.label ?? "From the gallery";
-  return `${from} · ${asked.width.toLocaleString("en")} × ${asked.height.toLocaleString("en")}`;
+  const from = place.upload ? (asked.id ? "Yours; the gallery has it too" : "Your picture") : "From the gallery";
+  return `${from} · ${asked.width.toLocaleString("en")}\u00a0×\u00a0${asked.height.toLocaleString("en")}`;
 }

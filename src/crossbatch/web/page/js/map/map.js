@@ -105,7 +105,7 @@ export class GalleryMap {
     const seen = this.places.within(view.seen(60));
     this.size = this.pictures.size(view, this.ids.length);
     clear(this.image, this.colours.ground);
-    const radius = Math.min(7, Math.max(1.3, 60 / Math.sqrt(this.ids.length)) * (view.scale / view.fitScale) ** 0.35);
+    const radius = Math.min(7, Math.max(1.4, 150 / Math.sqrt(this.ids.length)) * (view.scale / view.fitScale) ** 0.35);
     const { only } = this.shown;
     const faint = only ? seen.filter((i) => !only.has(this.label[i])) : [];
     stamp(this.image, faint, this, view, this.ratio, radius * this.ratio, () => this.colours.dim);

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from crossbatch.errors import SettingError, ShapeError
+from crossbatch.memory.shard import AT_ONCE, Shard
+from crossbatch.processes import Apart, Processes, started, started_rank
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, RefMask, Slots, require_one_each
 
 STORAGE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-CARRIED = 2**16  # rows moved at once: what that takes beside the memory stays small
+EMPTY = {"_embeddings": 0, "_labels": 0, "_ids": -1, "_steps": -1}  # what a slot holds that was never written
 
 
 class Rows(NamedTuple):
@@ -33,7 +35,7 @@ class InUse(NamedTuple):
     live: RefMask | None  # None: all of them
 
 
-class CrossBatchMemory(nn.Module):
+class CrossBatchMemory(Apart):
     """A ring that keeps the last `size` embeddings as unit rows.
 
     What it holds equals `collections.deque(maxlen=size)` for any sequence of batch sizes. All state
@@ -41,11 +43,17 @@ class CrossBatchMemory(nn.Module):
     `dtype` (float32, bfloat16 or float16) is how rows are stored, whatever the batches and the model
     are; `model.to(torch.bfloat16)` leaves it alone. Source: Wang et al., CVPR 2020, section 3.3.
 
+    Where several processes train together, all enqueue the rows of all in one order, as `CrossBatchLoss` does, and so
+    hold the same rows. With `sharded` each keeps only its share of them, and what it tells is of these alone;
+    `state_dict()` then gathers the whole memory: all processes call it together. It loads with or without `sharded`,
+    on any number of processes. `model.modules()` and `model.buffers()` of a module that holds a memory pass it over.
+
     Args:
         size: How many rows fit; a row takes `dim` numbers and 24 bytes.
         dim: Length of a row.
         dtype: How rows are stored: float32, bfloat16 or float16.
         device: Where; it moves with the module that it belongs to.
+        sharded: Of several processes, each keeps its share of the rows; else each keeps all of them.
 
     Raises:
         SettingError: A size or dim below 1, or another dtype.
@@ -74,26 +82,41 @@ class CrossBatchMemory(nn.Module):
         return super().__new__(cls)
 
     def __init__(
-        self, size: int, dim: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+        self,
+        size: int,
+        dim: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+        sharded: bool = False,
     ) -> None:
         super().__init__()
         if size < 1 or dim < 1:
             raise SettingError(f"a memory needs at least one row and one dimension, got size={size}, dim={dim}")
         if dtype not in STORAGE_DTYPES:
             raise SettingError(f"a memory stores float32, bfloat16 or float16, got {dtype}")
-        device = torch.device(device or "cpu")
-        self.register_buffer("_embeddings", torch.zeros(size, dim, dtype=dtype, device=device))
-        self.register_buffer("_labels", torch.zeros(size, dtype=torch.int64, device=device))
-        self.register_buffer("_ids", torch.full((size,), -1, dtype=torch.int64, device=device))
-        # A step of −1 marks a slot without a row: never written, or with a row that was not finite.
-        self.register_buffer("_steps", torch.full((size,), -1, dtype=torch.int64, device=device))
+        self.processes, self.sharded = Processes(), sharded
+        self.shard = Shard(started_rank(), started(), size) if sharded else Shard(0, 1, size)
+        self._allocate(dim, dtype, torch.device(device or "cpu"))
         for counter in ("_written", "_batches"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64, device=device))
 
+    def _allocate(self, dim: int, dtype: torch.dtype, device: torch.device) -> None:
+        rows = self.shard.rows
+        self.register_buffer("_embeddings", torch.zeros(rows, dim, dtype=dtype, device=device))
+        # A step of −1 marks a slot without a row: never written, or with a row that was not finite.
+        for name in ("_labels", "_ids", "_steps"):
+            self.register_buffer(name, torch.full((rows,), EMPTY[name], dtype=torch.int64, device=device))
+
     @property
     def size(self) -> int:
-        """How many rows fit."""
-        return self._embeddings.shape[0]
+        """How many rows fit, in all processes together."""
+        return self.shard.size
+
+    @property
+    def capacity(self) -> int:
+        """How many rows fit into what this process keeps."""
+        return self.shard.capacity
 
     @property
     def dim(self) -> int:
@@ -145,10 +168,11 @@ class CrossBatchMemory(nn.Module):
 
         On a GPU all slots are, since asking how many hold a row would wait for the work before.
         """
+        self._settle()
         since = torch.as_tensor(since, device=self._steps.device).clamp(min=0)
         if self._steps.device.type != "cpu":
             return InUse(self._embeddings, self._labels, self._ids, self._steps >= since)
-        used = min(int(self._written), self.size)
+        used = self.shard.used(int(self._written))
         live = self._steps[:used] >= since
         return InUse(self._embeddings[:used], self._labels[:used], self._ids[:used], None if live.all() else live)
 
@@ -159,10 +183,12 @@ class CrossBatchMemory(nn.Module):
         """Write a batch, detached and scaled to unit length; return the slot of each row.
 
         Of a batch larger than the memory only the tail stays; the rows dropped get slot −1. So does a row with an
-        infinite value or NaN, as a step in half precision that overflows leaves it: it is never compared with.
+        infinite value or NaN, as a step in half precision that overflows leaves it: it is never compared with. Of
+        several processes all give the same rows; where the memory is sharded, one that another process keeps has slot
+        −1 here.
 
         Args:
-            embeddings: Float [batch, dim], of any length but 0.
+            embeddings: Float [batch, dim].
             labels: Class of each, int64 [batch].
             ids: Image of each, int64 [batch]; −1 is unknown.
             step: Step that writes them, at least 0; by default the number of batches enqueued before.
@@ -171,11 +197,15 @@ class CrossBatchMemory(nn.Module):
             ShapeError: Rows of another length, or labels or ids that are not one a row and int64.
         """
         n = self._check(embeddings, labels, ids)
+        self._settle()
         kept = min(n, self.size)
         rows = normalize(embeddings[n - kept :].float()).to(self._embeddings)
         total = rows.sum(1)
         sound = total.eq(total)  # not NaN, as a row with an infinite value is at unit length
         slots = torch.arange(n - kept, n, device=rows.device).add_(self._written).remainder_(self.size)
+        if self.shard.parts > 1:
+            slots, here = self.shard.own(slots)
+            sound &= here
         self._embeddings[slots] = torch.where(sound[:, None], rows, 0)
         self._labels[slots] = labels[n - kept :].to(self._labels)
         self._ids[slots] = ids[n - kept :].to(self._ids) if ids is not None else torch.full_like(slots, -1)
@@ -188,14 +218,16 @@ class CrossBatchMemory(nn.Module):
     @torch.no_grad()
     def lookup(self, ids: Ids) -> Rows:
         """The newest row of each image, aligned with `ids`; slot −1 where the memory holds none."""
+        self._settle()
         wanted, back = ids.to(self._ids.device).unique(return_inverse=True)
         place = torch.searchsorted(wanted, self._ids).clamp_(max=max(len(wanted) - 1, 0))
         hit = (self._ids >= 0) & (self._steps >= 0)
         hit = hit.nonzero()[:, 0] if len(ids) else hit.new_empty(0, dtype=torch.int64)
         hit = hit[wanted[place[hit]] == self._ids[hit]]
-        age = (hit - self._written).remainder(self.size)  # the newest row is the greatest
+        age = (self.shard.in_ring(hit) - self._written).remainder(self.size)  # the newest row is the greatest
         newest = torch.full_like(wanted, -1).scatter_reduce(0, place[hit], age, "amax")
-        slots = torch.where(newest < 0, -1, (newest + self._written).remainder(self.size))[back]
+        found = (newest + self._written).remainder(self.size) // self.shard.parts
+        slots = torch.where(newest < 0, -1, found)[back]
         fields = (self._embeddings, self._labels, self._ids, self._steps)
         return Rows(slots, *(field[slots.clamp(min=0)] for field in fields))
 
@@ -211,13 +243,14 @@ class CrossBatchMemory(nn.Module):
         motion = motion.to(self._embeddings.device, torch.float32)
         way = torch.as_tensor(now - since, device=self._steps.device).clamp(min=1)
         share = ((now - self._steps) / way).clamp(0, 1)
-        for first in range(0, self.size, CARRIED):
-            piece = slice(first, first + CARRIED)
+        for first in range(0, self.shard.rows, AT_ONCE):
+            piece = slice(first, first + AT_ONCE)
             self._embeddings[piece] = carried(self._embeddings[piece], motion, share[piece])
 
     def reset(self) -> None:
         """Empty the memory, as if it were new."""
-        self.load_state_dict(CrossBatchMemory(self.size, self.dim, dtype=self._embeddings.dtype).state_dict())
+        for name, buffer in self.named_buffers():
+            buffer.fill_(EMPTY.get(name, 0))
 
     @torch.no_grad()
     def fill(
@@ -240,11 +273,12 @@ class CrossBatchMemory(nn.Module):
 
     def extra_repr(self) -> str:
         """What `print(memory)` says."""
-        return f"size={self.size}, dim={self.dim}, dtype={self._embeddings.dtype}"
+        sharded = f", shard {self.shard.number} of {self.shard.parts}" if self.sharded else ""
+        return f"size={self.size}, dim={self.dim}, dtype={self._embeddings.dtype}{sharded}"
 
     def _selection(self) -> slice | Tensor:
         """Index of the live rows: a slice, hence a view, where they lie together."""
-        used = min(int(self._written), self.size)
+        used = self.shard.used(int(self._written))
         return slice(0, used) if used == len(self) else self.slots
 
     def _check(self, embeddings: Tensor, labels: Tensor, ids: Tensor | None) -> int:
@@ -253,6 +287,34 @@ class CrossBatchMemory(nn.Module):
             raise ShapeError(f"this memory holds {self.dim}-d embeddings, got {dim}-d; build it with dim={dim}")
         require_one_each(n, "embeddings", labels=labels, ids=ids)
         return n
+
+    def _settle(self) -> None:
+        """Keep the share of this process, now that it is asked for: when a memory is built, no one may know it yet."""
+        if not self.sharded or (self.processes.rank, self.processes.count) == self.shard[:2]:
+            return
+        if int(self._written):
+            raise SettingError(
+                f"this memory holds shard {self.shard.number} of {self.shard.parts}, and there are "
+                f"{self.processes.count} processes now: load a state_dict() into a memory that is built anew"
+            )
+        self.shard = Shard(self.processes.rank, self.processes.count, self.size)
+        self._allocate(self.dim, self._embeddings.dtype, self._embeddings.device)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """The whole memory, whoever keeps its rows."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.shard.parts > 1:
+            for name in EMPTY:
+                destination[prefix + name] = self.shard.whole(destination[prefix + name], self.processes)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Take the rows that are kept here."""
+        self._settle()
+        for name, empty in EMPTY.items() if self.shard.parts > 1 else ():
+            whole = state_dict.get(prefix + name)
+            if whole is not None and len(whole) == self.size:
+                state_dict[prefix + name] = self.shard.of_whole(whole, empty)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CrossBatchMemory":
         """Move with the model, but keep the storage dtype when the model changes its own."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from crossbatch.__main__ import main
+
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["crossbatch.training.train", "crossbatch.commands.train", "jsonargparse"])
 
@@ -23,10 +25,11 @@ class Command:
     told: Path
 
     def signal(self, number: int, *, group: bool = False) -> None:
+        """Send one to the process, or to all of its group."""
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(self.process.pid, number)
 
-    def wait(self, seconds: float = 120) -> int:
+    def wait(self, seconds: float = 600) -> int:
         """Its exit status, as Popen tells it."""
         self.process.join(seconds)
         if self.process.exitcode is None:
@@ -34,7 +37,7 @@ class Command:
             raise TimeoutError(self.output)
         return self.process.exitcode
 
-    def wait_until(self, there: Callable[[], object], seconds: float = 60) -> bool:
+    def wait_until(self, there: Callable[[], object], seconds: float = 600) -> bool:
         """Whether something is there before the command ends."""
         end = time.monotonic() + seconds
         while not there():
@@ -45,6 +48,7 @@ class Command:
 
     @property
     def output(self) -> str:
+        """What it has written so far."""
         return self.told.read_text(encoding="utf-8", errors="replace")
 
 
@@ -71,13 +75,8 @@ def _run(words: list[str], told: str, environment: dict[str, str]) -> None:
     os.setsid()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with open(told, "w", buffering=1, encoding="utf-8") as file:
+    with Path(told).open("w", buffering=1, encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, encoding="utf-8") for number in (1, 2))
-        from crossbatch.__main__ import main
-
-        status = main(words)
-        sys.stdout.flush()
-        sys.stderr.flush()
-    sys.exit(status)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, encoding="utf-8") for number in (1, 2))
+    sys.exit(main(words))

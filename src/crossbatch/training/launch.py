@@ -1,0 +1,26 @@
+"""How many processes a run has, and on how many machines: what started it says so, or `--loop.devices`."""
+
+import os
+from typing import Any
+
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+from crossbatch.errors import SettingError
+
+
+def layout(devices: int | None) -> dict[str, Any]:
+    """What Lightning's Trainer is told. torchrun and SLURM have started the processes; else Lightning starts them."""
+    world, here = int(os.environ.get("WORLD_SIZE") or 1), int(os.environ.get("LOCAL_WORLD_SIZE") or 0)
+    if world == 1 and SLURMEnvironment.detect():
+        world = int(os.environ["SLURM_NTASKS"])
+        here = world // int(os.environ.get("SLURM_JOB_NUM_NODES") or os.environ.get("SLURM_NNODES") or 1)
+    started_by_lightning = "LOCAL_RANK" in os.environ and not here
+    if world == 1 or started_by_lightning:
+        world = here = devices or 1
+    here = here or world
+    if devices is not None and devices != here:
+        raise SettingError(
+            f"--loop.devices {devices} contradicts the {here} processes that were started on this machine: leave it out"
+        )
+    strategy = "ddp" if world > 1 else "auto"
+    return {"devices": here, "num_nodes": world // here, "strategy": strategy, "use_distributed_sampler": False}

@@ -1,0 +1,138 @@
+"""How much memory a run needs, of the machine or of its GPU: estimated, told, and refused where it cannot fit."""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from crossbatch.errors import SettingError
+from crossbatch.processes import Apart, started
+from crossbatch.training.settings import Settings
+
+ADAM = 3  # gradient and two moments, each as large as the weights that learn
+PER_ROW = 8 * 3  # bytes of a row's label, id and step
+PROBED = 2  # images by which a batch is reckoned: one has no statistics of its own for BatchNorm
+
+
+def refuse_rows(settings: Settings, size: int) -> None:
+    """Refuse a memory whose rows alone are more than there is, before it is made."""
+    item = torch.empty(0, dtype=getattr(torch, settings.memory.dtype)).element_size()
+    here = math.ceil(size / started()) if settings.memory.sharded else size
+    rows, (total, _), place = here * (settings.model.dim * item + PER_ROW), there_is(settings), _place(settings)
+    if total is not None and rows > total:
+        raise SettingError(
+            f"a memory of {size:,} rows of {settings.model.dim} ({settings.memory.dtype}) takes {size_of(rows)}, "
+            f"and {place} has {size_of(total)}: lower --memory.size or --model.dim, or give --memory.dtype float16"
+        )
+
+
+def needed(learner: nn.Module, embedder: nn.Module, batch: int, sides: tuple[int, int], channels: int) -> int:
+    """Bytes that training takes, an estimate: weights, what the optimizer keeps of them, buffers, and one batch.
+
+    The buffers are mostly the memory's rows. A batch is what its forward pass keeps for the backward pass, in float32,
+    and its images; what a loss keeps is small beside it, since it goes through the memory in blocks.
+    """
+    weights = sum(one.nbytes for one in learner.parameters())
+    learns = sum(one.nbytes for one in learner.parameters() if one.requires_grad)
+    apart = [module for module in _children(learner) if isinstance(module, Apart)]
+    buffers = sum(one.nbytes for module in [learner, *apart] for one in module.buffers())
+    return weights + ADAM * learns + buffers + _kept_for_backward(embedder, batch, sides, channels)
+
+
+def _children(module: nn.Module) -> Iterator[nn.Module]:
+    """Every module below one, those too that keep apart from such a walk."""
+    for child in module.children():
+        yield child
+        yield from _children(child)
+
+
+def there_is(settings: Settings) -> tuple[int | None, int | None]:
+    """Bytes in all, and free now, where the run will train; None where the system does not say."""
+    if _on_gpu(settings):
+        free, total = torch.cuda.mem_get_info()
+        return total, free
+    machine, available = _of_machine()
+    limit, used = _number("/sys/fs/cgroup/memory.max"), _number("/sys/fs/cgroup/memory.current")
+    if limit is not None and (machine is None or limit < machine):
+        left = None if used is None else max(0, limit - used)
+        return limit, left if available is None or left is None else min(available, left)
+    return machine, available
+
+
+def told(settings: Settings, need: int) -> list[str]:
+    """The line of the plan, with a warning where it will hardly fit."""
+    (_, free), place = there_is(settings), _place(settings)
+    if free is None:
+        return [f"needs     about {size_of(need)} of {place} beside the data"]
+    tight = "" if need < free else "; this will hardly fit: lower --batch.classes, --model.image_size or --memory.size"
+    return [f"needs     about {size_of(need)} of {place} beside the data; {size_of(free)} are free{tight}"]
+
+
+def size_of(count: int) -> str:
+    """Bytes in words."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+
+
+def _kept_for_backward(embedder: nn.Module, batch: int, sides: tuple[int, int], channels: int) -> int:
+    """Bytes of the images of a batch and of what autograd keeps of them, by two images, which are embedded."""
+    images = torch.zeros(PROBED, channels, *sides)
+    buffers = {name: value.clone() for name, value in embedder.named_buffers()}
+    own = {value.untyped_storage().data_ptr() for value in [*embedder.parameters(), *buffers.values()]}
+    kept: dict[int, int] = {images.untyped_storage().data_ptr(): images.nbytes}
+
+    def keep(value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value), _unchanged(embedder):
+        embedded = functional_call(embedder, buffers, (images,))
+    del embedded
+    return sum(kept.values()) * batch // PROBED
+
+
+@contextmanager
+def _unchanged(module: nn.Module) -> Iterator[None]:
+    """In training mode, and no random number used."""
+    training, random = module.training, torch.get_rng_state()
+    module.train()
+    try:
+        yield
+    finally:
+        module.train(training)
+        torch.set_rng_state(random)
+
+
+def _on_gpu(settings: Settings) -> bool:
+    return settings.loop.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def _place(settings: Settings) -> str:
+    return "the GPU" if _on_gpu(settings) else "this machine"
+
+
+def _of_machine() -> tuple[int | None, int | None]:
+    """Bytes of the machine and free ones, by Linux; the first alone by other systems that say it."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+        return found["MemTotal"], found["MemAvailable"]
+    except (OSError, ValueError, KeyError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), None
+    except (AttributeError, ValueError, OSError):  # Windows
+        return None, None
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text(encoding="ascii"))
+    except (OSError, ValueError):  # not Linux, or no limit
+        return None

@@ -1,0 +1,244 @@
+"""What a run goes on with, what it refuses, and what ends it in one sentence."""
+
+import errno
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+from crossbatch import runs
+from crossbatch.__main__ import main
+from crossbatch.errors import DiskError, DivergedError, RunError, SettingError
+from crossbatch.training import checkpoint_files, memory_need
+from crossbatch.training.checkpoint_files import choose, read
+from crossbatch.training.circumstances import changes
+from crossbatch.training.metric_learner import MetricLearner
+from crossbatch.training.plan import plan_of
+from crossbatch.training.run_parts import build_parts
+from crossbatch.training.settings import MemorySettings, Settings
+from crossbatch.training.train import fit
+
+Quick = Callable[..., Settings]
+
+
+@pytest.fixture(scope="module")
+def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of eight steps, to be copied."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    words = (
+        "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --optim.steps 8 --loop.check_every 4"
+    )
+    quiet = "--loop.accelerator cpu --drift.sample 0 --memory.start 2"
+    assert main(["train", str(pictures), *words.split(), *quiet.split(), "--out", str(run)]) == 0
+    return run
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def test_a_loss_that_is_not_finite_names_step_and_files(
+    quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No checkpoint is of after it."""
+    step = MetricLearner.training_step
+
+    def broken(self: MetricLearner, batch: object, number: int) -> torch.Tensor:
+        loss = step(self, batch, number)
+        return loss * float("nan") if self.global_step == 7 else loss
+
+    monkeypatch.setattr(MetricLearner, "training_step", broken)
+    with pytest.raises(DivergedError, match=r"the loss of step 8 is nan, of .*png, .*png, .*png and 3 more") as told:
+        fit(build_parts(quick()), tmp_path / "run", console)
+    assert "the last checkpoint is from before it: crossbatch train --resume" in str(told.value)
+    kept = runs.read_json(tmp_path / "run" / runs.DIVERGED)
+    assert (kept["step"], kept["loss"], len(kept["files"])) == (8, "nan", 6)
+    path, saved, _ = choose(tmp_path / "run")
+    assert saved == 4
+    assert all(value.isfinite().all() for value in read(path)["state_dict"].values())
+
+
+def test_a_disk_that_is_full_ends_a_run_in_one_sentence(
+    quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = checkpoint_files._Hashed.write
+
+    def full(self: object, data: bytes) -> int:
+        if (tmp_path / "run/checkpoints/last.ckpt").exists():
+            self.refused = OSError(errno.ENOSPC, "No space left on device")
+            raise self.refused
+        return written(self, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_files._Hashed, "write", full)
+        with pytest.raises(DiskError, match=r"cannot be written \(No space left on device\).*train --resume .*run$"):
+            fit(build_parts(quick()), tmp_path / "run", console)
+    assert choose(tmp_path / "run")[1] == 4
+    assert fit(build_parts(quick()), tmp_path / "run", console, resume=True).summary["steps"] == 12
+
+
+def test_what_has_changed_is_named_and_forced(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Options that were given, and such as somebody has written into the file."""
+    assert main(["train", "--resume", str(run), "--optim.lr", "0.01"]) == 2
+    assert "this has changed: option optim.lr (0.001 → 0.01)" in capsys.readouterr().err
+    kept = yaml.safe_load((run / "config.yaml").read_text())
+    kept["optim"]["steps"] = 10
+    (run / "config.yaml").write_text(yaml.safe_dump(kept))
+    assert main(["train", "--resume", str(run)]) == 2
+    assert "option optim.steps (8 → 10)" in capsys.readouterr().err
+    assert main(["train", "--resume", str(run), "--optim.lr", "0.01", "--force"]) == 0
+    assert (
+        "goes on with a changed option optim.steps (8 → 10), option optim.lr (0.001 → 0.01)" in capsys.readouterr().out
+    )
+    assert runs.read_json(run / runs.SUMMARY)["steps"] == 10
+    assert runs.read_config(run)["optim"]["lr"] == 0.01
+    assert main(["train", "--resume", str(run)]) == 0
+
+
+def test_versions_and_code_are_compared() -> None:
+    before = {"version": {"torch": "2.0"}, "code": {"crossbatch": "a"}, "option": {"loop.workers": 0, "seed": 1}}
+    now = {
+        "version": {"torch": "2.1", "new": "1"},
+        "code": {"crossbatch": "b"},
+        "option": {"loop.workers": 2, "seed": 1},
+    }
+    assert changes(before, now) == ["version torch (2.0 → 2.1)", "code crossbatch (a → b)"]
+
+
+def test_on_other_data_it_goes_on_with_an_empty_memory(
+    quick: Quick, pictures: Path, tmp_path: Path, console: Console
+) -> None:
+    root = Path(shutil.copytree(pictures, tmp_path / "pictures"))
+    fit(build_parts(quick(root=root, steps=4, start=2)), tmp_path / "run", console)
+    next(root.rglob("*.png")).unlink()
+    with pytest.raises(RunError, match="data fingerprint"):
+        fit(build_parts(quick(root=root, steps=5, start=2)), tmp_path / "run", console, resume=True)
+    parts = build_parts(quick(root=root, steps=5, start=2))
+    fit(parts, tmp_path / "run", console, resume=True, force=True)
+    assert len(parts.memory) == 6  # the batch of the fifth step
+    runs.require_data(tmp_path / "run", parts.data.identity)
+
+
+def test_a_run_without_a_checkpoint_begins_again_from_the_weights_it_had(
+    quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    """Also where these were another run's: `--init` is not asked for again."""
+    first = build_parts(quick(steps=1))
+    fit(first, tmp_path / "first", console)
+    straight = fit(build_parts(quick(steps=4)), tmp_path / "straight", console, init=tmp_path / "first").summary
+    shutil.copytree(tmp_path / "straight", tmp_path / "run")
+    for name in ("last", "best"):
+        (tmp_path / f"run/checkpoints/{name}.ckpt").unlink()
+    resumed = fit(build_parts(quick(steps=4)), tmp_path / "run", console, resume=True).summary
+    assert resumed["before_training"] == straight["before_training"]
+    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "run")]
+    assert models[0] == models[1]
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_used(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last, best = run / "checkpoints/last.ckpt", run / "checkpoints/best.ckpt"
+    last.write_bytes(last.read_bytes()[:-9])
+    best.write_bytes(b"")
+    assert main(["train", "--resume", str(run)]) == 0
+    told = capsys.readouterr().out
+    assert f"warning: {last} is damaged: it has" in told
+    assert "the checkpoint before it is used, of step 4" in told
+    assert f"warning: {best} is damaged" in told
+
+
+def test_what_a_run_needs_is_told_and_what_cannot_fit_is_refused(quick: Quick) -> None:
+    settings = quick(memory=MemorySettings(size=20, start=4))
+    (line,) = (line for line in plan_of(build_parts(settings)) if line.startswith("needs "))
+    assert " MB of this machine beside the data; " in line
+    with pytest.raises(
+        SettingError, match=r"a memory of 10,000,000,000,000 rows of 8 .* this machine has .* lower --memory.size"
+    ):
+        build_parts(replace(settings, memory=MemorySettings(size=10**13)))
+
+
+@pytest.mark.parametrize("backbone", ["small", "googlenet"])
+def test_what_is_kept_for_the_backward_pass_is_reckoned_by_two_images(backbone: str, quick: Quick) -> None:
+    network = build_parts(quick(model=replace(quick().model, backbone=backbone, image_size=32))).learner.embedder
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    kept: dict[int, int] = {}
+
+    def keep(value: torch.Tensor) -> torch.Tensor:
+        kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        return value
+
+    reckoned = memory_need._kept_for_backward(network, 12, (32, 32), 3)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        embedded = network.train()(torch.rand(12, 3, 32, 32))
+    own = sum(kept.get(value.untyped_storage().data_ptr(), 0) for value in [*network.parameters(), *network.buffers()])
+    assert embedded.requires_grad
+    assert reckoned == pytest.approx(sum(kept.values()) - own, rel=0.1)
+
+
+def spoilt(run: Path, chance: random.Random) -> str:
+    """Damage one file of a run, or replace it by what somebody may have put there; returns its name."""
+    places = ["config.yaml", "data.json", "summary.json", "circumstances.json", "model.json", "model.safetensors"]
+    places += ["evaluations.json", "drift.csv"]
+    places += [f"checkpoints/{name}" for name in ("last.ckpt", "previous.ckpt", "best.ckpt", "hashes.json")]
+    name = chance.choice(places)
+    path = run / name
+    contents = path.read_bytes() if path.is_file() else b""
+    at = chance.randrange(len(contents) + 1)
+    junk = [
+        b"",
+        b"{",
+        b"[]",
+        b"3",
+        b"null",
+        b"\xff\xfe",
+        b"!!python/object/apply:os.system ['touch opened']",
+        b"a: &a [*a]",
+    ]
+    ways = [
+        contents[:at],
+        contents[:at] + bytes([chance.randrange(256)]) + contents[at + 1 :],
+        contents[:at] + contents[at + chance.randrange(40) :],
+        chance.choice(junk),
+        contents.replace(b": ", b": -", 1 + chance.randrange(5)),
+        contents.replace(b"0", b"null"),
+    ]
+    path.write_bytes(chance.choice(ways))
+    if chance.random() < 0.5:
+        (run / "checkpoints/hashes.json").unlink(missing_ok=True)
+    return name
+
+
+def fuzz(finished: Path, place: Path, seed: int, monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
+    chance, run = random.Random(seed), Path(shutil.copytree(finished, place / f"run{seed}"))
+    name = spoilt(run, chance)
+    monkeypatch.chdir(place)
+    words = chance.choice([["train", "--resume"], ["train", "--resume"], ["evaluate"], ["report"]])
+    status = main([*words, str(run)])
+    told = capsys.readouterr()
+    assert status in (0, 2), (seed, name, words, told.err)
+    assert (status == 2) == told.err.startswith("crossbatch: "), (seed, name, words, told.err)
+    assert not (place / "opened").exists()
+    shutil.rmtree(run)
+
+
+def test_whatever_a_run_folder_holds_there_is_a_sentence_and_no_traceback(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(8):
+        fuzz(finished, tmp_path, seed, monkeypatch, capsys)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(0, 500, 20))
+def test_whatever_five_hundred_run_folders_hold(
+    seed: int, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for one in range(seed, seed + 20):
+        fuzz(finished, tmp_path, one, monkeypatch, capsys)
