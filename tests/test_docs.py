@@ -14,7 +14,6 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from to_come import NEW_COMMANDS
 
 import crossbatch
 from crossbatch.commands import COMMANDS, from_python
@@ -42,7 +41,7 @@ def prose(text: str) -> str:
 
 
 def words_per_sentence(text: str) -> float:
-    parts = re.split(r"(?<=[.?!:])[*_)]*\s+(?=[\"“*_`\[A-Z0-9])|\n\s*\n|\n(?:- |\d+\. )", prose(text))
+    parts = re.split(r"(?<=[.?!])[*_)]*\s+(?=[\"“*_`\[A-Z0-9])|\n\s*\n|\n(?:- |\d+\. )", prose(text))
     lengths = [len(part.split()) for part in parts if len(part.split()) > 2]
     return float(np.mean(lengths))
 
@@ -99,13 +98,8 @@ def command_lines() -> Iterator[tuple[str, str]]:
 @pytest.mark.usefixtures("folder")
 def test_a_command_of_a_page_is_one_that_parses(page: str, line: str) -> None:
     name, *words = shlex.split(line, comments=True)[1:]
-    if (
-        name in NEW_COMMANDS
-        or name == "COMMAND"
-        or "--help-all" in words
-        or any(word.startswith("--loss.help") for word in words)
-    ):
-        assert name in {*COMMANDS, *NEW_COMMANDS, "COMMAND"}
+    if name == "COMMAND" or "--help-all" in words or any(word.startswith("--loss.help") for word in words):
+        assert name in {*COMMANDS, "COMMAND"}
         return
     parse(name, [PATHS.get(word, word) for word in words])
 
@@ -189,6 +183,7 @@ def test_the_example_of_a_public_name_runs(name: str, monkeypatch: pytest.Monkey
         "step": 0,
         "model": torch.nn.Linear(4, 128),
         "probe": torch.randn(256, 4),
+        "images": torch.randn(8, 4),
     }
     around["loss_fn"] = crossbatch.CrossBatchLoss(crossbatch.ContrastiveLoss(), memory)
     found = {"train": from_python.train, "compare": from_python.compare}.get(name) or getattr(crossbatch, name)

@@ -19,7 +19,7 @@ def embed_in_pieces(model: nn.Module, images: Tensor, size: int) -> Tensor:
     are drawn anew. Raises `SettingError` for BatchNorm in training mode: its statistics would be those of a piece.
     Source: gradient caching, Gao et al., 2021, and Chen et al., 2016, whose checkpoints torch has.
 
-    Example:
+    Examples:
         >>> loss = loss_fn(embed_in_pieces(model, images, 64), labels, ids=ids)
         >>> loss.backward()
     """

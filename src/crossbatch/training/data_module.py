@@ -1,6 +1,7 @@
 """The LightningDataModule: P×K batches by step, and the validation part in order."""
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader
 
 from crossbatch.data.batches import Batch, PartBatches, Reader, Shared, TrainingBatches
@@ -66,6 +67,7 @@ class PKDataModule(L.LightningDataModule):
             worker_init_fn=leave_signals_to_the_run,
             pin_memory=self.pinned,  # Lightning's transfers to CUDA are non-blocking, which pinned memory lets them be
             persistent_workers=self.workers > 0,
+            generator=torch.Generator(),  # else each start takes a random number from the network's
         )
 
 
