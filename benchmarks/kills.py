@@ -5,6 +5,7 @@ written, without loader processes and with two) and each SIGTERM to its whole gr
 """
 
 import argparse
+import os
 import random
 import signal
 import sys
@@ -23,6 +24,7 @@ from benchmarks.commands import running
 from crossbatch import runs
 from crossbatch.durable import PARTIAL
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # with loader processes and without, the same threads and sums
 SMALL = "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --memory.start 50 --loop.check_every 10"
 QUIET = "--loop.accelerator cpu --drift.sample 12"
 SUMMARY = ("steps", "best_validation_R@1", "last_validation", "before_training", "after_training", "memory_start")
