@@ -117,7 +117,7 @@ export class GalleryMap {
     this.chosen = this.size ? this.pictures.choose(this.first(seen), this, view, this.size) : [];
     for (const picture of this.chosen) this.pictures.draw(context, picture, this.size, this.colourOf(picture.i), only && !only.has(this.label[picture.i]));
     this.drawHits(radius);
-    drawNames(context, this.names, view, getComputedStyle(document.body).fontFamily, this.colours, only);
+    drawNames(context, this.names, view, getComputedStyle(document.body).fontFamily, this.colours, only, this);
     this.drawAim();
   }
 

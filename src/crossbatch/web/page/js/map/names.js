@@ -1,4 +1,4 @@
-// The names of labels, where the most of their pictures lie; the largest first, none over another.
+// The names of labels, where the most of their pictures lie; the largest first, none over another or over a picture.
 import { css } from "./colours.js";
 
 const MOST = 40;
@@ -22,7 +22,7 @@ export function placesOfNames(labels, label, x, y) {
     .sort((a, b) => b.count - a.count);
 }
 
-export function drawNames(context, names, view, font, colours, only) {
+export function drawNames(context, names, view, font, colours, only, { chosen, size }) {
   const taken = [];
   context.font = `600 13px ${font}`;
   context.textAlign = "center";
@@ -34,6 +34,8 @@ export function drawNames(context, names, view, font, colours, only) {
     if (sx < 0 || sy < 0 || sx > view.width || sy > view.height) continue;
     const half = context.measureText(name.words).width / 2 + 9;
     if (taken.some(([x, y, wide]) => Math.abs(x - sx) < wide + half && Math.abs(y - sy) < ROOM_PX)) continue;
+    const room = size / 2 + ROOM_PX / 3;
+    if (chosen.some((picture) => Math.abs(picture.sx - sx) < half + size / 2 && Math.abs(picture.sy - sy) < room)) continue;
     taken.push([sx, sy, half]);
     context.strokeStyle = css(colours.ground, 0.88);
     context.lineWidth = 4.5;
