@@ -1,4 +1,4 @@
-"""Deep metric learning with a cross-batch memory."""
+"""Train networks that find similar images, with a memory of past batches, and search with them."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

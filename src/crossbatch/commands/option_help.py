@@ -6,6 +6,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from crossbatch.losses import LOSSES
+
 ESSENTIAL = (
     "root",
     "out",
@@ -41,6 +43,7 @@ SEARCHED = (
     "refit",
 )  # by tune, which has options for what it tries
 COLUMNS = 100
+WHOLE_GROUP = "Path to a configuration file."  # of jsonargparse, for all options of a group at once: --config has them
 
 
 class Screen(HelpFormatter):
@@ -55,14 +58,17 @@ class Screen(HelpFormatter):
 
     def _get_help_string(self, action: Action) -> str:
         default = getattr(action.default, "class_path", action.default)
-        default = default.rpartition(".")[2] if action.dest == "loss" else default
+        if action.dest == "loss":
+            default = next(
+                (name for name, one in LOSSES.items() if one.__name__ == default.rpartition(".")[2]), default
+            )
         told = "" if default in (None, SUPPRESS, False, "", []) else f" (default: {default})"
         return f"{action.help}{told}".replace("%", "%%")
 
 
 def help_for(name: str, parser: ArgumentParser, *, every: bool) -> str:
     """The text: the essential options of a command with many, or every option."""
-    actions = {one.dest: one for one in parser._actions if one.help != SUPPRESS}
+    actions = {one.dest: one for one in parser._actions if one.help not in (SUPPRESS, WHOLE_GROUP)}
     positional = "".join(f" {_shown(one)}" for one in actions.values() if not one.option_strings)
     shown = actions if every else {one: actions[one] for one in _first(actions) if one in actions}
     screen = Screen(f"crossbatch {name}", max_help_position=27, width=COLUMNS)

@@ -56,7 +56,9 @@ def policy_for(pixels: Tensor) -> tuple[Policy, str]:
     grey = (colour <= GREY).float().flatten(1).mean(1) >= COLOURLESS
     count, images = int((plain & grey).sum()), len(plain)
     policy: Policy = "drawn" if count > MOST * images else "photo"
-    return policy, f"{count} of {images} images looked at are without colour on a plain background"
+    if policy == "drawn":
+        return policy, f"{count} of {images} images looked at are without colour on a plain background"
+    return policy, f"{images - count} of {images} images looked at have colour or a busy background"
 
 
 def size_for(sizes: list[tuple[int, int]]) -> tuple[int | str, str]:

@@ -17,8 +17,7 @@ def plan_of(parts: RunParts) -> list[str]:
         *_memory(parts),
         *_model(parts),
         *_needs(parts),
-        f"training  {optim.steps:,} steps, learning rate {optim.lr:g}{_recipe(parts)}, {parts.threads} torch threads, "
-        f"{_reading(parts)}",
+        f"training  {optim.steps:,} steps, learning rate {optim.lr:g}{_recipe(parts)}, {_reading(parts)}",
         *(f"note      {note}" for note in data.notes),
     ]
 
@@ -55,13 +54,13 @@ def _memory(parts: RunParts) -> list[str]:
     if memory is None:
         return ["memory    none"]
     start = (
-        f"once they have moved less than {settings.memory.stale:g} of what two images of a class differ by"
+        f"once its rows are fresh: moved by at most {settings.memory.stale:g} of what two images of a class differ by"
         if settings.memory.start is None
-        else f"from step {settings.memory.start}"
+        else f"from step {settings.memory.start} on"
     )
     lines = [
         f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), {memory.nbytes / 1e6:.1f} MB: "
-        f"up to {memory.size:,} pairs more per anchor, {start}"
+        f"up to {memory.size:,} pairs more per anchor; it counts {start}"
     ]
     if parts.learner.following is not None:
         images = len(parts.learner.following.probe)
@@ -114,6 +113,7 @@ def _recipe(parts: RunParts) -> str:
 
 
 def _reading(parts: RunParts) -> str:
+    threads = f"{parts.threads} thread{'s' * (parts.threads > 1)}"
     if parts.feed.workers:
-        return f"{parts.feed.workers} loader processes"
-    return "images in memory" if parts.data.images.in_memory else "files read on as many, in turn"
+        return f"{threads}, and {parts.feed.workers} loader processes"
+    return threads if parts.data.images.in_memory else f"{threads}, for reading and training in turn"

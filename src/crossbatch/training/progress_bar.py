@@ -76,8 +76,8 @@ class ProgressBar(L.Callback):
         told.append(f"{self.throughput.images_per_second:,.0f} images/s")
         if isinstance(module.loss_fn, CrossBatchLoss):
             memory = module.loss_fn.memory
-            off = "" if module.loss_fn.memory_is_on else " (waiting)"
-            told.append(f"memory {len(memory) / memory.capacity:.0%}{off}")
+            off = "" if module.loss_fn.memory_is_on else ", not counting yet"
+            told.append(f"memory {len(memory) / memory.capacity:.0%} full{off}")
         if "drift/100" in self.drift:
             told.append(f"moved {self.drift['drift/100']:.3f} in 100 steps")
         return "  ".join(told)
