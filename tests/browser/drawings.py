@@ -28,7 +28,7 @@ def draw_picture(number: int, chance: random.Random, side: int) -> Image.Image:
     image = Image.new("RGB", (2 * side, 2 * side), ground)
     pencil, radius = ImageDraw.Draw(image), side * chance.uniform(0.55, 0.85)
     x, y = (side * chance.uniform(0.85, 1.15) for _ in range(2))
-    shape, points = SHAPES[number % 4], 4 + number // 4
+    shape, points = SHAPES[number % 4], 4 + number // 4 % 9
     if shape == "star":
         turn = chance.uniform(0, 0.5)
         arms = [(radius * (1 if k % 2 else 0.45), turn + k * math.pi / points) for k in range(2 * points)]
@@ -42,6 +42,6 @@ def draw_picture(number: int, chance: random.Random, side: int) -> Image.Image:
     else:
         pencil.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
         if shape == "ring":
-            inner = radius * (0.3 + 0.1 * (number // 4))
+            inner = radius * (0.3 + 0.1 * (number // 4 % 6))
             pencil.ellipse([x - inner, y - inner, x + inner, y + inner], fill=ground)
     return image.resize((side, side), Image.Resampling.LANCZOS)
