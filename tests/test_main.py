@@ -70,6 +70,7 @@ SMALL = [
         ("train --loss_options.neg_margin 0.4", "--loss_options.neg_margin is now --loss.neg_margin"),
         ("train --batch.classes 5000", "lower --batch.classes"),
         ("train --batch.classes 0", "--batch.classes takes a whole number of at least 1, got 0"),
+        ("train --optim.ema 1.5", "--optim.ema takes a number from 0 to 1, got 1.5"),
         ("train --optim.lr fast", "--optim.lr takes a number above 0, got fast"),
         ("train --optim.lr 0", "--optim.lr takes a number above 0, got 0"),
         ("train --optim.steps 0", "--optim.steps takes a whole number of at least 1, got 0"),

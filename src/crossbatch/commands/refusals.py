@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
 from crossbatch.imported import imported_class
@@ -18,6 +18,7 @@ KINDS: dict[Any, str] = {
     PositiveInt: "a whole number of at least 1",
     NonNegativeFloat: "a number that is not negative",
     PositiveFloat: "a number above 0",
+    ClosedUnitInterval: "a number from 0 to 1",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
