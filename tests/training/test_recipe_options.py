@@ -137,6 +137,7 @@ def test_a_run_in_bfloat16_ends_with_sound_weights(quick: Quick, tmp_path: Path,
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("as_users_run_it")
 def test_a_compiled_network_trains_as_a_plain_one(quick: Quick, tmp_path: Path, console: Console) -> None:
     """Under the names it had; its first steps are those of the plain one but for rounding."""
     loop = LoopSettings(check_every=4, accelerator="cpu", workers=0)
