@@ -1,24 +1,19 @@
 """One memory for several processes: `torchrun --nproc-per-node 2 examples/several_processes.py`; alone too.
 
-Needs `pip install "crossbatch[train]"`.
+The images are noisy patterns, in place of yours.
 """
 
 import os
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory
-from crossbatch.data import load
-from crossbatch.data.augment import POLICIES
-from crossbatch.data.augmentation import Augmentation
-from crossbatch.data.batches import Reader, TrainingBatches
 from crossbatch.data.pk_batches import PKBatches
-from crossbatch.data.transforms import Preprocessing
-from crossbatch.models.embedder import build
 
-DIM = 128
+CLASSES, EACH, DIM = 200, 10, 64
 
 
 def main(steps: int = 100) -> tuple[list[float], CrossBatchMemory]:
@@ -29,20 +24,19 @@ def main(steps: int = 100) -> tuple[list[float], CrossBatchMemory]:
     rank, count = (dist.get_rank(), dist.get_world_size()) if several else (0, 1)
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if several and torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
-    data = load("glyphs")
-    preprocessing = Preprocessing(size=32, resize=32, channels=1, mean=(0.5,), std=(0.5,))
-    batches = PKBatches(data.train.labels, classes=16, images=4, seed=0)  # of all processes together
-    augmentation = Augmentation(preprocessing, POLICIES["drawn"])
-    train = TrainingBatches(Reader(data.images), data.train, batches, augmentation, share=(rank, count))
-    network = build("small", DIM, channels=1).to(device)
+    labels = torch.arange(CLASSES).repeat_interleave(EACH)
+    images = torch.randn(CLASSES, 3, 16, 16)[labels] + torch.randn(len(labels), 3, 16, 16)
+    batches = PKBatches(labels, classes=16, images=4, seed=0)  # of all processes together
+    network = nn.Sequential(nn.Conv2d(3, 32, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 49, DIM)).to(device)
     model = DistributedDataParallel(network) if several else network
-    memory = CrossBatchMemory(size=4096, dim=DIM)  # sharded=True keeps a share of the rows in each process
-    loss_fn = CrossBatchLoss(ContrastiveLoss(), memory, warmup_steps=steps // 2).to(device)
+    memory = CrossBatchMemory(size=1024, dim=DIM)  # sharded=True keeps a share of the rows in each process
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), memory, warmup_steps=steps // 5).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
     for step in range(steps):
-        images, labels, ids = (tensor.to(device) for tensor in train[step])
-        loss = loss_fn(model(images), labels, ids=ids)  # gathers; the mean over the processes is the loss of all
+        ids = torch.from_numpy(batches[step]).chunk(count)[rank]  # the share of this process
+        embeddings = model(images[ids].to(device))
+        loss = loss_fn(embeddings, labels[ids].to(device), ids=ids.to(device))  # gathers the batch of all
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

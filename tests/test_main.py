@@ -323,7 +323,9 @@ def imported_by(code: str) -> set[str]:
 def test_import_needs_torch_and_jaxtyping_only() -> None:
     heavy = {"torch", "jaxtyping", "lightning", "timm", "torchvision", "PIL", "jsonargparse", "rich", "yaml"}
     assert not imported_by("import crossbatch") & heavy
-    core = "import crossbatch; [getattr(crossbatch, name) for name in crossbatch.__all__ if name[0].isupper()]"
+    images = ("Encoder",)  # of pictures, which need more
+    named = f"name[0].isupper() and name not in {images}"
+    core = f"import crossbatch; [getattr(crossbatch, name) for name in crossbatch.__all__ if {named}]"
     assert imported_by(core) - imported_by("import torch, jaxtyping") == {"crossbatch"}
 
 

@@ -48,7 +48,7 @@ def load(folder: Path, file: str = WEIGHTS) -> tuple[Embedder, Description]:
     try:
         description = described(folder)
         weights = safetensors("keeping a model").load_file(folder / file)
-        _check_rows(description, weights["head.weight"].shape[0])  # before a network of any size is built
+        _check_rows(folder, description, weights["head.weight"].shape[0])  # before a network of any size is built
         model = build(description.backbone, description.dim, description.channels, pooling=description.pooling)
     except FileNotFoundError as error:
         raise RunError(f"{folder} holds no trained model ({Path(error.filename or file).name} is missing)") from error
@@ -110,9 +110,12 @@ def _check(description: Description) -> None:
         raise ValueError("pooling and class_names are text")
 
 
-def _check_rows(description: Description, rows: int) -> None:
+def _check_rows(folder: Path, description: Description, rows: int) -> None:
     if rows != description.dim:
-        raise ValueError(f"its weights give {rows} dimensions and its description says {description.dim}")
+        raise RunError(
+            f"the weights of {folder} do not fit this model: size mismatch for head, {rows} dimensions where its "
+            f"description says {description.dim}"
+        )
 
 
 def _unreadable(source: Path, error: Exception) -> RunError:
