@@ -119,6 +119,7 @@ print(kilobytes("VmHWM") - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux")
+@pytest.mark.long
 def test_it_takes_the_memory_of_a_piece() -> None:
     """A batch of 1,024 in pieces of 64 beside a batch of 64, each in a process of its own; images apart."""
     # What is freed goes back to the system at once, rather than when malloc sees fit.
