@@ -125,6 +125,7 @@ def test_a_run_shows_one_arm(run: Path) -> None:
     assert len(page.charts) == 6
     assert "Best R@1 on the validation classes: 85.00" in page.text
     assert "without memory" not in page.text
+    assert "crossbatch serve FOLDER prints the address" in page.text
 
 
 def test_each_look_at_a_part_is_listed(run: Path) -> None:

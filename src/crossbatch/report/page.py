@@ -39,6 +39,7 @@ class Page(NamedTuple):
     warnings: Sequence[str] = ()
     augmented: str = ""  # what the network sees, as a data URI
     augmented_note: str = ""
+    run: str = ""  # where the run lies that a page of its own can search with; FOLDER is where this one does
 
 
 def write_report(folder: Path) -> Path:
@@ -89,6 +90,7 @@ def _of_comparison(folder: Path) -> Page:
         warnings=[f"{run}: {told}" for run, some in (comparison.get("warnings") or {}).items() for told in some],
         augmented=picture_uri(first / runs.AUGMENTED) if first else "",
         augmented_note=_augmentation(first, folder) if first else "",
+        run=f"FOLDER/{remembering.name}" if remembering else "",
     )
 
 
@@ -116,6 +118,7 @@ def _of_run(folder: Path) -> Page:
         warnings=summary.get("warnings") or [],
         augmented=picture_uri(folder / runs.AUGMENTED),
         augmented_note=_augmentation(folder, folder),
+        run="FOLDER",
     )
 
 
