@@ -59,9 +59,12 @@ SMALL = [
         ("train --memory.fill=maybe", "--memory.fill takes true or false, got maybe"),
         ("train --loss nope", "no loss 'nope': choose one of contrastive, triplet, multi-similarity"),
         ("train --loss=nope", "no loss 'nope': choose one of contrastive, triplet, multi-similarity"),
-        ("train --loss.neg_margin 1.5", "neg_margin is a cosine"),
-        ("train --loss.colour 1.5", "ContrastiveLoss has no option --loss.colour: --loss.help ContrastiveLoss lists"),
-        ("train --loss.neg_margin much", "ContrastiveLoss does not take this --loss.neg_margin: --loss.help Contr"),
+        ("train --loss contrastive --loss.neg_margin 1.5", "neg_margin is a cosine"),
+        (
+            "train --loss.colour 1.5",
+            "MultiSimilarityLoss has no option --loss.colour: --loss.help MultiSimilarityLoss lists",
+        ),
+        ("train --loss.alpha much", "MultiSimilarityLoss does not take this --loss.alpha: --loss.help Multi"),
         ("train --loss torch.nn.Linear", "Linear needs --loss.in_features, --loss.out_features: --loss.help Linear"),
         ("compare --k 1 --k x", "--k takes a whole number, once each or as [a,b], got x"),
         ("train --loss_options.neg_margin 0.4", "--loss_options.neg_margin is now --loss.neg_margin"),
@@ -271,7 +274,7 @@ def test_a_loss_by_its_name_its_class_or_its_options_alone() -> None:
         for words in (["--loss", name, "--loss.temperature", "0.2"], [f"--loss={name}", "--loss.temperature=0.2"]):
             loss = options(*words)["settings"].loss
             assert (loss.name, loss.init_args) == ("nt-xent", {"temperature": 0.2})
-    assert options("--loss.neg_margin", "0.4")["settings"].loss.init_args == {"neg_margin": 0.4}
+    assert options("--loss.beta", "40")["settings"].loss.init_args == {"beta": 40}
 
 
 def test_what_the_root_is_names_the_data_set_unless_somebody_does(tmp_path: Path) -> None:

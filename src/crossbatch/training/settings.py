@@ -24,7 +24,7 @@ Kind = TypeVar("Kind")
 class LossSettings:
     """The pair loss: its class, and the options that its class takes."""
 
-    class_path: str = "crossbatch.ContrastiveLoss"
+    class_path: str = "crossbatch.MultiSimilarityLoss"
     init_args: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
