@@ -198,7 +198,7 @@ class Running:
                 "difference": f"{less.mean():.4f}",
                 "low": f"{low:.4f}",
                 "high": f"{high:.4f}",
-                "p": f"{2 * min((means <= 0).mean(), (means >= 0).mean()):.4f}",
+                "p": f"{min(1, 2 * min((means <= 0).mean(), (means >= 0).mean())):.4f}",
                 "error ratio": f"{errors[0] / errors[1]:.3f}" if errors[1] else "",
                 "seed by seed": " ".join(f"{one:+.4f}" for one in less),
             }
