@@ -28,6 +28,20 @@ def current(plain: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
+def with_what_was_fixed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run that says nothing of augmentation, with what all such runs had.
+
+    Characters were moved a little, all else cropped as in the paper; the small network pooled all places alike.
+    """
+    if "augment" in options:
+        return dict(options)
+    found = {**options, "augment": {"policy": "drawn" if options.get("data") == "glyphs" else "paper"}}
+    model = options.get("model")
+    if isinstance(model, Mapping) and model.get("backbone", "small") == "small" and not model.get("pooling"):
+        found["model"] = {**model, "pooling": "avg"}
+    return found
+
+
 def class_path(name: str) -> str:
     """The class of a loss by its short name or the name of its class; a class path is left as it is."""
     ours = LOSSES | {kind.__name__: kind for kind in LOSSES.values()}

@@ -15,7 +15,7 @@ from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES, recommended_options
 from crossbatch.models.pooling import Pooling
-from crossbatch.training.option_names import class_path, current
+from crossbatch.training.option_names import class_path, current, with_what_was_fixed
 
 Kind = TypeVar("Kind")
 
@@ -298,24 +298,13 @@ class Settings:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Settings":
         """The settings that `as_dict` made plain, of this version or an earlier one. Nothing they name is imported."""
-        options, parser = current(plain), ArgumentParser(exit_on_error=False)
-        if "augment" not in options:
-            options |= _before_there_was_a_choice(options)
+        options, parser = with_what_was_fixed(current(plain)), ArgumentParser(exit_on_error=False)
         loss = options.pop("loss", {})
         parser.add_class_arguments(cls, skip={"loss"})
         try:
             return made(cls, {**parser.parse_object(options, defaults=False).as_dict(), "loss": loss})
         except (ArgumentError, TypeError) as error:
             raise RunError(f"the options of this run are not those of this version ({error})") from error
-
-
-def _before_there_was_a_choice(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Characters were moved a little, all else cropped as in the paper; the small network pooled all places alike."""
-    model = options.get("model")
-    old = {"augment": {"policy": "drawn" if options.get("data") == "glyphs" else "paper"}}
-    if isinstance(model, Mapping) and model.get("backbone", "small") == "small" and not model.get("pooling"):
-        return old | {"model": {**model, "pooling": "avg"}}
-    return old
 
 
 def made(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
