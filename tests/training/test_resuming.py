@@ -18,6 +18,7 @@ from crossbatch.errors import DiskError, DivergedError, RunError, SettingError
 from crossbatch.training import checkpoint_files, memory_need
 from crossbatch.training.checkpoint_files import choose, read
 from crossbatch.training.circumstances import changes
+from crossbatch.training.loggers import loggers_of
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.plan import plan_of
 from crossbatch.training.run_parts import build_parts
@@ -242,3 +243,12 @@ def test_whatever_five_hundred_run_folders_hold(
 ) -> None:
     for one in range(seed, seed + 20):
         fuzz(finished, tmp_path, one, monkeypatch, capsys)
+
+
+def test_two_sittings_from_one_step_keep_what_each_logged(tmp_path: Path) -> None:
+    """The first validated and was killed a moment later; the second does not validate there again."""
+    for value in ({"val/R@1": 0.5}, {"loss": 0.25}, {"loss": 0.125}):
+        logger, *_ = loggers_of(None, tmp_path, 40)
+        logger.log_metrics(value, 40)
+        logger.save()
+    assert runs.read_metrics(tmp_path) == {"val/R@1": [(40, 0.5)], "loss": [(40, 0.125)]}

@@ -22,7 +22,7 @@ def loggers_of(class_path: str | None, run: Path, step: int) -> list[Logger]:
     """CSV (a folder for each sitting: Lightning's starts its file anew), TensorBoard, and the one asked for."""
     logs = run / runs.LOGS
     loggers: list[Logger] = [
-        WholeLogger(logs, name="csv", version=f"from_{step:08d}", flush_logs_every_n_steps=50),
+        WholeLogger(logs, name="csv", version=_sitting(logs / "csv", step), flush_logs_every_n_steps=50),
         TensorBoardLogger(logs, name="tensorboard", version="", purge_step=step),  # what a killed sitting logged after
     ]
     if class_path:
@@ -33,6 +33,16 @@ def loggers_of(class_path: str | None, run: Path, step: int) -> list[Logger]:
         except (ImportError, TypeError, ValueError) as error:
             raise SettingError(f"--loop.logger {class_path} cannot be made ({error}): install what it needs") from error
     return loggers
+
+
+def _sitting(folder: Path, step: int) -> str:
+    """A name for what goes on from a step, behind those before it in order; two may go on from one step.
+
+    The first of them may have validated there, and been killed before it was a step further.
+    """
+    name = f"from_{step:08d}"
+    before = len(list(folder.glob(f"{name}*")))
+    return f"{name}_{before + 1:03d}" if before else name
 
 
 class WholeLogger(CSVLogger):
