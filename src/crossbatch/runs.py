@@ -191,11 +191,19 @@ def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
     return {name: sorted(values.items()) for name, values in table.items()}
 
 
-def add_evaluation(run: Path, entry: dict[str, Any]) -> int:
-    """Log a look at a part; returns which look at that part it was."""
+def read_evaluations(run: Path) -> list[dict[str, Any]]:
+    """Every look at a part so far."""
     path = run / EVALUATIONS
     entries = read_json(path) if path.is_file() else []
-    write_json(path, [*entries, entry])
+    if not isinstance(entries, list) or not all(isinstance(one, dict) and "part" in one for one in entries):
+        raise RunError(f"{path} is no list of looks at parts: copy it again, or remove it")
+    return entries
+
+
+def add_evaluation(run: Path, entry: dict[str, Any]) -> int:
+    """Log a look at a part; returns which look at that part it was."""
+    entries = read_evaluations(run)
+    write_json(run / EVALUATIONS, [*entries, entry])
     looks: int = 1 + sum(earlier["part"] == entry["part"] for earlier in entries)
     return looks
 

@@ -73,7 +73,7 @@ def _before_training(run: Path, loaded: DataSet, part: str, ks: Sequence[int]) -
     """What the weights before training find in a part, from an earlier look if there was one; None if they are gone."""
     if not (run / runs.START).is_file():
         return None
-    entries = runs.read_json(run / runs.EVALUATIONS) if (run / runs.EVALUATIONS).is_file() else []
+    entries = runs.read_evaluations(run)
     known = (entry.get("before_training") for entry in entries if entry["part"] == part)
     for before in known:
         if before and all(f"R@{k}" in before for k in ks or loaded.ks):
