@@ -124,7 +124,9 @@ class CrossBatchLoss(nn.Module):
         if self.training and not self.earlier_only:
             own_slots = self._remember(batch)
         if not known or on:
-            term = self._against_memory(anchors, batch, since, own_slots)
+            compared, share = self._against_memory(anchors, batch, since, own_slots)
+            term = self.loss.compare(*compared)
+            term = term if share == 1 else share * term
             self._told |= {"memory_loss": term.detach(), **self._counts("memory")}
             batch_weight, memory_weight = self.batch_weight, self.memory_weight
             if not known:
@@ -134,8 +136,10 @@ class CrossBatchLoss(nn.Module):
             self._remember(batch)
         return loss
 
-    def _against_memory(self, anchors: Tensor, batch: Gathered, since: Tensor, own_slots: Tensor | None) -> Tensor:
-        """The memory term: of this process's anchors, or of all where that is one process's share of the work.
+    def _against_memory(
+        self, anchors: Tensor, batch: Gathered, since: Tensor, own_slots: Tensor | None
+    ) -> tuple[tuple[Tensor, Tensor, Pairing], float]:
+        """What the memory term compares, and its share: this process's anchors, or all where that is its share of work.
 
         So it is where the memory is sharded. A loss that is not of this package may be no mean over anchors: of all it
         is that of one process, whatever it is.
@@ -149,8 +153,7 @@ class CrossBatchLoss(nn.Module):
             own_slots = None if own_slots is None else own_slots[batch.own]
         across = self.memory.processes if self.memory.shard.parts > 1 else None
         pairing = Pairing(labels, rows.labels, ids, rows.ids, own_slots, rows.live, self.earlier_only, across)
-        term: Tensor = self.loss.compare(anchors, rows.embeddings, pairing)
-        return term if share == 1 else share * term
+        return (anchors, rows.embeddings, pairing), share
 
     def _remember(self, batch: Gathered) -> Tensor:
         slots = self.memory.enqueue(batch.embeddings, batch.labels, ids=batch.ids, step=self.step)

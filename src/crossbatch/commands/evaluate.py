@@ -6,11 +6,9 @@ from typing import Any
 from jsonargparse.typing import NonNegativeInt
 from rich.console import Console
 
-from crossbatch import data as data_sets
 from crossbatch import runs
 from crossbatch.commands.output import print_table
-from crossbatch.errors import SettingError
-from crossbatch.training.settings import Settings
+from crossbatch.commands.run_data import data_of_run
 
 
 def evaluate(
@@ -40,16 +38,11 @@ def evaluate(
         suspects: List so many images whose neighbours agree on another label, pairs of classes that lie among each
             other, and near copies; the report then shows them.
     """
-    settings = Settings.from_dict(runs.read_config(run))
-    if data is None and settings.data not in data_sets.DATA_SETS:
-        raise SettingError(f"{run} was trained on a data set of your own: say --data {settings.data} if it is yours")
-    from crossbatch.training.evaluation import evaluate_run  # noqa: PLC0415  (imports torchvision)
+    loaded = data_of_run(run, data, root)
+    from crossbatch.training.evaluation import evaluate_run  # noqa: PLC0415
     from crossbatch.training.part_search import parts_named  # noqa: PLC0415
     from crossbatch.training.suspect_labels import CLASS_PAIRS, NEAR_COPIES, SUSPECTS  # noqa: PLC0415
 
-    loaded = data_sets.load(
-        data or settings.data, root or settings.root, settings.split, settings.fonts, settings.script
-    )
     results = [evaluate_run(run, loaded, name, k, int(suspects)) for name in parts_named(loaded, part)]
     for note in loaded.notes:
         console.print(f"note: {note}", soft_wrap=True, highlight=False)

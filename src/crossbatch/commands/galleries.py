@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from crossbatch import data as data_sets
 from crossbatch import runs
-from crossbatch.errors import RunError, SettingError
+from crossbatch.commands.run_data import data_of_run
+from crossbatch.errors import RunError
 
 if TYPE_CHECKING:
     from crossbatch.index.indexing import Embedder, Outcome
@@ -43,14 +43,8 @@ class Milvus:
 def images_of_run(run: Path, data: str | None, root: Path | None) -> tuple[list["Found"], list[str]]:
     """Every image of a run's data set, and what there is to say of it."""
     from crossbatch.index.sources import found_in_data_set  # noqa: PLC0415
-    from crossbatch.training.settings import Settings  # noqa: PLC0415
 
-    settings = Settings.from_dict(runs.read_config(run))
-    if data is None and settings.data not in data_sets.DATA_SETS:
-        raise SettingError(f"{run} was trained on a data set of your own: say --data {settings.data} if it is yours")
-    loaded = data_sets.load(
-        data or settings.data, root or settings.root, settings.split, settings.fonts, settings.script
-    )
+    loaded = data_of_run(run, data, root)
     return found_in_data_set(loaded), loaded.notes
 
 

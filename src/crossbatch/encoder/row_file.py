@@ -11,11 +11,13 @@ import numpy as np
 from crossbatch import durable, runs
 from crossbatch.data.image_files import shown
 from crossbatch.data.listing import Listed
+from crossbatch.data.parquet import parquet
 from crossbatch.encoder.encoder import Encoder
-from crossbatch.errors import MissingExtraError, RunError
+from crossbatch.errors import RunError
 
 CHUNK = 2048  # images whose rows are kept together: what a kill costs at most
 SUFFIXES = (".parquet", ".npz")
+TABLE = "a .parquet table"
 Chunk = dict[str, Any]  # id int64, path and label text, embedding float32 [images, dim]
 
 
@@ -46,7 +48,7 @@ def refuse_name(out: Path) -> None:
     if out.exists():
         raise RunError(f"{out} is there already: name another --out, or remove it")
     if out.suffix.lower() == ".parquet":
-        _pyarrow()
+        parquet(TABLE)
 
 
 def _identity(encoder: Encoder, images: Sequence[Listed]) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def _join(out: Path, chunks: Path) -> None:
 
 
 def _join_parquet(file: BinaryIO, chunks: Path) -> None:
-    arrow, parquet = _pyarrow()
+    arrow, files = parquet(TABLE)
     writer = None
     for chunk in _chunks(chunks):
         flat = arrow.array(chunk["embedding"].reshape(-1))
@@ -117,16 +119,7 @@ def _join_parquet(file: BinaryIO, chunks: Path) -> None:
             "embedding": arrow.FixedSizeListArray.from_arrays(flat, chunk["embedding"].shape[1]),
         }
         table = arrow.table(columns)
-        writer = writer or parquet.ParquetWriter(file, table.schema)
+        writer = writer or files.ParquetWriter(file, table.schema)
         writer.write_table(table)
     if writer is not None:
         writer.close()
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow  # noqa: PLC0415
-        from pyarrow import parquet  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise MissingExtraError("a .parquet table", "pyarrow", "parquet") from None
-    return pyarrow, parquet

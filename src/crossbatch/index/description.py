@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from crossbatch import durable
 from crossbatch.errors import DataError, RunError
 
 FILE = "gallery.json"
@@ -131,19 +132,4 @@ def _require_format(folder: Path, found: Any) -> None:
 
 def write(folder: Path, description: Description) -> None:
     """Replace the description whole, on the disk before it counts."""
-    partial = folder / f"{FILE}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(asdict(description), file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / FILE)
-    settle(folder)
-
-
-def settle(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    durable.write_text(folder / FILE, json.dumps(asdict(description), indent=1, ensure_ascii=False))

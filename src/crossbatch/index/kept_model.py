@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from crossbatch import durable
 from crossbatch.errors import RunError
 
 FOLDER = "model"
@@ -16,9 +17,8 @@ def keep(source: Path, gallery: Path) -> None:
     beside = [source, *source.parent.glob(f"{source.stem}*.json"), *source.parent.glob(f"{source.name}.*")]
     for file in [source / name for name in FILES] if source.is_dir() else beside:
         if file.is_file():
-            partial = target / f"{file.name}.partial"
-            shutil.copyfile(file, partial)
-            partial.replace(target / file.name)
+            with file.open("rb") as content, durable.whole(target / file.name) as copy:
+                shutil.copyfileobj(content, copy)
 
 
 def kept(gallery: Path) -> Path:

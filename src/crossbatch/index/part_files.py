@@ -1,6 +1,5 @@
 """The files of a gallery's table: rows of images, in Parquet, each file written whole or not at all."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crossbatch import durable
 from crossbatch.data.parquet import parquet
 from crossbatch.errors import DataError
-from crossbatch.index.description import settle
 
 GROUP = 256  # rows that are read to show one thumbnail
 ALL_BUT_PICTURES = ["id", "root", "path", "file", "label", "width", "height", "embedding"]
@@ -63,10 +62,9 @@ def table_of(entries: Sequence[Entry], embeddings: NDArray[np.float32], model: s
 def write_whole(path: Path, table: Any) -> None:
     """Write a file under another name, have it on the disk, and only then give it its name."""
     _, files = doors()
-    partial = path.with_name(f"{path.name}.partial")
     # Pictures are compressed already, and embeddings do not get smaller.
     packed = {name: "NONE" if name in ("thumbnail", "embedding") else "ZSTD" for name in table.column_names}
-    with partial.open("wb") as file:
+    with durable.whole(path) as file:
         files.write_table(
             table,
             file,
@@ -75,10 +73,6 @@ def write_whole(path: Path, table: Any) -> None:
             use_dictionary=[name for name in ("label", "model") if name in table.column_names],
             write_statistics=False,
         )
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    settle(path.parent)
 
 
 class PartFile:

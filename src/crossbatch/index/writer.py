@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crossbatch.durable import PARTIAL
 from crossbatch.index import description as descriptions
 from crossbatch.index import lock
 from crossbatch.index.description import Database, Description, Map, Model, Root
@@ -141,7 +142,7 @@ class Writer:
     def _sweep(self) -> None:
         """Remove files that the description does not name: of before a change, or of a writer that was killed."""
         named = {*self.description.parts, self.description.map.file if self.description.map else ""}
-        for pattern in ("part-*.parquet*", "map-*.parquet*"):
+        for pattern in ("part-*.parquet*", "map-*.parquet*", f"{descriptions.FILE}.*{PARTIAL}"):
             for path in self.folder.glob(pattern):
                 if path.name not in named:
                     with suppress(OSError):

@@ -149,8 +149,7 @@ def run_sentence(summary: dict[str, Any]) -> str:
 
 def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
     """Every look at a part; of a run that was never evaluated, its last validation."""
-    path = run / runs.EVALUATIONS
-    entries = runs.read_json(path) if path.is_file() else []
+    entries = runs.read_evaluations(run)
     last = summary.get("last_validation")
     start = (summary.get("before_training") or {}).get("validation R@1")
     validated = [{"part": "validation, at the end of training", **last}] if last else []

@@ -263,8 +263,9 @@ def _looked(folder: Path, part: str, ks: Sequence[int]) -> dict[str, Any] | None
     """The look at a part that a comparison had taken, to its last table, before it was stopped: test is seen once."""
     if not (folder / runs.EXAMPLES / part / runs.WORST).is_file():
         return None
-    looks: list[dict[str, Any]] = runs.read_json(folder / runs.EVALUATIONS)
-    return next((one for one in looks if one["part"] == part and all(f"R@{k}" in one for k in ks)), None)
+    return next(
+        (one for one in runs.read_evaluations(folder) if one["part"] == part and all(f"R@{k}" in one for k in ks)), None
+    )
 
 
 def _error_ratios(arms: Sequence[dict[str, Any]]) -> dict[str, Any]:

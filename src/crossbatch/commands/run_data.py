@@ -1,0 +1,20 @@
+"""The data set of a run, opened again."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossbatch import data as data_sets
+from crossbatch import runs
+from crossbatch.errors import SettingError
+from crossbatch.training.settings import Settings
+
+if TYPE_CHECKING:
+    from crossbatch.data.data_set import DataSet  # imports Pillow
+
+
+def data_of_run(run: Path, data: str | None, root: Path | None) -> "DataSet":
+    """Read the data set that a run was trained on; `root`: where it is now. A function of one's own is named anew."""
+    settings = Settings.from_dict(runs.read_config(run))
+    if data is None and settings.data not in data_sets.DATA_SETS:
+        raise SettingError(f"{run} was trained on a data set of your own: say --data {settings.data} if it is yours")
+    return data_sets.load(data or settings.data, root or settings.root, settings.split, settings.fonts, settings.script)
