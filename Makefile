@@ -20,7 +20,7 @@ quick: $(READY)  ## the inner loop, under a minute: formulas, memory, options, d
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --hypothesis-profile quick $(QUICK)
 
 test-long: $(READY)  ## the suite with 500 cases a property, and runs that are killed; half an hour
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --hypothesis-profile long -m "not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --hypothesis-profile long -m "not browser" --jaxtyping-packages=crossbatch,shape_checks.checked
 
 test-browser: $(READY)  ## the page of a gallery in Chromium, which must be installed: apt install chromium, or its path in CROSSBATCH_CHROMIUM
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m "browser and not long" tests/browser

@@ -1,6 +1,7 @@
 """What tests share."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,15 @@ def glyphs(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CROSSBATCH_CACHE", str(folder))
         return drawn.load()
+
+
+@pytest.fixture(scope="session")
+def characters(glyphs: DataSet) -> DataSet:
+    """Some of the embedded set: enough for a network to learn from in seconds, and hard enough to fail on."""
+    kept = glyphs.train.labels.unique()[:120]
+    train = glyphs.train.select(torch.isin(glyphs.train.labels, kept))
+    held = glyphs.validation.labels.unique()[:60]
+    return replace(glyphs, train=train, validation=glyphs.validation.select(torch.isin(glyphs.validation.labels, held)))
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,20 @@
 """The memories that losses are timed against are what they say."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from benchmarks import memories
 
+from crossbatch.data.data_set import DataSet
+from crossbatch.training.run_parts import build_parts
+
 
 def test_a_trained_memory_is_made_once_and_is_better_than_chance(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    characters: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(memories, "build_parts", partial(build_parts, loaded=characters))
     monkeypatch.setattr(memories, "TRAINED_STEPS", 20)
     monkeypatch.setattr(memories, "cache_folder", lambda: tmp_path / "cache")
     made = memories.trained(600, 64)

@@ -1,7 +1,8 @@
 r"""Judge recipes, the memory and a peer: named cells, a row a run, and go on where it stopped.
 
-    python -m benchmarks.recipe plan --cells losses-glyphs length-hanzi
-    python -m benchmarks.recipe run --cells losses-glyphs length-hanzi --fonts /usr/share/fonts
+    python -m benchmarks.recipe plan --cells losses-glyphs length-hanzi-10
+    python -m benchmarks.recipe run --cells losses-glyphs length-hanzi-10 --fonts /usr/share/fonts
+    python -m benchmarks.recipe differences
     python -m benchmarks.recipe rule
 
 A row of `results/recipe.csv` is a finished run: what it was, R@1 on validation, and, of the runs that a cell is about,
@@ -9,6 +10,7 @@ on test, which is looked at once; beside it what could be measured early. Rates 
 alike for every arm. `results/recipe-differences.csv` has R@1 of each arm less that of the first of its cell, paired
 over seeds and queries. Rows that are there are not run again; a run that was stopped goes on, but a peer, whose memory
 keeps its place in no checkpoint, starts anew. `--steps` runs a cell in small, into a `--table` of its own.
+`differences` prints those of memory against none, corrected for how many there are (Holm), and their mean.
 `rule` says how often what is early has the sign of what test says of the memory.
 """
 
@@ -26,6 +28,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.recipe.cells import CELLS, OF_MEMORY, WITH, Cell
+from benchmarks.recipe.holm import tell_differences
 from benchmarks.recipe.peer import OfMemory, Peer, agreement
 from benchmarks.recipe.rule import tell_rules
 from benchmarks.recipe.sets import SETS, add_places, settings_of
@@ -48,11 +51,19 @@ CONSOLE = Console(width=120, stderr=True)
 
 
 def main() -> None:
-    """Plan, run what is missing, or tell of the rule."""
+    """Plan, run what is missing, or tell what the rows say."""
     options = _options()
     if options.do == "rule":
         tell_rules(_kept(options.table))
-        return
+    elif options.do == "differences":
+        tell_differences(_kept(_differences_of(options.table)))
+    elif options.do == "plan":
+        _plan(_cells(options), _kept(options.table))
+    else:
+        _run(_cells(options), options)
+
+
+def _cells(options: argparse.Namespace) -> list[Cell]:
     cells = [cell for name in options.cells for cell in CELLS[name]]
     if options.steps:
         cells = [replace(cell, steps=options.steps, searched=options.steps) for cell in cells]
@@ -60,9 +71,10 @@ def main() -> None:
         cells = [replace(cell, rates=tuple(options.rates)) for cell in cells]
     if options.seeds:
         cells = [replace(cell, seeds=min(cell.seeds, options.seeds)) for cell in cells]
-    if options.do == "plan":
-        _plan(cells, _kept(options.table))
-        return
+    return cells
+
+
+def _run(cells: list[Cell], options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     plain = {name: settings_of(name, options) for name in dict.fromkeys(cell.data for cell in cells)}
     loaded: dict[str, DataSet] = {}
@@ -180,7 +192,7 @@ class Running:
         return {"test": f"{found.recall[1]:.4f}", "MAP@R": f"{found.map_at_r:.4f}"}
 
     def _differences(self, rights: dict[str, Any], lengths: dict[str, int]) -> None:
-        path = self.table.with_name(f"{self.table.stem}-differences.csv")
+        path = _differences_of(self.table)
         (first, baseline), *others = rights.items()
         for arm, right in others:
             means = drawn_means(right.astype(np.int8) - baseline, self.data.query.labels.numpy())
@@ -260,6 +272,10 @@ def _plan(cells: list[Cell], kept: list[dict[str, str]]) -> None:
     print(f"{total / 3600:6.2f} h on one core, where no row is there yet")
 
 
+def _differences_of(table: Path) -> Path:
+    return table.with_name(f"{table.stem}-differences.csv")
+
+
 def _kept(table: Path) -> list[dict[str, str]]:
     return runs.read_table(table) if table.is_file() else []
 
@@ -273,7 +289,7 @@ def _keep(table: Path, row: Row) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("do", choices=("plan", "run", "rule"))
+    parser.add_argument("do", choices=("plan", "run", "differences", "rule"))
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=[], metavar="NAME", help=", ".join(CELLS))
     parser.add_argument("--steps", type=int, help="of every run, to see a cell work")
     parser.add_argument("--rates", nargs="+", type=float, help="to search in place of those of a cell; one is taken")

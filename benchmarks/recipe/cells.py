@@ -137,7 +137,7 @@ CELLS: dict[str, list[Cell]] = {
         for size in ("1,024", "all")
     },
     **{f"time-{data}": [Cell(data, timed=True)] for data in SETS},
-    "length-hanzi": [Cell("hanzi", steps=passes * PASS) for passes in (2, 10, 30)],
+    **{f"length-hanzi-{passes}": [Cell("hanzi", steps=passes * PASS)] for passes in (2, 10, 30)},
     "length-glyphs": [Cell("glyphs", steps=steps) for steps in (500, 2000, 8000)],
     "length-fashion": [Cell("fashion", steps=steps) for steps in (250, 500, 2000)],
     "batch-fashion": [Cell("fashion", recipe="batch of 16")],

@@ -103,8 +103,12 @@ def test_paths_are_relative_to_the_csv_or_absolute(root: Path) -> None:
 
 
 def test_refuses_what_is_no_file(tmp_path: Path) -> None:
-    for path in (None, tmp_path, tmp_path / "gone.csv"):
-        with pytest.raises(DataError, match=r"--data csv needs ROOT, a .csv, .tsv or .parquet file with path,label"):
+    for path, told in (
+        (None, "^--data csv needs ROOT, "),
+        (tmp_path, " is a folder: --data csv takes "),
+        (tmp_path / "gone.csv", "gone.csv does not exist: --data csv takes "),
+    ):
+        with pytest.raises(DataError, match=f"{told}a .csv, .tsv or .parquet file with path,label"):
             load(path)
 
 

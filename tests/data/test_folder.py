@@ -150,8 +150,13 @@ def test_the_fingerprint_changes_with_what_is_listed(tmp_path: Path) -> None:
 
 
 def test_refuses_what_is_no_folder(tmp_path: Path) -> None:
-    for root in (None, tmp_path / "gone"):
-        with pytest.raises(DataError, match=r"--data folder needs ROOT, a folder with one folder .* got (None|.*gone)"):
+    (tmp_path / "file").write_text("")
+    for root, told in (
+        (None, "^--data folder needs ROOT, "),
+        (tmp_path / "gone", "gone does not exist: --data folder takes "),
+        (tmp_path / "file", "file is a file: --data folder takes "),
+    ):
+        with pytest.raises(DataError, match=f"{told}a folder with one folder of images per class"):
             load(root)
 
 

@@ -80,26 +80,29 @@ def assert_equal_loss_and_gradients(loss_fn: PairLoss, inputs: dict, leaves: lis
     assert_close(*values)
     leaves = [*leaves, *loss_fn.parameters()]
     gradients = [torch.autograd.grad(value, leaves, materialize_grads=True) for value in values]
+    # A scale of 80 multiplies what float32 rounds, which float64 shows to be rounding.
+    near = {"rtol": 1e-4, "atol": 1e-4} if leaves[0].dtype == torch.float32 else {}
     for ours, plain in zip(*gradients, strict=True):
-        assert_close(ours, plain)
+        assert_close(ours, plain, **near)
         assert ours.isfinite().all()
     return gradients[0][0]
 
 
 @every_loss
 @pytest.mark.parametrize("classes", [1, 5, 500], ids=["all positive", "mixed", "mostly negative"])
-@pytest.mark.parametrize("width", [1, 10, 33, 1000])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("width", "dtype"), [*((width, torch.float64) for width in (1, 5, 17, 1000)), (5, torch.float32)], ids=str
+)
 def test_chunked_equals_reference(loss_fn: PairLoss, classes: int, width: int, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    anchors, refs = rows(8, dtype).requires_grad_(), rows(33, dtype, seed=1).requires_grad_()
+    anchors, refs = rows(8, dtype).requires_grad_(), rows(17, dtype, seed=1).requires_grad_()
     inputs = {
         "embeddings": anchors,
         "labels": torch.randint(classes, (8,)),
         "ref_emb": refs,
-        "ref_labels": torch.randint(classes, (33,)),
+        "ref_labels": torch.randint(classes, (17,)),
         "ids": torch.randint(-1, 20, (8,)),
-        "ref_ids": torch.randint(-1, 20, (33,)),
+        "ref_ids": torch.randint(-1, 20, (17,)),
     }
     assert_equal_loss_and_gradients(with_width(loss_fn, width), inputs, [anchors, refs])
 
@@ -125,8 +128,13 @@ def test_gradcheck(loss_fn: PairLoss) -> None:
     anchors, refs = (rows(n, seed=n)[:, :3].clone().requires_grad_() for n in (6, 9))
     ref_labels = torch.arange(9) % 4
     loss_fn = with_width(loss_fn, 4)
-    assert torch.autograd.gradcheck(lambda a: loss_fn(a, labels), anchors)
-    assert torch.autograd.gradcheck(lambda a, r: loss_fn(a, labels, ref_emb=r, ref_labels=ref_labels), (anchors, refs))
+
+    def over_refs(a: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+        return loss_fn(a, labels, ref_emb=r, ref_labels=ref_labels)
+
+    # Along random directions: a fault in any coordinate shows, and forty of them need not be walked one by one.
+    assert torch.autograd.gradcheck(lambda a: loss_fn(a, labels), anchors, fast_mode=True)
+    assert torch.autograd.gradcheck(over_refs, (anchors, refs), fast_mode=True)
 
 
 @pytest.mark.parametrize("loss_fn", [loss for loss in LOSSES if "semi-hard" not in str(loss)], ids=str)
@@ -369,9 +377,9 @@ def test_never_holds_more_than_one_chunk_of_the_matrix(loss_fn: PairLoss, monkey
 
     monkeypatch.setattr(sides.Streamed, "blocks", spy)
     labels = torch.arange(4) % 2
-    with_width(loss_fn, 16)(rows(4), labels, ref_emb=rows(500, seed=1), ref_labels=torch.arange(500) % 2)
+    with_width(loss_fn, 16)(rows(4), labels, ref_emb=rows(200, seed=1), ref_labels=torch.arange(200) % 2)
     assert max(widths) == 16
-    assert sum(widths) >= 500
+    assert sum(widths) >= 200
 
 
 def test_merge_is_associative() -> None:
@@ -396,9 +404,9 @@ def test_merge_is_associative() -> None:
 @every_loss
 def test_any_split_of_the_columns_merges_into_the_whole(loss_fn: PairLoss) -> None:
     """As shards of a memory will: sums of uneven parts of the columns are those of all."""
-    anchors, refs = normalize(rows(8)), normalize(rows(90, seed=1))
-    pairing = Pairing(torch.arange(8) % 4, torch.arange(90) % 9)
-    found = [with_width(loss_fn, width).compare(anchors, refs, pairing) for width in (1, 13, 37, 90)]
+    anchors, refs = normalize(rows(8)), normalize(rows(45, seed=1))
+    pairing = Pairing(torch.arange(8) % 4, torch.arange(45) % 9)
+    found = [with_width(loss_fn, width).compare(anchors, refs, pairing) for width in (1, 7, 19, 45)]
     for one in found:
         assert_close(one, reference_compare(loss_fn, anchors, refs, pairing))
 

@@ -109,8 +109,8 @@ def test_a_comparison_shows_everything(page: Reader) -> None:
     assert [heading.startswith(start) for heading, start in zip(page.charts, CHARTS, strict=True)] == [True] * 6
     said = page.text.replace("\u00a0", " ")
     assert (
-        "With the memory, 1 − R@1 on the test classes is 0.800 × that without (3 seeds), at 1.12 × the time a step."
-        in said
+        "With the memory there are 0.800 × as many errors on the test classes as without (3 seeds; an error is a query "
+        "whose nearest image has another class), at 1.12 × the time a step." in said
     )
     assert "85.33 ± 0.33" in said
     assert "seed by seed 0.780 to 0.830" in said
@@ -187,7 +187,7 @@ def test_one_seed_no_search_no_equal_time(comparison: Path) -> None:
     change(comparison, "comparison.json", arms=arms, seeds=1, search=[], error_ratio=ratios)
     page = read(comparison)
     assert page.sections == ["results", "curves", "gallery", "setting"]
-    assert "(1 seed)" in page.text
+    assert "(1 seed; an error is" in page.text
     assert "85.00 ±" not in page.text
     assert "85.00" in page.text
     assert "equal time" not in page.text

@@ -83,17 +83,20 @@ def test_a_stopped_comparison_goes_on(
                 return fit(parts, run, console, resume=resume)
         return fit(parts, run, console, resume=resume)
 
+    rates = (1e-4, 1e-2)
     monkeypatch.setattr(comparison, "fit", stop_in_the_second)
+    monkeypatch.setattr(comparison, "measure", lambda *arms, start: StepCost(1.0, 1.5))
+    monkeypatch.setattr(rate_search, "WIDENINGS", 0)
     with pytest.raises(KeyboardInterrupt):
-        compare(settings, tmp_path / "stopped", console, seeds=1)
+        compare(settings, tmp_path / "stopped", console, seeds=1, learning_rates=rates)
     assert not (tmp_path / "stopped" / "comparison.json").exists()
     with pytest.raises(RunError, match="is not empty"):
         compare(quick(steps=9, start=2), tmp_path / "stopped", console, seeds=1)
-    compare(settings, tmp_path / "stopped", console, seeds=1, equal_time=False)
+    compare(settings, tmp_path / "stopped", console, seeds=1, learning_rates=rates, equal_time=False)
     (first, _), (second, begun), (gone_on, resumed) = fitted
     assert first != second == gone_on
     assert (begun, resumed) == (False, True)
-    compare(settings, tmp_path / "straight", console, seeds=1, equal_time=False)
+    compare(settings, tmp_path / "straight", console, seeds=1, learning_rates=rates, equal_time=False)
     arms = [runs.read_json(tmp_path / name / "comparison.json")["arms"] for name in ("stopped", "straight")]
     assert [arm["test"] for arm in arms[0]] == [arm["test"] for arm in arms[1]]
 
@@ -103,6 +106,8 @@ def test_a_learning_rate_that_diverges_loses_the_search(
 ) -> None:
     monkeypatch.setattr(comparison, "measure", lambda *arms, start: StepCost(1.0, 1.5))
     monkeypatch.setattr(rate_search, "WIDENINGS", 0)
-    result = compare(quick(steps=8, start=2), tmp_path / "c", console, seeds=1, learning_rates=(1e30, 1e-3))
+    result = compare(
+        quick(steps=8, start=2), tmp_path / "c", console, seeds=1, learning_rates=(1e30, 1e-3), equal_time=False
+    )
     assert {arm["lr"] for arm in result["arms"]} == {1e-3}
     assert "diverged" in console.file.getvalue()

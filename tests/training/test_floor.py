@@ -33,15 +33,6 @@ Sound = tuple[Path, dict[str, Any], str]
 STEPS = 100
 
 
-@pytest.fixture(scope="module")
-def characters(glyphs: DataSet) -> DataSet:
-    """Some of the embedded set: enough for a network to learn from in seconds, and hard enough to fail on."""
-    kept = glyphs.train.labels.unique()[:120]
-    train = glyphs.train.select(torch.isin(glyphs.train.labels, kept))
-    held = glyphs.validation.labels.unique()[:60]
-    return replace(glyphs, train=train, validation=glyphs.validation.select(torch.isin(glyphs.validation.labels, held)))
-
-
 def trained(
     run: Path, loaded: DataSet, lr: float = 1e-3, init: Path | None = None, steps: int = STEPS, **changes: object
 ) -> tuple[dict[str, Any], str]:
@@ -50,7 +41,9 @@ def trained(
     loop = LoopSettings(check_every=steps, accelerator="cpu", workers=0)
     optim, batch = OptimSettings(steps=steps, warmup=10, lr=lr), BatchSettings(8, 4)
     alone = {"memory": MemorySettings(size=0), "drift": DriftSettings(sample=0)}  # the floor is the same, and sooner
-    settings = Settings(batch=batch, model=ModelSettings(dim=64), optim=optim, loop=loop, **alone, **changes)
+    settings = Settings(
+        batch=batch, model=ModelSettings(dim=64, image_size=20), optim=optim, loop=loop, **alone, **changes
+    )
     return fit(build_parts(settings, loaded), run, console, init=init).summary, console.file.getvalue()
 
 

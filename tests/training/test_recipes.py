@@ -46,7 +46,13 @@ def test_says_where_it_stands_and_what_it_is(recipe: str) -> None:
     assert chosen.optim.weight_decay == 5e-4
 
 
-@pytest.mark.parametrize("recipe", PAPER)
+# A network of each kind and each data set once; `make test-long` trains the others too.
+SOME = ("sop-resnet50-released", "in_shop-googlenet", "vehicle_id-resnet50", "cub-bn_inception", "cars-bn_inception")
+
+
+@pytest.mark.parametrize(
+    "recipe", [name if name in SOME else pytest.param(name, marks=pytest.mark.long) for name in PAPER]
+)
 def test_trains_some_steps(recipe: str, tmp_path: Path, console: Console) -> None:
     """Small images, a small batch, no pretrained weights; all else as the recipe says."""
     chosen = settings(recipe)

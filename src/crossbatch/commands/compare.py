@@ -81,7 +81,7 @@ def show(console: Console, result: dict[str, Any]) -> None:
     for name, ratio in result["error_ratio"].items():
         mean, *by_seed = ("–" if value is None else f"{value:.3f}" for value in (ratio["of means"], *ratio["by seed"]))
         console.print(
-            f"1 − R@1 with memory ÷ {name}: {mean} (seed by seed: {', '.join(by_seed)})",
+            f"errors with memory, as a multiple of those {name}: {mean} (seed by seed: {', '.join(by_seed)})",
             soft_wrap=True,
             highlight=False,
         )

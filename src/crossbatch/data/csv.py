@@ -14,6 +14,7 @@ from crossbatch.data.folder import ROLE_OF
 from crossbatch.data.image_files import shown
 from crossbatch.data.labelled_files import GALLERY, QUERY, TEST, TRAIN, Row, build
 from crossbatch.data.parquet import parquet
+from crossbatch.data.roots import wrong_root
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
@@ -28,7 +29,7 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     names of columns may have blanks and capitals; text is UTF-8, or UTF-16 with its mark. Labels stay text as they are.
     """
     if root is None or not root.is_file():
-        raise DataError(f"--data csv needs ROOT, a .csv, .tsv or .parquet file with path,label[,role]; got {root}")
+        raise wrong_root("csv", root, "a .csv, .tsv or .parquet file with path,label[,role]")
     rows = rows_of(root)
     roles = {row.role for row in rows}
     if GALLERY in roles and not roles & {QUERY, TEST}:

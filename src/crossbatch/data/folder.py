@@ -6,6 +6,7 @@ from crossbatch.data.data_set import DataSet
 from crossbatch.data.image_files import shown
 from crossbatch.data.image_tree import SUFFIXES, Tree
 from crossbatch.data.labelled_files import GALLERY, QUERY, ROLES, TEST, TRAIN, VALIDATION, Row, build
+from crossbatch.data.roots import wrong_root
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
@@ -28,7 +29,7 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     What they leave open, test or validation, is held out of the training classes, whole classes.
     """
     if root is None or not root.is_dir():
-        raise DataError(f"--data folder needs ROOT, a folder with one folder of images per class; got {root}")
+        raise wrong_root("folder", root, "a folder with one folder of images per class")
     tree = Tree()
     folders = {folder.name: folder for folder in tree.classes(root)}
     places, notes = _places(root, folders)

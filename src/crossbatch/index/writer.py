@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from crossbatch.durable import PARTIAL
 from crossbatch.index import description as descriptions
-from crossbatch.index import lock
 from crossbatch.index.description import Database, Description, Map, Model, Root
 from crossbatch.index.part_files import Entry, PartFile, doors, table_of, write_whole
 from crossbatch.index.rows import Rows
+from crossbatch.locks import locked
 
 SMALL, LARGE = 4096, 16_384  # rows of a file: one that is joined with others, and what becomes of them at most
+LOCK = "lock"
 MANY = 48  # small files beside each other before they are joined
 
 
@@ -180,7 +181,7 @@ def writing(folder: Path, model: Model | None = None, database: Database | None 
     """Hold a gallery and change it; with a model and a database it is made where there is none."""
     if model is None and not descriptions.is_gallery(folder):
         descriptions.read(folder)  # which says what to do
-    with lock.writing(folder):
+    with locked(folder / LOCK, "wait for its end, or stop it"):  # readers need no lock
         if model and database and not descriptions.is_gallery(folder):
             descriptions.write(folder, Description(model, database))
         yield Writer(folder, descriptions.read(folder))

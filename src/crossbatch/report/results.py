@@ -65,7 +65,8 @@ def comparison_sentence(comparison: dict[str, Any], names: dict[str, str]) -> st
     if ratio is None:
         return "Without memory every test query is answered right or nothing was measured: there is no ratio of errors."
     said = (
-        f"With the memory, 1 − R@1 on the test classes is {ratio:.3f} × that without ({seeds} seed{'s' * (seeds > 1)})"
+        f"With the memory there are {ratio:.3f} × as many errors on the test classes as without "
+        f"({seeds} seed{'s' * (seeds > 1)}; an error is a query whose nearest image has another class)"
     )
     cost = (comparison.get("step_cost") or {}).get("ratio")
     said += f", at {cost:.2f} × the time a step." if cost else "."
@@ -84,14 +85,14 @@ def comparison_tiles(comparison: dict[str, Any], names: dict[str, str]) -> list[
     if ratio.get("of means") is not None:
         by_seed = [value for value in ratio.get("by seed") or [] if value is not None]
         spread = f"; seed by seed {min(by_seed):.3f} to {max(by_seed):.3f}" if len(by_seed) > 1 else ""
-        tiles.append(Tile(f"{ratio['of means']:.3f} ×", f"1 − R@1 with ÷ without{spread}"))
+        tiles.append(Tile(f"{ratio['of means']:.3f} ×", f"errors with memory, as a multiple of those without{spread}"))
     longer = ((comparison.get("error_ratio") or {}).get(names.get("longer", "")) or {}).get("of means")
     if longer is not None:
         tiles.append(Tile(f"{longer:.3f} ×", "the same ratio, where training without memory takes as long a time"))
     cost = comparison.get("step_cost") or {}
     if cost.get("ratio"):
         times = f": {1000 * cost['without']:.1f} → {1000 * cost['with']:.1f} ms" if "with" in cost else ""
-        tiles.append(Tile(f"{cost['ratio']:.2f} ×", f"time a step, with ÷ without{times}"))
+        tiles.append(Tile(f"{cost['ratio']:.2f} ×", f"time of a step with memory, as a multiple of one without{times}"))
     return tiles
 
 

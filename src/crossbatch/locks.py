@@ -1,0 +1,56 @@
+"""A lock on a folder, which a dead process does not hold."""
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from crossbatch.errors import RunError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: there a folder is not locked
+    fcntl = None  # type: ignore[assignment]
+
+_held = set[Path]()  # by this process, which the system would let in twice
+
+
+@contextmanager
+def locked(file: Path, remedy: str) -> Iterator[None]:
+    """Hold the folder of `file` while it is written to; refuse one that another process holds, and say the remedy.
+
+    A lock of the system on a file, which ends with the process, however that ends, and which loader processes do not
+    inherit (POSIX record locks).
+    """
+    if fcntl is None:
+        yield
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    told, place = f"{file.parent} is in use by process", file.resolve()
+    if place in _held:  # opening it again and closing it would give the lock back
+        raise RunError(f"{told} {os.getpid()}: {remedy}")
+    with file.open("a+", encoding="utf-8") as opened:
+        if not _taken(opened):
+            opened.seek(0)
+            raise RunError(f"{told} {opened.read(200).strip() or '?'}: {remedy}")
+        with suppress(OSError):  # a full disk does not keep it from being held
+            opened.truncate(0)
+            opened.write(f"{os.getpid()} on {platform.node()}")
+            opened.flush()
+        _held.add(place)
+        try:
+            yield
+        finally:
+            _held.discard(place)
+
+
+def _taken(opened: TextIO) -> bool:
+    try:
+        fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True  # a file system that knows no locks
+    return True
