@@ -38,7 +38,7 @@ def differences(straight: Path, run: Path) -> list[str]:
     found = [name for name in sorted(one.keys() | other.keys()) if not _equal(one.get(name), other.get(name))]
     if (straight / "model.safetensors").read_bytes() != (run / "model.safetensors").read_bytes():
         found.append("model.safetensors")
-    summaries = [runs.read_json(folder / runs.SUMMARY) for folder in (straight, run)]
+    summaries = [runs.read_summary(folder) for folder in (straight, run)]
     found += [f"summary: {name}" for name in SUMMARY if summaries[0][name] != summaries[1][name]]
     logged = [runs.read_metrics(folder) for folder in (straight, run)]
     found += [f"log: {name}" for name in logged[0] if logged[0][name] != logged[1].get(name)]

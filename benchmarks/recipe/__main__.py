@@ -67,6 +67,8 @@ def _cells(options: argparse.Namespace) -> list[Cell]:
     cells = [cell for name in options.cells for cell in CELLS[name]]
     if options.steps:
         cells = [replace(cell, steps=options.steps, searched=options.steps) for cell in cells]
+    if options.arms:
+        cells = [replace(cell, arms=tuple(arm for arm in cell.arms if arm in options.arms)) for cell in cells]
     if options.rates:
         cells = [replace(cell, rates=tuple(options.rates)) for cell in cells]
     if options.seeds:
@@ -170,7 +172,7 @@ class Running:
                     raise KeyboardInterrupt
             except DivergedError:
                 return {"validation": "0", "test": "", "seconds": "", "early": "", "machine": machine()}
-        summary = runs.read_json(folder / runs.SUMMARY)
+        summary = runs.read_summary(folder)
         return {
             "validation": f"{summary['best_validation_R@1']:.4f}",
             "test": "",
@@ -294,6 +296,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of every run, to see a cell work")
     parser.add_argument("--rates", nargs="+", type=float, help="to search in place of those of a cell; one is taken")
     parser.add_argument("--seeds", type=int, help="at most so many")
+    parser.add_argument("--arms", nargs="+", help="these alone, as on another machine; differences need all of a cell")
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--out", type=Path, default=Path("runs", "recipe"))
     add_places(parser)

@@ -121,7 +121,7 @@ class Study:
             train_once(self.settings(arm, 0, lr), self.data, folder, CONSOLE)
         except DivergedError:
             return 0.0
-        return round(float(runs.read_json(folder / runs.SUMMARY)["best_validation_R@1"]), 4)
+        return round(float(runs.read_summary(folder)["best_validation_R@1"]), 4)
 
     def look(self, arm: str, seed: int, lr: float) -> Path:
         """Search test, once: the folder has which queries were right, none of a run that diverged."""
@@ -134,7 +134,7 @@ class Study:
                 right, measured = np.zeros(len(self.data.query), bool), {"R@1": 0.0}
             else:
                 found = search_run(folder, self.data, "test").measured
-                summary = runs.read_json(folder / runs.SUMMARY)
+                summary = runs.read_summary(folder)
                 right = (found.best_rank == 1).numpy()
                 measured = {
                     "memory on": summary["memory_steps"] / summary["steps"],

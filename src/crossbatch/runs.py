@@ -74,7 +74,7 @@ def _named(data: dict[str, str]) -> str:
 
 def is_finished(run: Path) -> bool:
     """Whether a run came to its end, rather than being stopped, killed or never begun."""
-    return (run / SUMMARY).is_file() and not read_json(run / SUMMARY).get("interrupted", False)
+    return (run / SUMMARY).is_file() and not read_summary(run).get("interrupted", False)
 
 
 def has_checkpoint(run: Path) -> bool:
@@ -140,6 +140,14 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path.parent} is not a finished run: {path.name} is missing") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error})") from error
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """What a finished run, or one that was stopped in order, says of itself."""
+    summary = read_json(run / SUMMARY)
+    if not isinstance(summary, dict):
+        raise RunError(f"{run / SUMMARY} is damaged: it holds a {type(summary).__name__}, not a summary")
+    return summary
 
 
 def read_config(run: Path) -> dict[str, Any]:

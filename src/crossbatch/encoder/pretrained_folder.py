@@ -32,7 +32,7 @@ def write(folder: Path, network: torch.nn.Module, description: Description, sour
 
 def card(run: Path, description: Description) -> str:
     """The model card of a run: metadata as hubs read them, then what it is, how it was trained, what it finds."""
-    summary = runs.read_json(run / runs.SUMMARY) if (run / runs.SUMMARY).is_file() else {}
+    summary = runs.read_summary(run) if (run / runs.SUMMARY).is_file() else {}
     looks = runs.read_evaluations(run)
     options, decided = runs.read_config(run), runs.read_decided(run)
     data = runs.read_json(run / runs.DATA) if (run / runs.DATA).is_file() else {"name": options.get("data")}

@@ -167,7 +167,7 @@ def _sentence(run: Path, curve: Series, threshold: float) -> str:
     """How far rows of the memory's age have moved."""
     config = runs.read_config(run)
     batch = config["batch"]["classes"] * config["batch"]["images"]
-    rows = runs.read_json(run / runs.SUMMARY)["memory_rows"] if (run / runs.SUMMARY).is_file() else 0
+    rows = runs.read_summary(run)["memory_rows"] if (run / runs.SUMMARY).is_file() else 0
     span = f"; the {rows:,} rows of the memory span {rows // batch:,} steps" if rows else ""
     oldest, farthest = curve[-1]
     crossing = age_at(curve, threshold)

@@ -69,8 +69,8 @@ def _of_comparison(folder: Path) -> Page:
     seeds = int(comparison.get("seeds") or 1)
     spread = f"Mean ± standard deviation over {seeds} seeds" if seeds > 1 else "One seed, so no deviation (–)"
     first, remembering = _first_run(arms), _first_run([arm for arm in arms if arm.colour == WITH])
-    summary = runs.read_json(first / runs.SUMMARY) if first else {}
-    begun = runs.read_json(remembering / runs.SUMMARY) if remembering else {}
+    summary = runs.read_summary(first) if first else {}
+    begun = runs.read_summary(remembering) if remembering else {}
     summary |= {name: begun[name] for name in ("memory_start", "memory_start_reason") if name in begun}
     data = str(comparison.get("data", "unknown data"))
     found = gallery([arm for arm in arms if arm.stroke == "solid"])
@@ -95,7 +95,7 @@ def _of_comparison(folder: Path) -> Page:
 
 
 def _of_run(folder: Path) -> Page:
-    summary = runs.read_json(folder / runs.SUMMARY)
+    summary = runs.read_summary(folder)
     role = WITH if summary.get("memory_rows") else WITHOUT
     name = f"{role} memory"
     arm = read_arm(name, *DRAWN[role], [folder])

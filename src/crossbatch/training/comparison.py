@@ -130,7 +130,7 @@ def _result(
     cost = _cost(runs_here, folders[WITH][0])
     steps = {WITHOUT: settings.optim.steps, WITH: settings.optim.steps}
     if equal_time:
-        on = statistics.mean(runs.read_json(folder / runs.SUMMARY)["memory_steps"] for folder in folders[WITH])
+        on = statistics.mean(runs.read_summary(folder)["memory_steps"] for folder in folders[WITH])
         steps[LONGER] = settings.optim.steps + cost.steps_worth(round(on))
         folders[LONGER] = [
             runs_here.run(
@@ -200,7 +200,7 @@ def _validation(comparison: Comparison, name: str, rate: float) -> float:
     """Best validation R@1 of one run of the search, which never refits; 0 if it diverged."""
     settings = replace(comparison.arm(name, lr=rate), refit=False)
     try:
-        best: float = runs.read_json(comparison.run(name, settings) / runs.SUMMARY)["best_validation_R@1"]
+        best: float = runs.read_summary(comparison.run(name, settings))["best_validation_R@1"]
     except DivergedError as error:
         comparison.console.print(f"learning rate {rate:g}: {error}", soft_wrap=True, highlight=False)
         return 0.0
@@ -216,14 +216,14 @@ def _cost(comparison: Comparison, trained: Path) -> StepCost:
     weights = checkpoint.load(trained)[0].state_dict()
     for arm in parts.values():
         arm.learner.embedder.load_state_dict(weights)
-    start = runs.read_json(trained / runs.SUMMARY)["memory_start"]
+    start = runs.read_summary(trained)["memory_start"]
     cost = measure(parts[WITHOUT], parts[WITH], start=start or 0)
     runs.write_json(kept, asdict(cost))
     return cost
 
 
 def _warnings(folder: Path) -> list[str]:
-    told: list[str] = runs.read_json(folder / runs.SUMMARY).get("warnings", [])
+    told: list[str] = runs.read_summary(folder).get("warnings", [])
     return told
 
 
@@ -242,7 +242,7 @@ def _arm(
         _looked(folder, part, ks) or evaluate_run(folder, loaded, part, ks, before=one)
         for folder, one in zip(folders, before, strict=True)
     ]
-    summaries = [runs.read_json(folder / runs.SUMMARY) for folder in folders]
+    summaries = [runs.read_summary(folder) for folder in folders]
     metrics = [metric for metric in tests[0] if metric.startswith("R@") or metric in ("R-precision", "MAP@R")]
     arm = {
         "name": name,

@@ -167,7 +167,7 @@ def _trainer(
 
 def _as_before(run: Path, start: Start | None, ended_by: str) -> dict[str, Any]:
     """What a run had come to that was ended again before it went on: its files stay as they are."""
-    kept = runs.read_json(run / runs.SUMMARY) if (run / runs.SUMMARY).is_file() else {}
+    kept = runs.read_summary(run) if (run / runs.SUMMARY).is_file() else {}
     return {**kept, "steps": start.step if start else 0, "interrupted": True, "ended_by": ended_by}
 
 

@@ -145,7 +145,7 @@ class Search:
         began = time.perf_counter()
         try:
             train_once(settings, self.data, folder, self.console)
-            summary = runs.read_json(folder / runs.SUMMARY)
+            summary = runs.read_summary(folder)
         except DivergedError:
             summary = {"best_validation_R@1": 0.0, "steps": steps, "training_seconds": time.perf_counter() - began}
         score = float(summary["best_validation_R@1"])
