@@ -52,7 +52,7 @@ def _batch(images: int, *, equal_images: bool = False) -> Change:
     """Batches of so many images, in as many steps or with as many images seen."""
 
     def change(plain: Settings) -> Settings:
-        usual = plain.batch.classes * plain.batch.images
+        usual = (plain.batch.classes or 16) * plain.batch.images
         steps = plain.optim.steps * usual // images if equal_images else plain.optim.steps
         batch = BatchSettings(images // plain.batch.images, plain.batch.images)
         return replace(plain, batch=batch, optim=replace(plain.optim, steps=steps))

@@ -14,14 +14,32 @@ from crossbatch import runs
 from crossbatch.__main__ import main
 from crossbatch.data.augment import Augment
 from crossbatch.data.data_set import DataSet
+from crossbatch.errors import DataError, SettingError
 from crossbatch.training.comparison import compare
 from crossbatch.training.decide import decide, size_for
 from crossbatch.training.plan import plan_of
 from crossbatch.training.run_parts import build_parts, load_data
-from crossbatch.training.settings import ModelSettings, Settings
+from crossbatch.training.settings import BatchSettings, MemorySettings, ModelSettings, Settings
 from crossbatch.training.train import fit
 
 Quick = Callable[..., Settings]
+
+
+def test_few_classes_are_all_in_a_batch_and_it_is_said(quick: Quick) -> None:
+    """Sixteen are taken where there are as many; what is given is kept, or refused where it does not fit."""
+    parts = build_parts(quick(batch=BatchSettings(images=2), memory=MemorySettings(size=12)))
+    assert parts.settings.batch == BatchSettings(6, 2)
+    assert "(there are 6 training classes with two images)" in "".join(plan_of(parts))
+    with pytest.raises(DataError, match="a batch of 7 classes needs as many training classes with two images"):
+        build_parts(quick(batch=BatchSettings(7, 2)))
+    with pytest.raises(SettingError, match="a memory of 11 rows is too small for batches of 12 images"):
+        build_parts(quick(batch=BatchSettings(images=2), memory=MemorySettings(size=11)))
+
+
+def test_many_classes_fill_a_batch_of_sixteen(characters: DataSet) -> None:
+    settings, reasons = decide(Settings(), characters)
+    assert settings.batch == BatchSettings(16, 4)
+    assert "batch.classes" not in reasons
 
 
 def write(root: Path, draw: Callable[[np.random.Generator], Image.Image]) -> Path:

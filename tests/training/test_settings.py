@@ -50,7 +50,7 @@ def test_options_of_another_version_are_named() -> None:
     ("change", "message"),
     [
         (
-            {"memory": MemorySettings(size=63)},
+            {"batch": BatchSettings(16, 4), "memory": MemorySettings(size=63)},
             "a memory of 63 rows is too small for batches of 64 images: .* at least 64",
         ),
         (

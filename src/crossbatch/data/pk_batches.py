@@ -25,6 +25,8 @@ class PKBatches:
         self.groups = [group for group in groups if len(group) > 1]
         if classes < 1 or images < 2:
             raise DataError(f"a batch needs at least 1 class and 2 images of each, got {classes} × {images}")
+        if not self.groups:
+            raise DataError("no training class has two images: each needs another one of its class to be compared with")
         if seed < 0:
             raise DataError(f"the seed of the batches must be at least 0, got {seed}")
         if len(self.groups) < classes:

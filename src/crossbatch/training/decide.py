@@ -1,4 +1,4 @@
-"""What a user has left open, decided once by the training images: the augmentation, and the size of the images."""
+"""What a user has left open, decided once by the training images: classes in a batch, augmentation, image size."""
 
 import statistics
 from dataclasses import replace
@@ -22,18 +22,24 @@ GREY = 12  # levels by which the channels of a pixel without colour differ
 COLOURLESS = 0.98  # share of the pixels that are without colour, in an image that is
 MOST = 0.5  # share of the images above which the set is of characters or line drawings
 LARGEST, SMALLEST = 64, 16  # sides in pixels that are chosen for a network which takes any size
+CLASSES = 16  # in a batch, where there are so many
 ALIKE = 0.9  # share of the images that have one shape, within a twentieth, for the network to see them in that
 
 
 def decide(settings: Settings, loaded: DataSet, reader: Reader | None = None) -> tuple[Settings, dict[str, str]]:
     """The settings with what was open filled in, and the reason for each, by the name of the option."""
+    reasons = {}
+    if settings.batch.classes is None:
+        several = int((torch.bincount(loaded.train.labels) > 1).sum())
+        settings = replace(settings, batch=replace(settings.batch, classes=max(1, min(CLASSES, several))))
+        if several < CLASSES:
+            reasons["batch.classes"] = f"there are {several} training classes with two images"
     undecided = settings.augment.policy == "auto"
     any_size = settings.model.image_size is None and loaded.image_size is None
     any_size = any_size and backbones.image_settings(settings.model.backbone) is None
     if not undecided and not any_size:
-        return settings, {}
+        return settings, reasons
     sizes, pixels = _look(loaded, reader or Reader(loaded.images, settings.loop.on_corrupt))
-    reasons = {}
     if undecided:
         policy, reasons["augment.policy"] = policy_for(pixels)
         settings = replace(settings, augment=replace(settings.augment, policy=policy))

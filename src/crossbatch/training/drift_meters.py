@@ -95,7 +95,7 @@ class DriftMeters(L.Callback):
             self.returned.add(*returning(loss_fn.memory, embeddings, ids, int(loss_fn.step)))
         if step == 0 or step % EVERY:
             return
-        few = max(1, self.parts.settings.batch.classes // 4) * self.parts.settings.batch.images
+        few = max(1, self.parts.feed.batches.classes // 4) * self.parts.settings.batch.images
         few = min(few, len(embeddings))  # of a batch that is divided among processes the first has the first
         augmented, found = self._augmentation(module, step, embeddings, few), self.returned.take()
         spread, of_a_class = class_spread(embeddings, labels), int((labels[:, None] == labels).sum()) - len(labels)

@@ -39,6 +39,7 @@ def _batch(parts: RunParts) -> list[str]:
     lines = [
         f"batch     {size} = {batches.classes} classes × {per_class} images: "
         f"{size - per_class} negatives per anchor in the batch"
+        + "".join(f" ({why})" for option, why in parts.reasons.items() if option == "batch.classes")
     ]
     if batches.short_classes:
         lines.append(

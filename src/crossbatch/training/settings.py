@@ -45,11 +45,11 @@ class BatchSettings:
     """A batch is P classes with K images each.
 
     Args:
-        classes: Classes in a batch (P).
+        classes: Classes in a batch (P); by default 16, or all training classes where there are fewer.
         images: Images of each of these classes (K); some twice where a class has fewer.
     """
 
-    classes: PositiveInt = 16
+    classes: PositiveInt | None = None
     images: PositiveInt = 4
 
 
@@ -244,7 +244,7 @@ class Settings:
 
     def check(self) -> None:
         """Refuse what contradicts itself, before anything is read or written."""
-        batch = self.batch.classes * self.batch.images
+        batch = (self.batch.classes or 1) * self.batch.images  # of classes that are left open at least one
         if self.memory.size is not None and 0 < self.memory.size < batch:
             raise SettingError(
                 f"a memory of {self.memory.size} rows is too small for batches of {batch} images: "
@@ -309,6 +309,8 @@ class Settings:
 
 def made(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
     """A dataclass of the values given, and the dataclasses in it of theirs; all else by default."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{kind.__name__} are options by name, got {given}")
     inner: dict[str, Any] = {one.name: one.type for one in fields(kind) if is_dataclass(one.type)}  # type: ignore[arg-type]
     return kind(
         **{name: made(inner[name], value) if name in inner else _number(value) for name, value in given.items()}
