@@ -1,6 +1,7 @@
 """`crossbatch serve`: a page that searches a gallery, and the service behind it."""
 
 import os
+import socket
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
@@ -68,7 +69,8 @@ def serve(
     hosts = LOOPBACK if server.is_loopback(host) else ()
     app = create_app(opened, load, limits, token=token, hosts=hosts)
     listening = server.bound(host, port)
-    shown = f"[{host}]" if ":" in host else host
+    everywhere = host in ("0.0.0.0", "::")  # noqa: S104  (what is said of it: others reach this machine by its name)
+    shown = socket.gethostname() if everywhere else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}/"
 
     def started() -> None:
