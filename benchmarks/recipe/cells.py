@@ -34,6 +34,10 @@ def _loss(**options: float) -> Change:
     return lambda plain: replace(plain, loss=LossSettings.named(plain.loss.name, **options))
 
 
+def _from(share: float) -> Change:
+    return lambda plain: replace(plain, memory=replace(plain.memory, start=round(share * plain.optim.steps)))
+
+
 def _prefixes(plain: Settings) -> Settings:
     return replace(plain, model=replace(plain.model, dims=[32, 64, 128]))
 
@@ -49,6 +53,8 @@ RECIPES: dict[str, Change] = {
     "head × 10": _head(10),
     "head ÷ 3": _head(1 / 3),
     "cut at 32, 64, 128": _prefixes,
+    "memory from a tenth": _from(0.1),
+    "memory from a fifth": _from(0.2),
     "bfloat16": lambda plain: replace(plain, loop=replace(plain.loop, precision="bf16-mixed")),
     "batch of 16": _batch(16),
     "batch of 128": _batch(128),
@@ -107,7 +113,7 @@ class Cell:
 
 def _chosen(data: str, steps: int, rate: float) -> list[Cell]:
     """Recipes by validation, one seed; the rate is halved or doubled where a recipe may want another."""
-    recipes = list(RECIPES)[:10]
+    recipes = [one for one in list(RECIPES)[:12] if not one.startswith("memory")]
     rates = (rate / 2, rate, rate * 2)
     return [Cell(data, recipe=one, steps=steps, arms=(WITH,), seeds=1, rates=rates, tested=False) for one in recipes]
 
@@ -146,6 +152,10 @@ CELLS: dict[str, list[Cell]] = {
         ]
         for passes in (10, 30)
     },
+    "start-hanzi-10": [
+        Cell("hanzi", recipe=one, steps=10 * PASS, arms=(WITH,), seeds=1, rates=(0.003,), checks=10, tested=False)
+        for one in ("memory from a tenth", "memory from a fifth")
+    ],
     "length-glyphs": [Cell("glyphs", steps=steps) for steps in (500, 2000, 8000)],
     "length-fashion": [Cell("fashion", steps=steps) for steps in (250, 500, 2000)],
     "batch-fashion": [Cell("fashion", recipe="batch of 16")],

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from crossbatch.data.crops import TURNS, View, see
+from crossbatch.data.crops import TURNS, View, see, upright
 from crossbatch.data.image_files import FileImages
 from crossbatch.data.transforms import Preprocessing, background_colour
 from crossbatch.errors import DataError, SettingError
@@ -120,6 +120,42 @@ def test_the_way_up_of_every_format(kind: str, orientation: int) -> None:
     seen = whole(file)
     assert seen.shape == (24, 40, 3)
     assert np.abs(seen.astype(int) - np.asarray(upright)).mean() < (6 if kind == "JPEG" else 0.01)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_what_was_turned_is_not_turned_again(kind: str) -> None:
+    """As where somebody's function opens an image and turns it, or a search cuts a part out of it."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    turned = upright(Image.open(io.BytesIO(saved(Image.new("RGB", (16, 8)), kind, exif=exif))))
+    assert turned.size == (8, 16)
+    assert upright(turned.copy()).size == (8, 16)
+    assert upright(turned.crop((0, 0, 8, 12))).size == (8, 12)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (2000, 3)])
+@pytest.mark.parametrize("sides", [24, (8, 96)])
+def test_a_line_of_pixels_is_no_danger(size: tuple[int, int], sides: int | tuple[int, int]) -> None:
+    """The part that is cut off anyway is not scaled first, which would take gigabytes."""
+    seen = Preprocessing(size=sides, resize=32, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
+    view = seen.look(*size)
+    assert view.size[0] * view.size[1] < 3_000_000
+    assert seen(Image.new("RGB", size)).shape == (3, *seen.sides)
+
+
+def test_no_file_makes_a_program_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostScript, whatever its name, is no picture: Pillow would give it to Ghostscript."""
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("Ghostscript was run"))
+    (tmp_path / "x.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    for reading in (lambda: FileImages([tmp_path / "x.jpg"], tmp_path).read(0), lambda: whole_of(tmp_path / "x.jpg")):
+        with pytest.raises(DataError, match=r"cannot read the image .*x\.jpg"):
+            reading()
+
+
+def whole_of(path: Path) -> object:
+    return FileImages([path], path.parent).see(0, Preprocessing(8, 8, 3, (0.5,) * 3, (0.5,) * 3).look)
 
 
 def test_exif_data_that_cannot_be_read_do_not_cost_the_image() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from crossbatch.data.cache import cache_folder
 from crossbatch.data.data_set import DataSet
+from crossbatch.data.formats import available
 from crossbatch.data.image_files import WAY_OUT, FileImages, naming
 from crossbatch.errors import DataError
 from crossbatch.progress import watched
@@ -64,7 +65,7 @@ def _problem(images: FileImages, number: int, how: How) -> str:
         if how == "decode":
             images.read(number)
         else:
-            with naming(path), Image.open(path):
+            with naming(path), Image.open(path, formats=available()):
                 pass
     except DataError as error:
         return str(error).removesuffix(WAY_OUT)

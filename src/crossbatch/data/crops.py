@@ -14,6 +14,8 @@ from simplejpeg import decode_jpeg, decode_jpeg_header
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from crossbatch.data.formats import available
+
 SCALES = (1, 2, 4, 8)  # what libjpeg divides by at no cost while it decodes; eighths between them are no faster
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 TURNS = {
@@ -91,7 +93,7 @@ def see(file: bytes, look: Look) -> Tensor:
     seen = _see_plain_jpeg(file, look)
     if seen is not None:
         return seen
-    with Image.open(BytesIO(file)) as image:
+    with Image.open(BytesIO(file), formats=available()) as image:
         if image.format not in ("JPEG", "MPO"):
             whole = upright(image)
             return look(*whole.size).of(whole)
@@ -122,7 +124,12 @@ def upright(image: Image.Image) -> Image.Image:
     """An opened file the way up that its EXIF data say."""
     image.load()  # which turns a TIFF by itself
     turn = TURNS.get(orientation(image))
-    return image if turn is None else image.transpose(turn)
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    for name in ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"):  # else it would be turned again
+        turned.info.pop(name, None)
+    return turned
 
 
 def orientation(image: Image.Image) -> int:

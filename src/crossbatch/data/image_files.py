@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from crossbatch.data.crops import Look, opaque, see, upright
+from crossbatch.data.formats import available
 from crossbatch.errors import DataError
 
 try:
@@ -37,7 +38,8 @@ class FileImages:
 
     def read(self, index: int) -> Image.Image:
         """Decode a file as RGB, on white where it is transparent, the way up that its EXIF data say."""
-        with naming(self.paths[index]), Image.open(BytesIO(Path(self.paths[index]).read_bytes())) as image:
+        content = BytesIO(Path(self.paths[index]).read_bytes())
+        with naming(self.paths[index]), Image.open(content, formats=available()) as image:
             return opaque(upright(image)).convert("RGB")
 
     def see(self, index: int, look: Look) -> Tensor:

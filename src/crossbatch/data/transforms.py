@@ -14,6 +14,7 @@ from torch import Tensor
 from crossbatch.data.crops import Colour, Look, View
 from crossbatch.errors import RunError, SettingError
 
+SLENDER = 16  # times the shape of what the network sees: no more of an image is scaled
 RESERVE = 2.0  # for evaluation, as in Pillow's thumbnails: the last reduction by half is left to the resizing
 LUMA = (0.299, 0.587, 0.114)
 Fit = Literal["crop", "pad", "squash"]
@@ -95,10 +96,13 @@ class Preprocessing:
 
     def look(self, width: int, height: int) -> View:
         """All of an image, scaled."""
-        everything = (0, 0, width, height)
-        return View(
-            (width, height), everything, self._scaled(width, height), self.channels, False, RESERVE, self.colour
-        )
+        (high, wide), left, upper = self.sides, 0, 0
+        if self.fit == "crop":  # what is cut off anyway of a line of pixels would fill memory if it were scaled first
+            left = max(0, width - SLENDER * height * math.ceil(wide / high)) // 2
+            upper = max(0, height - SLENDER * width * math.ceil(high / wide)) // 2
+        box = (left, upper, width - left, height - upper)
+        size = self._scaled(width - 2 * left, height - 2 * upper)
+        return View((width, height), box, size, self.channels, False, RESERVE, self.colour)
 
     def _scaled(self, width: int, height: int) -> tuple[int, int]:
         """Width and height to scale an image to: to cover what is wanted, to fit into it, or just that."""

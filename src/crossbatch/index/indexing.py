@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from crossbatch.data.formats import available
 from crossbatch.data.image_files import naming
 from crossbatch.errors import DataError, DivergedError
 from crossbatch.index.part_files import Entry
@@ -97,7 +98,7 @@ def _read(found: Found, known: Any) -> "_New | str":
             digest = digest_of(content)
             if digest in known:
                 return _New(found, digest, (b"", 0, 0), path)
-            with Image.open(BytesIO(content)) as image:
+            with Image.open(BytesIO(content), formats=available()) as image:
                 return _New(found, digest, thumbnail(image), path)
     except DataError as error:
         return str(error)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from crossbatch.data.crops import opaque, upright
+from crossbatch.data.formats import available
 from crossbatch.index.description import Root
 from crossbatch.index.indexing import digest_of
 
@@ -16,18 +17,6 @@ LARGEST = 64 * 2**20  # bytes of a file that is read to be shown
 PIXELS = 50_000_000  # of an image that is shown as it is
 SHOWN = 2048  # pixels: the longest side of one that is not
 BROWSERS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
-FORMATS = (
-    "JPEG",
-    "MPO",
-    "PNG",
-    "WEBP",
-    "GIF",
-    "BMP",
-    "TIFF",
-    "AVIF",
-    "HEIF",
-    "JPEG2000",
-)  # never one that runs a program
 
 
 class Picture(NamedTuple):
@@ -75,9 +64,3 @@ def to_show(content: bytes) -> Picture | None:
             return Picture(file.getvalue(), "image/jpeg", "converted")
     except Exception:  # decoders raise what they like
         return None
-
-
-def available() -> list[str]:
-    """The formats that are read, of those that Pillow has here."""
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]

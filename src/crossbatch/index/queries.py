@@ -6,9 +6,9 @@ from typing import NamedTuple
 from PIL import Image
 
 from crossbatch.data.crops import SIDEWAYS, opaque, orientation, upright
+from crossbatch.data.formats import available
 from crossbatch.errors import DataError, SettingError
 from crossbatch.index.box import Box
-from crossbatch.index.pictures import available
 
 PIXELS = 50_000_000  # that a query may have
 SIDE = 768  # pixels: what the shorter side of a JPEG's box keeps at least where it is decoded at a smaller scale
