@@ -13,6 +13,7 @@ from crossbatch.errors import CrossBatchError, FailedError, MissingExtraError, S
 
 LISTENED = 3.0  # seconds: torchrun ends all processes when it sees that one has ended, and the first must have told
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 USAGE = "crossbatch COMMAND [options]; crossbatch COMMAND --help; crossbatch --version"
 
 
@@ -31,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"crossbatch: {MissingExtraError('this command', str(error.name), 'train')}", file=sys.stderr)
         return 2
     except OSError as error:
+        if error.errno in NO_PLACE and error.filename is not None:
+            told = f"{os.fsdecode(error.filename)} cannot be used ({error.strerror}): name another place"
+            print(f"crossbatch: {told}", file=sys.stderr)
+            return 2
         if error.errno not in NO_ROOM:
             raise
         print(f"crossbatch: no room on the disk ({error}): make some, and go on", file=sys.stderr)

@@ -115,6 +115,7 @@ def test_refuses_what_is_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "message"),
     [
+        ("path,label,Path", "has several columns path"),
         ("path,class", "has no column label: its header is path,class, it must name path and label"),
         ("file,class", "has no column path and no column label: its header is file,class"),
         ("path|label", r"has no column path and no column label: its header is path\|label"),

@@ -11,6 +11,7 @@ from encoder.conftest import write_run
 import crossbatch
 from crossbatch.__main__ import main
 from crossbatch.encoder import row_file
+from crossbatch.locks import locked
 
 
 def embed(*words: object) -> int:
@@ -79,6 +80,42 @@ def test_another_model_begins_anew(tmp_path: Path, run: Path, pictures: Path, em
     other = write_run(tmp_path / "other", seed=1)
     assert embed(other, pictures, "--out", out) == 0
     assert sum(embedded) == 40 + 72
+
+
+def test_what_somebody_else_keeps_there_is_left_alone(
+    tmp_path: Path, run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "rows.npz.partial" / "mine"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    assert embed(run, pictures, "--out", tmp_path / "rows.npz") == 2
+    assert "rows.npz.partial holds other files, such as mine: move it away" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+    (tmp_path / "a file").write_text("")
+    assert embed(run, pictures, "--out", tmp_path / "a file" / "rows.npz") == 2
+    assert "cannot be used (Not a directory): name another place" in capsys.readouterr().err
+
+
+def test_a_second_command_waits_its_turn(
+    tmp_path: Path, run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with locked(tmp_path / "rows.npz.partial" / "lock", ""):
+        assert embed(run, pictures, "--out", tmp_path / "rows.npz") == 2
+    assert "in use by process" in capsys.readouterr().err
+    assert embed(run, pictures, "--out", tmp_path / "rows.npz") == 0
+
+
+def test_gaps_that_were_allowed_once_are_not_for_ever(
+    tmp_path: Path, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it skipped what cannot be read, and started again without that."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    with monkeypatch.context() as patch:
+        patch.setattr(row_file, "_join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert embed(run, broken, pictures, "--out", tmp_path / "rows.npz", "--skip_corrupt") == 1
+    assert embed(run, broken, pictures, "--out", tmp_path / "rows.npz") == 2
+    assert embed(run, broken, pictures, "--out", tmp_path / "rows.npz", "--skip_corrupt") == 0
 
 
 def test_bad_input_is_a_sentence_and_leaves_nothing(

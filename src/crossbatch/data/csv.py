@@ -76,6 +76,9 @@ def _text(root: Path) -> str:
 def _columns(root: Path, names: Sequence[str]) -> list[str]:
     """The names of columns without blanks around them and capitals; refuses a table without path or label."""
     columns = [name.strip().lower() for name in names]
+    twice = next((one for one in columns if one and columns.count(one) > 1), None)
+    if twice:
+        raise DataError(f"{root} has several columns {twice} (blanks and capitals aside): keep one of them")
     missing = [column for column in ("path", "label") if column not in columns]
     if missing:
         raise DataError(

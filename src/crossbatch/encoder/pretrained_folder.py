@@ -21,12 +21,15 @@ def write(folder: Path, network: torch.nn.Module, description: Description, sour
     if others or (folder.exists() and not folder.is_dir()):
         what = f"holds other files, such as {others[0]}" if others else "is a file"
         raise RunError(f"{folder} {what}: name a new folder, or one that a model was saved to")
+    told = None  # before anything is written, as a damaged run is refused
+    if (source / runs.CONFIG).is_file():
+        told = card(source, description)
+    elif (source / CARD).is_file() and source.resolve() != folder.resolve():
+        told = (source / CARD).read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.save(folder, network, description, CONFIG)  # type: ignore[arg-type]  # it has the state of an embedder
-    if (source / runs.CONFIG).is_file():
-        runs.write_text(folder / CARD, card(source, description))
-    elif (source / CARD).is_file() and source.resolve() != folder.resolve():
-        runs.write_text(folder / CARD, (source / CARD).read_text(encoding="utf-8"))
+    if told is not None:
+        runs.write_text(folder / CARD, told)
     return folder
 
 

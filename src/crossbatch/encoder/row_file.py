@@ -14,10 +14,12 @@ from crossbatch.data.listing import Listed
 from crossbatch.data.parquet import parquet
 from crossbatch.encoder.encoder import Encoder
 from crossbatch.errors import RunError
+from crossbatch.locks import locked
 
 CHUNK = 2048  # images whose rows are kept together: what a kill costs at most
 SUFFIXES = (".parquet", ".npz")
 TABLE = "a .parquet table"
+KNOWN, LOCK = "rows.json", "lock"  # in the folder of chunks
 Chunk = dict[str, Any]  # id int64, path and label text, embedding float32 [images, dim]
 
 
@@ -29,15 +31,17 @@ def write_rows(out: Path, encoder: Encoder, images: Sequence[Listed], *, skip: b
     """
     refuse_name(out)
     chunks = out.with_name(f"{out.name}.partial")
-    _begin(chunks, _identity(encoder, images))
-    gaps: dict[int, str] = {}
-    for start in range(0, len(images), CHUNK):
-        kept = chunks / f"{start:012d}.npz"
-        if not kept.is_file():
-            _write(kept, start, encoder, images[start : start + CHUNK], skip=skip)
-        gaps |= _gaps(kept)
-    _join(out, chunks)
-    shutil.rmtree(chunks)
+    _refuse_others(chunks)
+    with locked(chunks / LOCK, "wait for its end, or name another --out"):
+        _begin(chunks, _identity(encoder, images))
+        gaps: dict[int, str] = {}
+        for start in range(0, len(images), CHUNK):
+            kept = chunks / f"{start:012d}.npz"
+            if not kept.is_file() or (not skip and _gaps(kept)):
+                _write(kept, start, encoder, images[start : start + CHUNK], skip=skip)
+            gaps |= _gaps(kept)
+        _join(out, chunks)
+        shutil.rmtree(chunks)
     return gaps
 
 
@@ -59,13 +63,20 @@ def _identity(encoder: Encoder, images: Sequence[Listed]) -> dict[str, Any]:
     return {"model": encoder.fingerprint, "half": encoder.half, "images": len(images), "listing": digest.hexdigest()}
 
 
+def _refuse_others(chunks: Path) -> None:
+    """Refuse a folder of that name which holds what we did not write."""
+    if chunks.is_dir() and not (chunks / KNOWN).is_file():
+        others = [one.name for one in chunks.iterdir() if one.name != LOCK and not one.name.endswith(durable.PARTIAL)]
+        if others:
+            raise RunError(f"{chunks} holds other files, such as {others[0]}: move it away, or name another --out")
+
+
 def _begin(chunks: Path, identity: dict[str, Any]) -> None:
     """The folder of chunks of these images and this model; of others it is emptied."""
-    known = chunks / "rows.json"
-    if chunks.is_dir() and not (known.is_file() and runs.read_json(known) == identity):
-        shutil.rmtree(chunks)
-    if not chunks.is_dir():
-        chunks.mkdir(parents=True)
+    known = chunks / KNOWN
+    if not (known.is_file() and runs.read_json(known) == identity):
+        for kept in chunks.glob("*.npz"):
+            kept.unlink()
         runs.write_json(known, identity)
 
 

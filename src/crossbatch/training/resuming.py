@@ -54,15 +54,15 @@ def go_on(parts: RunParts, run: Path, console: Console, *, force: bool) -> Start
     if not runs.is_begun(run):
         raise RunError(f"{run} was stopped before it had begun, and has nothing to go on from: start it anew")
     path, step, damaged = choose(run) if runs.has_checkpoint(run) else (None, 0, [])
-    changed = accept(run, parts, force=force)
-    told = [*damaged, f"the checkpoint before it is used, of step {step:,}"] if damaged else []
+    if damaged:  # told before what has changed is refused, as the damaged one is set aside by now
+        _warn(console, [*damaged, f"the checkpoint before it is used, of step {step:,}"])
+    changed, told = accept(run, parts, force=force), list[str]()
     best = run / runs.CHECKPOINTS / f"{runs.BEST}.ckpt"
     if path is not None and best.is_file() and (reason := damage(best)):
         told.append(f"{best} is damaged: {reason}: the best model from here on is kept")
     if changed:
         told.append(f"goes on with a changed {', '.join(changed)}")
-    for line in told:
-        console.print(f"warning: {line}", soft_wrap=True, highlight=False)
+    _warn(console, told)
     if started_rank() == 0:
         sweep(run / runs.CHECKPOINTS)
     if path is None:
@@ -70,6 +70,11 @@ def go_on(parts: RunParts, run: Path, console: Console, *, force: bool) -> Start
         for network in (parts.learner.embedder, parts.learner.network):
             checkpoint.load_weights(network, began_from, run)
     return Start(path, step, any(one.startswith("data ") for one in changed))
+
+
+def _warn(console: Console, told: list[str]) -> None:
+    for line in told:
+        console.print(f"warning: {line}", soft_wrap=True, highlight=False)
 
 
 @contextmanager

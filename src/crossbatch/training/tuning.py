@@ -15,6 +15,7 @@ from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError, MissingExtraError, RunError, SettingError
 from crossbatch.training.comparison import WITH, WITHOUT, train_once, with_options
 from crossbatch.training.decide import decide
+from crossbatch.training.lock import locked
 from crossbatch.training.run_parts import build_parts, load_data
 from crossbatch.training.settings import LossSettings, Settings
 
@@ -63,11 +64,12 @@ def tune(settings: Settings, out: Path, console: Console, space: Space, budget: 
     _check(settings, space, budget)
     search = Search(settings, load_data(settings), out, console, space, budget)
     build_parts(settings, search.data)  # refuses before anything is written
-    _open(search)
-    arms = {name: search.study(name) for name in (WITHOUT, WITH)}
-    while next_arms := [study for study in arms.values() if _begun(study)] or search.paid(arms.values()):
-        search.trial(min(next_arms, key=search.taken))
-    return _conclude(search, arms)
+    with locked(out):
+        _open(search)
+        arms = {name: search.study(name) for name in (WITHOUT, WITH)}
+        while next_arms := [study for study in arms.values() if _begun(study)] or search.paid(arms.values()):
+            search.trial(min(next_arms, key=search.taken))
+        return _conclude(search, arms)
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,17 @@ class Search:
                 trial.report(one["validation R@1"], 3**rung)
                 done = [*done, one | {"goes on": not trial.should_prune()}]
                 trial.set_user_attr(RUNGS, done)
+            if rung < len(SHARES) - 1:  # its line is in the journal
+                shutil.rmtree(self._folder(study.study_name, trial, rung), ignore_errors=True)
             if not done[rung]["goes on"] and rung < len(SHARES) - 1:
                 break
         whole = len(trial.user_attrs.get(RUNGS, [])) == len(SHARES)
         study.tell(
             trial, done[-1]["validation R@1"] if whole else None, TrialState.COMPLETE if whole else TrialState.PRUNED
         )
+
+    def _folder(self, arm: str, trial: Trial, rung: int) -> Path:
+        return self.out / f"{arm.replace(' ', '-')}-{trial.number}-{self.steps[rung]}-steps"
 
     def recipe(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
         """What a trial tries, as options: loss, augmentation, learning rate."""
@@ -139,7 +146,7 @@ class Search:
 
     def _run(self, arm: str, trial: Trial, rung: int, recipe: dict[str, Any]) -> dict[str, Any]:
         """Train a recipe for the steps of a rung; what it came to."""
-        steps, folder = self.steps[rung], self.out / f"{arm.replace(' ', '-')}-{trial.number}-{self.steps[rung]}-steps"
+        steps, folder = self.steps[rung], self._folder(arm, trial, rung)
         told = f"{arm}, recipe {trial.number}, {steps:,} steps: {', '.join(map(str, shown(trial).values()))}"
         settings = shortened(with_options(of_arm(self.settings, arm), recipe), steps)
         began = time.perf_counter()
@@ -150,8 +157,6 @@ class Search:
             summary = {"best_validation_R@1": 0.0, "steps": steps, "training_seconds": time.perf_counter() - began}
         score = float(summary["best_validation_R@1"])
         self.console.print(f"{told}: validation R@1 {score:.4f}", soft_wrap=True, highlight=False)
-        if rung < len(SHARES) - 1:
-            shutil.rmtree(folder)  # its line is in the journal
         return {"steps": summary["steps"], "seconds": summary["training_seconds"], "validation R@1": score}
 
 
