@@ -12,6 +12,7 @@ from crossbatch.index.database import bring_in_step
 from crossbatch.index.description import Database, Model
 from crossbatch.index.indexing import Outcome, add
 from crossbatch.index.kept_model import keep
+from crossbatch.index.projection import draw_map
 from crossbatch.index.sources import Found, found_in
 from crossbatch.index.writer import writing
 from crossbatch.models import checkpoint
@@ -31,13 +32,22 @@ def model_in(folder: Path, seed: int = 0, dim: int = DIM) -> Path:
 
 
 def indexed(
-    gallery: Path, run: Path, places: Sequence[Path] = (), *, found: Sequence[Found] = (), database: bool = False
+    gallery: Path,
+    run: Path,
+    places: Sequence[Path] = (),
+    *,
+    found: Sequence[Found] = (),
+    database: bool = False,
+    mapped: bool = False,
+    name: str = "crossbatch_test",
 ) -> Outcome:
-    """Images into a gallery; without a map, and without a database unless it is asked for."""
+    """Images into a gallery; without a map and a database unless they are asked for."""
     model = load(run)
-    with writing(gallery, Model.of(model), Database("milvus.db", "crossbatch_test")) as writer:
+    with writing(gallery, Model.of(model), Database("milvus.db", name)) as writer:
         keep(run, gallery)
         outcome = add(writer, [*found, *found_in(places)[0]], model)
+        if mapped:
+            draw_map(writer)
         if database:
             bring_in_step(writer, {})
     return outcome

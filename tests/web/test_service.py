@@ -13,6 +13,7 @@ from galleries import indexed, model_in, opened
 from PIL import Image
 
 from crossbatch.encoder import Encoder, load
+from crossbatch.errors import DataError
 from crossbatch.index import Gallery
 from crossbatch.index.part_files import Entry
 from crossbatch.index.writer import writing
@@ -291,3 +292,38 @@ def _grow(folder: Path, gallery: Gallery) -> None:
             if number % 4 == 3:
                 writer.compact()
             assert gallery.refresh()
+
+
+class Choosy:
+    """A model that fails at images wider than ten pixels, and says so of those of thirteen."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+
+    def embed(self, images: list[Image.Image], *, batch_size: int = 64) -> np.ndarray:
+        self.may.wait(10)
+        if any(image.width == 13 for image in images):
+            raise DataError("this image is a riddle")
+        if any(image.width > 10 for image in images):
+            raise RuntimeError("not enough memory\nin a long trace")
+        return np.eye(1, 16, dtype=np.float32).repeat(len(images), 0)
+
+
+def test_an_image_that_fails_costs_no_other(home: Path) -> None:
+    model, answers = Choosy(), dict[int, tuple[int, dict[str, str]]]()
+    with TestClient(create_app(opened(home / "gallery"), lambda: model, LIMITS), "http://localhost") as client:
+
+        def ask(width: int) -> None:
+            answer = client.post("/search", files=uploaded(Image.new("RGB", (width, 9))))
+            answers[width] = answer.status_code, answer.json()
+
+        threads = [threading.Thread(target=ask, args=(width,)) for width in (7, 8, 12, 13)]
+        for thread in threads:
+            thread.start()
+        threading.Event().wait(0.5)
+        model.may.set()
+        for thread in threads:
+            thread.join()
+    assert {width: status for width, (status, _) in answers.items()} == {7: 200, 8: 200, 12: 503, 13: 415}
+    assert "could not be embedded (not enough memory):" in answers[12][1]["error"]
+    assert answers[13][1] == {"error": "this image is a riddle", "code": "not_an_image"}

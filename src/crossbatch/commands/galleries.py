@@ -92,6 +92,17 @@ def refuse_other_folder(folder: Path) -> None:
         raise RunError(f"{folder} holds something that is no gallery: name a new folder with --to")
 
 
+def lag(folder: Path) -> str:
+    """What to say of a gallery whose database is behind its table; nothing where it is in step."""
+    from crossbatch.index.description import read  # noqa: PLC0415
+
+    known = read(folder)
+    if known.database.revision == known.revision:
+        return ""
+    told = f"the database {folder / known.database.uri} is open in another process and stays behind the table"
+    return f"{told}, which answers meanwhile: crossbatch index {folder} brings it in step once that process has ended"
+
+
 def gallery_for(place: Path, data: str | None, root: Path | None, milvus: Milvus, console: Console) -> Path:
     """The gallery that a place is, or that of a run, into which its images are indexed first."""
     from crossbatch.index import description  # noqa: PLC0415

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from crossbatch.commands.galleries import GALLERY, Milvus, fill, images_of_run, refuse_other_folder, show
+from crossbatch.commands.galleries import GALLERY, Milvus, fill, images_of_run, lag, refuse_other_folder, show
 from crossbatch.errors import SettingError
 
 
@@ -64,7 +64,7 @@ def index(
     if not changing or images:
         outcome = fill(folder, run, found, milvus, console, server)
     changed = _change(folder, remove, labels, milvus) if changing else {}
-    for note in notes:
+    for note in [*notes, *filter(None, [lag(folder)])]:
         console.print(f"note: {note}", soft_wrap=True, highlight=False)
     show(console, outcome)
     for what, count in changed.items():
@@ -79,7 +79,8 @@ def index(
         "index": database.kind,
         "recall@10": database.recall_at_10,
     }
-    told = f"database: {database.uri}, {database.kind}, recall@10 {database.recall_at_10:.3f}"
+    recall = "not measured" if database.recall_at_10 is None else f"{database.recall_at_10:.3f}"
+    told = f"database: {database.uri}, {database.kind or 'not made yet'}, recall@10 {recall}"
     console.print(told, soft_wrap=True, highlight=False)
     console.print(f"next: crossbatch serve {folder}; crossbatch search {folder} PHOTO", soft_wrap=True, highlight=False)
     return result

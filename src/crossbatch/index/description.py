@@ -89,6 +89,11 @@ class Description:
     map: Map | None = None
     format: int = field(default=FORMAT)
 
+    @property
+    def name(self) -> str:
+        """What no other gallery is called, made anew in the same folder neither; a copy keeps it."""
+        return self.database.collection
+
     def changed(self, **values: Any) -> "Description":
         """The next revision, with other values."""
         return replace(self, revision=self.revision + 1, **values)

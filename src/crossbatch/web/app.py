@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -18,10 +19,11 @@ from starlette.exceptions import HTTPException
 
 from crossbatch.errors import CrossBatchError
 from crossbatch.index import Gallery
+from crossbatch.index.part_files import LostFileError
 from crossbatch.index.rows import Rows
 from crossbatch.web import answers
 from crossbatch.web.batcher import Batcher, Model
-from crossbatch.web.guard import COOKIE, Guard, same, session_of
+from crossbatch.web.guard import COOKIE, HEADERS, Guard, same, session_of
 from crossbatch.web.limits import Limits, RefusedError
 from crossbatch.web.map_answer import Packed, packed_map
 from crossbatch.web.page_files import page_files
@@ -52,7 +54,8 @@ class Service:
         self.gallery, self.limits, self.token = gallery, limits, token
         self.batcher = Batcher(load)
         self.searcher = Searcher(gallery, self.batcher, limits)
-        self._maps: dict[tuple[int, int], Packed] = {}
+        self._maps: dict[tuple[str, int, int], Packed] = {}
+        self._packing = threading.Lock()
 
     @contextlib.asynccontextmanager
     async def life(self, _: FastAPI) -> AsyncIterator[None]:
@@ -73,14 +76,21 @@ class Service:
             with contextlib.suppress(CrossBatchError, OSError):
                 await run_in_threadpool(self.gallery.refresh)
 
-    def map(self, rows: Rows, limit: int) -> Packed:
-        """The map, made once for a revision."""
-        key = (rows.description.revision, limit)
+    def map(self, limit: int) -> Packed:
+        """The map, made once for a revision; read anew where a writer has just put another in its place."""
+        with self._packing:
+            try:
+                return self._packed(self.gallery.rows, limit)
+            except LostFileError:
+                self.gallery.refresh()
+                return self._packed(self.gallery.rows, limit)
+
+    def _packed(self, rows: Rows, limit: int) -> Packed:
+        key = (rows.description.name, rows.description.revision, limit)
         if key not in self._maps:
-            self._maps = {one: kept for one, kept in self._maps.items() if one[0] == key[0]}
-            if len(self._maps) >= 4:
-                self._maps.clear()
-            self._maps[key] = packed_map(self.gallery, rows, limit)
+            made = packed_map(self.gallery, rows, limit)
+            of_now = {one: kept for one, kept in self._maps.items() if one[:2] == key[:2]}
+            self._maps = {**(of_now if len(of_now) < 4 else {}), key: made}
         return self._maps[key]
 
     def about(self) -> dict[str, Any]:
@@ -145,6 +155,16 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> JSONResponse:
         return JSONResponse({"error": error.sentence, "code": error.code}, error.status)
+
+    @app.exception_handler(CrossBatchError)
+    async def failed(_: Request, error: CrossBatchError) -> JSONResponse:
+        return JSONResponse({"error": str(error), "code": "failed"}, 503)
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_: Request, __: Exception) -> JSONResponse:
+        # This answer passes no middleware, and the server tells of the error on standard error.
+        told = "the server failed in a way that it does not know: its output says more"
+        return JSONResponse({"error": told, "code": "unforeseen"}, 500, headers=HEADERS)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -244,7 +264,7 @@ def _add_map(app: FastAPI, service: Service) -> None:
     @app.get("/map", response_model=answers.PointsAnswer)
     def points(request: Request, limit: Annotated[int, Query(ge=1, le=200_000)] = 50_000) -> Response:
         """The place of each image in the plane."""
-        packed = service.map(service.gallery.rows, limit)
+        packed = service.map(limit)
         headers = {"etag": packed.etag, "cache-control": "private, no-cache", "vary": "accept-encoding"}
         if request.headers.get("if-none-match") == packed.etag:
             return Response(status_code=304, headers=headers)
