@@ -14,7 +14,7 @@ from PIL import Image
 
 from crossbatch.encoder import Encoder, load
 from crossbatch.errors import DataError
-from crossbatch.index import Gallery
+from crossbatch.index import Gallery, pictures
 from crossbatch.index.part_files import Entry
 from crossbatch.index.writer import writing
 from crossbatch.web.app import create_app
@@ -186,6 +186,68 @@ def test_a_token_is_asked_for_everything_but_the_page(home: Path, model: Encoder
         assert client.post("/session", json={"token": TOKEN}).status_code == 204
         assert TOKEN not in str(client.cookies)
         assert client.get("/gallery").status_code == 200
+
+
+def test_what_needs_no_token_is_small_and_takes_no_turn(home: Path, model: Encoder) -> None:
+    limits = Limits(bytes=10**6, waiting=1)
+    app = create_app(opened(home / "gallery"), lambda: model, limits, token=TOKEN, hosts=())
+    guard_busy = {"authorization": f"Bearer {TOKEN}"}
+    with TestClient(app, "http://192.0.2.1") as client:
+        for path in ("/session", "/", "/page/x"):
+            assert client.post(path, content=b"x" * 100_000).status_code == 413, path
+        assert client.post("/search", content=b"x" * 100_000, headers=guard_busy).status_code == 422
+        assert client.post("/session", json={"token": TOKEN}).status_code == 204
+
+
+def test_searches_by_id_take_turns_and_the_token_none(home: Path) -> None:
+    model, answers = Waiting(), list[int]()
+    limits = Limits(seconds=20, waiting=1)
+    with TestClient(create_app(opened(home / "gallery"), lambda: model, limits), "http://localhost") as client:
+        thread = threading.Thread(
+            target=lambda: answers.append(
+                client.post("/search", files=uploaded(Image.new("RGB", (9, 9)))).status_code,
+            )
+        )
+        thread.start()
+        while not model.passes:
+            threading.Event().wait(0.02)
+        one = opened(home / "gallery").rows.ids[0]
+        assert client.get(f"/similar/{one}").status_code == 429
+        assert client.post("/session", json={"token": "any"}).status_code == 204
+        model.may.set()
+        thread.join()
+        assert client.get(f"/similar/{one}").status_code == 200
+    assert answers == [200]
+
+
+def test_two_originals_are_converted_at_a_time(home: Path, model: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, most = list[int](), list[int]()
+
+    def convert(content: bytes) -> None:
+        busy.append(1)
+        most.append(len(busy))
+        threading.Event().wait(0.1)
+        busy.pop()
+
+    monkeypatch.setattr(pictures, "to_show", convert)
+    with TestClient(create_app(opened(home / "gallery"), lambda: model, LIMITS), "http://localhost") as client:
+        asked = [f"/images/{one}" for one in opened(home / "gallery").rows.ids[:6]]
+        threads = [threading.Thread(target=client.get, args=(path,)) for path in asked]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(most) == 6
+    assert max(most) == 2
+
+
+def test_what_nobody_foresaw_is_an_answer_too(home: Path, model: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(opened(home / "gallery"), lambda: model, LIMITS)
+    monkeypatch.setattr(Gallery, "picture", lambda *_: 1 / 0)
+    with TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
+        answer = client.get(f"/images/{opened(home / 'gallery').rows.ids[0]}")
+    assert (answer.status_code, answer.json()["code"]) == (500, "unforeseen")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
 def test_a_model_that_cannot_be_loaded_costs_uploads_only(home: Path) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import random
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from starlette.exceptions import HTTPException
 from crossbatch.errors import CrossBatchError
 from crossbatch.index import Gallery
 from crossbatch.index.part_files import LostFileError
+from crossbatch.index.pictures import Picture
 from crossbatch.index.rows import Rows
 from crossbatch.web import answers
 from crossbatch.web.batcher import Batcher, Model
@@ -32,6 +34,7 @@ from crossbatch.web.searching import Searcher, Wish, row_of
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 FOREVER = "private, max-age=31536000, immutable"  # an id is its content
 FOLLOWED = 1.0  # seconds between two looks at what a writer has changed
+PICTURES = 2  # originals that are read or converted at a time: each may need some hundred megabytes
 FAILURES = (400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 504)
 CODES = {404: "not_found", 405: "method"}
 
@@ -56,6 +59,7 @@ class Service:
         self.searcher = Searcher(gallery, self.batcher, limits)
         self._maps: dict[tuple[str, int, int], Packed] = {}
         self._packing = threading.Lock()
+        self._pictures = ThreadPoolExecutor(PICTURES, "pictures")
 
     @contextlib.asynccontextmanager
     async def life(self, _: FastAPI) -> AsyncIterator[None]:
@@ -67,6 +71,7 @@ class Service:
             following.cancel()
             await run_in_threadpool(self.batcher.close)
             self.searcher.close()
+            self._pictures.shutdown(wait=False, cancel_futures=True)
             self.gallery.close()
 
     async def _follow(self) -> None:
@@ -75,6 +80,12 @@ class Service:
             # A gallery that is being moved or mended is read again at the next look.
             with contextlib.suppress(CrossBatchError, OSError):
                 await run_in_threadpool(self.gallery.refresh)
+
+    async def picture(self, one: str) -> Picture:
+        """An image as large as it is there; of many that are asked for at once some wait."""
+        rows = self.gallery.rows
+        row = row_of(rows, one)
+        return await asyncio.get_running_loop().run_in_executor(self._pictures, self.gallery.picture, row, rows)
 
     def map(self, limit: int) -> Packed:
         """The map, made once for a revision; read anew where a writer has just put another in its place."""
@@ -290,10 +301,9 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         return Response(content, media_type=kind, headers={"cache-control": FOREVER})
 
     @app.get("/images/{one}", response_class=Response, responses=kinds)
-    def picture(one: Id) -> Response:
+    async def picture(one: Id) -> Response:
         """An image as large as it is there: the original, or else its small picture."""
-        rows = service.gallery.rows
-        found = service.gallery.picture(row_of(rows, one), rows)
+        found = await service.picture(one)
         cached = FOREVER if found.kind == "original" else "private, max-age=60"
         headers = {"cache-control": cached, "x-crossbatch-picture": found.kind}
         return Response(found.content, media_type=found.type, headers=headers)
