@@ -180,7 +180,7 @@ class Gallery:
     @property
     def notes(self) -> list[str]:
         """What a person should know: folders that are gone."""
-        gone = [root.absolute for root in self.description.roots if root.found(self.folder) is None]
+        gone = [root.absolute for root in self.description.roots if not root.places(self.folder)]
         return [f"the folder {one} is gone: of its images the small pictures are shown" for one in gone]
 
     def close(self) -> None:
