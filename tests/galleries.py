@@ -1,9 +1,11 @@
 """Small galleries for tests: real images, a real network with random weights."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from crossbatch.data.transforms import Preprocessing
 from crossbatch.encoder import load
@@ -56,3 +58,10 @@ def indexed(
 def opened(gallery: Path) -> Gallery:
     """The gallery as of now."""
     return Gallery(gallery)
+
+
+def uploaded(image: Image.Image, kind: str = "PNG") -> dict[str, tuple[str, bytes]]:
+    """An image as the file of a form."""
+    file = io.BytesIO()
+    image.save(file, kind)
+    return {"image": ("photo.png", file.getvalue())}

@@ -1,12 +1,11 @@
 """The service while its gallery changes: another model, a database that lags or is gone, files that are swept."""
 
-import io
 import shutil
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from galleries import indexed, model_in, opened
+from galleries import indexed, model_in, opened, uploaded
 from PIL import Image
 
 from crossbatch.encoder import load
@@ -29,10 +28,7 @@ def served(gallery: Gallery) -> TestClient:
     return TestClient(create_app(gallery, lambda: load(gallery.folder / "model")), "http://localhost")
 
 
-def photo() -> dict[str, tuple[str, bytes]]:
-    file = io.BytesIO()
-    Image.new("RGB", (9, 9), "red").save(file, "PNG")
-    return {"image": ("photo.png", file.getvalue())}
+PHOTO = uploaded(Image.new("RGB", (9, 9), "red"))
 
 
 def test_while_the_database_lags_the_table_answers(folder: Path) -> None:
@@ -63,17 +59,17 @@ def test_a_gallery_made_anew_with_another_model_shows_its_own_pictures(folder: P
     with served(gallery) as client:
         before = client.get("/map")
         one = gallery.rows.ids[0]
-        assert client.get(f"/thumbnails/{one}").status_code == client.post("/search", files=photo()).status_code == 200
+        assert client.get(f"/thumbnails/{one}").status_code == client.post("/search", files=PHOTO).status_code == 200
         shutil.rmtree(folder)
         for number in range(6):
             Image.new("RGB", (16, 16), (40 * number, 0, 9)).save(tmp_path / "photos" / "a" / f"{number}.png")
         indexed(folder, model_in(tmp_path / "other", seed=1), [tmp_path / "photos"], name="another", mapped=True)
-        assert gallery.refresh()
+        gallery.refresh()
         one = gallery.rows.ids[0]
         expected = opened(folder).thumbnail(0)
         assert client.get(f"/thumbnails/{one}").content == expected
         assert client.get(f"/similar/{one}").status_code == 200
-        answer = client.post("/search", files=photo())
+        answer = client.post("/search", files=PHOTO)
         assert (answer.status_code, answer.json()["code"]) == (503, "other_model")
         assert "restart crossbatch serve" in answer.json()["error"]
         after = client.get("/map", headers={"if-none-match": before.headers["etag"]})

@@ -6,15 +6,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from galleries import indexed, model_in, opened
+from galleries import indexed, opened, uploaded
 from PIL import Image
 
-from crossbatch.encoder import Encoder, load
-from crossbatch.errors import DataError
-from crossbatch.index import Gallery, pictures
+from crossbatch.encoder import Encoder
+from crossbatch.index import Gallery
 from crossbatch.index.part_files import Entry
 from crossbatch.index.writer import writing
 from crossbatch.web.app import create_app
@@ -25,31 +23,9 @@ LIMITS = Limits(bytes=100_000, pixels=1_000_000, top=50, seconds=20)
 
 
 @pytest.fixture(scope="module")
-def home(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery of 24 images in `gallery`, its images in `photos`, a secret beside them."""
-    root = tmp_path_factory.mktemp("service")
-    for number in range(4):
-        shutil.copytree(pictures / f"class {number}", root / "photos" / f"class {number}")
-    (root / "photos" / "secret.txt").write_text("hidden words")
-    indexed(root / "gallery", model_in(root / "run"), [root / "photos"])
-    return root
-
-
-@pytest.fixture(scope="module")
-def model(home: Path) -> Encoder:
-    return load(home / "run")
-
-
-@pytest.fixture(scope="module")
 def client(home: Path, model: Encoder) -> Iterator[TestClient]:
     with TestClient(create_app(opened(home / "gallery"), lambda: model, LIMITS), "http://localhost") as one:
         yield one
-
-
-def uploaded(image: Image.Image, kind: str = "PNG") -> dict[str, tuple[str, bytes]]:
-    file = io.BytesIO()
-    image.save(file, kind)
-    return {"image": ("photo.png", file.getvalue())}
 
 
 def test_an_upload_finds_what_the_model_says(client: TestClient, home: Path, model: Encoder) -> None:
@@ -188,59 +164,6 @@ def test_a_token_is_asked_for_everything_but_the_page(home: Path, model: Encoder
         assert client.get("/gallery").status_code == 200
 
 
-def test_what_needs_no_token_is_small_and_takes_no_turn(home: Path, model: Encoder) -> None:
-    limits = Limits(bytes=10**6, waiting=1)
-    app = create_app(opened(home / "gallery"), lambda: model, limits, token=TOKEN, hosts=())
-    guard_busy = {"authorization": f"Bearer {TOKEN}"}
-    with TestClient(app, "http://192.0.2.1") as client:
-        for path in ("/session", "/", "/page/x"):
-            assert client.post(path, content=b"x" * 100_000).status_code == 413, path
-        assert client.post("/search", content=b"x" * 100_000, headers=guard_busy).status_code == 422
-        assert client.post("/session", json={"token": TOKEN}).status_code == 204
-
-
-def test_searches_by_id_take_turns_and_the_token_none(home: Path) -> None:
-    model, answers = Waiting(), list[int]()
-    limits = Limits(seconds=20, waiting=1)
-    with TestClient(create_app(opened(home / "gallery"), lambda: model, limits), "http://localhost") as client:
-        thread = threading.Thread(
-            target=lambda: answers.append(
-                client.post("/search", files=uploaded(Image.new("RGB", (9, 9)))).status_code,
-            )
-        )
-        thread.start()
-        while not model.passes:
-            threading.Event().wait(0.02)
-        one = opened(home / "gallery").rows.ids[0]
-        assert client.get(f"/similar/{one}").status_code == 429
-        assert client.post("/session", json={"token": "any"}).status_code == 204
-        model.may.set()
-        thread.join()
-        assert client.get(f"/similar/{one}").status_code == 200
-    assert answers == [200]
-
-
-def test_two_originals_are_converted_at_a_time(home: Path, model: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    busy, most = list[int](), list[int]()
-
-    def convert(content: bytes) -> None:
-        busy.append(1)
-        most.append(len(busy))
-        threading.Event().wait(0.1)
-        busy.pop()
-
-    monkeypatch.setattr(pictures, "to_show", convert)
-    with TestClient(create_app(opened(home / "gallery"), lambda: model, LIMITS), "http://localhost") as client:
-        asked = [f"/images/{one}" for one in opened(home / "gallery").rows.ids[:6]]
-        threads = [threading.Thread(target=client.get, args=(path,)) for path in asked]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert len(most) == 6
-    assert max(most) == 2
-
-
 def test_what_nobody_foresaw_is_an_answer_too(home: Path, model: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     app = create_app(opened(home / "gallery"), lambda: model, LIMITS)
     monkeypatch.setattr(Gallery, "picture", lambda *_: 1 / 0)
@@ -259,53 +182,6 @@ def test_a_model_that_cannot_be_loaded_costs_uploads_only(home: Path) -> None:
         assert (answer.status_code, answer.json()["code"]) == (503, "no_model")
         assert "the weights are gone" in answer.json()["error"]
         assert client.get(f"/similar/{opened(home / 'gallery').rows.ids[0]}").status_code == 200
-
-
-class Waiting:
-    """A model that gives no answer until it may."""
-
-    def __init__(self) -> None:
-        self.may, self.passes = threading.Event(), list[int]()
-
-    def embed(self, images: list[Image.Image], *, batch_size: int = 64) -> np.ndarray:
-        self.passes.append(len(images))
-        self.may.wait(10)
-        return np.eye(1, 16, dtype=np.float32).repeat(len(images), 0)
-
-
-def test_queries_that_come_together_go_together_and_too_many_are_told(home: Path) -> None:
-    model, answers = Waiting(), list[int]()
-    limits = Limits(seconds=20, waiting=6)
-    with TestClient(create_app(opened(home / "gallery"), lambda: model, limits), "http://localhost") as client:
-
-        def ask(number: int) -> None:
-            image = Image.new("RGB", (9, 9), (number, 0, 0))
-            answers.append(client.post("/search", files=uploaded(image)).status_code)
-
-        threads = [threading.Thread(target=ask, args=(number,)) for number in range(9)]
-        for thread in threads:
-            thread.start()
-        for _ in range(200):
-            if len(answers) == 3:
-                break
-            threading.Event().wait(0.05)
-        assert answers == [429] * 3
-        model.may.set()
-        for thread in threads:
-            thread.join()
-    assert sorted(answers) == [200] * 6 + [429] * 3
-    assert sum(model.passes) == 6
-    assert len(model.passes) < 6
-
-
-def test_a_search_that_takes_too_long_is_given_up(home: Path) -> None:
-    model = Waiting()
-    with TestClient(
-        create_app(opened(home / "gallery"), lambda: model, Limits(seconds=0.3)), "http://localhost"
-    ) as client:
-        answer = client.post("/search", files=uploaded(Image.new("RGB", (9, 9))))
-        assert (answer.status_code, answer.json()["code"]) == (504, "timeout")
-        model.may.set()
 
 
 def test_an_empty_gallery_answers(home: Path, model: Encoder, tmp_path: Path) -> None:
@@ -354,38 +230,3 @@ def _grow(folder: Path, gallery: Gallery) -> None:
             if number % 4 == 3:
                 writer.compact()
             assert gallery.refresh()
-
-
-class Choosy:
-    """A model that fails at images wider than ten pixels, and says so of those of thirteen."""
-
-    def __init__(self) -> None:
-        self.may = threading.Event()
-
-    def embed(self, images: list[Image.Image], *, batch_size: int = 64) -> np.ndarray:
-        self.may.wait(10)
-        if any(image.width == 13 for image in images):
-            raise DataError("this image is a riddle")
-        if any(image.width > 10 for image in images):
-            raise RuntimeError("not enough memory\nin a long trace")
-        return np.eye(1, 16, dtype=np.float32).repeat(len(images), 0)
-
-
-def test_an_image_that_fails_costs_no_other(home: Path) -> None:
-    model, answers = Choosy(), dict[int, tuple[int, dict[str, str]]]()
-    with TestClient(create_app(opened(home / "gallery"), lambda: model, LIMITS), "http://localhost") as client:
-
-        def ask(width: int) -> None:
-            answer = client.post("/search", files=uploaded(Image.new("RGB", (width, 9))))
-            answers[width] = answer.status_code, answer.json()
-
-        threads = [threading.Thread(target=ask, args=(width,)) for width in (7, 8, 12, 13)]
-        for thread in threads:
-            thread.start()
-        threading.Event().wait(0.5)
-        model.may.set()
-        for thread in threads:
-            thread.join()
-    assert {width: status for width, (status, _) in answers.items()} == {7: 200, 8: 200, 12: 503, 13: 415}
-    assert "could not be embedded (not enough memory):" in answers[12][1]["error"]
-    assert answers[13][1] == {"error": "this image is a riddle", "code": "not_an_image"}
