@@ -1,9 +1,11 @@
 """Small galleries for tests: real images, a real network with random weights."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from crossbatch.data.transforms import Preprocessing
 from crossbatch.encoder import load
@@ -12,6 +14,7 @@ from crossbatch.index.database import bring_in_step
 from crossbatch.index.description import Database, Model
 from crossbatch.index.indexing import Outcome, add
 from crossbatch.index.kept_model import keep
+from crossbatch.index.projection import draw_map
 from crossbatch.index.sources import Found, found_in
 from crossbatch.index.writer import writing
 from crossbatch.models import checkpoint
@@ -31,13 +34,22 @@ def model_in(folder: Path, seed: int = 0, dim: int = DIM) -> Path:
 
 
 def indexed(
-    gallery: Path, run: Path, places: Sequence[Path] = (), *, found: Sequence[Found] = (), database: bool = False
+    gallery: Path,
+    run: Path,
+    places: Sequence[Path] = (),
+    *,
+    found: Sequence[Found] = (),
+    database: bool = False,
+    mapped: bool = False,
+    name: str = "crossbatch_test",
 ) -> Outcome:
-    """Images into a gallery; without a map, and without a database unless it is asked for."""
+    """Images into a gallery; without a map and a database unless they are asked for."""
     model = load(run)
-    with writing(gallery, Model.of(model), Database("milvus.db", "crossbatch_test")) as writer:
+    with writing(gallery, Model.of(model), Database("milvus.db", name)) as writer:
         keep(run, gallery)
         outcome = add(writer, [*found, *found_in(places)[0]], model)
+        if mapped:
+            draw_map(writer)
         if database:
             bring_in_step(writer, {})
     return outcome
@@ -46,3 +58,10 @@ def indexed(
 def opened(gallery: Path) -> Gallery:
     """The gallery as of now."""
     return Gallery(gallery)
+
+
+def uploaded(image: Image.Image, kind: str = "PNG") -> dict[str, tuple[str, bytes]]:
+    """An image as the file of a form."""
+    file = io.BytesIO()
+    image.save(file, kind)
+    return {"image": ("photo.png", file.getvalue())}

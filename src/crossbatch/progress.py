@@ -17,8 +17,9 @@ def watched(items: Sequence[Item], what: str) -> Iterator[Item]:
     if not console.is_terminal:
         yield from items
         return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True)
+    told = TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(told, *columns, console=console, transient=True)
     task = bar.add_task(what, total=len(items))
     try:
         for number, item in enumerate(items):

@@ -131,6 +131,74 @@ def test_words_that_do_not_fit(run: Path, photos: Path, tmp_path: Path, capsys: 
         assert said.count("\n") == 1
 
 
+def test_nothing_is_written_before_all_names_are_known(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection, "FEW", 10**9)
+    gallery, table, new = tmp_path / "gallery", tmp_path / "labels.csv", photos / "class 2"
+    assert main(["index", str(run), str(photos / "class 1"), "--to", str(gallery)]) == 0
+    before = (gallery / description.FILE).read_bytes()
+    cases = {
+        "x,y\n": "must have the columns",
+        "path,label\nnone.png,b\n": "has no image none.png",
+        "path,label\n0.png,a\n1.png\n": "line 3 of",
+        "path,label\n0.png,a,b\n": "more or fewer fields",
+    }
+    for text, told in cases.items():
+        table.write_text(text)
+        for images in ([], [str(new)]):
+            capsys.readouterr()
+            assert main(["index", str(gallery), *images, "--remove", "0.png", "--labels", str(table)]) == 2
+            assert told in capsys.readouterr().err
+    assert main(["index", str(gallery), str(new), "--remove", "nosuch"]) == 2
+    assert (gallery / description.FILE).read_bytes() == before
+    table.write_text("path,label\n0.png,gone\n1.png,kept\n")
+    both = asked(capsys, "index", str(gallery), "--remove", "0.png", "--labels", str(table))
+    assert (both["removed"], both["relabelled"]) == (1, 2)
+    table.write_text(f"id,label\n{indexing.digest_of((new / '3.png').read_bytes())},new\n")
+    more = asked(capsys, "index", str(gallery), str(new), "--remove", "1.png", "--labels", str(table))
+    assert (more["added"], more["relabelled"]) == (6, 1)
+
+
+def test_names_are_no_markup(run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = tmp_path / "[old] :boar:"
+    odd.mkdir()
+    (photos / "class 1" / "0.png").rename(odd / "a[")
+    (odd / "a[").rename(odd / "a[-b].png")
+    (odd / "a[").mkdir()
+    shutil.copy(photos / "class 1" / "1.png", odd / "a[" / "b].jpg")
+    shutil.copy(photos / "class 1" / "2.png", odd / "a[" / "c].png")
+    assert main(["index", str(run), str(odd), "--to", str(odd / "gallery")]) == 0
+    assert f"crossbatch serve {odd / 'gallery'}" in capsys.readouterr().out
+    assert main(["search", str(odd / "gallery"), str(odd / "a[-b].png"), "--html", str(odd / "[/page].html")]) == 0
+    said = capsys.readouterr().out
+    assert f"{odd / 'a[-b].png'}: 2 of 3 images" in said
+    assert "a[/b].jpg" in said
+    assert "[/page].html" in said
+
+
+def test_a_place_below_a_file_is_named(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = photos / "class 1" / "0.png"
+    assert main(["index", str(run), str(file), "--to", str(file / "more" / "gallery")]) == 2
+    assert f"lies below {file}, which is a file" in capsys.readouterr().err
+    assert main(["index", str(run), str(file), "--to", str(tmp_path / "gallery")]) == 0
+    for page, told in ((file / "x.html", f"lies below {file}, which is a file"), (photos, "is a folder: name")):
+        capsys.readouterr()
+        assert main(["search", str(tmp_path / "gallery"), str(file), "--html", str(page)]) == 2
+        said = capsys.readouterr()
+        assert told in said.err
+        assert not said.out
+
+
+def test_a_kill_before_the_first_description_is_no_obstacle(run: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "gallery").mkdir()
+    (tmp_path / "gallery" / f"{description.FILE}.123.partial").write_text("{")
+    assert main(["index", str(run), str(photos / "class 1" / "0.png"), "--to", str(tmp_path / "gallery")]) == 0
+    assert len(opened(tmp_path / "gallery")) == 1
+
+
 def killed_at_random(run: Path, root: Path, photos: Path, kills: int, chance: random.Random) -> None:
     """Kill indexing so often, then let it end: all is there once, and what a kill left was there before."""
     gallery, known = root / "gallery", set[str]()

@@ -112,6 +112,22 @@ def test_what_is_no_box(text: str) -> None:
         Box.parse(text, 20, 40)
 
 
+def test_a_box_of_next_to_no_width_is_a_pixel_of_the_image(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "x.jpg")
+    query = read_query((tmp_path / "x.jpg").read_bytes(), "0,0,5e-324,1")
+    assert query.image.size == (1, 20)
+
+
+def test_a_folder_of_the_same_name_does_not_hide_the_right_one(place: Path, tmp_path: Path) -> None:
+    root = Root.of(place, tmp_path / "gallery")
+    (tmp_path / "away" / "root" / "a").mkdir(parents=True)
+    (tmp_path / "away" / "root" / "a" / "x.png").write_bytes(b"another")
+    moved = tmp_path / "away" / "gallery"
+    assert original(moved, root, b"a/x.png", digest_of(b"inside")) == b"inside"
+    assert original(moved, root, b"a/x.png", digest_of(b"another")) == b"another"
+    assert original(moved, root, b"a/x.png", digest_of(b"neither")) is None
+
+
 @pytest.mark.parametrize("box", ["0,0,0.001,0.001", "0.999,0.999,1,1"])
 def test_the_smallest_box_has_a_pixel(box: str) -> None:
     left, top, right, bottom = Box.parse(box, 20, 40).pixels(20, 40)

@@ -1,7 +1,9 @@
 """Searching a gallery: the nearest by cosine, by whomever they are found."""
 
 import shutil
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,12 @@ from galleries import indexed, model_in, opened
 from hypothesis import given
 from hypothesis import settings as property_settings
 from hypothesis import strategies as st
+from milvus_lite import MilvusLite
 from milvus_lite.adapter.grpc.server import start_server_in_thread
 
+from crossbatch.__main__ import main
 from crossbatch.errors import RunError, SettingError, ShapeError
-from crossbatch.index import Gallery, database, description, milvus
+from crossbatch.index import Gallery, database, description, milvus, projection
 from crossbatch.index.search import nearest
 from crossbatch.index.writer import writing
 from crossbatch.metrics import nearest as judged
@@ -132,13 +136,51 @@ def damaged(copy: Path, damage: str) -> None:
                 collection.put(["f" * 32], [3], rows.embeddings[:1])
 
 
-def test_a_search_by_a_database_that_lags_is_refused(copy: Path) -> None:
+def test_while_the_database_lags_the_table_answers_and_says_so(copy: Path) -> None:
+    gallery = Gallery(copy, by="milvus")
+    assert gallery.method.by == "Milvus Lite"
     with writing(copy) as writer:
         writer.remove({opened(copy).rows.ids[0]})
-    gallery = Gallery(copy, by="milvus")
-    with pytest.raises(RunError, match="lacks what was indexed last"):
-        gallery.search(gallery.rows.embeddings[:1], 1)
-    assert len(opened(copy).search(gallery.rows.embeddings[:1], 1)[0]) == 1
+    assert gallery.refresh()
+    assert gallery.method == ("exact", "the table, until the database is in step", 1.0)
+    assert found_by(gallery) == found_by(opened(copy))
+
+
+def test_a_database_that_another_process_has_open_is_left_alone(
+    copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection, "FEW", 10**9)
+    one, before = opened(copy).rows.ids[0], description.read(copy).database
+    held = MilvusLite(str(copy / "milvus.db"))
+    assert main(["index", str(copy), "--remove", one]) == 0
+    assert "is open in another process" in " ".join(capsys.readouterr().out.split())
+    assert description.read(copy).database == before
+    assert held.list_collections() == [before.collection]
+    held.close()
+    assert main(["index", str(copy)]) == 0
+    assert "another process" not in capsys.readouterr().out
+    assert in_database(copy) == in_table(copy)
+
+
+def test_a_database_that_is_gone_or_fails_is_named_and_found_again(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery, local = Gallery(copy, by="milvus"), copy / "milvus.db"
+    local.rename(copy / "elsewhere")
+    assert main(["search", str(copy), "--id", gallery.rows.ids[0], "--by", "milvus"]) == 2
+    told = capsys.readouterr().err
+    assert "milvus.db is gone: crossbatch index" in told
+    assert told.count("\n") == 1
+    assert not local.exists()
+    local.mkdir()  # one that lacks the collection
+    assert main(["search", str(copy), "--id", gallery.rows.ids[0], "--by", "milvus"]) == 2
+    assert "milvus.db failed" in capsys.readouterr().err
+    with pytest.raises(RunError, match=r"milvus\.db failed"):
+        found_by(gallery)
+    shutil.rmtree(local)
+    (copy / "elsewhere").rename(local)
+    assert found_by(gallery) == found_by(opened(copy))
+    gallery.close()
 
 
 def test_beyond_a_size_hnsw_answers_and_its_recall_is_measured(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +214,31 @@ def test_a_server_by_the_same_calls(copy: Path, server: str) -> None:
     assert gallery.method.by == f"Milvus at {server}"
     assert found_by(gallery, labels=["class 1"]) == found_by(Gallery(copy, by="exact"), labels=["class 1"])
     gallery.close()
+
+
+def test_a_server_that_stops_while_it_is_asked_is_named(copy: Path, tmp_path: Path) -> None:
+    running, held, port = start_server_in_thread(str(tmp_path / "stops.db"))
+    with writing(copy) as writer:
+        writer.keep_database(description.Database(f"http://127.0.0.1:{port}", "crossbatch_there"))
+        database.bring_in_step(writer, {})
+    gallery = Gallery(copy, {"timeout": 1})
+    assert found_by(gallery)
+    running.stop(grace=0)
+    held.close()
+    with pytest.raises(RunError, match=f"http://127.0.0.1:{port} failed"):
+        found_by(gallery)
+    with pytest.raises(RunError, match=f"http://127.0.0.1:{port}"):
+        found_by(gallery)
+    running, held, _ = start_server_in_thread(str(tmp_path / "stops.db"), port=port)
+    for _ in range(40):
+        with suppress(RunError):  # gRPC waits a little before it tries again
+            found = found_by(gallery)
+            break
+        time.sleep(0.25)
+    assert found == found_by(Gallery(copy, by="exact"))
+    gallery.close()
+    running.stop(grace=0)
+    held.close()
 
 
 def test_a_server_that_is_not_there_is_named(copy: Path) -> None:

@@ -132,6 +132,59 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
             opened(tmp_path)
 
 
+def test_a_missing_file_and_pictures_that_cannot_be_read_are_damage(tmp_path: Path) -> None:
+    with writing(tmp_path, MODEL, Database("milvus.db", "x")) as writer:
+        put(writer, [1])
+    part = next(tmp_path.glob("part-*"))
+    content, gallery = part.read_bytes(), opened(tmp_path)
+    gallery.rows.parts[0].file.close(force=True)
+    with pytest.raises(DataError, match=f"{part.name} is damaged"):
+        gallery.thumbnail(0)
+    part.unlink()
+    with pytest.raises(DataError, match=rf"{part.name} is damaged \(it is missing\)"):
+        opened(tmp_path)
+    with pytest.raises(DataError, match=f"{part.name} is damaged"), writing(tmp_path) as writer:
+        writer.compact()
+    part.write_bytes(content)
+    holds(tmp_path, [1], {})
+
+
+def test_a_folder_is_known_as_long_as_it_is_that_folder(tmp_path: Path) -> None:
+    home, away = tmp_path / "home", tmp_path / "away"
+    for place in (home, away):
+        (place / "photos").mkdir(parents=True)
+    with writing(home / "gallery", MODEL, Database("milvus.db", "x")) as writer:
+        assert [writer.root(home / "photos"), writer.root(home), writer.root(home / "photos" / ".")] == [0, 1, 0]
+        put(writer, [1])
+    shutil.copytree(home / "gallery", away / "gallery")
+    with writing(away / "gallery") as writer:
+        assert writer.root(home / "photos") == 0
+        assert writer.root(away / "photos") == 2  # another, as the first is still there
+    shutil.rmtree(home)
+    with writing(away / "gallery") as writer:
+        assert writer.root(away / "photos") == 0  # moved with the gallery
+
+
+def test_a_folder_costs_no_look_at_those_that_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = list[Path]()
+    look = description.Root.places
+
+    def counted(root: description.Root, gallery: Path) -> list[Path]:
+        looked.append(gallery)
+        return look(root, gallery)
+
+    folders = [tmp_path / f"{number}" for number in range(30)]
+    for folder in folders:
+        folder.mkdir()
+    with writing(tmp_path / "gallery", MODEL, Database("milvus.db", "x")) as writer:
+        assert [writer.root(folder) for folder in folders] == list(range(30))
+        put(writer, [1])
+    monkeypatch.setattr(description.Root, "places", counted)
+    with writing(tmp_path / "gallery") as writer:
+        assert [writer.root(folder) for folder in folders * 3] == list(range(30)) * 3
+    assert len(looked) == 30
+
+
 def test_a_folder_that_is_no_gallery_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no gallery"):
         opened(tmp_path)

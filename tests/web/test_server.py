@@ -1,5 +1,6 @@
 """The server as a process: it starts as it says, bears what is slow or huge, and stops when it is told to."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -9,14 +10,17 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import uvicorn
 from galleries import indexed, model_in
+from uvicorn.server import ServerState
 
 from crossbatch.__main__ import main
+from crossbatch.web import run as web
 
 
 class Server(NamedTuple):
@@ -48,7 +52,7 @@ def started(folder: Path, *words: str) -> Server:
     said = ""
     for line in process.stdout:
         said += line
-        found = re.search(r"open http://127\.0\.0\.1:(\d+)/", line)
+        found = re.search(r"open http://127\.0\.0\.\d:(\d+)/", line)
         if found:
             return Server(process, int(found[1]), folder)
     raise AssertionError(f"it did not start: {said}")
@@ -91,6 +95,45 @@ def test_huge_headers_are_refused(server: Server) -> None:
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Large: " + b"x" * 200_000 + b"\r\n\r\n"
     answer = server.raw(request)
     assert not answer or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 431"))
+
+
+async def _held(begun: bytes, asked: bytes) -> float:
+    """Seconds that a connection is kept by one that asks, is answered, and then sends no more than a beginning."""
+
+    async def app(scope: dict[str, object], receive: object, send: Callable[..., Awaitable[None]]) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    loop = asyncio.get_running_loop()
+    config = uvicorn.Config(app, http=web.Patient, log_level="critical", timeout_keep_alive=60)
+    state = ServerState()
+    server = await loop.create_server(lambda: web.Patient(config, state, {}), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(asked)
+    if asked:
+        assert b"200" in await reader.readuntil(b"\r\n\r\n")
+    began = time.monotonic()
+    writer.write(begun)
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+    server.close()
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("asked", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+@pytest.mark.parametrize("begun", [b"", b"GET / HT"])
+def test_a_connection_without_a_request_is_closed(begun: bytes, asked: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "HEADER_SECONDS", 0.3)
+    assert 0.1 < asyncio.run(_held(begun, asked)) < 5
+
+
+def test_the_address_that_is_printed_answers(folder: Path) -> None:
+    one = started(folder, "--host", "127.0.0.2")
+    with urllib.request.urlopen(f"http://127.0.0.2:{one.port}/healthz", timeout=60) as answer:
+        assert answer.status == 200
+    one.process.kill()
+    one.process.communicate()
 
 
 @pytest.mark.parametrize(

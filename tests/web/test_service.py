@@ -6,13 +6,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from galleries import indexed, model_in, opened
+from galleries import indexed, opened, uploaded
 from PIL import Image
 
-from crossbatch.encoder import Encoder, load
+from crossbatch.encoder import Encoder
 from crossbatch.index import Gallery
 from crossbatch.index.part_files import Entry
 from crossbatch.index.writer import writing
@@ -24,31 +23,9 @@ LIMITS = Limits(bytes=100_000, pixels=1_000_000, top=50, seconds=20)
 
 
 @pytest.fixture(scope="module")
-def home(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery of 24 images in `gallery`, its images in `photos`, a secret beside them."""
-    root = tmp_path_factory.mktemp("service")
-    for number in range(4):
-        shutil.copytree(pictures / f"class {number}", root / "photos" / f"class {number}")
-    (root / "photos" / "secret.txt").write_text("hidden words")
-    indexed(root / "gallery", model_in(root / "run"), [root / "photos"])
-    return root
-
-
-@pytest.fixture(scope="module")
-def model(home: Path) -> Encoder:
-    return load(home / "run")
-
-
-@pytest.fixture(scope="module")
 def client(home: Path, model: Encoder) -> Iterator[TestClient]:
     with TestClient(create_app(opened(home / "gallery"), lambda: model, LIMITS), "http://localhost") as one:
         yield one
-
-
-def uploaded(image: Image.Image, kind: str = "PNG") -> dict[str, tuple[str, bytes]]:
-    file = io.BytesIO()
-    image.save(file, kind)
-    return {"image": ("photo.png", file.getvalue())}
 
 
 def test_an_upload_finds_what_the_model_says(client: TestClient, home: Path, model: Encoder) -> None:
@@ -187,6 +164,15 @@ def test_a_token_is_asked_for_everything_but_the_page(home: Path, model: Encoder
         assert client.get("/gallery").status_code == 200
 
 
+def test_what_nobody_foresaw_is_an_answer_too(home: Path, model: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(opened(home / "gallery"), lambda: model, LIMITS)
+    monkeypatch.setattr(Gallery, "picture", lambda *_: 1 / 0)
+    with TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
+        answer = client.get(f"/images/{opened(home / 'gallery').rows.ids[0]}")
+    assert (answer.status_code, answer.json()["code"]) == (500, "unforeseen")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
 def test_a_model_that_cannot_be_loaded_costs_uploads_only(home: Path) -> None:
     def fail() -> Encoder:
         raise ValueError("the weights are gone")
@@ -196,53 +182,6 @@ def test_a_model_that_cannot_be_loaded_costs_uploads_only(home: Path) -> None:
         assert (answer.status_code, answer.json()["code"]) == (503, "no_model")
         assert "the weights are gone" in answer.json()["error"]
         assert client.get(f"/similar/{opened(home / 'gallery').rows.ids[0]}").status_code == 200
-
-
-class Waiting:
-    """A model that gives no answer until it may."""
-
-    def __init__(self) -> None:
-        self.may, self.passes = threading.Event(), list[int]()
-
-    def embed(self, images: list[Image.Image], *, batch_size: int = 64) -> np.ndarray:
-        self.passes.append(len(images))
-        self.may.wait(10)
-        return np.eye(1, 16, dtype=np.float32).repeat(len(images), 0)
-
-
-def test_queries_that_come_together_go_together_and_too_many_are_told(home: Path) -> None:
-    model, answers = Waiting(), list[int]()
-    limits = Limits(seconds=20, waiting=6)
-    with TestClient(create_app(opened(home / "gallery"), lambda: model, limits), "http://localhost") as client:
-
-        def ask(number: int) -> None:
-            image = Image.new("RGB", (9, 9), (number, 0, 0))
-            answers.append(client.post("/search", files=uploaded(image)).status_code)
-
-        threads = [threading.Thread(target=ask, args=(number,)) for number in range(9)]
-        for thread in threads:
-            thread.start()
-        for _ in range(200):
-            if len(answers) == 3:
-                break
-            threading.Event().wait(0.05)
-        assert answers == [429] * 3
-        model.may.set()
-        for thread in threads:
-            thread.join()
-    assert sorted(answers) == [200] * 6 + [429] * 3
-    assert sum(model.passes) == 6
-    assert len(model.passes) < 6
-
-
-def test_a_search_that_takes_too_long_is_given_up(home: Path) -> None:
-    model = Waiting()
-    with TestClient(
-        create_app(opened(home / "gallery"), lambda: model, Limits(seconds=0.3)), "http://localhost"
-    ) as client:
-        answer = client.post("/search", files=uploaded(Image.new("RGB", (9, 9))))
-        assert (answer.status_code, answer.json()["code"]) == (504, "timeout")
-        model.may.set()
 
 
 def test_an_empty_gallery_answers(home: Path, model: Encoder, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from crossbatch import runs
+from crossbatch.commands.output import refuse_below_file
 from crossbatch.commands.run_data import data_of_run
+from crossbatch.durable import PARTIAL
 from crossbatch.errors import RunError
 
 if TYPE_CHECKING:
@@ -87,9 +89,23 @@ def refuse_other_folder(folder: Path) -> None:
 
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file: name a folder for the gallery with --to")
-    begun = {"lock", "model"}
-    if folder.is_dir() and not is_gallery(folder) and {one.name for one in folder.iterdir()} - begun:
+    refuse_below_file(folder)
+    if not folder.is_dir() or is_gallery(folder):
+        return
+    # A first call that was killed leaves these.
+    if any(one.name not in ("lock", "model") and one.suffix != PARTIAL for one in folder.iterdir()):
         raise RunError(f"{folder} holds something that is no gallery: name a new folder with --to")
+
+
+def lag(folder: Path) -> str:
+    """What to say of a gallery whose database is behind its table; nothing where it is in step."""
+    from crossbatch.index.description import read  # noqa: PLC0415
+
+    known = read(folder)
+    if known.database.revision == known.revision:
+        return ""
+    told = f"the database {folder / known.database.uri} is open in another process and stays behind the table"
+    return f"{told}, which answers meanwhile: crossbatch index {folder} brings it in step once that process has ended"
 
 
 def gallery_for(place: Path, data: str | None, root: Path | None, milvus: Milvus, console: Console) -> Path:

@@ -1,12 +1,15 @@
 """`crossbatch index`: embed images into a gallery that can be searched; take some out, give them other labels."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from crossbatch.commands.galleries import GALLERY, Milvus, fill, images_of_run, refuse_other_folder, show
+from crossbatch.commands.galleries import GALLERY, Milvus, fill, images_of_run, lag, refuse_other_folder, show
 from crossbatch.errors import SettingError
+
+if TYPE_CHECKING:
+    from crossbatch.index.sources import Found
 
 
 def index(
@@ -60,11 +63,12 @@ def index(
         found, notes = found_in(images)
     else:
         found, notes = ([], []) if changing or own else images_of_run(run, data, root)
+    _check(folder, remove, labels, found)
     outcome = Outcome()
     if not changing or images:
         outcome = fill(folder, run, found, milvus, console, server)
     changed = _change(folder, remove, labels, milvus) if changing else {}
-    for note in notes:
+    for note in [*notes, *filter(None, [lag(folder)])]:
         console.print(f"note: {note}", soft_wrap=True, highlight=False)
     show(console, outcome)
     for what, count in changed.items():
@@ -79,23 +83,37 @@ def index(
         "index": database.kind,
         "recall@10": database.recall_at_10,
     }
-    told = f"database: {database.uri}, {database.kind}, recall@10 {database.recall_at_10:.3f}"
+    recall = "not measured" if database.recall_at_10 is None else f"{database.recall_at_10:.3f}"
+    told = f"database: {database.uri}, {database.kind or 'not made yet'}, recall@10 {recall}"
     console.print(told, soft_wrap=True, highlight=False)
     console.print(f"next: crossbatch serve {folder}; crossbatch search {folder} PHOTO", soft_wrap=True, highlight=False)
     return result
 
 
+def _check(folder: Path, remove: list[str], labels: Path | None, coming: list["Found"]) -> None:
+    """Refuse names of no image before one is embedded."""
+    from crossbatch.index import Gallery  # noqa: PLC0415
+    from crossbatch.index.changes import check  # noqa: PLC0415
+    from crossbatch.index.description import is_gallery  # noqa: PLC0415
+
+    if not remove and labels is None:
+        return
+    rows = Gallery(folder).rows if is_gallery(folder) or not coming else None
+    check(rows, remove, labels, coming)
+
+
 def _change(folder: Path, remove: list[str], labels: Path | None, milvus: Milvus) -> dict[str, int]:
     """Take images out and give others their labels; how many."""
-    from crossbatch.index.changes import relabel, take_out  # noqa: PLC0415
+    from crossbatch.index.changes import check, relabel, take_out  # noqa: PLC0415
     from crossbatch.index.database import bring_in_step  # noqa: PLC0415
     from crossbatch.index.writer import writing  # noqa: PLC0415
 
     changed = {}
     with writing(folder) as writer:
-        if remove:
-            changed["removed"] = take_out(writer, remove)
+        check(writer.rows(), remove, labels)
         if labels is not None:
             changed["relabelled"] = relabel(writer, labels)
+        if remove:
+            changed["removed"] = take_out(writer, remove)
         bring_in_step(writer, milvus.options)
     return changed

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from crossbatch.errors import SettingError
 from crossbatch.processes import started_rank
 
 FILE_WIDTH = 120  # columns of a table that goes to a file or a pipe
@@ -18,10 +20,18 @@ def console_for(as_json: bool) -> Console:
 
     Of several processes the first alone tells.
     """
-    console = Console(stderr=as_json, quiet=started_rank() > 0)
+    # Names of files and labels are told as they are: none is markup, or the name of an emoji.
+    console = Console(stderr=as_json, quiet=started_rank() > 0, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = max(console.width, FILE_WIDTH)
     return console
+
+
+def refuse_below_file(place: Path) -> None:
+    """Refuse to write to a place that lies below a file."""
+    above = next(one for one in place.absolute().parents if one.exists())
+    if not above.is_dir():
+        raise SettingError(f"{place} lies below {above}, which is a file: name a place in a folder")
 
 
 def print_json(value: Any) -> None:

@@ -9,7 +9,7 @@ from jsonargparse.typing import PositiveInt
 from rich.console import Console
 
 from crossbatch.commands.galleries import Milvus, gallery_for
-from crossbatch.commands.output import print_table
+from crossbatch.commands.output import print_table, refuse_below_file
 from crossbatch.errors import DataError, SettingError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def search(
         raise SettingError(f"nothing to search with: crossbatch search {gallery} PHOTO, or --id ID")
     if not -1 <= min_similarity <= 1:
         raise SettingError(f"--min_similarity takes a cosine from -1 to 1, got {min_similarity}")
+    _refuse_page(html)
     from crossbatch.commands.asked import asked  # noqa: PLC0415  (imports Pillow)
     from crossbatch.index import Gallery  # noqa: PLC0415
 
@@ -83,6 +84,15 @@ def search(
     finally:
         opened.close()
     return results[0] if len(results) == 1 else results
+
+
+def _refuse_page(file: Path | None) -> None:
+    """Refuse a page that cannot be written before anything is searched for."""
+    if file is None:
+        return
+    refuse_below_file(file)
+    if file.is_dir():
+        raise SettingError(f"--html takes a file, and {file} is a folder: name {file / 'hits.html'}")
 
 
 def _show(console: Console, opened: "Gallery", name: str, hits: list["Hit"]) -> None:

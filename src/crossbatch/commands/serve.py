@@ -66,11 +66,11 @@ def serve(
 
         return load_encoder(kept(folder))
 
-    hosts = LOOPBACK if server.is_loopback(host) else ()
-    app = create_app(opened, load, limits, token=token, hosts=hosts)
-    listening = server.bound(host, port)
     everywhere = host in ("0.0.0.0", "::")  # noqa: S104  (what is said of it: others reach this machine by its name)
     shown = socket.gethostname() if everywhere else f"[{host}]" if ":" in host else host
+    hosts = (*LOOPBACK, shown) if server.is_loopback(host) else ()
+    app = create_app(opened, load, limits, token=token, hosts=hosts)
+    listening = server.bound(host, port)
     address = f"http://{shown}:{listening.getsockname()[1]}/"
 
     def started() -> None:

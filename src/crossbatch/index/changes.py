@@ -2,13 +2,29 @@
 
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from crossbatch.errors import DataError
 from crossbatch.index.rows import Rows
+from crossbatch.index.sources import Found
 from crossbatch.index.writer import Change, Writer
+
+ID = re.compile("[0-9a-f]{32}")
+
+
+def check(rows: Rows | None, remove: Sequence[str], table: Path | None, coming: Sequence[Found] = ()) -> None:
+    """Refuse names that are of no image, of a gallery or of those to come, before anything is written.
+
+    An id may be that of an image to come: these are not read yet.
+    """
+    named, paths = _Names(rows), {one.path for one in coming}
+    for name in [*remove, *(name for name, _ in (_labels(table) if table else []))]:
+        if name not in paths and not (paths and ID.fullmatch(name)):
+            named.ids(name)
 
 
 def take_out(writer: Writer, names: Sequence[str]) -> int:
@@ -35,19 +51,27 @@ def relabel(writer: Writer, table: Path) -> int:
 class _Names:
     """Images by id or path."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-        self._paths: dict[str, list[str]] = defaultdict(list)
-        for row, one in enumerate(rows.ids):
-            self._paths[rows.image(row).path].append(one)
+    def __init__(self, rows: Rows | None) -> None:
+        self._ids, self._paths = set[str](), defaultdict[str, list[str]](list)
+        if rows is not None:
+            self._ids |= set(rows.ids)
+            for one, path in zip(rows.ids, rows.paths, strict=True):
+                self._paths[path].append(one)
 
     def ids(self, name: str) -> list[str]:
         """The images of a name: one by its id, or all that are called so."""
-        if name in self._rows.position:
+        if name in self._ids:
             return [name]
         if name not in self._paths:
             raise DataError(f"the gallery has no image {name}: give an id or a path, as crossbatch search prints them")
         return self._paths[name]
+
+
+def _named(table: Path, line: int, row: dict[str | Any, str | Any], key: str) -> tuple[str, str | None]:
+    if None in row or row[key] is None or row["label"] is None:  # how the reader tells of fields too many, and too few
+        told = f"line {line} of {table} has more or fewer fields than its first line"
+        raise DataError(f"{told}: one with a comma goes into quotes, and a label that is to be taken away is empty")
+    return row[key], row["label"].strip() or None
 
 
 def _labels(table: Path) -> list[tuple[str, str | None]]:
@@ -57,6 +81,6 @@ def _labels(table: Path) -> list[tuple[str, str | None]]:
         if key is None or "label" not in (reader.fieldnames or []):
             given = ",".join(reader.fieldnames or []) or "nothing"
             raise DataError(f"{table} must have the columns id,label or path,label; it has {given}")
-        return [(row[key] or "", (row["label"] or "").strip() or None) for row in reader]
+        return [_named(table, reader.line_num, row, key) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table} cannot be read as a table of labels ({error})") from error

@@ -9,7 +9,7 @@ import numpy as np
 
 from crossbatch.errors import RunError
 from crossbatch.index.description import Database
-from crossbatch.index.milvus import Client, Collection, connected, is_server, kind_for, label_number
+from crossbatch.index.milvus import Client, Collection, connected, is_held, is_server, kind_for, label_number
 from crossbatch.index.rows import Rows
 from crossbatch.index.search import nearest
 from crossbatch.index.writer import Writer
@@ -22,7 +22,8 @@ STEP = 4096  # rows that are written before the bar moves
 def bring_in_step(writer: Writer, options: Mapping[str, Any]) -> Database:
     """Write what the table has and the database lacks, take out what it has no more; then measure its recall.
 
-    One that is made for fewer rows, or that cannot be opened where it is a folder, is made anew.
+    One that is made for fewer rows, or that cannot be opened where it is a folder, is made anew. A folder that another
+    process has open stays as it is, behind the table, for the next time.
     """
     database, rows = writer.description.database, writer.rows()
     try:
@@ -32,6 +33,8 @@ def bring_in_step(writer: Writer, options: Mapping[str, Any]) -> Database:
         local = writer.folder / database.uri
         if is_server(database.uri) or not local.is_dir():
             raise
+        if is_held(local):
+            return database
         shutil.rmtree(local)
         with connected(writer.folder, database.uri, options) as client:
             found = _follow(client, database, rows)

@@ -50,10 +50,14 @@ class Root:
         absolute = os.path.realpath(folder)
         return cls(os.path.relpath(absolute, os.path.realpath(gallery)), absolute)
 
-    def found(self, gallery: Path) -> Path | None:
-        """Where it is now; None if it is gone."""
-        places = (Path(os.path.realpath(gallery / self.relative)), Path(self.absolute))
-        return next((place for place in places if place.is_dir()), None)
+    def places(self, gallery: Path) -> list[Path]:
+        """Where it may be now: as seen from the gallery, and where it was; none if it is gone."""
+        seen = Path(os.path.realpath(gallery / self.relative))
+        return [place for place in dict.fromkeys((seen, Path(self.absolute))) if place.is_dir()]
+
+    def now(self, gallery: Path) -> Path | None:
+        """Where it was if that is still there, else where it has moved to with the gallery; None if it is gone."""
+        return next(reversed(self.places(gallery)), None)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,11 @@ class Description:
     next_part: int = 1
     map: Map | None = None
     format: int = field(default=FORMAT)
+
+    @property
+    def name(self) -> str:
+        """What no other gallery is called, made anew in the same folder neither; a copy keeps it."""
+        return self.database.collection
 
     def changed(self, **values: Any) -> "Description":
         """The next revision, with other values."""

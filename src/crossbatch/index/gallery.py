@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crossbatch.errors import DataError, RunError, SettingError, ShapeError
+from crossbatch.errors import DataError, SettingError, ShapeError
 from crossbatch.index import description as descriptions
 from crossbatch.index import pictures
 from crossbatch.index.description import Description
-from crossbatch.index.milvus import Client, is_server
+from crossbatch.index.link import Link
+from crossbatch.index.milvus import is_server
+from crossbatch.index.part_files import LostFileError
 from crossbatch.index.pictures import Picture
 from crossbatch.index.projection import Point, read_map
 from crossbatch.index.rows import Image, Rows
@@ -22,6 +24,7 @@ from crossbatch.index.search import nearest
 GROUPS = 16  # row groups of thumbnails that are kept: 256 pictures each
 TRIES = 5  # at reading what a writer changes meanwhile
 MODEL = "model"  # the folder of a gallery that its model lies in
+TABLE, MEANWHILE = "the table", "the table, until the database is in step"  # who answers
 
 
 class Hit(NamedTuple):
@@ -43,9 +46,8 @@ class Gallery:
     """A gallery as of now, to read; `refresh` follows what a writer does to it."""
 
     def __init__(self, folder: Path, options: dict[str, Any] | None = None, by: str = "auto") -> None:
-        self.folder, self._options, self._by = folder, options or {}, by
-        self._lock, self._groups = threading.Lock(), OrderedDict[tuple[str, int], list[bytes]]()
-        self._client: Client | None = None
+        self.folder, self._by, self._link = folder, by, Link(folder, options or {})
+        self._lock, self._groups = threading.Lock(), OrderedDict[tuple[str, str, int], list[bytes]]()
         self.rows = self._read()
 
     @property
@@ -68,20 +70,26 @@ class Gallery:
         for _ in range(TRIES - 1):
             try:
                 return Rows(self.folder, descriptions.read(self.folder))
-            except FileNotFoundError:  # a writer has put another file in its place since
+            except LostFileError:  # a writer has put another file in its place since
                 continue
         return Rows(self.folder, descriptions.read(self.folder))
 
     @property
     def method(self) -> Method:
-        """How it is searched: by the database of a server, else by each row in memory.
+        """How it is searched now."""
+        return self.method_for(self.rows)
+
+    def method_for(self, rows: Rows) -> Method:
+        """How these rows are searched: by the database of a server that is in step, else by each row in memory.
 
         Milvus Lite walks over its rows in Python: with HNSW too it took ten times as long as comparing each row, at any
         size that was measured (benchmarks/gallery.py).
         """
-        database = self.description.database
+        database = rows.description.database
         if self._by == "exact" or (self._by == "auto" and not is_server(database.uri)):
-            return Method("exact", "the table", 1.0)
+            return Method("exact", TABLE, 1.0)
+        if database.revision != rows.description.revision:
+            return Method("exact", MEANWHILE, 1.0)
         by = f"Milvus at {database.uri}" if is_server(database.uri) else "Milvus Lite"
         return Method("exact" if database.kind == "FLAT" else "hnsw", by, database.recall_at_10)
 
@@ -109,10 +117,10 @@ class Gallery:
         more = top + bool(without)
         if not len(rows):
             found: list[list[tuple[int, float]]] = [[] for _ in queries]
-        elif self.method.by == "the table":
+        elif self.method_for(rows).by in (TABLE, MEANWHILE):
             found = nearest(queries, rows.embeddings, more, None if labels is None else rows.labelled(labels))
         else:
-            asked = self._collection(rows).search(queries, min(more, len(rows)), labels)
+            asked = self._link.search(rows.description, queries, min(more, len(rows)), labels)
             place = rows.position
             found = [[(place[one], value) for one, value in hits if one in place] for hits in asked]
         left_out = [rows.position.get(one or "") for one in without] or [None] * len(queries)
@@ -125,17 +133,6 @@ class Gallery:
             ][:top]
             for hits, left in zip(found, left_out, strict=True)
         ]
-
-    def _collection(self, rows: Rows) -> Any:
-        database = rows.description.database
-        if database.revision != rows.description.revision:
-            told = f"the database of {self.folder} lacks what was indexed last"
-            raise RunError(f"{told}: bring it in step with crossbatch index {self.folder}")
-        with self._lock:
-            if self._client is None:
-                self._client = Client(self.folder, database.uri, self._options)
-                self._client.collection(database.collection, rows.description.model.dim).load()
-        return self._client.collection(database.collection, rows.description.model.dim)
 
     def row(self, name: str) -> int:
         """The row of an id, or of the beginning of one if no other begins so; `DataError` if there is none."""
@@ -150,7 +147,7 @@ class Gallery:
         """The small picture of a row."""
         rows = rows or self.rows
         part, group, number = rows.group_of(row)
-        key = (rows.description.parts[part], group)
+        key = (rows.description.name, rows.description.parts[part], group)
         with self._lock:
             if key in self._groups:
                 self._groups.move_to_end(key)
@@ -183,10 +180,9 @@ class Gallery:
     @property
     def notes(self) -> list[str]:
         """What a person should know: folders that are gone."""
-        gone = [root.absolute for root in self.description.roots if root.found(self.folder) is None]
+        gone = [root.absolute for root in self.description.roots if not root.places(self.folder)]
         return [f"the folder {one} is gone: of its images the small pictures are shown" for one in gone]
 
     def close(self) -> None:
         """Leave the database."""
-        if self._client is not None:
-            self._client.close()
+        self._link.close()

@@ -166,6 +166,19 @@ class Client:
             server_manager_instance.release_server(self._local)
 
 
+def is_held(local: Path) -> bool:
+    """Whether another process has a local database open."""
+    from milvus_lite import DataDirLockedError, MilvusLite  # noqa: PLC0415
+
+    try:
+        MilvusLite(str(local)).close()
+    except DataDirLockedError:
+        return True
+    except Exception:  # a damaged one raises what its parts raise
+        return False
+    return False
+
+
 def reason(error: BaseException) -> str:
     """The first line of what a library says."""
     return (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")

@@ -1,6 +1,6 @@
 """The files of a gallery's table: rows of images, in Parquet, each file written whole or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,6 +75,10 @@ def write_whole(path: Path, table: Any) -> None:
         )
 
 
+class LostFileError(DataError):
+    """A file of a gallery that is not there: a writer has put another in its place, or it is lost."""
+
+
 class PartFile:
     """One file, kept open: it can still be read when the writer has put another in its place."""
 
@@ -82,9 +86,10 @@ class PartFile:
         arrow, files = doors()
         try:
             self.file = files.ParquetFile(path, memory_map=True)
-        except arrow.ArrowInvalid as error:
-            told = f"{path} is damaged ({str(error).splitlines()[0]})"
-            raise DataError(f"{told}: bring it back from a copy, or index the images anew") from error
+        except FileNotFoundError:
+            raise LostFileError(_damaged(path, "it is missing")) from None
+        except (arrow.ArrowException, OSError) as error:
+            raise DataError(_damaged(path, str(error))) from error
         self.path = path
 
     def __len__(self) -> int:
@@ -92,14 +97,21 @@ class PartFile:
 
     def read(self, columns: Sequence[str] | None = None) -> Any:
         """Columns of all rows, as an Arrow table."""
-        arrow, _ = doors()
-        try:
-            return self.file.read(columns=columns)
-        except (arrow.ArrowException, OSError) as error:
-            told = f"{self.path} is damaged ({str(error).splitlines()[0]})"
-            raise DataError(f"{told}: bring it back from a copy, or index the images anew") from error
+        return self._read(lambda: self.file.read(columns=columns))
 
     def thumbnails(self, group: int) -> list[bytes]:
         """The pictures of a row group."""
-        found: list[bytes] = self.file.read_row_group(group, columns=["thumbnail"]).column(0).to_pylist()
+        found: list[bytes] = self._read(lambda: self.file.read_row_group(group, ["thumbnail"]).column(0).to_pylist())
         return found
+
+    def _read(self, read: Callable[[], Any]) -> Any:
+        arrow, _ = doors()
+        try:
+            return read()
+        except (arrow.ArrowException, OSError) as error:
+            raise DataError(_damaged(self.path, str(error))) from error
+
+
+def _damaged(path: Path, why: str) -> str:
+    told = f"{path} is damaged ({(why.splitlines() or ['unreadable'])[0]})"
+    return f"{told}: bring it back from a copy, or index the images anew"

@@ -32,9 +32,11 @@ def original(gallery: Path, root: Root, file: bytes, digest: str) -> bytes | Non
 
     Links are followed, and what they lead to must lie below the root too.
     """
-    place = root.found(gallery)
-    if place is None:
-        return None
+    found = (_content(place, file) for place in root.places(gallery))
+    return next((content for content in found if content and digest_of(content) == digest), None)
+
+
+def _content(place: Path, file: bytes) -> bytes | None:
     path = os.path.realpath(os.path.join(os.fsencode(place), file))  # noqa: PTH118  (a name may be no UTF-8)
     if not path.startswith(os.fsencode(os.path.realpath(place)) + b"/"):
         return None
@@ -45,7 +47,7 @@ def original(gallery: Path, root: Root, file: bytes, digest: str) -> bytes | Non
             content = opened.read(LARGEST + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
     except OSError:
         return None
-    return content if 0 < len(content) <= LARGEST and digest_of(content) == digest else None
+    return content if len(content) <= LARGEST else None
 
 
 def to_show(content: bytes) -> Picture | None:

@@ -43,7 +43,7 @@ def read_query(content: bytes, box: str | None = None, pixels: int = PIXELS) -> 
         width, height = image.size[::-1] if orientation(image) in SIDEWAYS else image.size
         part = None if box is None else Box.parse(box, width, height)
         share = 1.0 if part is None else min(part.right - part.left, part.bottom - part.top)
-        wanted = int(SIDE / share)
+        wanted = int(min(SIDE / share, max(width, height)))
         image.draft("RGB", (wanted, wanted))
         try:
             whole = opaque(upright(image))

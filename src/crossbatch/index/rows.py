@@ -61,6 +61,11 @@ class Rows:
         return {one: row for row, one in enumerate(self.ids)}
 
     @cached_property
+    def paths(self) -> list[str]:
+        """What each image is called."""
+        return self._columns["path"].to_pylist() if self._columns else []
+
+    @cached_property
     def counts(self) -> dict[str, int]:
         """Images of each label, by name."""
         counted = Counter(self.label_of.tolist())

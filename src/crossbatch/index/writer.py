@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,14 @@ class Writer:
 
     def __init__(self, folder: Path, description: Description) -> None:
         self.folder, self.description = folder, description
+        self._numbers: dict[Path, int] = {}
+
+    @cached_property
+    def _roots(self) -> dict[str, int]:
+        """The number of each folder that images lie in, by where it was or, if it is there no more, where it is now."""
+        roots = list(enumerate(self.description.roots))
+        now = {str(root.now(self.folder)): number for number, root in reversed(roots)}
+        return now | {root.absolute: number for number, root in reversed(roots)}
 
     def rows(self) -> Rows:
         """What the gallery holds now."""
@@ -42,13 +51,12 @@ class Writer:
 
     def root(self, place: Path) -> int:
         """The number of a folder that images lie in."""
-        root = Root.of(place, self.folder)
-        roots = self.description.roots
-        for number, known in enumerate(roots):
-            if root.absolute in (known.absolute, str(known.found(self.folder))):
-                return number
-        self.description = replace(self.description, roots=(*roots, root))  # counts once a row needs it
-        return len(roots)
+        if place not in self._numbers:
+            root, roots = Root.of(place, self.folder), self.description.roots
+            if root.absolute not in self._roots:
+                self.description = replace(self.description, roots=(*roots, root))  # counts once a row needs it
+            self._numbers[place] = self._roots.setdefault(root.absolute, len(roots))
+        return self._numbers[place]
 
     def append(self, entries: Sequence[Entry], embeddings: NDArray[np.float32]) -> None:
         """Add rows, all of them or none."""

@@ -1,9 +1,7 @@
 """The service: a page, searches, pictures and the map of one gallery."""
 
-import asyncio
-import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,23 +11,21 @@ from fastapi import FastAPI, File, Form, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from crossbatch.errors import CrossBatchError
 from crossbatch.index import Gallery
 from crossbatch.index.rows import Rows
 from crossbatch.web import answers
-from crossbatch.web.batcher import Batcher, Model
-from crossbatch.web.guard import COOKIE, Guard, same, session_of
+from crossbatch.web.batcher import Model
+from crossbatch.web.guard import COOKIE, HEADERS, Guard, same, session_of
 from crossbatch.web.limits import Limits, RefusedError
-from crossbatch.web.map_answer import Packed, packed_map
 from crossbatch.web.page_files import page_files
-from crossbatch.web.searching import Searcher, Wish, row_of
+from crossbatch.web.searching import Wish, row_of
+from crossbatch.web.service import Service
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 FOREVER = "private, max-age=31536000, immutable"  # an id is its content
-FOLLOWED = 1.0  # seconds between two looks at what a writer has changed
 FAILURES = (400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 504)
 CODES = {404: "not_found", 405: "method"}
 
@@ -43,65 +39,6 @@ class Session(BaseModel):
     """What a person types once."""
 
     token: Annotated[str, Field(max_length=4096)]
-
-
-class Service:
-    """What requests share: the gallery, the network behind its queue, and the map that is kept ready."""
-
-    def __init__(self, gallery: Gallery, load: Callable[[], Model], limits: Limits, token: str | None) -> None:
-        self.gallery, self.limits, self.token = gallery, limits, token
-        self.batcher = Batcher(load)
-        self.searcher = Searcher(gallery, self.batcher, limits)
-        self._maps: dict[tuple[int, int], Packed] = {}
-
-    @contextlib.asynccontextmanager
-    async def life(self, _: FastAPI) -> AsyncIterator[None]:
-        """Follow what is indexed meanwhile; at the end refuse what waits."""
-        following = asyncio.create_task(self._follow())
-        try:
-            yield
-        finally:
-            following.cancel()
-            await run_in_threadpool(self.batcher.close)
-            self.searcher.close()
-            self.gallery.close()
-
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(FOLLOWED)
-            # A gallery that is being moved or mended is read again at the next look.
-            with contextlib.suppress(CrossBatchError, OSError):
-                await run_in_threadpool(self.gallery.refresh)
-
-    def map(self, rows: Rows, limit: int) -> Packed:
-        """The map, made once for a revision."""
-        key = (rows.description.revision, limit)
-        if key not in self._maps:
-            self._maps = {one: kept for one, kept in self._maps.items() if one[0] == key[0]}
-            if len(self._maps) >= 4:
-                self._maps.clear()
-            self._maps[key] = packed_map(self.gallery, rows, limit)
-        return self._maps[key]
-
-    def about(self) -> dict[str, Any]:
-        """What a page needs first."""
-        gallery, rows = self.gallery, self.gallery.rows
-        model, method, described = rows.description.model, gallery.method, rows.description.map
-        name = gallery.folder.resolve()
-        return {
-            "name": name.parent.name if name.name == "gallery" else name.name,
-            "images": len(rows),
-            "labels": len(rows.labels),
-            "unlabelled": int((rows.label_of < 0).sum()),
-            "revision": rows.description.revision,
-            "model": {"fingerprint": model.fingerprint, "backbone": model.backbone, "dim": model.dim},
-            "search": {"method": method.name, "recall_at_10": method.recall_at_10, "images": len(rows)},
-            "map": None if described is None or not len(rows) else {"points": len(rows), "method": described.method},
-            "limits": self.limits.plain(),
-            "ready": self.batcher.ready,
-            "token": self.token is not None,
-            "notes": gallery.notes,
-        }
 
 
 def create_app(
@@ -145,6 +82,16 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> JSONResponse:
         return JSONResponse({"error": error.sentence, "code": error.code}, error.status)
+
+    @app.exception_handler(CrossBatchError)
+    async def failed(_: Request, error: CrossBatchError) -> JSONResponse:
+        return JSONResponse({"error": str(error), "code": "failed"}, 503)
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_: Request, __: Exception) -> JSONResponse:
+        # This answer passes no middleware, and the server tells of the error on standard error.
+        told = "the server failed in a way that it does not know: its output says more"
+        return JSONResponse({"error": told, "code": "unforeseen"}, 500, headers=HEADERS)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -244,7 +191,7 @@ def _add_map(app: FastAPI, service: Service) -> None:
     @app.get("/map", response_model=answers.PointsAnswer)
     def points(request: Request, limit: Annotated[int, Query(ge=1, le=200_000)] = 50_000) -> Response:
         """The place of each image in the plane."""
-        packed = service.map(service.gallery.rows, limit)
+        packed = service.map(limit)
         headers = {"etag": packed.etag, "cache-control": "private, no-cache", "vary": "accept-encoding"}
         if request.headers.get("if-none-match") == packed.etag:
             return Response(status_code=304, headers=headers)
@@ -270,10 +217,9 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         return Response(content, media_type=kind, headers={"cache-control": FOREVER})
 
     @app.get("/images/{one}", response_class=Response, responses=kinds)
-    def picture(one: Id) -> Response:
+    async def picture(one: Id) -> Response:
         """An image as large as it is there: the original, or else its small picture."""
-        rows = service.gallery.rows
-        found = service.gallery.picture(row_of(rows, one), rows)
+        found = await service.picture(one)
         cached = FOREVER if found.kind == "original" else "private, max-age=60"
         headers = {"cache-control": cached, "x-crossbatch-picture": found.kind}
         return Response(found.content, media_type=found.type, headers=headers)

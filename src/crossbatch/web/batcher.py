@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from crossbatch.errors import DataError
 from crossbatch.web.limits import RefusedError
 
 TOGETHER = 32  # images of one pass at most
@@ -80,11 +81,23 @@ class Batcher:
             return
         try:
             rows = model.embed([image for image, _ in jobs]) if jobs else ()
-            for (_, job), row in zip(jobs, rows, strict=True):
-                job.set_result(row)
+            found = list(zip(jobs, rows, strict=True))
         except Exception as error:  # whoever waits must hear of it; the thread serves those who come next
-            for _, job in jobs:
-                job.set_exception(error)
+            if len(jobs) == 1:
+                jobs[0][1].set_exception(_failed(error))
+                return
+            for one in jobs:  # each alone: those beside the one that fails are answered
+                self._answer(model, [one])
+            return
+        for (_, job), row in found:
+            job.set_result(row)
+
+
+def _failed(error: Exception) -> RefusedError:
+    if isinstance(error, DataError):
+        return RefusedError(415, "not_an_image", str(error))
+    why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return RefusedError(503, "failed", f"the image could not be embedded ({why}): try again, or with a smaller one")
 
 
 def _stopping() -> RefusedError:

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
@@ -27,6 +28,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "x-frame-options": "DENY",
 }
+SMALL = 32_768  # bytes of a body that needs no token: one token, each character of it escaped
 OPEN = ("/", "/healthz", "/session", "/favicon.ico")  # without a token, beside the files of the page
 
 
@@ -37,7 +39,7 @@ class Guard:
         self.app, self.limits, self.hosts = app, limits, frozenset(hosts)
         self.token = token
         self.session = None if token is None else session_of(token)
-        self.bodies = 0
+        self.searches = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on with the body read."""
@@ -55,27 +57,29 @@ class Guard:
 
         try:
             self._check(scope["path"], headers)
-            if scope["method"] not in ("POST", "PUT", "PATCH", "DELETE"):
+            path, has_body = scope["path"], scope["method"] in ("POST", "PUT", "PATCH", "DELETE")
+            small = _is_open(path)
+            with self._turn() if (has_body and not small) or path.startswith("/similar/") else nullcontext():
+                if has_body:
+                    receive = _replayed(await self._body(headers, receive, small), receive)
                 await self.app(scope, receive, with_headers)
-                return
-            self._take_turn()
-            try:
-                body = await self._body(headers, receive)
-                await self.app(scope, _replayed(body, receive), with_headers)
-            finally:
-                self.bodies -= 1
         except RefusedError as error:
             await refuse(error, with_headers)
 
-    def _take_turn(self) -> None:
-        if self.bodies >= self.limits.waiting:
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self.searches >= self.limits.waiting:
             raise RefusedError(429, "busy", "too many searches wait: try again in a moment")
-        self.bodies += 1
+        self.searches += 1
+        try:
+            yield
+        finally:
+            self.searches -= 1
 
     def _check(self, path: str, headers: dict[str, str]) -> None:
         if self.hosts and _host(headers.get("host", "")) not in self.hosts:
             raise RefusedError(421, "host", f"this server goes by {', '.join(sorted(self.hosts))}")
-        of_page = path in OPEN or path.startswith("/page/")
+        of_page = _is_open(path)
         if headers.get("sec-fetch-site") == "cross-site" and not of_page:
             raise RefusedError(403, "cross_site", "pages of other sites may not use this server")
         if self.token is not None and not of_page and not self._is_known(headers):
@@ -91,10 +95,10 @@ class Guard:
             return False
         return cookie is not None and self.session is not None and same(cookie.value, self.session)
 
-    async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
+    async def _body(self, headers: dict[str, str], receive: Receive, small: bool) -> bytes:
         """The whole body, if it is not too large and comes in time."""
-        most = self.limits.bytes + OVERHEAD
-        told = f"an upload has {self.limits.bytes:,} bytes at most"
+        most = SMALL if small else self.limits.bytes + OVERHEAD
+        told = f"an upload has {SMALL if small else self.limits.bytes:,} bytes at most"
         length = headers.get("content-length", "0")
         if length.isdecimal() and (len(length) > 18 or int(length) > most):
             raise RefusedError(413, "too_large", told)
@@ -112,6 +116,10 @@ class Guard:
                         return bytes(body)
         except TimeoutError:
             raise RefusedError(408, "slow", f"the upload took longer than {self.limits.seconds:g} s") from None
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith("/page/")
 
 
 def same(given: str, right: str) -> bool:

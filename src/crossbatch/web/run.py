@@ -19,12 +19,18 @@ TOKEN = 16  # characters that a token has at least
 
 
 class Patient(H11Protocol):
-    """HTTP/1.1 that closes a connection on which no request has come in time."""
+    """HTTP/1.1 that closes a connection on which no request has come in time, the first or after an answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
         super().connection_made(transport)
         self._late = self.loop.call_later(HEADER_SECONDS, self._give_up)
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        self._late.cancel()
+        self._late = self.loop.call_later(HEADER_SECONDS, self._give_up)
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
@@ -32,7 +38,7 @@ class Patient(H11Protocol):
         super().connection_lost(exc)
 
     def _give_up(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
             self.transport.close()
 
 

@@ -35,6 +35,7 @@ class Searcher:
 
     def __init__(self, gallery: Gallery, batcher: Batcher, limits: Limits) -> None:
         self.gallery, self.batcher, self.limits = gallery, batcher, limits
+        self._model = gallery.description.model.fingerprint  # of the network behind the batcher
         # As many as there are cores decode at a time: each may need some hundred megabytes.
         self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, "decoding")
         self._searchers = ThreadPoolExecutor(os.cpu_count() or 1, "searching")
@@ -68,6 +69,9 @@ class Searcher:
         return await self._within(self._by_query(rows, lambda: self._read(content, box), wish, None, name[-NAME:]))
 
     async def _by_query(self, rows: Rows, read: Any, wish: Wish, one: str | None, name: str) -> dict[str, Any]:
+        if rows.description.model.fingerprint != self._model:
+            told = "the gallery was made anew with another model while the server ran"
+            raise RefusedError(503, "other_model", f"{told}: restart crossbatch serve to search with images")
         query: Query = await asyncio.get_running_loop().run_in_executor(self._decoders, read)
         began = time.perf_counter()
         vector = await asyncio.wrap_future(self.batcher.submit(query.image))
@@ -92,7 +96,7 @@ class Searcher:
             )[0]
 
         hits = await asyncio.get_running_loop().run_in_executor(self._searchers, search)
-        method = self.gallery.method
+        method = self.gallery.method_for(rows)
         return {
             "query": about,
             "hits": [{**hit.image.plain(), "similarity": hit.similarity} for hit in hits],

@@ -1,0 +1,99 @@
+"""What the requests of a service share, from its start to its end."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from crossbatch.errors import CrossBatchError
+from crossbatch.index import Gallery
+from crossbatch.index.part_files import LostFileError
+from crossbatch.index.pictures import Picture
+from crossbatch.index.rows import Rows
+from crossbatch.web.batcher import Batcher, Model
+from crossbatch.web.limits import Limits
+from crossbatch.web.map_answer import Packed, packed_map
+from crossbatch.web.searching import Searcher, row_of
+
+FOLLOWED = 1.0  # seconds between two looks at what a writer has changed
+PICTURES = 2  # originals that are read or converted at a time: each may need some hundred megabytes
+
+
+class Service:
+    """What requests share: the gallery, the network behind its queue, and the map that is kept ready."""
+
+    def __init__(self, gallery: Gallery, load: Callable[[], Model], limits: Limits, token: str | None) -> None:
+        self.gallery, self.limits, self.token = gallery, limits, token
+        self.batcher = Batcher(load)
+        self.searcher = Searcher(gallery, self.batcher, limits)
+        self._maps: dict[tuple[str, int, int], Packed] = {}
+        self._packing = threading.Lock()
+        self._pictures = ThreadPoolExecutor(PICTURES, "pictures")
+
+    @contextlib.asynccontextmanager
+    async def life(self, _: FastAPI) -> AsyncIterator[None]:
+        """Follow what is indexed meanwhile; at the end refuse what waits."""
+        following = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            following.cancel()
+            await run_in_threadpool(self.batcher.close)
+            self.searcher.close()
+            self._pictures.shutdown(wait=False, cancel_futures=True)
+            self.gallery.close()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOWED)
+            # A gallery that is being moved or mended is read again at the next look.
+            with contextlib.suppress(CrossBatchError, OSError):
+                await run_in_threadpool(self.gallery.refresh)
+
+    async def picture(self, one: str) -> Picture:
+        """An image as large as it is there; of many that are asked for at once some wait."""
+        rows = self.gallery.rows
+        row = row_of(rows, one)
+        return await asyncio.get_running_loop().run_in_executor(self._pictures, self.gallery.picture, row, rows)
+
+    def map(self, limit: int) -> Packed:
+        """The map, made once for a revision; read anew where a writer has just put another in its place."""
+        with self._packing:
+            try:
+                return self._packed(self.gallery.rows, limit)
+            except LostFileError:
+                self.gallery.refresh()
+                return self._packed(self.gallery.rows, limit)
+
+    def _packed(self, rows: Rows, limit: int) -> Packed:
+        key = (rows.description.name, rows.description.revision, limit)
+        if key not in self._maps:
+            made = packed_map(self.gallery, rows, limit)
+            of_now = {one: kept for one, kept in self._maps.items() if one[:2] == key[:2]}
+            self._maps = {**(of_now if len(of_now) < 4 else {}), key: made}
+        return self._maps[key]
+
+    def about(self) -> dict[str, Any]:
+        """What a page needs first."""
+        gallery, rows = self.gallery, self.gallery.rows
+        model, method, described = rows.description.model, gallery.method, rows.description.map
+        name = gallery.folder.resolve()
+        return {
+            "name": name.parent.name if name.name == "gallery" else name.name,
+            "images": len(rows),
+            "labels": len(rows.labels),
+            "unlabelled": int((rows.label_of < 0).sum()),
+            "revision": rows.description.revision,
+            "model": {"fingerprint": model.fingerprint, "backbone": model.backbone, "dim": model.dim},
+            "search": {"method": method.name, "recall_at_10": method.recall_at_10, "images": len(rows)},
+            "map": None if described is None or not len(rows) else {"points": len(rows), "method": described.method},
+            "limits": self.limits.plain(),
+            "ready": self.batcher.ready,
+            "token": self.token is not None,
+            "notes": gallery.notes,
+        }
