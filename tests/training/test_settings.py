@@ -9,6 +9,8 @@ import yaml
 from crossbatch.errors import CrossBatchError, RunError, SettingError
 from crossbatch.training.metric_learner import lr_factor
 from crossbatch.training.settings import (
+    FRESH_FROM_SCRATCH,
+    FRESH_TRAINED,
     BatchSettings,
     LossSettings,
     MemorySettings,
@@ -30,6 +32,13 @@ def test_settings_survive_yaml() -> None:
         optim=OptimSettings(steps=7, lr=1e-5),
     )
     assert Settings.from_dict(yaml.safe_load(yaml.safe_dump(settings.as_dict()))) == settings
+
+
+def test_trained_weights_want_fresher_rows() -> None:
+    assert Settings().resolved().memory.stale == FRESH_FROM_SCRATCH
+    for model in (ModelSettings("resnet50", pretrained=True), ModelSettings(weights=Path("/w/small.pth"))):
+        assert Settings(model=model).resolved().memory.stale == FRESH_TRAINED
+    assert Settings(memory=MemorySettings(stale=0.5)).resolved().memory.stale == 0.5
 
 
 def test_options_of_before_there_were_so_many_take_the_defaults() -> None:

@@ -45,9 +45,10 @@ def train(
         runs.refuse_used(run)
     from crossbatch.training.plan import plan_of  # noqa: PLC0415  (imports Lightning)
     from crossbatch.training.run_parts import build_parts  # noqa: PLC0415
+    from crossbatch.training.settings import FRESH_TRAINED  # noqa: PLC0415
     from crossbatch.training.train import fit  # noqa: PLC0415
 
-    parts = build_parts(settings)
+    parts = build_parts(settings if init is None else settings.fresh_at(FRESH_TRAINED))
     for line in plan_of(parts):
         console.print(line, soft_wrap=True, highlight=False)
     outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)

@@ -52,7 +52,7 @@ class MemoryStart(L.Callback):
             return
         span = min(step, loss_fn.memory.size // len(self.parts.feed.batches))
         stale, spread = mean_movement(curve, span), class_spread(rows, labels.to(rows.device))
-        if trainer.strategy.broadcast(stale <= self.parts.settings.memory.stale * spread):  # one word for all
+        if trainer.strategy.broadcast(stale <= (self.parts.settings.memory.stale or 0) * spread):  # one word for all
             loss_fn.start.copy_(loss_fn.step)
             self.reason = f"rows had moved {stale:.2f} on average, two images of a class differed by {spread:.2f}"
 

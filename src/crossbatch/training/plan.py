@@ -55,7 +55,7 @@ def _memory(parts: RunParts) -> list[str]:
     if memory is None:
         return ["memory    none"]
     start = (
-        f"once its rows are fresh: moved by at most {settings.memory.stale:g} of what two images of a class differ by"
+        f"once its rows are fresh: moved by {settings.memory.stale:g} of the distance within a class, at most"
         if settings.memory.start is None
         else f"from step {settings.memory.start} on"
     )

@@ -18,6 +18,8 @@ from crossbatch.models.pooling import Pooling
 from crossbatch.training.option_names import class_path, current, with_what_was_fixed
 
 Kind = TypeVar("Kind")
+# Trained weights move fast at first, and what rows of then say is wrong; from scratch most of the motion is shared.
+FRESH_TRAINED, FRESH_FROM_SCRATCH = 0.3, 0.7
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ class MemorySettings:
     Args:
         size: Rows of the memory; by default one for each training image. 0 trains without memory.
         start: Step from which the memory counts; before it, the batch alone trains. By default once its rows are fresh.
-        stale: Rows are fresh when they have moved, on average, by at most this share of what two images of a class
-            differ by (mean squared distances of unit vectors).
+        stale: Rows are fresh when they have moved, on average, by at most this share of the distance between two images
+            of a class (mean squared distances of unit vectors); by default 0.3 where the network starts from trained
+            weights, and 0.7 from scratch.
         weight: Weight of the memory term.
         batch_weight: Weight of the batch term once the memory counts.
         dtype: How rows are stored.
@@ -74,7 +77,7 @@ class MemorySettings:
 
     size: NonNegativeInt | None = None
     start: NonNegativeInt | None = None
-    stale: NonNegativeFloat = 0.3
+    stale: NonNegativeFloat | None = None
     weight: NonNegativeFloat = 1.0
     batch_weight: NonNegativeFloat = 1.0
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -269,14 +272,21 @@ class Settings:
     def resolved(self) -> "Settings":
         """The same with what follows from other options written out, as it is kept in the run folder.
 
-        That is the recommended options of the loss, and the pooling of the small network.
+        That is the recommended options of the loss, the pooling of the small network, and when rows are fresh.
         """
         pooling = self.model.pooling or ("grid" if self.model.backbone == "small" else None)
         settings = replace(self, model=replace(self.model, pooling=pooling))
+        if self.memory.stale is None:
+            trained = self.model.pretrained or self.model.weights is not None
+            settings = settings.fresh_at(FRESH_TRAINED if trained else FRESH_FROM_SCRATCH)
         if not self.recommended:
             return settings
         options = recommended_options(self.loss.name, self.loss.init_args)
         return replace(settings, loss=replace(self.loss, init_args=options), recommended=False)
+
+    def fresh_at(self, stale: float) -> "Settings":
+        """The same with this limit for rows of the memory, where none was given."""
+        return self if self.memory.stale is not None else replace(self, memory=replace(self.memory, stale=stale))
 
     @property
     def class_paths(self) -> list[str]:
