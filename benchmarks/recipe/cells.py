@@ -53,6 +53,7 @@ RECIPES: dict[str, Change] = {
     "head × 10": _head(10),
     "head ÷ 3": _head(1 / 3),
     "cut at 32, 64, 128": _prefixes,
+    "memory once fresh at 0.3": lambda plain: replace(plain, memory=replace(plain.memory, stale=0.3)),
     "memory from a tenth": _from(0.1),
     "memory from a fifth": _from(0.2),
     "bfloat16": lambda plain: replace(plain, loop=replace(plain.loop, precision="bf16-mixed")),
@@ -113,7 +114,7 @@ class Cell:
 
 def _chosen(data: str, steps: int, rate: float) -> list[Cell]:
     """Recipes by validation, one seed; the rate is halved or doubled where a recipe may want another."""
-    recipes = [one for one in list(RECIPES)[:12] if not one.startswith("memory")]
+    recipes = [one for one in list(RECIPES)[:13] if not one.startswith("memory")]
     rates = (rate / 2, rate, rate * 2)
     return [Cell(data, recipe=one, steps=steps, arms=(WITH,), seeds=1, rates=rates, tested=False) for one in recipes]
 

@@ -38,8 +38,8 @@ class FileImages:
 
     def read(self, index: int) -> Image.Image:
         """Decode a file as RGB, on white where it is transparent, the way up that its EXIF data say."""
-        content = BytesIO(Path(self.paths[index]).read_bytes())
-        with naming(self.paths[index]), Image.open(content, formats=available()) as image:
+        path = Path(self.paths[index])
+        with naming(path), Image.open(BytesIO(path.read_bytes()), formats=available()) as image:
             return opaque(upright(image)).convert("RGB")
 
     def see(self, index: int, look: Look) -> Tensor:
