@@ -83,7 +83,7 @@ def test_a_stopped_comparison_goes_on(
                 return fit(parts, run, console, resume=resume)
         return fit(parts, run, console, resume=resume)
 
-    rates = (1e-4, 1e-2)
+    rates = (1e-3,)
     monkeypatch.setattr(comparison, "fit", stop_in_the_second)
     monkeypatch.setattr(comparison, "measure", lambda *arms, start: StepCost(1.0, 1.5))
     monkeypatch.setattr(rate_search, "WIDENINGS", 0)
