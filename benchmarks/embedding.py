@@ -94,9 +94,10 @@ def main() -> None:
     parser.add_argument("images", type=Path, nargs="+")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--tried", type=int, default=2000, help="images on which the textbook's workers are chosen")
+    parser.add_argument("--most", type=int, help="images, of those that there are")
     options = parser.parse_args()
     torch.set_num_threads(CORES)
-    paths = [one.path for one in listed(options.images)[0]]
+    paths = [one.path for one in listed(options.images)[0]][: options.most]
     model = crossbatch.load(options.run)
     plain, _ = checkpoint.load(options.run)
     tried = {
