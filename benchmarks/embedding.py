@@ -79,7 +79,7 @@ def peak(run: Path, paths: list[Path]) -> float:
     with TemporaryDirectory() as folder:
         listing = Path(folder, "images.csv")
         with listing.open("w", newline="") as file:
-            csv.writer(file).writerows([("path",), *((path.resolve(),) for path in paths)])
+            csv.writer(file).writerows([("path", "label"), *((path.resolve(), "any") for path in paths)])
         command = [sys.executable, "-m", "crossbatch", "embed", run, listing, "--out", Path(folder, "rows.parquet")]
         started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
         _, status, used = os.wait4(started.pid, 0)

@@ -27,7 +27,7 @@ from crossbatch.models.checkpoint import Description
 from crossbatch.progress import watched
 
 Rows = NDArray[np.float32]
-BATCH = 256  # images; as many as evaluation embeds at once, so that rows are the same to the bit
+BATCH = 64  # images; on a CPU a quarter faster than 256. Evaluation takes as many: rows are the same to the bit
 
 
 class Encoder:
