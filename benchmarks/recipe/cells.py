@@ -64,6 +64,18 @@ RECIPES: dict[str, Change] = {
     "steepness 20, memory alone": lambda plain: plain,  # the loss of the memory's term is changed instead
     "steepness 10, memory alone": lambda plain: plain,
 }
+CHOSEN = (  # of which one is to be the default; the others are conditions
+    AS_IS,
+    "adamw, decay 0.01",
+    "adamw, decay 0.1",
+    "average 0.99",
+    "average 0.998",
+    "head × 3",
+    "head × 10",
+    "head ÷ 3",
+    "cut at 32, 64, 128",
+    "bfloat16",
+)
 OF_MEMORY = {"steepness 20, memory alone": {"beta": 20.0}, "steepness 10, memory alone": {"beta": 10.0}}
 
 
@@ -114,9 +126,8 @@ class Cell:
 
 def _chosen(data: str, steps: int, rate: float) -> list[Cell]:
     """Recipes by validation, one seed; the rate is halved or doubled where a recipe may want another."""
-    recipes = [one for one in list(RECIPES)[:13] if not one.startswith("memory")]
     rates = (rate / 2, rate, rate * 2)
-    return [Cell(data, recipe=one, steps=steps, arms=(WITH,), seeds=1, rates=rates, tested=False) for one in recipes]
+    return [Cell(data, recipe=one, steps=steps, arms=(WITH,), seeds=1, rates=rates, tested=False) for one in CHOSEN]
 
 
 CELLS: dict[str, list[Cell]] = {
