@@ -20,6 +20,7 @@ from crossbatch.data.given_images import Given, GivenImages
 from crossbatch.data.image_files import WAY_OUT
 from crossbatch.data.transforms import Evenly, Pixels, Preprocessing
 from crossbatch.encoder import hub, onnx_file, pretrained_folder
+from crossbatch.encoder.folded import folded
 from crossbatch.encoder.rows import Embedded, Network, all_of, batches_of_rows
 from crossbatch.errors import DataError, RunError, SettingError
 from crossbatch.models import checkpoint
@@ -47,8 +48,6 @@ class Encoder:
         if isinstance(network, torch.nn.Module):
             self.device, self._evenly = _device(device), Evenly(self.preprocess)
             network.to(self.device).eval()
-            if self.device.type == "cpu":
-                network.to(memory_format=torch.channels_last)  # convolutions take about half the time there
         else:  # a graph, which computes where it was opened and normalises by itself
             self.device, self._evenly = torch.device("cpu"), Pixels(self.preprocess)
 
@@ -148,10 +147,20 @@ class Encoder:
     def _rows(self, images: Tensor) -> Tensor:
         """The network's, under autocast where half precision was asked for."""
         if not self.half:
-            return self.network(images)
+            return self._fast_network(images)
         with torch.autocast(self.device.type, torch.float16 if self.device.type == "cuda" else torch.bfloat16):
-            rows = self.network(images)
+            rows = self._fast_network(images)
         return torch.nn.functional.normalize(rows.float())
+
+    @cached_property
+    def _fast_network(self) -> Network:
+        """What gives the same rows within 1e-5 in less than half of the time on a CPU; elsewhere the network."""
+        if not isinstance(self.network, torch.nn.Module) or self.device.type != "cpu":
+            return self.network
+        network = self.network.to(memory_format=torch.channels_last)
+        drawn = torch.Generator().manual_seed(0)
+        images = torch.randn(2, self.preprocess.channels, *self.preprocess.sides, generator=drawn)
+        return folded(network, images.contiguous(memory_format=torch.channels_last))
 
 
 def load(
