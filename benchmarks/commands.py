@@ -52,17 +52,17 @@ class Command:
         return self.told.read_text(encoding="utf-8", errors="replace")
 
 
-def start(words: list[str], told: Path, **environment: str) -> Command:
-    """Start `crossbatch WORDS`; what it writes goes to a file."""
-    process = SERVER.Process(target=_run, args=(words, str(told), environment))
+def start(words: list[str], told: Path, *, processes: int = 1, **environment: str) -> Command:
+    """Start `crossbatch WORDS`, over several processes by torchrun; what it writes goes to a file."""
+    process = SERVER.Process(target=_run, args=(words, str(told), processes, environment))
     process.start()
     return Command(process, told)
 
 
 @contextlib.contextmanager
-def running(words: list[str], told: Path, **environment: str) -> Iterator[Command]:
+def running(words: list[str], told: Path, *, processes: int = 1, **environment: str) -> Iterator[Command]:
     """A command that does not outlive a test that fails."""
-    command = start(words, told, **environment)
+    command = start(words, told, processes=processes, **environment)
     try:
         yield command
     finally:
@@ -71,12 +71,15 @@ def running(words: list[str], told: Path, **environment: str) -> Iterator[Comman
             command.process.join()
 
 
-def _run(words: list[str], told: str, environment: dict[str, str]) -> None:
+def _run(words: list[str], told: str, processes: int, environment: dict[str, str]) -> None:
     os.setsid()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with Path(told).open("w", buffering=1, encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    if processes > 1:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "crossbatch"]
+        os.execv(sys.executable, [sys.executable, *torchrun, *words])  # noqa: S606
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, encoding="utf-8") for number in (1, 2))
     sys.exit(main(words))

@@ -2,6 +2,7 @@
 
 One run nobody touches, and one that is gone on with after each `kill -9` (half of them while a checkpoint is being
 written, without loader processes and with two) and each SIGTERM to its whole group. Both must end bit for bit alike.
+Several `--processes` are started by torchrun, and each end is that of all of them.
 """
 
 import argparse
@@ -84,11 +85,13 @@ def draw(root: Path, classes: int = 12, images: int = 6) -> Path:
     return root
 
 
-def end_at_random(words: list[str], run: Path, chance: random.Random, how: str, workers: int, longest: float) -> int:
+def end_at_random(
+    words: list[str], run: Path, chance: random.Random, how: str, workers: int, longest: float, processes: int = 1
+) -> int:
     """Start or go on, and end it by a way: `kill`, `kill while saving` or `term` (the group); its exit status."""
     go_on = ["train", "--resume", str(run)] if runs.is_begun(run) else ["train", *words, "--out", str(run)]
     checkpoints, told = run / runs.CHECKPOINTS, run.with_suffix(".log")
-    with running([*go_on, "--loop.workers", str(workers)], told) as command:
+    with running([*go_on, "--loop.workers", str(workers)], told, processes=processes) as command:
         age = _written(checkpoints)
         command.wait_until(lambda: _written(checkpoints) != age)  # under way
         if how == "kill while saving":
@@ -112,6 +115,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--terms", type=int, default=10)
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311
     options = parser.parse_args()
     chance = random.Random(options.seed)  # noqa: S311
@@ -122,17 +126,19 @@ def main() -> None:
         place = Path(folder)
         words = [str(draw(place / "pictures")), *SMALL.split(), *QUIET.split(), "--optim.steps", str(options.steps)]
         straight, run = place / "straight", place / "run"
-        with running(["train", *words, "--out", str(straight)], place / "straight.log") as command:
+        with running(
+            ["train", *words, "--out", str(straight)], place / "straight.log", processes=options.processes
+        ) as command:
             assert command.wait(3600) == 0, command.output
         statuses: dict[str, list[int]] = {}
         for number, how in enumerate(ways):
             if runs.is_finished(run):
                 print(f"the run ended after {number} ends: give more --steps")
                 break
-            status = end_at_random(words, run, chance, how, (number % 2) * 2, longest=1.0)
+            status = end_at_random(words, run, chance, how, (number % 2) * 2, 1.0, options.processes)
             statuses.setdefault(how, []).append(status)
             print(f"{number + 1:3} {how:18} status {status}", flush=True)
-        with running(["train", "--resume", str(run)], place / "end.log") as command:
+        with running(["train", "--resume", str(run)], place / "end.log", processes=options.processes) as command:
             assert command.wait(3600) == 0, command.output
         found = differences(straight, run)
     for how, ended in statuses.items():

@@ -190,6 +190,12 @@ def test_a_place_below_a_file_is_named(
         said = capsys.readouterr()
         assert told in said.err
         assert not said.out
+    for words in (
+        ["embed", str(run), str(photos), "--out", str(file / "x.parquet")],
+        ["export", str(run), "--out", str(file / "x.onnx")],
+    ):
+        assert main(words) == 2
+        assert f"lies below {file}, which is a file" in capsys.readouterr().err
 
 
 def test_a_kill_before_the_first_description_is_no_obstacle(run: Path, photos: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from crossbatch.commands.output import refuse_below_file
 from crossbatch.errors import SettingError
 
 
@@ -38,6 +39,7 @@ def embed(
     if not images:
         raise SettingError(f"give images to embed: crossbatch embed {run} FOLDER --out {out}")
     refuse_name(out)
+    refuse_below_file(out)
     encoder = load(run, device=device, half=half)
     found, notes = listed(images)
     for note in notes:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from crossbatch.commands.output import refuse_below_file
 from crossbatch.errors import RunError
 
 
@@ -25,6 +26,8 @@ def export(
     """
     from crossbatch.encoder import load  # noqa: PLC0415  (imports Pillow)
 
+    if out:
+        refuse_below_file(out)
     encoder = load(run, device="cpu")
     if format == "folder":
         folder = encoder.save_pretrained(out or run / "pretrained")
