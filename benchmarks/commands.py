@@ -25,9 +25,13 @@ class Command:
     told: Path
 
     def signal(self, number: int, *, group: bool = False) -> None:
-        """Send one to the process, or to all of its group."""
+        """Send one to the process, or to all of its group and of those that it has started."""
+        started = _started_by(self.process.pid) if group else []  # torchrun gives each process a group of its own
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(self.process.pid, number)
+        for pid in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def wait(self, seconds: float = 600) -> int:
         """Its exit status, as Popen tells it."""
@@ -69,6 +73,14 @@ def running(words: list[str], told: Path, *, processes: int = 1, **environment: 
         if command.process.exitcode is None:
             command.signal(signal.SIGKILL, group=True)
             command.process.join()
+
+
+def _started_by(pid: int) -> list[int]:
+    """Processes of another group that it has started, as Linux lists them."""
+    with contextlib.suppress(OSError):
+        children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return [child for child in children if os.getpgid(child) != os.getpgid(pid)]
+    return []
 
 
 def _run(words: list[str], told: str, processes: int, environment: dict[str, str]) -> None:

@@ -91,4 +91,4 @@ class Throughput(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""
         self.seconds, self.images = state_dict["seconds"], state_dict["images"]
-        self._waited = state_dict.get("waited", 0.0)
+        self._waited = self.waiting.seconds = state_dict.get("waited", 0.0)  # a finished run has no start to come
