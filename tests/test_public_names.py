@@ -37,6 +37,7 @@ SIGNATURES = {
     "NTXentLoss": "(temperature=0.1, *, room=1.0)",
     "SupConLoss": "(temperature=0.1, *, room=1.0)",
     "TripletLoss": "(margin=0.1, mining='all', weigh=None, *, room=1.0)",
+    "check_loss": "(loss_fn)",
     "compare": "(root=None, **options)",
     "embed_in_pieces": "(model, images, size)",
     "load": "(name, *, device=None, half=False, weights='model.safetensors')",

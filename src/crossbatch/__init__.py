@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         PairLoss,
         SupConLoss,
         TripletLoss,
+        check_loss,
         recommended,
         reference_loss,
     )
@@ -50,6 +51,7 @@ __all__ = [
     "PairLoss",
     "SupConLoss",
     "TripletLoss",
+    "check_loss",
     "compare",
     "embed_in_pieces",
     "load",

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 from torch.testing import assert_close
 
-from crossbatch import CrossBatchLoss, CrossBatchMemory, PairLoss, reference_loss
+from crossbatch import CrossBatchLoss, CrossBatchMemory, PairLoss, check_loss, reference_loss
 from crossbatch.__main__ import main
-from crossbatch.errors import SettingError
-from crossbatch.losses import Exponent
+from crossbatch.errors import CrossBatchError, SettingError
+from crossbatch.losses import LOSSES, Exponent
 from crossbatch.losses.any_loss import AnyLoss
 
 WRITTEN = """
@@ -238,3 +238,65 @@ def test_any_module_is_called_within_a_batch_as_by_its_comparison() -> None:
     found = AnyLoss(supcon)(7 * rows_, labels, ids=torch.tensor([0, 1, 2, 3, 0, -1]))
     kept = [0, 1, 2, 3, 5]
     assert_close(found, supcon(rows_[kept], labels[kept]))
+
+
+class Broken(PairLoss):
+    """Mistakes that a formula can make, by name."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def negative(self, s: Tensor):
+        if self.how == "over columns":
+            return (s - s.mean(1, keepdim=True)).relu()
+        if self.how == "in place":
+            return s.relu_()
+        return s.relu().mean() if self.how == "one number" else s.relu()
+
+    def positive(self, s: Tensor, negatives):
+        return (1 - s) * (negatives.mean if self.how == "not of a row" else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("over columns", "away from the plain form's: costs must be elementwise"),
+        ("in place", "costs must be elementwise in s"),
+        ("not of a row", r"needs \[:, None\]"),
+        ("one number", r"tensors like s, \[17, 5\] here, got \[\]"),
+    ],
+)
+def test_the_check_of_a_loss_says_what_is_wrong(how: str, told: str) -> None:
+    with pytest.raises(CrossBatchError, match=told):
+        check_loss(Broken(how))
+
+
+@pytest.mark.parametrize("loss_fn", [Cubic(), Temperature(), Broken("in nothing"), *(one() for one in LOSSES.values())])
+def test_the_check_accepts_a_loss_that_is_right(loss_fn: PairLoss) -> None:
+    before = {name: value.clone() for name, value in loss_fn.named_parameters()}
+    check_loss(loss_fn)
+    assert all(torch.equal(value, before[name]) for name, value in loss_fn.named_parameters())
+    assert loss_fn.width is None
+
+
+class Wrong(torch.autograd.Function):
+    """A gradient that is twice what it should be, where columns are streamed."""
+
+    @staticmethod
+    def forward(ctx, s: Tensor) -> Tensor:
+        ctx.factor = 2.0 if s.shape[1] < 10 else 1.0
+        return s.clone()
+
+    @staticmethod
+    def backward(ctx, by: Tensor) -> Tensor:
+        return by * ctx.factor
+
+
+def test_the_check_compares_gradients() -> None:
+    class Off(Broken):
+        def positive(self, s: Tensor, negatives):
+            return 1 - Wrong.apply(s)
+
+    with pytest.raises(SettingError, match="the gradient of Off"):
+        check_loss(Off("in a gradient"))

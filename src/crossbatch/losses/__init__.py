@@ -11,6 +11,7 @@ docs/research/losses.md has the results on test.
 from typing import Any
 
 from crossbatch.losses.binomial_deviance import BinomialDevianceLoss
+from crossbatch.losses.check import check_loss
 from crossbatch.losses.circle import CircleLoss
 from crossbatch.losses.contrastive import ContrastiveLoss
 from crossbatch.losses.engine.costs import Above, Exponent
@@ -94,6 +95,7 @@ __all__ = [
     "Sums",
     "SupConLoss",
     "TripletLoss",
+    "check_loss",
     "recommended",
     "recommended_options",
     "reference_loss",

@@ -85,6 +85,7 @@ class PairLoss(nn.Module, ABC):
         negatives = sides.negatives(self.negative, *self.context(sides.farthest), **wanted)
 
         def cost(s: Tensor, total: Tensor) -> Costs:
+            # `total` comes as an argument, so that the gradient of a positive's cost reaches the negatives through it.
             held = s.clamp(max=self.room) if self.room < 1 else s
             told = self.positive(held, negatives._replace(total=total, cost=None if negatives.cost is None else total))
             if self.room < 1 and isinstance(told, Tensor) and not self.log_positives:

@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from crossbatch.errors import SettingError
+from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses.engine.products import is_known, pair_max, pair_sum, weighted_rows
 from crossbatch.losses.engine.sums import Partial
 
@@ -156,7 +156,8 @@ class Written(Declared):
         """As a trial on one similarity of each anchor shows."""
         if not parameters:
             return ()
-        costs, *_ = parted(self.cost(torch.zeros_like(anchors[:, :1]), *(each.detach() for each in context)))
+        s = torch.zeros_like(anchors[:, :1])
+        costs, *_ = parted(self.cost(s, *(each.detach() for each in context)), s)
         if not costs.requires_grad:
             return ()
         found = torch.autograd.grad(costs.sum(), parameters, allow_unused=True)
@@ -167,7 +168,7 @@ class Written(Declared):
         s = block.put(self.easy, block.similarities).requires_grad_()
         leaves, top = [each.detach().requires_grad_() for each in context], None
         with torch.enable_grad():
-            terms, weights, costly = parted(self.cost(s, *leaves))
+            terms, weights, costly = parted(self.cost(s, *leaves), s)
             if self.log:
                 top = pair_max(block.put(-torch.inf, terms.detach().clone()))
                 terms = terms - torch.where(top > -torch.inf, top, torch.inf)[:, None]
@@ -189,8 +190,14 @@ class Written(Declared):
         return Partial(total, weight, pairs, (by_anchors, *kept), top)
 
 
-def parted(told: Costs) -> tuple[Tensor, Tensor | None, bool]:
+def parted(told: Costs, s: Tensor) -> tuple[Tensor, Tensor | None, bool]:
     """Costs and weights of what a cost gave, and whether only pairs count that cost more than 0."""
+    for each in (told,) if isinstance(told, Tensor) else told:
+        if each is not None and (not isinstance(each, Tensor) or each.shape != s.shape):
+            given = list(each.shape) if isinstance(each, Tensor) else repr(each)
+            raise ShapeError(
+                f"costs and weights are tensors like s, {list(s.shape)} here, got {given}: one for each pair"
+            )
     if isinstance(told, Tensor):
         return told, None, True
     costs, weights = told

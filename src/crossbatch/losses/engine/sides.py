@@ -47,7 +47,7 @@ class Whole:
         yield self.similarities.masked_fill(self.absent["positive"], torch.inf)
 
     def _sums(self, cost: Cost, context: Sequence[Tensor], side: str, log: bool) -> Sums:
-        costs, weights, costly = parted(cost(self.similarities, *context))
+        costs, weights, costly = parted(cost(self.similarities, *context), self.similarities)
         if costly and not log:
             weights = (costs > 0).to(costs.dtype)
         weights = self.present[side] if weights is None else weights * self.present[side]
@@ -242,7 +242,7 @@ def _second_look(
     for block in side.blocks(positive=positive):
         s = block.put(1.0 if positive else -1.0, block.similarities).requires_grad_()
         with torch.enable_grad():
-            terms, weights, costly = parted(cost(s, *context))
+            terms, weights, costly = parted(cost(s, *context), s)
             if cost.log:
                 terms = terms - torch.where(value > -torch.inf, value, torch.inf)[:, None]
                 block.put(-torch.inf, terms.detach())
