@@ -48,6 +48,7 @@ class Whole:
 
     def _sums(self, cost: Cost, context: Sequence[Tensor], side: str, log: bool) -> Sums:
         costs, weights, costly = parted(cost(self.similarities, *context), self.similarities)
+        alike = weights is None  # each pair counts once, or not
         if costly and not log:
             weights = (costs > 0).to(costs.dtype)
         weights = self.present[side] if weights is None else weights * self.present[side]
@@ -55,12 +56,14 @@ class Whole:
             total = (costs + weights.log()).masked_fill(weights == 0, -torch.inf).logsumexp(1)
         else:
             total = (costs * weights).sum(1)
-        return Sums(total, weights.sum(1), weights.sign().sum(1), None if log else total)
+        weight = weights.sum(1)
+        return Sums(total, weight, weight if alike else weights.sign().sum(1), None if log else total)
 
     def _nearest(self, side: str, similarities: Tensor) -> Tensor:
         """The greatest similarity of a side; −∞ without one."""
-        none = similarities.new_full((len(similarities), 1), -torch.inf)
-        return torch.cat([similarities.masked_fill(self.absent[side], -torch.inf), none], 1).amax(1)
+        if similarities.shape[1] == 0:
+            return similarities.new_full((len(similarities),), -torch.inf)
+        return similarities.masked_fill(self.absent[side], -torch.inf).amax(1)
 
 
 class Streamed:
