@@ -11,7 +11,7 @@ from PIL import Image
 
 from crossbatch.encoder import Encoder
 from crossbatch.errors import DataError
-from crossbatch.index import pictures
+from crossbatch.index import Gallery, pictures
 from crossbatch.web.app import create_app
 from crossbatch.web.limits import Limits
 
@@ -151,3 +151,38 @@ def test_an_image_that_fails_costs_no_other(home: Path) -> None:
     assert {width: status for width, (status, _) in answers.items()} == {7: 200, 8: 200, 12: 503, 13: 415}
     assert "could not be embedded (not enough memory):" in answers[12][1]["error"]
     assert answers[13][1] == {"error": "this image is a riddle", "code": "not_an_image"}
+
+
+def test_searches_that_come_together_are_one_search(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each gets its own hits, as if it had come alone."""
+    passes, may, search = list[int](), threading.Event(), Gallery.search
+
+    def counted(self: Gallery, queries: np.ndarray, *given: object, **named: object) -> object:
+        passes.append(len(queries))
+        may.wait(10)
+        return search(self, queries, *given, **named)
+
+    app = create_app(opened(home / "gallery"), Waiting, Limits(seconds=20))
+    with TestClient(app, "http://localhost") as client:
+        ids = opened(home / "gallery").rows.ids[:5]
+        may.set()
+        alone = {one: client.get(f"/similar/{one}").json()["hits"] for one in ids}
+        may.clear()
+        monkeypatch.setattr(Gallery, "search", counted)
+        together: dict[str, object] = {}
+
+        def ask(one: str) -> None:
+            together[one] = client.get(f"/similar/{one}").json()["hits"]
+
+        threads = [threading.Thread(target=ask, args=(one,)) for one in ids]
+        threads[0].start()
+        while not passes:
+            threading.Event().wait(0.01)
+        for thread in threads[1:]:
+            thread.start()
+        threading.Event().wait(0.5)
+        may.set()
+        for thread in threads:
+            thread.join()
+    assert passes == [1, 4]
+    assert together == alone

@@ -19,7 +19,7 @@ from crossbatch.index.part_files import LostFileError
 from crossbatch.index.pictures import Picture
 from crossbatch.index.projection import Point, read_map
 from crossbatch.index.rows import Image, Rows
-from crossbatch.index.search import nearest
+from crossbatch.index.search import exactly, nearest
 
 GROUPS = 16  # row groups of thumbnails that are kept: 256 pictures each
 TRIES = 5  # at reading what a writer changes meanwhile
@@ -121,8 +121,10 @@ class Gallery:
             found = nearest(queries, rows.embeddings, more, None if labels is None else rows.labelled(labels))
         else:
             asked = self._link.search(rows.description, queries, min(more, len(rows)), labels)
-            place = rows.position
-            found = [[(place[one], value) for one, value in hits if one in place] for hits in asked]
+            found = []
+            for query, hits in zip(queries, asked, strict=True):
+                places = sorted(rows.position[one] for one, _ in hits if one in rows.position)
+                found.append(exactly(query, rows.embeddings, np.array(places, np.int64), more))
         left_out = [rows.position.get(one or "") for one in without] or [None] * len(queries)
         return [
             # Rounded before they are compared: a similarity that was told finds its image again.

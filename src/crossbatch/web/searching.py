@@ -3,20 +3,23 @@
 import asyncio
 import os
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossbatch.errors import DataError, SettingError
-from crossbatch.index import Gallery
+from crossbatch.index import Gallery, Hit
 from crossbatch.index.indexing import digest_of
 from crossbatch.index.queries import Query, TooManyPixelsError, read_query
 from crossbatch.index.rows import Rows
 from crossbatch.web.batcher import Batcher
 from crossbatch.web.limits import Limits, RefusedError
+from crossbatch.web.together import Together
 
 NAME = 200  # characters of an uploaded file's name that are given back
 
@@ -30,6 +33,15 @@ class Wish:
     min_similarity: float = -1.0
 
 
+class Sought(NamedTuple):
+    """A vector [dim] to be searched for in these rows; `without`: an id that is left out."""
+
+    rows: Rows
+    vector: NDArray[np.float32]
+    wish: Wish
+    without: str | None
+
+
 class Searcher:
     """Searches a gallery for many at once, within limits."""
 
@@ -38,12 +50,12 @@ class Searcher:
         self._model = gallery.description.model.fingerprint  # of the network behind the batcher
         # As many as there are cores decode at a time: each may need some hundred megabytes.
         self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, "decoding")
-        self._searchers = ThreadPoolExecutor(os.cpu_count() or 1, "searching")
+        self._searches = Together(self._search, "searching")
 
     def close(self) -> None:
         """End the threads."""
-        for pool in (self._decoders, self._searchers):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._searches.close(0)
 
     async def by_id(self, one: str, wish: Wish, box: str | None = None) -> dict[str, Any]:
         """Search with an image of the gallery, or a part of it."""
@@ -84,18 +96,8 @@ class Searcher:
         self, rows: Rows, vector: NDArray[np.float32], wish: Wish, about: dict[str, Any], took: float
     ) -> dict[str, Any]:
         began = time.perf_counter()
-
-        def search() -> list[Any]:
-            return self.gallery.search(
-                vector[None],
-                wish.top,
-                wish.labels or None,
-                min_similarity=wish.min_similarity,
-                without=[about["id"]] if about["id"] and about["box"] is None else (),
-                rows=rows,
-            )[0]
-
-        hits = await asyncio.get_running_loop().run_in_executor(self._searchers, search)
+        without = about["id"] if about["box"] is None else None
+        hits = await asyncio.wrap_future(self._searches.submit(Sought(rows, vector, wish, without)))
         method = self.gallery.method_for(rows)
         return {
             "query": about,
@@ -106,6 +108,27 @@ class Searcher:
                 "search": round(1e3 * (time.perf_counter() - began), 2),
             },
         }
+
+    def _search(self, wanted: Sequence[Sought]) -> list[list[Hit]]:
+        """Those that want the same of the same rows by one product, which takes little more than for one of them."""
+        alike = defaultdict[Any, list[int]](list)
+        for place, one in enumerate(wanted):
+            alike[id(one.rows), one.wish].append(place)
+        found: list[list[Hit]] = [[] for _ in wanted]
+        for (_, wish), places in alike.items():
+            some = [wanted[place] for place in places]
+            without = [one.without for one in some]
+            hits = self.gallery.search(
+                np.stack([one.vector for one in some]),
+                wish.top,
+                wish.labels or None,
+                min_similarity=wish.min_similarity,
+                without=without if any(without) else (),
+                rows=some[0].rows,
+            )
+            for place, those in zip(places, hits, strict=True):
+                found[place] = those
+        return found
 
     def _read(self, content: bytes, box: str | None) -> Query:
         try:
