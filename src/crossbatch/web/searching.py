@@ -50,7 +50,7 @@ class Searcher:
         self._model = gallery.description.model.fingerprint  # of the network behind the batcher
         # As many as there are cores decode at a time: each may need some hundred megabytes.
         self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, "decoding")
-        self._searches = Together(self._search, "searching")
+        self._searches = Together[Sought, list[Hit]](self._search, "searching")
 
     def close(self) -> None:
         """End the threads."""

@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 from crossbatch.web.limits import RefusedError
 
 MOST = 32  # jobs of one pass
-Job, Answer = TypeVar("Job"), TypeVar("Answer")
+Job = TypeVar("Job")
+Answer = TypeVar("Answer")
 
 
 class Together(Generic[Job, Answer]):
