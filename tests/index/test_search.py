@@ -43,6 +43,19 @@ def test_agrees_with_the_search_of_the_metrics(rows: int, queries: int, top: int
         assert len({row for row, _ in hits}) == len(hits)
 
 
+def test_rows_that_are_nearly_as_similar_are_neither_lost_nor_told_apart_by_who_else_searches() -> None:
+    """Cosines a rounding apart: as many as wanted, the most similar in double precision, in any company."""
+    chance = np.random.default_rng(0)
+    for _ in range(200):
+        angles = 0.5 + 5e-6 * chance.random(40)
+        rows = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+        alone, beside = np.float32([[1, 0]]), np.float32([[1, 0], [0, 1], [0.6, 0.8]])
+        (hits,), (same, *_) = nearest(alone, rows, 30), nearest(beside, rows, 30)
+        exact = rows.astype(np.float64) @ alone[0]
+        assert hits == same
+        assert [value for _, value in hits] == sorted(exact, reverse=True)[:30]
+
+
 @pytest.fixture(scope="module")
 def folder(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A gallery of 72 images with its database in step."""

@@ -62,8 +62,12 @@ def serve(
     opened = Gallery(folder, milvus.options, by)
 
     def load() -> Any:
-        from crossbatch.encoder import load as load_encoder  # noqa: PLC0415  (imports torch)
+        import torch  # noqa: PLC0415
 
+        from crossbatch.encoder import load as load_encoder  # noqa: PLC0415
+        from crossbatch.training.cores import share_cores  # noqa: PLC0415
+
+        torch.set_num_threads(share_cores(True, 1, on_cpu=True)[1])  # one core is for all that is not the network
         return load_encoder(kept(folder))
 
     everywhere = host in ("0.0.0.0", "::")  # noqa: S104  (what is said of it: others reach this machine by its name)

@@ -38,7 +38,8 @@ def _largest(similarities: NDArray[np.float32], top: int) -> NDArray[np.int64]:
     """Rows that may be among the most similar, in ascending order."""
     smallest = np.partition(similarities, -top)[-top] if top < len(similarities) else -np.inf
     if smallest > -np.inf:
-        sure = np.flatnonzero(similarities > smallest + CLOSE)
-        near = np.flatnonzero(np.abs(similarities - smallest) <= CLOSE)[: top + NEAR]
+        surely = similarities > smallest + CLOSE
+        sure = np.flatnonzero(surely)
+        near = np.flatnonzero(~surely & (similarities >= smallest - CLOSE))[: top + NEAR]
         return np.sort(np.concatenate([sure, near]))
     return np.flatnonzero(similarities > -np.inf)

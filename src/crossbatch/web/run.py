@@ -9,6 +9,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from threadpoolctl import threadpool_limits
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from crossbatch.errors import SettingError
@@ -97,4 +98,6 @@ def serve(app: FastAPI, opened: socket.socket, started: Callable[[], Any]) -> No
             started()
         await serving
 
-    asyncio.run(run())
+    # The network has threads of its own, and two pools that wait busily for the same cores cost half of the searches.
+    with threadpool_limits(1, user_api="blas"):
+        asyncio.run(run())
