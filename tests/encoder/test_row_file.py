@@ -93,7 +93,9 @@ def test_what_somebody_else_keeps_there_is_left_alone(
     assert mine.read_text() == "mine"
     (tmp_path / "a file").write_text("")
     assert embed(run, pictures, "--out", tmp_path / "a file" / "rows.npz") == 2
-    assert "cannot be used (Not a directory): name another place" in capsys.readouterr().err
+    assert f"lies below {tmp_path / 'a file'}, which is a file" in capsys.readouterr().err
+    assert embed(run, pictures, "--out", tmp_path / f"{'x' * 300}.npz") == 2
+    assert "cannot be used (File name too long): name another place" in capsys.readouterr().err
 
 
 def test_a_second_command_waits_its_turn(
