@@ -159,7 +159,7 @@ class Encoder:
             return self.network
         network = self.network.to(memory_format=torch.channels_last)
         drawn = torch.Generator().manual_seed(0)
-        images = torch.randn(2, self.preprocess.channels, *self.preprocess.sides, generator=drawn)
+        images = torch.randn(1, self.preprocess.channels, *self.preprocess.sides, generator=drawn)
         return folded(network, images.contiguous(memory_format=torch.channels_last))
 
 
