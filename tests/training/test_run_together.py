@@ -45,7 +45,7 @@ def trained(settings: Settings, run: Path, *, resume: bool = False, stopped: boo
             patch.setattr(DriftMeters, "on_train_batch_start", stop)
         parts, summary = build_parts(settings), {}
         with suppress(SystemError):
-            summary = fit(parts, run, console, resume=resume).summary
+            summary = fit(parts, run, console, resume=resume, force=resume).summary  # a shard may become the whole
     state = {} if stopped else last_state(run)
     wanted = ("steps", "memory_start", "best_validation_R@1", "before_training", "after_training", "last_validation")
     return {"state": state, "summary": {name: summary.get(name) for name in wanted}, "told": console.file.getvalue()}
@@ -53,7 +53,7 @@ def trained(settings: Settings, run: Path, *, resume: bool = False, stopped: boo
 
 def last_state(run: Path) -> dict[str, Any]:
     """What the last checkpoint has of network, loss and memory."""
-    return dict(torch.load(runs.last_checkpoint(run), weights_only=True)["state_dict"])
+    return dict(torch.load(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt", weights_only=True)["state_dict"])
 
 
 def with_memory(settings: Settings, **changes: Any) -> Settings:
