@@ -131,7 +131,7 @@ class Running:
             if self.cell.tested:
                 rights[arm] = np.stack([np.load(self._folder(row) / RIGHT) for row in seeds])
         if len(rights) > 1:
-            self._differences(rights, lengths)
+            self._differences(rights, chosen, lengths)
 
     def row(self, arm: str, seed: int, lr: float, steps: int, *, tested: bool = False) -> Row:
         """The row of a run, which is trained if there is none, and searched on test if that is asked for."""
@@ -193,7 +193,7 @@ class Running:
         np.save(folder / RIGHT, (found.best_rank == 1).numpy())
         return {"test": f"{found.recall[1]:.4f}", "MAP@R": f"{found.map_at_r:.4f}"}
 
-    def _differences(self, rights: dict[str, Any], lengths: dict[str, int]) -> None:
+    def _differences(self, rights: dict[str, Any], chosen: dict[str, float], lengths: dict[str, int]) -> None:
         path = _differences_of(self.table)
         (first, baseline), *others = rights.items()
         for arm, right in others:
@@ -207,6 +207,8 @@ class Running:
                 "than": first,
                 "steps": lengths[arm],
                 "steps of that": lengths[first],
+                "lr": f"{chosen[arm]:g}",
+                "lr of that": f"{chosen[first]:g}",
                 "seeds": len(right),
                 "R@1": f"{right.mean():.4f}",
                 "difference": f"{less.mean():.4f}",
@@ -216,7 +218,7 @@ class Running:
                 "error ratio": f"{errors[0] / errors[1]:.3f}" if errors[1] else "",
                 "seed by seed": " ".join(f"{one:+.4f}" for one in less),
             }
-            keys = ("data", "loss", "recipe", "arm", "than", "steps", "steps of that")
+            keys = ("data", "loss", "recipe", "arm", "than", "steps", "steps of that", "lr", "lr of that")
             kept = [one for one in _kept(path) if any(one[key] != str(row[key]) for key in keys)]
             runs.write_table(path, [*kept, row])
 

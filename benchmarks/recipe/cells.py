@@ -170,6 +170,15 @@ CELLS: dict[str, list[Cell]] = {
     ],
     "length-glyphs": [Cell("glyphs", steps=steps) for steps in (500, 2000, 8000)],
     "length-fashion": [Cell("fashion", steps=steps) for steps in (250, 500, 2000)],
+    # Whether a memory costs anything on photographs, in a short run or a long one, at a rate that suits or does not.
+    **{
+        f"harm-fashion-{steps}": [
+            Cell("fashion", loss, steps=steps, rates=(rate,))
+            for rate in (0.001, 0.0001)
+            for loss in ("multi-similarity", "contrastive")
+        ]
+        for steps in (200, 500, 2000)
+    },
     "batch-fashion": [Cell("fashion", recipe="batch of 16")],
     "batch-glyphs": [Cell("glyphs", recipe=f"batch of {images}", arms=(WITHOUT,)) for images in (128, 256)],
     "hardness-emoji": [

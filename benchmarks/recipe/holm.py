@@ -31,6 +31,7 @@ def tell_differences(rows: Sequence[dict[str, str]]) -> None:
         print(
             f"{100 * gain:+5.1f} ({100 * float(row['low']):+.1f} to {100 * float(row['high']):+.1f})  "
             f"p {p:.3f} {told:7} error × {row['error ratio']:6} "
-            f"{row['data']}, {row['loss']}, {row['recipe']}, {row['steps']} steps against {row['steps of that']}"
+            f"{row['data']}, {row['loss']}, {row['recipe']}, {row['steps']} steps at {row['lr']} "
+            f"against {row['steps of that']} at {row['lr of that']}"
         )
     print(f"{100 * sum(gains) / len(gains):+5.1f} points on average over {len(gains)} cells")
