@@ -63,6 +63,7 @@ RECIPES: dict[str, Change] = {
     "steepness 20": _loss(beta=20.0),
     "steepness 20, memory alone": lambda plain: plain,  # the loss of the memory's term is changed instead
     "steepness 10, memory alone": lambda plain: plain,
+    "room 0.7": _loss(room=0.7),
 }
 CHOSEN = (  # of which one is to be the default; the others are conditions
     AS_IS,
@@ -181,8 +182,16 @@ CELLS: dict[str, list[Cell]] = {
     },
     "batch-fashion": [Cell("fashion", recipe="batch of 16")],
     "batch-glyphs": [Cell("glyphs", recipe=f"batch of {images}", arms=(WITHOUT,)) for images in (128, 256)],
-    "hardness-emoji": [
-        Cell("emoji", recipe=one, arms=(WITH,), rates=(0.003,), seeds=3, tested=False)
-        for one in (AS_IS, "steepness 20", *OF_MEMORY)
-    ],
+    **{
+        f"hardness-{data}": [
+            Cell(data, recipe=one, arms=arms, rates=(0.003,), seeds=3, tested=False)
+            for one, arms in (
+                (AS_IS, (WITHOUT, WITH)),
+                ("steepness 20", (WITHOUT, WITH)),
+                ("room 0.7", (WITHOUT, WITH)),
+                *((one, (WITH,)) for one in OF_MEMORY),
+            )
+        ]
+        for data in ("emoji", "photos", "glyphs")
+    },
 }

@@ -1,7 +1,6 @@
 """The data sets of the study of recipes: their settings, how long a run is, and which rates are searched."""
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +40,8 @@ SETS = {
     "grocery": Set(replace(_tuned(image_size=96), data="csv", split=Split(validation_share=0.5)), 400, TUNED, 0.5),
     "fashion": Set(replace(_tuned(image_size="80x60"), data="folder"), 500, TUNED, 0.35),
     "fashion-scratch": Set(Settings(data="folder", model=ModelSettings(image_size="64x48")), 2000, SCRATCH, 0.25),
+    # All 81 classes of the groceries, a folder each, as a user has photographs.
+    "photos": Set(Settings(data="folder", model=ModelSettings(image_size=64)), 500, SCRATCH, 0.5),
     "icons": Set(Settings(data="folder", model=ModelSettings(image_size=32)), 2000, SCRATCH, 0.08),
     "patches": Set(Settings(data="folder", model=ModelSettings(image_size=32)), 2000, SCRATCH, 0.08),
 }
@@ -48,7 +49,7 @@ SETS = {
 
 def add_places(parser: argparse.ArgumentParser) -> None:
     """Where the sets are that are not drawn here."""
-    for name in ("fonts", "emoji", "grocery", "fashion", "icons", "patches", "weights"):
+    for name in ("fonts", "emoji", "grocery", "fashion", "icons", "patches", "photos", "weights"):
         parser.add_argument(f"--{name}", type=Path)
 
 
@@ -62,8 +63,8 @@ def settings_of(name: str, options: argparse.Namespace) -> Settings:
     if name == "hanzi":
         return replace(settings, fonts=[_given(options, "fonts", name)])
     root = _given(options, name.removesuffix("-scratch"), name)
-    places: dict[str, Callable[[], Path]] = {"grocery": lambda: grocery_listing(root, options.out)}
-    return replace(settings, root=places.get(name, lambda: root)())
+    listed = SETS[name].settings.data == "csv"
+    return replace(settings, root=grocery_listing(root, options.out) if listed else root)
 
 
 def _given(options: argparse.Namespace, option: str, name: str) -> Path:
