@@ -64,6 +64,7 @@ RECIPES: dict[str, Change] = {
     "steepness 20, memory alone": lambda plain: plain,  # the loss of the memory's term is changed instead
     "steepness 10, memory alone": lambda plain: plain,
     "room 0.7": _loss(room=0.7),
+    "room 0.7, memory alone": lambda plain: plain,
 }
 CHOSEN = (  # of which one is to be the default; the others are conditions
     AS_IS,
@@ -77,7 +78,11 @@ CHOSEN = (  # of which one is to be the default; the others are conditions
     "cut at 32, 64, 128",
     "bfloat16",
 )
-OF_MEMORY = {"steepness 20, memory alone": {"beta": 20.0}, "steepness 10, memory alone": {"beta": 10.0}}
+OF_MEMORY = {
+    "steepness 20, memory alone": {"beta": 20.0},
+    "steepness 10, memory alone": {"beta": 10.0},
+    "room 0.7, memory alone": {"room": 0.7},
+}
 
 
 @dataclass(frozen=True)
