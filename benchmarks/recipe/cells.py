@@ -179,7 +179,7 @@ CELLS: dict[str, list[Cell]] = {
     # Whether a memory costs anything on photographs, in a short run or a long one, at a rate that suits or does not.
     **{
         f"harm-fashion-{steps}": [
-            Cell("fashion", loss, steps=steps, rates=(rate,))
+            Cell("fashion", loss, steps=steps, rates=(rate,), checks=4)
             for rate in (0.001, 0.0001)
             for loss in ("multi-similarity", "contrastive")
         ]
