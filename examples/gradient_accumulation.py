@@ -1,6 +1,6 @@
 """Two micro-batches for each optimizer step, and what the memory sees.
 
-`python examples/gradient_accumulation.py photos/train`. Needs `pip install "crossbatch[train]"`.
+`python examples/gradient_accumulation.py photos/train`. Needs `pip install ".[train]"` in the clone.
 """
 
 import sys

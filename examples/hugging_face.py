@@ -1,6 +1,6 @@
 """Hugging Face datasets and a timm model, with a memory: `python examples/hugging_face.py photos/train`.
 
-`load_dataset` takes a data set of the hub in the same way. Needs `pip install datasets "crossbatch[train]"`.
+`load_dataset` takes a data set of the hub in the same way. Needs `pip install datasets ".[train]"` in the clone.
 """
 
 import sys

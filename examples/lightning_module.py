@@ -1,6 +1,6 @@
 """A memory in your own LightningModule, kept by its checkpoints: `python examples/lightning_module.py photos/train`.
 
-Needs `pip install "crossbatch[train]"`.
+Needs `pip install ".[train]"` in the clone.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Mixed precision, and a memory of half the bytes: `python examples/mixed_precision.py photos/train`.
 
 float16 with gradient scaling on a GPU; bfloat16, which needs no scaling, on a CPU.
-Needs `pip install "crossbatch[train]"`.
+Needs `pip install ".[train]"` in the clone.
 """
 
 import sys

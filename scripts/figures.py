@@ -33,7 +33,7 @@ def main(comparison: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with_memory, without = (
         next(path for path in sorted(comparison.iterdir()) if path.name.startswith(arm))
-        for arm in ("with-memory", "without-memory")
+        for arm in ("with-memory-lr", "without-memory-lr")
     )
     _save(ring(), out / "ring.svg")
     _save(drift(with_memory), out / "drift.svg")

@@ -20,15 +20,15 @@ from crossbatch.training.settings import Settings
 
 SHARED = {one.name for one in fields(Settings)}
 GROUPS = {
-    "": "Data, loss, seed",
-    "split": "How classes are divided: `--split`",
-    "augment": "How training images are changed: `--augment`",
-    "batch": "The batch: `--batch`",
-    "memory": "The memory: `--memory`",
-    "model": "The network: `--model`",
-    "optim": "The optimizer: `--optim`",
-    "loop": "How the run goes about it: `--loop`",
-    "drift": "Drift: `--drift`",
+    "": "Data, loss and seed",
+    "split": "How classes are divided",
+    "augment": "How training images are changed",
+    "batch": "The batch",
+    "memory": "The memory",
+    "model": "The network",
+    "optim": "The optimizer",
+    "loop": "How the run goes about it",
+    "drift": "Drift",
 }
 HELP = {"loss.help": "Print the options of a loss and end: `--loss.help TripletLoss`."}
 STATUSES = """\
@@ -56,7 +56,7 @@ def commands() -> Iterator[str]:
     """One section a command, and one for the options that commands which train share."""
     yield from ("# Commands", "", "Made from the parsers of the installed version, so it is what they take.", "")
     yield from ("| command | |", "|---|---|")
-    yield from (f"| [`crossbatch {name}`](#{name}) | {told} |" for name, told in COMMANDS.items())
+    yield from (f"| [`crossbatch {name}`](#crossbatch-{name}) | {told} |" for name, told in COMMANDS.items())
     yield from ("", STATUSES, "")
     shared: dict[str, Action] = {}
     for name in COMMANDS:
@@ -69,10 +69,10 @@ def commands() -> Iterator[str]:
             is_shared = trains and one.dest.split(".")[0] in SHARED - {"root"} and one.dest != "loss.help"
             (shared if is_shared else own).setdefault(one.dest, one)
         positional = [_shown(one) for one in own.values() if not one.option_strings]
-        yield from (f"## crossbatch {name} {{ #{name} }}", "", " ".join(str(parser.description).split()), "")
+        yield from (f"## crossbatch {name}", "", " ".join(str(parser.description).split()), "")
         usage = " ".join(["crossbatch", name, *positional, "[options]"])
         yield from ("```text", usage, "```", "")
-        yield from _options(name, own.values())
+        yield from _options(own.values())
         if trains:
             yield from ("All [options of a training run](#options-of-a-training-run) too.", "")
     yield from ("## Options of a training run", "")
@@ -83,8 +83,8 @@ def commands() -> Iterator[str]:
     )
     for group in dict.fromkeys([*GROUPS, *(one.partition(".")[0] for one in shared if "." in one)]):
         found = [one for one in shared.values() if (one.dest.partition(".")[0] if "." in one.dest else "") == group]
-        yield from (f"### {GROUPS.get(group, f'`--{group}`')} {{ #options-{group or 'general'} }}", "")
-        yield from _options("", found)
+        yield from (f"### {GROUPS.get(group, group)}", "")
+        yield from _options(found)
 
 
 def _is_file_of_a_group(action: Action) -> bool:
@@ -92,15 +92,14 @@ def _is_file_of_a_group(action: Action) -> bool:
     return action.help == "Path to a configuration file."
 
 
-def _options(command: str, actions: Iterable[Action]) -> Iterator[str]:
+def _options(actions: Iterable[Action]) -> Iterator[str]:
+    yield from ("| option | what it does | takes | default |", "|---|---|---|---|")
     for one in actions:
         names = [name for name in one.option_strings if not name.endswith("+")] or [one.dest.upper()]
-        anchor = "-".join(filter(None, [command, one.dest]))
-        yield from (f"#### {', '.join(f'`{name}`' for name in names)} {{ #{anchor} }}", "")
         takes = _fits(getattr(one, "_typehint", None)) or ("a path" if not one.option_strings else "")
-        facts = [f"Takes {takes}." if takes else "", _default(one)]
-        told = HELP.get(one.dest, one.help)
-        yield from (f"{told} {' '.join(filter(None, facts))}".strip(), "")
+        cells = (", ".join(f"`{name}`" for name in names), HELP.get(one.dest, one.help), takes, _default(one))
+        yield "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in cells) + " |"
+    yield ""
 
 
 def _default(action: Action) -> str:
@@ -109,7 +108,7 @@ def _default(action: Action) -> str:
     if value in (None, SUPPRESS, "", []):
         return ""
     shown = str(value).lower() if isinstance(value, bool) else str(value)
-    return f"Default: `{shown}`."
+    return f"`{shown}`"
 
 
 def told_recipes() -> Iterator[str]:

@@ -198,11 +198,12 @@ def test_compare_prints_one_table_and_writes_the_report(
 ) -> None:
     out = tmp_path / "comparison"
     options = ["--data", "folder", "--root", str(pictures), "--out", str(out), "--seeds", "2", *SMALL]
-    assert main(["compare", *options, "--learning_rates", "[0.001]", "--json"]) == 0
+    assert main(["compare", *options, "--learning_rates", "[0.002]", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [arm["name"] for arm in result["arms"]] == ["without memory", "without memory, equal time", "with memory"]
     assert Path(result["report"]).is_file()
     assert result["search"] == []
+    assert {arm["lr"] for arm in result["arms"]} == {0.002}  # one alone is taken, not searched
 
 
 def test_inspect_counts_and_draws(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

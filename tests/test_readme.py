@@ -1,8 +1,11 @@
 """README: its code runs, its commands work, its links lead somewhere, and it stays short."""
 
+import json
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from torch import nn
 
 import crossbatch
 from crossbatch.__main__ import main
+from crossbatch.data.transforms import Preprocessing
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -80,6 +84,46 @@ def test_the_commands_work_one_after_the_other(monkeypatch: pytest.MonkeyPatch) 
     assert names["vectors"].shape == (2, 8)
     assert names["vectors"].dtype == np.float32
     assert names["rows"].shape == (1, 8)
+
+
+class Session:
+    """An ONNX session that gives back its input, of a model that sees `size`."""
+
+    size = (32, 32)
+
+    def __init__(self, path: str) -> None:
+        pass
+
+    def get_modelmeta(self) -> SimpleNamespace:
+        told = {"preprocessing": {"resize": min(self.size) * 8 // 7}}
+        return SimpleNamespace(custom_metadata_map={"crossbatch": json.dumps(told)})
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(shape=["batch", *self.size, 3])]
+
+    def run(self, names: list[str], given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [given["images"]]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 48), (48, 24)])
+@pytest.mark.parametrize("shape", [(90, 60), (60, 90), (70, 70)])
+def test_without_crossbatch_a_picture_comes_to_an_onnx_model_as_the_run_shows_it(
+    size: tuple[int, int], shape: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Session, "size", size)
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session))
+    rise = np.add.outer(np.arange(shape[1]), 2 * np.arange(shape[0]))
+    picture = Image.fromarray(np.stack([rise, rise, 255 - rise], -1).clip(0, 255).astype(np.uint8))
+    picture.save("a.jpg", quality=100)
+    names: dict = {}
+    exec(
+        next(block for block in re.findall(r"```python\n(.*?)```", MODEL_PAGE, re.DOTALL) if "Session" in block), names
+    )
+    sees = Preprocessing(size, min(size) * 8 // 7, 3, (0.5,) * 3, (0.5,) * 3)
+    shown = sees.pixels([sees.look(*shape).of(Image.open("a.jpg"))])[0].permute(1, 2, 0)
+    assert names["rows"].shape == (1, *size, 3)
+    assert np.abs(names["rows"][0].astype(float) - shown.numpy()).mean() < 4
 
 
 def test_options_that_are_named_exist(capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,4 +52,4 @@ class MissingExtraError(CrossBatchError):
     """A feature needs a package that the base install leaves out."""
 
     def __init__(self, feature: str, package: str, extra: str) -> None:
-        super().__init__(f'{feature} needs {package}: pip install "crossbatch[{extra}]"')
+        super().__init__(f'{feature} needs {package}: pip install ".[{extra}]" in the clone of crossbatch')

@@ -263,7 +263,7 @@ def test_heic_is_read_where_it_can_be_and_else_the_extra_is_named(
     if there:
         assert sum(found.images.read(number).size == (64, 64) for number in range(33)) == 3
     else:
-        assert any('.heic (needs pillow-heif: pip install "crossbatch[heif]")' in note for note in found.notes)
+        assert any('.heic (needs pillow-heif: pip install ".[heif]"' in note for note in found.notes)
 
 
 def test_links_are_followed_to_files_and_from_the_root_to_classes(tmp_path: Path) -> None:

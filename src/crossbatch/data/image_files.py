@@ -21,7 +21,7 @@ else:
     READS_HEIC = True
     register_heif_opener()
 HEIC = (b"heic", b"heix", b"hevc", b"mif1")  # the brand, from the ninth byte on, behind `ftyp`
-NEEDS_HEIF = 'needs pillow-heif: pip install "crossbatch[heif]"'
+NEEDS_HEIF = 'needs pillow-heif: pip install ".[heif]" in the clone of crossbatch'
 WAY_OUT = "; mend or remove it, or --loop.on_corrupt skip"
 
 

@@ -122,7 +122,8 @@ def _result(
     """Train and test what is not yet trained and tested."""
     score = partial(_validation, runs_here)
     search = rate_search.search(score, (WITHOUT, WITH), rates) if len(rates) > 1 else []
-    chosen = {name: rate_search.best(search, name) or runs_here.arm(name).optim.lr for name in (WITHOUT, WITH)}
+    fixed = {name: runs_here.arm(name).optim.lr if runs_here.own else rates[0] for name in (WITHOUT, WITH)}
+    chosen = {name: rate_search.best(search, name) or lr for name, lr in fixed.items()}
     folders = {
         name: [runs_here.run(name, runs_here.arm(name, lr=chosen[name], seed=settings.seed + i)) for i in range(seeds)]
         for name in (WITHOUT, WITH)
