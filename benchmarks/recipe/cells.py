@@ -189,7 +189,7 @@ CELLS: dict[str, list[Cell]] = {
     "batch-glyphs": [Cell("glyphs", recipe=f"batch of {images}", arms=(WITHOUT,)) for images in (128, 256)],
     **{
         f"hardness-{data}": [
-            Cell(data, recipe=one, arms=arms, rates=(0.003,), seeds=3, tested=False)
+            Cell(data, recipe=one, arms=arms, rates=(0.003,), seeds=3, tested=False, checks=5)
             for one, arms in (
                 (AS_IS, (WITHOUT, WITH)),
                 ("steepness 20", (WITHOUT, WITH)),

@@ -78,6 +78,17 @@ def test_from_a_run_to_a_search(
     assert asked(capsys, "search", str(tmp_path / "moved"), str(fresh))["hits"]
 
 
+def test_a_search_imports_nothing_that_it_does_not_need(run: Path, photos: Path, tmp_path: Path) -> None:
+    gallery, photo = str(tmp_path / "gallery"), str(photos / "class 1" / "0.png")
+    assert main(["index", str(run), "--to", gallery, str(photos)]) == 0
+    search = f"main(['search', {gallery!r}, {photo!r}])"
+    code = f"import sys\nfrom crossbatch.__main__ import main\n{search}\nprint(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = {name.split(".")[0] for name in told.splitlines()[-1].split()}
+    assert "pyarrow" in loaded
+    assert not loaded & {"pandas", "pymilvus", "timm", "torchvision", "lightning", "matplotlib"}
+
+
 def test_a_run_is_indexed_before_it_is_searched(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

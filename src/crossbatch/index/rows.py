@@ -41,15 +41,16 @@ class Rows:
         self._columns = {} if table is None else {name: _whole(table.column(name)) for name in ALL_BUT_PICTURES}
         self.ids: list[str] = self._columns["id"].to_pylist() if self._columns else []
         dim = description.model.dim
-        flat = self._columns["embedding"].flatten().to_numpy() if self._columns else np.empty(0, np.float32)
-        self.embeddings: NDArray[np.float32] = flat.reshape(-1, dim)
-        coded = self._columns["label"].dictionary_encode() if self._columns else None
-        names: list[str] = [] if coded is None else coded.dictionary.to_pylist()
-        order = sorted(range(len(names)), key=names.__getitem__)
-        self.labels: list[str] = [names[one] for one in order]
-        ranks = np.empty(len(names) + 1, np.int64)
-        ranks[order], ranks[-1] = np.arange(len(names)), -1
-        codes = np.empty(0, np.int64) if coded is None else coded.indices.fill_null(-1).to_numpy()
+        # By DLPack, since `to_numpy` imports pandas, which takes a second.
+        self.embeddings: NDArray[Any] = np.empty((0, dim), np.float32)
+        if self._columns:
+            self.embeddings = np.from_dlpack(self._columns["embedding"].flatten()).reshape(-1, dim)
+        coded = self._columns["label"].dictionary_encode("encode") if self._columns else None  # None has a code too
+        names: list[str | None] = [] if coded is None else coded.dictionary.to_pylist()
+        self.labels: list[str] = sorted(name for name in names if name is not None)
+        rank = {name: number for number, name in enumerate(self.labels)}
+        ranks = np.array([-1 if name is None else rank[name] for name in names], np.int64)
+        codes = np.empty(0, np.int64) if coded is None else np.from_dlpack(coded.indices)
         self.label_of: NDArray[np.int64] = ranks[codes]  # position among the labels, −1 without one
 
     def __len__(self) -> int:
