@@ -43,6 +43,9 @@ def test_compare_returns_its_table(pictures: Path, tmp_path: Path) -> None:
         ({"optim": {"steps": -1}}, "--optim.steps takes a whole number of at least 1, got -1"),
         ({"colour": "red"}, "colour"),
         ({"loss": "nope"}, "there is no loss 'nope'"),
+        ({"memory": None}, "--memory takes options by name, got nothing"),
+        ({"config": Path("nope.yaml")}, "the options in nope.yaml cannot be read"),
+        ({"loss": crossbatch.TripletLoss()}, "a loss is given by its name or class path"),
     ],
 )
 def test_what_cannot_work_is_refused_as_on_the_command_line(options: dict, message: str) -> None:

@@ -98,7 +98,7 @@ SMALL = [
         ("compare --seeds 0", "--seeds must be at least 1"),
         ("evaluate EMPTY", "is not a run folder"),
         ("report EMPTY", "EMPTY"),
-        ("drift EMPTY", "holds no drift.csv: train with --drift.sample"),
+        ("drift EMPTY", "is not a run folder"),
         ("train --drift.sample -1", "--drift.sample takes a whole number that is not negative, got -1"),
         ("inspect NEW", "NEW does not exist: --data folder takes a folder"),
         ("inspect --data folder --root NEW", "NEW does not exist"),
@@ -361,3 +361,55 @@ def test_suspicious_labels_are_listed_and_shown(
     for file in thumbnails:
         with Image.open(file) as image:
             assert not image.getexif()
+
+
+def test_recall_at_one_is_always_measured_and_a_bad_k_costs_no_look(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = str(tmp_path / "run")
+    assert main(["train", str(pictures), "--out", run, *SMALL]) == 0
+    assert main(["evaluate", run, "--k", "5"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", run, "--k", "5", "--json"]) == 0
+    looked = json.loads(capsys.readouterr().out)
+    assert [name for name in looked if name.startswith("R@")] == ["R@1", "R@5"]
+    assert [name for name in looked["before_training"] if name.startswith("R@")] == ["R@1", "R@5"]
+    monkeypatch.setattr("crossbatch.training.evaluation.search_run", lambda *_: pytest.fail("looked at test"))
+    assert main(["evaluate", run, "--k", "0"]) == 2
+    assert "Recall@K needs K of at least 1, got [0]" in capsys.readouterr().err
+    assert len(runs.read_evaluations(tmp_path / "run")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--force", "--force is for a run that goes on: give --resume RUN beside it, or leave it out"),
+        ("--trust", "--trust is for a run that goes on: give --resume RUN beside it, or leave it out"),
+        ("--init RUN --model.weights w.pth", "--init and --model.weights both say what to start from: give one"),
+    ],
+)
+def test_what_a_new_run_does_not_take_is_refused(
+    words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(tmp_path / "none"), "--out", str(tmp_path / "run"), *words.split()]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_commands_that_are_told_can_be_pasted_where_a_folder_has_spaces(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "c mit Ümläut"
+    assert main(["train", str(pictures), "--out", str(run), *SMALL]) == 0
+    *_, told = capsys.readouterr().out.splitlines()
+    assert told == f"next: crossbatch evaluate '{run}'; crossbatch report '{run}'; crossbatch serve '{run}'"
+
+
+def test_the_drift_of_what_is_no_run_is_no_matter_of_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["drift", str(tmp_path)]) == 2
+    assert f"{tmp_path} is not a run folder" in capsys.readouterr().err
+    (tmp_path / runs.CONFIG).write_text("data: folder\n")
+    assert main(["drift", str(tmp_path)]) == 2
+    assert "holds no drift.csv: train with --drift.sample above 0" in capsys.readouterr().err

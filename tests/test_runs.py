@@ -53,3 +53,27 @@ def test_a_model_has_its_format_too(tmp_path: Path) -> None:
     file.write_text(json.dumps({**plain, "format": 2}))
     with pytest.raises(RunError, match=r"model.json has format 2 and this version reads 1"):
         checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "way_on"),
+    [
+        (["config.yaml", "checkpoints/last.ckpt"], "go on with train --resume '{}', "),
+        (["config.yaml", "comparison.json"], "see the comparison that it holds with crossbatch report '{}', "),
+        (["config.yaml"], "go on with crossbatch compare --out '{}' and the options that it began with, "),
+        (["search.json"], "go on with crossbatch tune --out '{}' and the options that it began with, "),
+        (["search.json", "tuning.json"], "go on with crossbatch tune --out '{}' and the options that it began with, "),
+        (["config.yaml", "checkpoints/other"], ""),
+        (["precious"], ""),
+    ],
+)
+def test_what_to_do_with_a_folder_that_is_used_is_told_by_what_it_holds(
+    files: list[str], way_on: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "an out"
+    for file in files:
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        (out / file).touch()
+    with pytest.raises(RunError) as told:
+        runs.refuse_used(out)
+    assert str(told.value) == f"{out} is not empty: name another --out, {way_on.format(out)}or remove it"

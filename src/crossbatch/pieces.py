@@ -27,15 +27,20 @@ def embed_in_pieces(model: nn.Module, images: Tensor, size: int) -> Tensor:
         raise SettingError(f"a piece has at least 1 image, got {size}")
     if len(images) <= size:
         return _called(model, images)
+    refuse_batch_norm(model, size, len(images))
+    run: Callable[[nn.Module, Tensor], Tensor] = _called
+    return torch.cat([checkpoint(run, model, piece, use_reentrant=False) for piece in images.split(size)])
+
+
+def refuse_batch_norm(model: nn.Module, size: int, images: int) -> None:
+    """Refuse a model whose BatchNorm layers would see pieces of a batch."""
     names = [name for name, one in model.named_modules() if isinstance(one, _BatchNorm) and one.training]
     if names:
         raise SettingError(
             f"{len(names)} BatchNorm layers, the first is {names[0]!r}, would see the statistics of {size} images "
-            f"and not of {len(images)}: keep them in evaluation mode (--model.freeze_bn, and --model.pooling avg where "
+            f"and not of {images}: keep them in evaluation mode (--model.freeze_bn, and --model.pooling avg where "
             "the pooling has one), or take a network without"
         )
-    run: Callable[[nn.Module, Tensor], Tensor] = _called
-    return torch.cat([checkpoint(run, model, piece, use_reentrant=False) for piece in images.split(size)])
 
 
 def _called(model: nn.Module, images: Tensor) -> Tensor:

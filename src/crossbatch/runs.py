@@ -20,6 +20,7 @@ import csv
 import io
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,20 @@ def is_stopped_comparison(out: Path, config: dict[str, Any]) -> bool:
 def refuse_used(out: Path) -> None:
     """Refuse a folder that holds anything: a run never writes over another."""
     if out.exists() and (not out.is_dir() or any(one.name != LOCK for one in out.iterdir())):
-        raise RunError(f"{out} is not empty: name another --out, go on with train --resume {out}, or remove it")
+        raise RunError(f"{out} is not empty: name another --out, {_way_on(out)}or remove it")
+
+
+def _way_on(out: Path) -> str:
+    """What can be done with a folder by what it holds; nothing where it is not one of ours."""
+    folder = shlex.quote(str(out))
+    if (out / COMPARISON).is_file():
+        return f"see the comparison that it holds with crossbatch report {folder}, "
+    if is_begun(out):
+        return f"go on with train --resume {folder}, "
+    for command, file in {"tune": SEARCH, "compare": CONFIG}.items():
+        if (out / file).is_file() and not (out / CHECKPOINTS).exists():
+            return f"go on with crossbatch {command} --out {folder} and the options that it began with, "
+    return ""
 
 
 def write_text(path: Path, text: str) -> None:

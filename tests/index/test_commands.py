@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from galleries import model_in, opened
+from galleries import indexed, model_in, opened
+from milvus_lite.adapter.grpc.server import start_server_in_thread
 from PIL import Image
 
 from crossbatch.__main__ import main
 from crossbatch.index import description, indexing, projection
+from crossbatch.index.writer import writing
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,10 @@ def test_from_a_run_to_a_search(
         asked(capsys, "search", gallery, photo, "--by", "milvus")["hits"]
         == asked(capsys, "search", gallery, photo)["hits"]
     )
+    own = indexing.digest_of((photos / "class 1" / "0.png").read_bytes())
+    for words in (["--id", own], [photo]):
+        whole, part = (asked(capsys, "search", gallery, *words, *box) for box in ([], ["--box", "0,0,1,0.9"]))
+        assert [own in {hit["id"] for hit in one["hits"]} for one in (whole, part)] == [False, True]
     assert main(["search", gallery, photo, "--box", "0,0,0.5,0.5"]) == 0
     assert "exact, by the table" in capsys.readouterr().out
     table = tmp_path / "labels.csv"
@@ -105,6 +111,55 @@ def test_a_run_is_indexed_before_it_is_searched(
     before = (run / "gallery" / description.FILE).read_bytes()
     assert asked(capsys, "search", str(run), str(pictures / "class 3" / "0.png"), "--top", "5") == found
     assert (run / "gallery" / description.FILE).read_bytes() == before
+
+
+def test_a_gallery_that_a_run_has_is_searched_as_it_is_and_says_so(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, photo = shutil.copytree(run, tmp_path / "own"), str(photos / "class 1" / "0.png")
+    (own / "config.yaml").write_text("data: folder\n")
+    assert main(["index", str(own), photo]) == 0
+    capsys.readouterr()
+    assert main(["search", str(own), photo]) == 0
+    said = capsys.readouterr().out
+    assert f"{own / 'gallery'} is there, with 1 images; crossbatch index {own} adds the run's own\n" in said
+    unread = ["--root", str(tmp_path / "nowhere"), "--data", "nope.x"]
+    cases = {
+        ("search", str(own), photo, *unread): f"{own / 'gallery'} is there, so no data set",
+        ("search", str(own / "gallery"), photo, *unread): f"{own / 'gallery'} is a gallery, so no data set",
+        ("serve", str(own), *unread): f"{own / 'gallery'} is there, so no data set",
+        ("index", str(own / "gallery"), *unread): f"{own / 'gallery'} is a gallery, so no data set",
+        ("index", str(own), photo, *unread): "IMAGES are given, so no data set",
+        ("index", str(own), "--remove", "0.png", *unread): "nothing is added, so no data set",
+    }
+    for words, told in cases.items():
+        assert main(list(words)) == 2, words
+        assert f"{told} of a run is read: leave out --data and --root\n" in capsys.readouterr().err
+    assert len(opened(own / "gallery")) == 1
+
+
+def test_an_address_where_no_server_answers_costs_no_embedding_and_does_not_stay(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong, gallery, photo = "http://127.0.0.1:9", tmp_path / "gallery", str(photos / "class 1" / "0.png")
+    monkeypatch.setattr(indexing, "add", lambda *_: pytest.fail("embedded"))
+    assert main(["index", str(run), photo, "--to", wrong, "--table", str(gallery)]) == 2
+    assert f"{wrong} cannot be opened" in capsys.readouterr().err
+    assert not gallery.exists()
+    monkeypatch.undo()
+    indexed(gallery, run, [photos])
+    with writing(gallery) as writer:  # as one that ended before its database was in step
+        writer.keep_database(description.Database(wrong, "crossbatch_test"))
+    assert main(["index", str(gallery)]) == 2
+    assert f"crossbatch index {gallery} --to ADDRESS takes another" in capsys.readouterr().err
+    server, held, port = start_server_in_thread(str(tmp_path / "server.db"))
+    right = f"http://127.0.0.1:{port}"
+    made = asked(capsys, "index", str(gallery), "--to", right)
+    assert (made["database"], made["recall@10"], made["added"]) == (right, 1.0, 0)
+    assert main(["index", str(gallery), "--to", wrong]) == 2
+    assert f"has its database at {right}, not at {wrong}: leave --to out, or" in capsys.readouterr().err
+    server.stop(grace=0)
+    held.close()
 
 
 def test_words_that_do_not_fit(run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,8 +222,31 @@ def test_nothing_is_written_before_all_names_are_known(
     both = asked(capsys, "index", str(gallery), "--remove", "0.png", "--labels", str(table))
     assert (both["removed"], both["relabelled"]) == (1, 2)
     table.write_text(f"id,label\n{indexing.digest_of((new / '3.png').read_bytes())},new\n")
-    more = asked(capsys, "index", str(gallery), str(new), "--remove", "1.png", "--labels", str(table))
-    assert (more["added"], more["relabelled"]) == (6, 1)
+    before = (gallery / description.FILE).read_bytes()
+    first = indexing.digest_of((photos / "class 1" / "1.png").read_bytes())
+    assert main(["index", str(gallery), str(new), "--remove", "1.png"]) == 2
+    assert (
+        f"1.png is the path of 2 images, 1 of them to come: give the id of one: {first} (kept)"
+        in capsys.readouterr().err
+    )
+    assert (gallery / description.FILE).read_bytes() == before
+    more = asked(capsys, "index", str(gallery), str(new), "--remove", first, "--labels", str(table))
+    assert (more["added"], more["relabelled"], more["removed"]) == (6, 1, 1)
+
+
+def test_a_path_of_several_images_takes_none_of_them_out(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery = tmp_path / "gallery"
+    for folder in ("class 1", "class 2"):
+        assert main(["index", str(run), str(photos / folder), "--to", str(gallery)]) == 0
+    assert main(["index", str(gallery), "--remove", "0.png"]) == 2
+    said = capsys.readouterr().err
+    assert "0.png is the path of 2 images: give the id of one: " in said
+    ids = [indexing.digest_of((photos / folder / "0.png").read_bytes()) for folder in ("class 1", "class 2")]
+    assert all(f"{one} (no label)" in said for one in ids)
+    assert len(opened(gallery)) == 12
+    assert asked(capsys, "index", str(gallery), "--remove", ids[0])["removed"] == 1
 
 
 def test_names_are_no_markup(run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,6 +264,20 @@ def test_names_are_no_markup(run: Path, photos: Path, tmp_path: Path, capsys: py
     assert f"{odd / 'a[-b].png'}: 2 of 3 images" in said
     assert "a[/b].jpg" in said
     assert "[/page].html" in said
+
+
+def test_a_way_out_is_one_of_the_command(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = photos / "class 1" / "0.png"
+    broken.write_bytes(b"no image")
+    assert main(["embed", str(run), str(photos), "--out", str(tmp_path / "rows.npz")]) == 2
+    assert capsys.readouterr().err.endswith("; leave it out, or give --skip_corrupt\n")
+    assert main(["index", str(run), str(photos), "--to", str(tmp_path / "gallery")]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out: ")]
+    assert len(told) == 1
+    assert told[0].startswith(f"left out: class 1/0.png: cannot read the image {broken} (")
+    assert told[0].endswith(")")
 
 
 def test_a_place_below_a_file_is_named(

@@ -202,11 +202,13 @@ def test_taking_out_and_relabelling_by_name(pictures: Path, tmp_path: Path) -> N
     with writing(tmp_path / "gallery") as writer:
         assert changes.relabel(writer, table) == 2
         assert changes.relabel(writer, table) == 0
+        table.write_text("path,label\na/3.png,NEU\na/3.png,ALT\n")
+        assert [changes.relabel(writer, table) for _ in range(3)] == [1, 0, 0]  # the last row counts
         assert changes.take_out(writer, ["a/0.png"]) == 1
         with pytest.raises(DataError, match=r"the gallery has no image a/0\.png"):
             changes.take_out(writer, ["a/1.png", "a/0.png"])
     after = opened(tmp_path / "gallery").rows
-    assert [after.label(row) for row in range(5)] == ["b", None, "a", "a", "a"]
+    assert [after.label(row) for row in range(5)] == ["b", None, "ALT", "a", "a"]
     assert (tmp_path / "photos" / "a" / "0.png").exists()
     for text, told in (("x,y\n", "must have the columns"), ("path,label\nnone.png,b\n", "has no image none.png")):
         table.write_text(text)

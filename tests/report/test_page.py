@@ -110,7 +110,7 @@ def test_a_comparison_shows_everything(page: Reader) -> None:
     said = page.text.replace("\u00a0", " ")
     assert (
         "With the memory there are 0.800 × as many errors on the test classes as without (3 seeds; an error is a query "
-        "whose nearest image has another class), at 1.12 × the time a step." in said
+        "whose nearest image has another class); a step takes 1.12 × as long." in said
     )
     assert "85.33 ± 0.33" in said
     assert "seed by seed 0.780 to 0.830" in said

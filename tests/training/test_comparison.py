@@ -9,12 +9,13 @@ import pytest
 from rich.console import Console
 
 from crossbatch import runs
+from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.training import comparison, rate_search
 from crossbatch.training.comparison import LONGER, WITH, WITHOUT, compare
 from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.run_parts import build_parts
-from crossbatch.training.settings import Settings
+from crossbatch.training.settings import LoopSettings, OptimSettings, Settings
 from crossbatch.training.step_cost import StepCost, measure
 
 
@@ -61,6 +62,37 @@ def test_needs_a_memory_to_compare_with(quick: Callable[..., Settings], tmp_path
         compare(quick(size=0), tmp_path / "x", console)
     with pytest.raises(SettingError, match="--seeds must be at least 1, got 0"):
         compare(quick(), tmp_path / "x", console, seeds=0)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "rates", "message"),
+    [
+        ({}, (0.0,), r"--learning_rates are numbers above 0.*got \[0.0\]"),
+        ({}, (0.001, float("inf")), "--learning_rates are numbers above 0"),
+        ({"loop": LoopSettings(patience=2)}, (), "equal steps, and --loop.patience 2 would end some early"),
+        ({"loop": LoopSettings(devices=2)}, (), "compare runs in one process: leave --loop.devices out"),
+        ({"split": Split(test_share=0.0)}, (), "there are no test classes to compare on: raise --split.test_share"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_a_folder_is_made(
+    changes: dict, rates: tuple, message: str, quick: Callable[..., Settings], tmp_path: Path, console: Console
+) -> None:
+    with pytest.raises(SettingError, match=message):
+        compare(quick(**changes), tmp_path / "x", console, learning_rates=rates)
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_has_no_effect_beside_options_of_each_arm_is_refused(
+    quick: Callable[..., Settings], tmp_path: Path, console: Console
+) -> None:
+    arms = {WITHOUT: {"optim": {"lr": 0.002}}, WITH: {"optim": {"lr": 0.004}}}
+    for settings, rates, message in (
+        (quick(), (0.003,), "a learning rate for each arm: leave --learning_rates out"),
+        (quick(optim=OptimSettings(steps=8, lr=0.1)), (), "optim.lr 0.1 beside them has no effect"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            compare(settings, tmp_path / "x", console, learning_rates=rates, own=arms)
     assert not (tmp_path / "x").exists()
 
 

@@ -132,3 +132,11 @@ def test_what_is_said_of_a_run(change: dict[str, Any], told: list[str]) -> None:
     said = warnings(summary)
     assert len(said) == len(told)
     assert all(part in sentence for part, sentence in zip(told, said, strict=True))
+
+
+def test_a_memory_that_was_to_start_after_the_last_step_is_told_so(
+    quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    summary = fit(build_parts(quick(steps=4, start=100)), tmp_path / "run", console).summary
+    (told,) = (one for one in summary["warnings"] if "memory" in one)
+    assert told.startswith("the memory never counted: it was to start at step 100, after the 4 steps of the run; lower")

@@ -14,15 +14,16 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.__main__ import main
+from crossbatch.commands.options import parse
 from crossbatch.errors import DiskError, DivergedError, RunError, SettingError
 from crossbatch.training import checkpoint_files, memory_need
 from crossbatch.training.checkpoint_files import choose, read
-from crossbatch.training.circumstances import changes
+from crossbatch.training.circumstances import changes, with_given
 from crossbatch.training.loggers import loggers_of
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.plan import plan_of
 from crossbatch.training.run_parts import build_parts
-from crossbatch.training.settings import MemorySettings, Settings
+from crossbatch.training.settings import LossSettings, MemorySettings, Settings
 from crossbatch.training.train import fit
 
 Quick = Callable[..., Settings]
@@ -101,6 +102,84 @@ def test_what_has_changed_is_named_and_forced(run: Path, capsys: pytest.CaptureF
     assert runs.read_json(run / runs.SUMMARY)["steps"] == 10
     assert runs.read_config(run)["optim"]["lr"] == 0.01
     assert main(["train", "--resume", str(run)]) == 0
+
+
+def contents(run: Path) -> dict[Path, bytes]:
+    """What a run folder holds, but for what TensorBoard writes at each start."""
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and "tensorboard" not in path.parts}
+
+
+def test_an_option_given_at_its_default_is_refused_and_forced(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", str(run), "--drift.sample", "128"]) == 2
+    assert "this has changed: option drift.sample (0 → 128)" in capsys.readouterr().err
+    assert main(["train", "--resume", str(run), "--force", "--optim.lr", "0.01"]) == 0
+    assert main(["train", "--resume", str(run), "--optim.lr", "0.001"]) == 2
+    assert "option optim.lr (0.01 → 0.001)" in capsys.readouterr().err
+    assert main(["train", "--resume", str(run), "--force", "--optim.lr", "0.001", "--optim.schedule", "cosine"]) == 0
+    assert runs.read_config(run)["optim"]["lr"] == 0.001
+    assert main(["train", "--resume", str(run), "--config", str(run / runs.CONFIG)]) == 0
+
+
+def test_options_that_are_forced_are_trained_with(run: Path) -> None:
+    """A checkpoint holds the learning rate, the weight decay and the start of the memory of before."""
+    words = "--optim.steps 10 --optim.lr 0.01 --optim.warmup 0 --optim.schedule constant --optim.weight_decay 0.5"
+    assert main(["train", "--resume", str(run), "--force", *words.split(), "--memory.start", "9"]) == 0
+    checkpoint = read(run / "checkpoints/last.ckpt")
+    (group,) = checkpoint["optimizer_states"][0]["param_groups"]
+    assert (checkpoint["global_step"], group["lr"], group["weight_decay"]) == (10, 0.01, 0.5)
+    assert checkpoint["lr_schedulers"][0]["base_lrs"] == [0.01]
+    assert checkpoint["state_dict"]["loss_fn.start"] == 9
+
+
+def test_a_refused_change_leaves_the_run_as_it_was(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(run)
+    assert main(["train", "--resume", str(run), "--force", "--model.dim", "16"]) == 2
+    assert "does not fit the run" in capsys.readouterr().err
+    assert contents(run) == before
+    assert main(["train", "--resume", str(run)]) == 0
+
+
+@pytest.mark.parametrize("place", [runs.DATA, runs.CONFIG, runs.CIRCUMSTANCES])
+def test_after_an_end_while_a_change_is_written_it_is_refused_or_forced_again(
+    place: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = runs.write_text
+
+    def ends(path: Path, text: str) -> None:
+        if path.name == place:
+            raise DiskError("the end")
+        write(path, text)
+
+    again = ["train", "--resume", str(run), "--optim.steps", "10"]
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_text", ends)
+        assert main([*again, "--force"]) == 1
+    assert main(again) == 2
+    assert "this has changed: option optim.steps (8 → 10)" in capsys.readouterr().err
+    assert main([*again, "--force"]) == 0
+    assert runs.read_summary(run)["steps"] == 10
+    assert main(["train", "--resume", str(run)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "options"),
+    [
+        ("", "contrastive", {"room": 0.7, "weigh": "cost"}),
+        ("--loss contrastive", "contrastive", {"room": 0.7, "weigh": "cost"}),
+        ("--loss contrastive --loss.neg_margin 0.4", "contrastive", {"room": 0.7, "weigh": "cost", "neg_margin": 0.4}),
+        ("--loss.room 0.6", "contrastive", {"room": 0.6, "weigh": "cost"}),
+        ("--loss nca", "nca", {"room": 0.7}),
+        ("--loss triplet --loss.room 0.5", "triplet", {"room": 0.5, "weigh": "cost"}),
+        ("--loss triplet --recommended false", "triplet", {}),
+        ("--loss circle", "circle", {}),
+        ("--loss multi-similarity", "multi-similarity", {}),
+    ],
+)
+def test_another_loss_comes_with_its_own_options(words: str, name: str, options: dict[str, object]) -> None:
+    kept = Settings(loss=LossSettings.named("contrastive", room=0.7, weigh="cost"), recommended=False)
+    found, _ = parse("train", words.split())
+    loss = with_given(kept, found["settings"], found["given"]).loss
+    assert (loss.name, loss.init_args) == (name, options)
 
 
 def test_versions_and_code_are_compared() -> None:

@@ -314,6 +314,9 @@ def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
     assert "6 = 3 classes × 2 images: 4 negatives" in plan
     assert "memory    20 rows of 8 (float32), 0.0 MB" in plan
     assert "training images of 6 classes" in plan
+    assert "rises to" not in plan
+    short = "\n".join(plan_of(build_parts(quick(optim=OptimSettings(steps=4, warmup=50, lr=0.01)))))
+    assert "the learning rate rises to 0.00033 only: --optim.warmup 50 is as long as the run" in short
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from crossbatch.commands.options import parse
 from crossbatch.errors import DivergedError, RunError, SettingError
 from crossbatch.training import comparison, tuning
 from crossbatch.training.comparison import WITH, WITHOUT, compare
-from crossbatch.training.settings import LossSettings, MemorySettings, OptimSettings, Settings
+from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.step_cost import StepCost
 from crossbatch.training.tuning import Budget, Space, shortened, tune
 
@@ -156,6 +156,10 @@ def test_a_shorter_run_is_the_same_one_in_small(quick: Quick) -> None:
         ({}, SPACE, Budget(100), r"--budget 100 pays for no recipe to its end in both arms, which takes 260 steps"),
         ({"memory": MemorySettings(size=0)}, SPACE, Budget(900), "both arms are searched, without memory and with it"),
         ({}, Space(("nca",), ("none",), (0.1, 0.01)), Budget(900), "the lowest and the highest"),
+        ({}, Space(("nca",), ("none",), (0.1, float("inf"))), Budget(900), "the lowest and the highest"),
+        ({}, Space(("torch.nn.Linear",), ("none",), (0.01, 0.1)), Budget(900), "does not take"),
+        ({"memory": MemorySettings(start=90)}, SPACE, Budget(900), "--memory.start 90 must be below --optim.steps 90"),
+        ({"loop": LoopSettings(devices=2)}, SPACE, Budget(900), "tune runs in one process"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_a_folder_is_made(

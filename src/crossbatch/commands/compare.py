@@ -1,5 +1,6 @@
 """`crossbatch compare`: whether the memory helps on these data, and what it costs."""
 
+import shlex
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +10,16 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.commands.output import print_table
-from crossbatch.training.settings import Settings
+from crossbatch.training.settings import OptimSettings, Settings
+
+USUAL_RATES = [3e-4, 1e-3, 3e-3, 1e-2]
 
 
 def compare(
     settings: Settings,
     out: Path | None = None,
     seeds: int = 3,
-    learning_rates: list[float] = [3e-4, 1e-3, 3e-3, 1e-2],  # noqa: B006  (the parser shows it and never changes it)
+    learning_rates: list[float] | None = None,
     equal_time: bool = True,
     k: list[int] = [],  # noqa: B006
     arms: dict[str, Any] = {},  # noqa: B006
@@ -32,7 +35,8 @@ def compare(
         settings: All options of a training run.
         out: Folder to make, or to go on with; by default runs/compare-DATA-LOSS.
         seeds: Runs of each arm, with seeds from --seed on.
-        learning_rates: Learning rates to try, as [0.0003,0.001]; one alone is taken.
+        learning_rates: Learning rates to try, as [0.0003,0.001]; one alone is taken. By default 0.0003, 0.001, 0.003,
+            0.01, or that of --optim.lr alone where it is not the usual one.
         equal_time: Whether to train the arm without memory once more, for as long as the memory's takes.
         k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
         arms: What each arm has of its own, as `crossbatch tune` writes it; then no learning rate is searched.
@@ -44,14 +48,19 @@ def compare(
     from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
     from crossbatch.training.comparison import compare as compare_runs  # noqa: PLC0415  (imports Lightning)
 
+    rates = learning_rates or []
+    if learning_rates is None and not arms:
+        rates = USUAL_RATES if settings.optim.lr == OptimSettings().lr else [float(settings.optim.lr)]
+        if len(rates) == 1:
+            console.print(f"learning rate {rates[0]:g} in both arms; --learning_rates searches", highlight=False)
     result = compare_runs(
-        settings, run, console, seeds=seeds, learning_rates=learning_rates, equal_time=equal_time, ks=k, own=arms
+        settings, run, console, seeds=seeds, learning_rates=rates, equal_time=equal_time, ks=k, own=arms
     )
     path = write_report(run)
     show(console, result)
     console.print(f"report: {path}", soft_wrap=True, highlight=False)
     trained = run / next(arm for arm in result["arms"] if arm["memory_rows"])["runs"][0]
-    console.print(f"search it: crossbatch serve {trained}", soft_wrap=True, highlight=False)
+    console.print(f"search it: crossbatch serve {shlex.quote(str(trained))}", soft_wrap=True, highlight=False)
     return {**result, "report": str(path)}
 
 

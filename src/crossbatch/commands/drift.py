@@ -22,6 +22,8 @@ def drift(run: Path, threshold: float = 0.1, *, console: Console) -> dict[str, A
         raise SettingError(f"--threshold is a squared distance of unit vectors, between 0 and 4, got {threshold}")
     from crossbatch.report.drift import figure, read_drift, steps_shown  # noqa: PLC0415  (imports matplotlib)
 
+    if not (run / runs.DRIFT).is_file():
+        runs.read_config(run)  # which refuses what is no run
     found = read_drift(run, threshold)
     picture = run / runs.DRIFT_FIGURE
     runs.write_text(picture, figure(found))

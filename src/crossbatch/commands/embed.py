@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from crossbatch.commands.output import refuse_below_file
-from crossbatch.errors import SettingError
+from crossbatch.errors import DataError, SettingError
 
 
 def embed(
@@ -44,7 +44,10 @@ def embed(
     found, notes = listed(images)
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True, highlight=False)
-    gaps = write_rows(out, encoder, found, skip=skip_corrupt)
+    try:
+        gaps = write_rows(out, encoder, found, skip=skip_corrupt)
+    except DataError as error:
+        raise DataError(str(error).replace("take embed_readable", "give --skip_corrupt")) from error
     for reason in gaps.values():
         console.print(f"left out: {reason}", soft_wrap=True, highlight=False)
     told = f"{len(found) - len(gaps):,} rows of {encoder.dim} dimensions: {out}"

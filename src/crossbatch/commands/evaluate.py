@@ -30,7 +30,7 @@ def evaluate(
     Args:
         run: Run folder.
         part: test, for every test list of the data set; one of them, as VehicleID's large; or validation.
-        k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
+        k: The K of Recall@K beside 1, as [10,100]; by default those usual for the data set.
         root: Where the data set is now, if it has moved since the run.
         data: The path of your own function that reads the data set, where the run was trained on one.
         worst: Print so many queries, the worst.

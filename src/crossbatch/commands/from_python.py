@@ -1,7 +1,6 @@
 """Commands as functions, for notebooks and scripts: the same options, checked the same way."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from crossbatch.commands.options import command_named, parse
@@ -47,7 +46,8 @@ def compare(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[
 
 
 def _call(name: str, root: str | os.PathLike[str] | None, options: dict[str, Any]) -> dict[str, Any]:
-    given = {one: str(value) if isinstance(value, Path) else value for one, value in options.items()}
-    found, _ = parse(name, given if root is None else {"root": os.fspath(root), **given})
+    given = options if root is None else {"root": root, **options}
+    plain = {one: os.fspath(value) if isinstance(value, os.PathLike) else value for one, value in given.items()}
+    found, _ = parse(name, plain)
     result: dict[str, Any] = command_named(name)(**found, console=console_for(as_json=False))
     return result

@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,11 @@ from crossbatch import runs
 from crossbatch.commands.output import refuse_below_file
 from crossbatch.commands.run_data import data_of_run
 from crossbatch.durable import PARTIAL
-from crossbatch.errors import RunError
+from crossbatch.errors import RunError, SettingError
 
 if TYPE_CHECKING:
+    from crossbatch.index import Gallery
+    from crossbatch.index.description import Database
     from crossbatch.index.indexing import Embedder, Outcome
     from crossbatch.index.sources import Found
 
@@ -57,23 +59,28 @@ def fill(
     from crossbatch.encoder import load  # noqa: PLC0415  (imports torch)
     from crossbatch.index import kept_model  # noqa: PLC0415
     from crossbatch.index.database import bring_in_step  # noqa: PLC0415
-    from crossbatch.index.description import Database, Model  # noqa: PLC0415
+    from crossbatch.index.description import Database, Model, is_gallery, read  # noqa: PLC0415
     from crossbatch.index.indexing import add  # noqa: PLC0415
-    from crossbatch.index.milvus import LOCAL  # noqa: PLC0415
+    from crossbatch.index.milvus import LOCAL, is_server  # noqa: PLC0415
     from crossbatch.index.projection import draw_map  # noqa: PLC0415
     from crossbatch.index.writer import writing  # noqa: PLC0415
 
     refuse_other_folder(folder)
+    database = Database(uri or LOCAL, f"crossbatch_{uuid.uuid4().hex[:12]}")
+    if is_gallery(folder):
+        database = _at(folder, read(folder).database, uri)
+    if is_server(database.uri):
+        _reach(folder, database, milvus)
     own = folder.resolve() == source.resolve()
     encoder: Embedder = load(kept_model.kept(folder) if own else source)
     model = Model.of(encoder)
-    database = Database(uri or LOCAL, f"crossbatch_{uuid.uuid4().hex[:12]}")
     with writing(folder, model, database) as writer:
         if writer.description.model != model:
             told = f"{folder} holds embeddings of {writer.description.model}, and {source} has {model}"
             raise RunError(f"{told}: they cannot be compared; index into another folder with --to")
-        if uri and uri != writer.description.database.uri:
-            raise RunError(f"{folder} has its database at {writer.description.database.uri}, not at {uri}")
+        known = writer.description.database
+        if (moved := _at(folder, known, uri)) != known:
+            writer.keep_database(moved)
         if not own:
             kept_model.keep(source, folder)
         outcome = add(writer, found, encoder)
@@ -81,6 +88,30 @@ def fill(
             console.print(f"map: {writer.description.map.method if writer.description.map else ''}", highlight=False)
         bring_in_step(writer, milvus.options)
     return outcome
+
+
+def _at(folder: Path, known: "Database", uri: str) -> "Database":
+    """A gallery's database at an address that is asked for: one that was never in step can be had at another."""
+    if uri in ("", known.uri):
+        return known
+    if known.revision >= 0:
+        told = f"{folder} has its database at {known.uri}, not at {uri}"
+        raise RunError(f"{told}: leave --to out, or name a folder for another gallery with --table")
+    return replace(known, uri=uri)
+
+
+def _reach(folder: Path, database: "Database", milvus: Milvus) -> None:
+    """Refuse a server that does not answer, before anything is embedded or written."""
+    from crossbatch.index.description import is_gallery  # noqa: PLC0415
+    from crossbatch.index.milvus import connected  # noqa: PLC0415
+
+    try:
+        with connected(folder, database.uri, milvus.options):
+            pass
+    except RunError as error:
+        if database.revision >= 0 or not is_gallery(folder):
+            raise
+        raise RunError(f"{error} crossbatch index {folder} --to ADDRESS takes another") from error
 
 
 def refuse_other_folder(folder: Path) -> None:
@@ -108,23 +139,37 @@ def lag(folder: Path) -> str:
     return f"{told}, which answers meanwhile: crossbatch index {folder} brings it in step once that process has ended"
 
 
-def gallery_for(place: Path, data: str | None, root: Path | None, milvus: Milvus, console: Console) -> Path:
-    """The gallery that a place is, or that of a run, into which its images are indexed first."""
-    from crossbatch.index import description  # noqa: PLC0415
+def open_gallery(
+    place: Path, data: str | None, root: Path | None, milvus: Milvus, by: str, console: Console
+) -> "Gallery":
+    """The gallery that a place is, or that of a run, into which its images are indexed where there is none yet."""
+    from crossbatch.index import Gallery, description  # noqa: PLC0415
 
     if description.is_gallery(place):
-        return place
+        refuse_unread(data, root, f"{place} is a gallery")
+        return Gallery(place, milvus.options, by)
     if not (place / runs.CONFIG).is_file():
         description.read(place)  # which says what to do
     folder = place / GALLERY
     if description.is_gallery(folder):
         known = description.read(folder)
         if known.database.revision == known.revision:
-            return folder
+            refuse_unread(data, root, f"{folder} is there")
+            opened = Gallery(folder, milvus.options, by)
+            told = f"{folder} is there, with {len(opened):,} images; crossbatch index {place} adds the run's own"
+            console.print(told, soft_wrap=True, highlight=False)
+            return opened
     found, _ = images_of_run(place, data, root)
     console.print(f"indexing {len(found):,} images of {place} into {folder}", soft_wrap=True, highlight=False)
     show(console, fill(folder, place, found, milvus, console))
-    return folder
+    return Gallery(folder, milvus.options, by)
+
+
+def refuse_unread(data: str | None, root: Path | None, why: str) -> None:
+    """Refuse to be told of a run's data set where none is read."""
+    given = [name for name, value in (("--data", data), ("--root", root)) if value is not None]
+    if given:
+        raise SettingError(f"{why}, so no data set of a run is read: leave out {' and '.join(given)}")
 
 
 def show(console: Console, outcome: "Outcome") -> None:

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from crossbatch.commands.galleries import GALLERY, Milvus, fill, images_of_run, lag, refuse_other_folder, show
+from crossbatch.commands.galleries import (
+    GALLERY,
+    Milvus,
+    fill,
+    images_of_run,
+    lag,
+    refuse_other_folder,
+    refuse_unread,
+    show,
+)
 from crossbatch.errors import SettingError
 
 if TYPE_CHECKING:
@@ -39,8 +48,8 @@ def index(
         data: The path of your own function that reads the data set, where the run was trained on one.
         root: Where the run's data set is now, if it has moved.
         table: With a server, the folder of the table, by default RUN/gallery.
-        remove: Take this image out, by its id or path; once for each.
-        labels: Give images other labels: a table (.csv) of id,label or path,label.
+        remove: Take this image out, by its id, or by its path where no other has it; once for each.
+        labels: Give images other labels: a table (.csv) of id,label or path,label; the last row of an image counts.
         milvus: How to reach a Milvus server.
     """
     from crossbatch.index.description import is_gallery, read  # noqa: PLC0415
@@ -54,18 +63,20 @@ def index(
     own = is_gallery(run)
     folder = (table or run / GALLERY) if server or to is None else Path(to)
     if own:
-        if to is not None and folder.resolve() != run.resolve():
+        if to is not None and (table or not server) and folder.resolve() != run.resolve():
             raise SettingError(f"{run} is a gallery: to make another, name the run that its model is of")
         folder = run
     refuse_other_folder(folder)
     changing = bool(remove) or labels is not None
-    if images:
-        found, notes = found_in(images)
+    if images or changing or own:
+        why = f"{run} is a gallery" if own else "IMAGES are given" if images else "nothing is added"
+        refuse_unread(data, root, why)
+        found, notes = found_in(images) if images else ([], [])
     else:
-        found, notes = ([], []) if changing or own else images_of_run(run, data, root)
+        found, notes = images_of_run(run, data, root)
     _check(folder, remove, labels, found)
     outcome = Outcome()
-    if not changing or images:
+    if not changing or images or server:
         outcome = fill(folder, run, found, milvus, console, server)
     changed = _change(folder, remove, labels, milvus) if changing else {}
     for note in [*notes, *filter(None, [lag(folder)])]:

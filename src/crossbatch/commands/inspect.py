@@ -1,6 +1,5 @@
 """`crossbatch inspect`: what a data set holds."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +22,7 @@ def inspect(
     data: str | None = None,
     fonts: list[Path] = [],  # noqa: B006  (the parser shows it and never changes it)
     script: Literal["han"] | None = None,
-    split: Split = Split(),  # noqa: B008  (frozen)
+    split: Split = Split(complete=False),  # noqa: B008  (frozen)
     augment: Augment = Augment(),  # noqa: B008  (frozen)
     sheet: Path | None = None,
     augmented: Path | None = None,
@@ -51,7 +50,7 @@ def inspect(
     from crossbatch.data.contact_sheet import contact_sheet  # noqa: PLC0415  (imports Pillow)
 
     _require_png({"--sheet": sheet, "--augmented": augmented})
-    name, split = data or data_sets.name_for(root), replace(split, complete=False)
+    name = data or data_sets.name_for(root)
     loaded = data_sets.load(name, root, split, fonts, script)
     counts = {name: part.counts for name, part in loaded.parts.items()}
     if sheet is not None:

@@ -2,7 +2,7 @@
 
 from argparse import SUPPRESS, Action, HelpFormatter
 from collections.abc import Collection
-from typing import Any
+from typing import Any, get_args
 
 from jsonargparse import ArgumentParser
 
@@ -52,7 +52,8 @@ class Screen(HelpFormatter):
     def _format_action_invocation(self, action: Action) -> str:
         if not action.option_strings:
             return action.dest.upper()
-        flag = getattr(action, "_typehint", None) is bool
+        hint = getattr(action, "_typehint", None)
+        flag = bool in (hint, *get_args(hint))
         value = "" if flag else f" {action.dest.rpartition('.')[2].upper()}"
         return ", ".join(f"{name}{value}" for name in action.option_strings if not name.endswith("+"))
 

@@ -5,23 +5,27 @@ from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 import yaml
 from docstring_parser import parse as parse_docstring
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 from torch import nn
 
 from crossbatch import runs
-from crossbatch.commands.refusals import refusal
+from crossbatch.commands.refusals import refusal, refuse_loss, refuse_unusable
 from crossbatch.errors import SettingError
 from crossbatch.imported import imported
 from crossbatch.losses import LOSSES, PairLoss
 from crossbatch.training.option_names import class_path, current
-from crossbatch.training.settings import LossSettings, Settings, made
+from crossbatch.training.settings import LossSettings, Settings, as_plain, made
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TRAIN = ("train", "compare", "tune")  # commands that share files of options
+FILES = ("--config", "--recipe")
+SWITCHED = {**dict.fromkeys(("true", "yes", "on"), "true"), **dict.fromkeys(("false", "no", "off"), "false")}
+SWITCHED |= {"null": "null"}  # leaves an optional one open
+NOT_OPTIONS = {"settings", "given", "console"}  # parameters of a command that are made here
 ROOT_HELP = (
     "Your images: a folder with a folder for each class, or a table (.csv, .tsv) of path,label[,role]; "
     "or a published data set. Without it, glyphs are drawn."
@@ -32,7 +36,7 @@ class OptionsFile(ActionConfigFile):
     """`--config FILE` or `--recipe NAME`: options from YAML, under the names of now or of before."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        """Put them beneath what follows on the command line."""
+        """Put them beneath what follows: on the command line files come first, wherever they stood."""
         path = recipe_path(values) if option_string == "--recipe" else Path(values)
         others = options_of_others(parser)
         options = {name: value for name, value in current(runs.read_options(path)).items() if name not in others}
@@ -55,7 +59,7 @@ def parser_for(name: str) -> ArgumentParser:
         exit_on_error=False,
         add_help=False,
     )
-    skip: set[str | int] = {"settings", "console"}
+    skip: set[str | int] = {*NOT_OPTIONS}
     if {"settings", "root"} & {next(iter(parameters))}:
         parser.add_argument("root", nargs="?", type=Path, default=SUPPRESS, help=ROOT_HELP)
         parser.add_argument("--root", dest="root", type=Path, help=SUPPRESS)
@@ -68,7 +72,7 @@ def parser_for(name: str) -> ArgumentParser:
         parser.add_argument("images", nargs="*", type=Path, default=[], help=told)
     if "settings" in parameters:
         told = "Options from a YAML file, or from a recipe of ours, as sop-resnet50."
-        parser.add_argument("--config", "--recipe", action=OptionsFile, help=told)
+        parser.add_argument(*FILES, action=OptionsFile, help=told)
         parser.add_class_arguments(Settings, nested_key=None, as_group=False, skip={"root", "loss"})
         told = f"Pair loss: {', '.join(LOSSES)}, or a class path; --loss.help CLASS lists its options."
         parser.add_subclass_arguments((PairLoss, nn.Module), "loss", as_group=False, metavar="NAME", help=told)
@@ -80,7 +84,7 @@ def parser_for(name: str) -> ArgumentParser:
 def options_of_others(parser: ArgumentParser) -> set[str]:
     """Options of other commands that train: a file may hold those of all of them."""
     found = {one for name in TRAIN for one in inspect.signature(command_named(name)).parameters}
-    return found - {one.dest for one in parser._actions}
+    return found - NOT_OPTIONS - {one.dest for one in parser._actions}
 
 
 def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -89,39 +93,83 @@ def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str
     by_name = isinstance(given, Mapping)
     try:
         if isinstance(given, Mapping):
-            found = parser.parse_object(current(given), defaults=False).as_dict()
+            parsed = by_names(parser, given)
         else:
-            found = parser.parse_args(spelt(parser, given), defaults=False).as_dict()
+            parsed = parser.parse_args(spelt(parser, given), defaults=False)
     except ArgumentError as error:
         raise SettingError(refusal(error, parser, () if by_name else tuple(given))) from error
-    found.pop("config", None)
+    parsed.pop("config", None)
+    refuse_unusable(parsed, parser)
+    found = parsed.as_dict()
     as_json = bool(found.pop("json", False))
     if "settings" in parameters:
         names = [one.name for one in fields(Settings)]
-        found["settings"] = made(Settings, {one: found.pop(one) for one in names if one in found})
-    kinds = {one: parameters[one].annotation for one in found if is_dataclass(parameters[one].annotation)}
-    return found | {one: made(kinds[one], found[one]) for one in kinds if isinstance(found[one], dict)}, as_json
+        chosen = {one: found.pop(one) for one in names if one in found}
+        found["settings"] = made(Settings, chosen)
+        if "given" in parameters:
+            found["given"] = chosen if names_loss(given) else chosen | {"loss": {}}
+    for one, value in found.items():
+        default = parameters[one].default
+        if isinstance(value, dict) and is_dataclass(default):
+            found[one] = made(type(default), vars(default) | value)
+    return {one: as_plain(value) for one, value in found.items()}, as_json
+
+
+def by_names(parser: ArgumentParser, given: Mapping[str, Any]) -> Namespace:
+    """Options by name above those of files, which `config` and `recipe` name as on the command line."""
+    refuse_loss(given.get("loss", ""))
+    names = [one.removeprefix("--") for one in FILES]
+    files = [f"--{one}={given[one]}" for one in names if given.get(one) is not None]
+    beneath = parser.parse_args(files, defaults=False) if files else None
+    if beneath is not None:
+        beneath.pop("config")
+    own = current({one: value for one, value in given.items() if one not in names})
+    found: Namespace = parser.parse_object(own, beneath, defaults=False)
+    return found
+
+
+def names_loss(given: Sequence[str] | Mapping[str, Any]) -> bool:
+    """Whether the class of the loss is given, or may be: not, where only options of the one by default are."""
+    if isinstance(given, Mapping):
+        loss = current(given).get("loss", {})
+        return not isinstance(loss, Mapping) or "class_path" in loss or any(map(given.get, ("config", "recipe")))
+    return any(word.split("=")[0] in ("--loss", "--loss.class_path", *FILES) for word in given)
 
 
 def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
-    """As jsonargparse wants it: `--loss triplet` by its class, `--json` as true, a list option that is given again."""
-    flags, lists = (names_of(parser, kind) for kind in (bool, list))
+    """As jsonargparse wants it: files first, `--loss triplet` by its class, `--json` as true, lists one by one.
+
+    The first of a list replaces that of a file, and each further one adds to it.
+    """
+    switches, lists = names_of(parser, bool), names_of(parser, list)
     words = [
         part
         for word in words
         for part in (word.split("=", 1) if word.startswith(("--loss=", "--loss.help=")) else [word])
     ]
-    found = []
+    files: list[str] = []
+    found: list[str] = []
+    begun: list[str] = []
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+        name, equals, value = word.partition("=")
         if word.startswith("--loss_options."):
             raise SettingError(f"{word} is now {word.replace('_options', '', 1)}")
-        if before in ("--loss", "--loss.help") and not word.startswith(("-", "{")):
+        if before in FILES or name in FILES:
+            files.append(word)
+        elif before in ("--loss", "--loss.help") and not word.startswith(("-", "{")):
             found.append(class_path(word))
-        elif word in flags and after not in ("true", "false"):
-            found.append(f"{word}=true")
+        elif before in switches and word.lower() in SWITCHED:
+            found.append(SWITCHED[word.lower()])
+        elif name in switches and (equals or after.lower() not in SWITCHED):
+            found.append(f"{name}={SWITCHED.get(value.lower(), value) if equals else 'true'}")
+        elif name in lists:
+            begins = name not in begun and (value if equals else after).startswith("[")
+            begun.append(name)
+            found.append(f"{name}{'' if begins else '+'}{equals}{value}")
         else:
-            found.append(f"{word}+" if word in lists and not after.startswith("[") else word)
-    return in_order(parser, found)
+            found.append(word)
+    anew = [f"{name}=[]" for name in dict.fromkeys(begun)] if files else []
+    return in_order(parser, [*files, *anew, *found])
 
 
 def in_order(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
@@ -137,9 +185,10 @@ def in_order(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
 
 
 def names_of(parser: ArgumentParser, kind: type) -> list[str]:
-    """Options whose values are of a kind."""
+    """Options whose values are of a kind, or may be left open."""
     hints = {one: getattr(one, "_typehint", None) for one in parser._actions}
-    return [name for one, hint in hints.items() if kind in (hint, get_origin(hint)) for name in one.option_strings]
+    kinds = {one: [get_origin(part) or part for part in (hint, *get_args(hint))] for one, hint in hints.items()}
+    return [name for one in kinds if kind in kinds[one] for name in one.option_strings if not name.endswith("+")]
 
 
 def recipes() -> list[str]:

@@ -1,24 +1,30 @@
 """What jsonargparse refuses, in one sentence: what was given, what fits, and the way out."""
 
 import difflib
+import math
 import re
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
+from crossbatch.data.augment import AtLeastOne
+from crossbatch.errors import SettingError
 from crossbatch.imported import imported_class
 
+LARGEST, LOSS = 2**63, "a name or a class path"
 KINDS: dict[Any, str] = {
     NonNegativeInt: "a whole number that is not negative",
     PositiveInt: "a whole number of at least 1",
     NonNegativeFloat: "a number that is not negative",
     PositiveFloat: "a number above 0",
     ClosedUnitInterval: "a number from 0 to 1",
+    AtLeastOne: "a number of at least 1",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -31,6 +37,9 @@ def refusal(error: Exception, parser: ArgumentParser, given: Sequence[str]) -> s
     """The sentence for an error of the parser, of the words that it was given."""
     message = " ".join(str(error).split())
     actions = {one.dest: one for one in parser._actions}
+    named = re.match(r"(?:Group '([^']+)' does not accept o|O)ption '([^']+)'", message)  # in a file, or in Python
+    if named:
+        message = f"unrecognized arguments: --{'.'.join(filter(None, named.groups()))}"
     unknown = re.match(r"unrecognized arguments: (.*)", message)
     if unknown:
         first = unknown[1].split()[0].split("=")[0]
@@ -49,6 +58,41 @@ def refusal(error: Exception, parser: ArgumentParser, given: Sequence[str]) -> s
     return f"--{key} takes {fits}, got {value}" if fits and value else f"--{key}: {reason}"
 
 
+def refuse_unusable(found: Namespace, parser: ArgumentParser) -> None:
+    """Refuse what the parser lets pass: an option left empty, a group that is none, a number without end."""
+    for one in parser._actions:
+        kind, value = getattr(one, "_typehint", None), found.get(one.dest, one)
+        if value is one:  # not given
+            continue
+        if kind is None and not isinstance(value, Namespace):
+            fits = "options by name"
+        elif value is None and one.default not in (None, SUPPRESS):
+            fits = _fits(kind) or LOSS
+        else:
+            fits = next(filter(None, map(_without_end, value if isinstance(value, list) else [value])), "")
+        if fits:
+            shown = "nothing: give it, or leave it out" if value is None else value
+            raise SettingError(f"--{one.dest} takes {fits}, got {shown}")
+
+
+def _without_end(value: Any) -> str:
+    """What fits in place of a number that is not finite, or too large for a seed or a count."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
+    beyond = isinstance(value, int) and abs(value) >= LARGEST
+    return "a whole number between -2**63 and 2**63" if beyond else ""
+
+
+def refuse_loss(given: Any) -> None:
+    """Refuse a loss that was made, or its class: a run folder keeps a name and options."""
+    kind = given if isinstance(given, type) else type(given)
+    if issubclass(kind, nn.Module):
+        raise SettingError(
+            f"a loss is given by its name or class path, which the run folder keeps, got a {kind.__name__}: "
+            f"give loss={{'class_path': '{kind.__module__}.{kind.__qualname__}', 'init_args': {{…}}}}"
+        )
+
+
 def _loss_refusal(value: str, reason: str) -> str:
     """Of a loss: its class, one of its options, or the value of one."""
     name = (re.findall(r"class_path '(?:[^']*\.)?([^']+)'", reason) or ["CLASS"])[0]
@@ -63,6 +107,8 @@ def _loss_refusal(value: str, reason: str) -> str:
         found = re.search(pattern, reason)
         if found:
             return sentence.format(name, found[1].replace(", ", ", --loss."), way_out)
+    if value.startswith("{"):
+        return f"--loss takes {LOSS}, and its options as init_args, got {value}"
     imported_class(value, "--loss", nn.Module)  # says what is wrong with a class path
     return f"--loss {value}: {reason}"
 

@@ -8,7 +8,7 @@ import numpy as np
 from jsonargparse.typing import PositiveInt
 from rich.console import Console
 
-from crossbatch.commands.galleries import Milvus, gallery_for
+from crossbatch.commands.galleries import Milvus, open_gallery
 from crossbatch.commands.output import print_table, refuse_below_file
 from crossbatch.errors import DataError, SettingError
 
@@ -35,10 +35,11 @@ def search(
 ) -> dict[str, Any] | list[dict[str, Any]]:
     """Find the images of a gallery that are most similar to an image, by cosine.
 
-    An image that is in the gallery is not among its own hits.
+    An image that is in the gallery is not among its own hits. A part of it is compared with every image, the whole of
+    it too.
 
     Args:
-        gallery: Gallery; or a run folder, whose images are indexed into RUN/gallery first.
+        gallery: Gallery; or a run folder, whose images are indexed into RUN/gallery if that is not there yet.
         images: Image files to search with.
         top: Images to find for each.
         id: Search with this image of the gallery, by its id or the beginning of it; once for each.
@@ -58,9 +59,8 @@ def search(
         raise SettingError(f"--min_similarity takes a cosine from -1 to 1, got {min_similarity}")
     _refuse_page(html)
     from crossbatch.commands.asked import asked  # noqa: PLC0415  (imports Pillow)
-    from crossbatch.index import Gallery  # noqa: PLC0415
 
-    opened = Gallery(gallery_for(gallery, data, root, milvus, console), milvus.options, by)
+    opened = open_gallery(gallery, data, root, milvus, by, console)
     try:
         if not len(opened):
             raise DataError(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from jsonargparse.typing import NonNegativeInt
 from rich.console import Console
 
-from crossbatch.commands.galleries import Milvus, gallery_for
+from crossbatch.commands.galleries import Milvus, open_gallery
 from crossbatch.errors import MissingExtraError, SettingError
 from crossbatch.web.limits import Limits
 
@@ -34,7 +34,7 @@ def serve(
     What `crossbatch index` adds meanwhile is found within a second or two.
 
     Args:
-        gallery: Gallery; or a run folder, whose images are indexed into RUN/gallery first.
+        gallery: Gallery; or a run folder, whose images are indexed into RUN/gallery if that is not there yet.
         host: Address to serve on; any but this machine's own, as 0.0.0.0, needs a token.
         port: Port to serve on; 0 takes a free one.
         token: What every request must bring, at least 16 characters; better in the variable CROSSBATCH_TOKEN.
@@ -51,15 +51,14 @@ def serve(
         from crossbatch.web.app import LOOPBACK, create_app  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError("the page", str(error.name), "serve") from None
-    from crossbatch.index import Gallery  # noqa: PLC0415
     from crossbatch.index.kept_model import kept  # noqa: PLC0415
 
     token = token or os.environ.get("CROSSBATCH_TOKEN") or None
     server.check_token(host, token)
     if port > 65_535:
         raise SettingError(f"--port takes a number up to 65535, got {port}")
-    folder = gallery_for(gallery, data, root, milvus, console)
-    opened = Gallery(folder, milvus.options, by)
+    opened = open_gallery(gallery, data, root, milvus, by, console)
+    folder = opened.folder
 
     def load() -> Any:
         import torch  # noqa: PLC0415

@@ -1,5 +1,7 @@
 """`crossbatch train`: one training run, into a run folder."""
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ def train(
     trust: bool = False,
     force: bool = False,
     *,
+    given: Mapping[str, Any],
     console: Console,
 ) -> dict[str, Any]:
     """Train an embedding model with a cross-batch memory.
@@ -34,12 +37,14 @@ def train(
         trust: With --resume, import the classes that the run folder names, as a loss of your own.
         force: With --resume, go on although code, versions, data or options are not those it began with; options given
             beside it are then taken.
+        given: Those of the settings that were given, by name.
     """
-    if resume is not None and (init is not None or out is not None):
-        raise SettingError("--resume goes on in the run's own folder: leave --out and --init out")
-    settings.check()
-    if resume is not None:
-        settings = _of_run(resume, settings, trust=trust)
+    if resume is None:
+        _check_new(settings, init, {"--trust": trust, "--force": force})
+    else:
+        if init is not None or out is not None:
+            raise SettingError("--resume goes on in the run's own folder: leave --out and --init out")
+        settings = _of_run(resume, settings, given, trust=trust)
     run = resume or out or Path("runs", f"{settings.data}-{settings.loss.name}-seed{settings.seed}")
     if resume is None and started_rank() == 0:
         runs.refuse_used(run)
@@ -55,14 +60,25 @@ def train(
     result = {"run": str(run), **outcome.summary}
     if outcome.interrupted:
         steps = f"stopped by {outcome.ended_by} after {outcome.summary['steps']:,} of {settings.optim.steps:,} steps"
-        console.print(f"{steps}; all is saved: crossbatch train --resume {run}", soft_wrap=True, highlight=False)
+        way_on = f"crossbatch train --resume {shlex.quote(str(run))}"
+        console.print(f"{steps}; all is saved: {way_on}", soft_wrap=True, highlight=False)
         return result
     for line in _told(run, outcome.summary):
         console.print(line, soft_wrap=True, highlight=False)
     return result
 
 
-def _of_run(run: Path, given: Settings, *, trust: bool) -> Settings:
+def _check_new(settings: Settings, init: Path | None, of_resume: Mapping[str, bool]) -> None:
+    """Refuse for a new run what contradicts itself, and what only one that goes on takes."""
+    settings.check()
+    for name, given in of_resume.items():
+        if given:
+            raise SettingError(f"{name} is for a run that goes on: give --resume RUN beside it, or leave it out")
+    if init is not None and settings.model.weights is not None:
+        raise SettingError("--init and --model.weights both say what to start from: give one of them")
+
+
+def _of_run(run: Path, settings: Settings, given: Mapping[str, Any], *, trust: bool) -> Settings:
     """The settings of a run to go on with, and what was given beside."""
     kept = Settings.from_dict(runs.read_config(run))
     if kept.class_paths and not trust:
@@ -73,7 +89,7 @@ def _of_run(run: Path, given: Settings, *, trust: bool) -> Settings:
         raise RunError(f"{run} has no checkpoint to go on from: start it anew with another --out")
     from crossbatch.training.circumstances import with_given  # noqa: PLC0415  (imports Lightning)
 
-    settings = with_given(kept, given)
+    settings = with_given(kept, settings, given)
     settings.check()
     # It has the weights: what they started from may be gone.
     return replace(settings, model=replace(settings.model, pretrained=False, weights=None))
@@ -87,4 +103,5 @@ def _told(run: Path, summary: dict[str, Any]) -> list[str]:
     if summary["memory_start_reason"]:
         lines.append(f"the memory counted from step {summary['memory_start']:,}: {summary['memory_start_reason']}")
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
-    return [*lines, f"next: crossbatch evaluate {run}; crossbatch report {run}; crossbatch serve {run}"]
+    folder = shlex.quote(str(run))
+    return [*lines, f"next: crossbatch evaluate {folder}; crossbatch report {folder}; crossbatch serve {folder}"]

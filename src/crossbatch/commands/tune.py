@@ -54,7 +54,8 @@ def tune(
     from crossbatch.training import tuning  # noqa: PLC0415  (imports Lightning)
 
     names = tuple(dict.fromkeys(LossSettings(class_path(name)).name for name in losses))
-    space = tuning.Space(names, tuple(dict.fromkeys(policies)), (learning_rates[0], learning_rates[1]))
+    low, high = map(tuning.rounded, learning_rates)  # so that no rate that is tried lies outside
+    space = tuning.Space(names, tuple(dict.fromkeys(policies)), (low, high))
     given = tuning.Budget(int(budget or TIMES * settings.optim.steps), minutes)
     console.print(_plan(settings, given), soft_wrap=True, highlight=False)
     folder = out or Path("runs", f"tune-{settings.data}")

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
-from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, restricted_number_type
 
+AtLeastOne = restricted_number_type("AtLeastOne", float, (">=", 1))
 Policy = Literal["auto", "none", "drawn", "photo", "paper"]
 
 
@@ -16,7 +17,7 @@ class Augment:
         policy: drawn for characters, icons and drawings (shift, turn, scale, shear); photo (crop, mirror, colour);
             paper (a strong crop and mirror, as in the XBM paper); none; or auto, which chooses by the images.
         crop: Smallest share of the image that a random crop keeps; 1 does not crop.
-        crop_ratio: Largest factor by which a crop is wider or higher than the image the network takes.
+        crop_ratio: Largest factor by which a crop is wider or higher than what the network takes; 1 keeps its shape.
         mirror: Share of the images that are mirrored, left to right.
         shift: Largest shift, as a share of the side.
         rotation: Largest turn to either side, in degrees.
@@ -30,7 +31,7 @@ class Augment:
 
     policy: Policy = "auto"
     crop: ClosedUnitInterval | None = None
-    crop_ratio: NonNegativeFloat | None = None
+    crop_ratio: AtLeastOne | None = None  # type: ignore[valid-type]
     mirror: ClosedUnitInterval | None = None
     shift: ClosedUnitInterval | None = None
     rotation: NonNegativeFloat | None = None

@@ -92,7 +92,7 @@ def _crop(lot: Random, width: int, height: int, wanted: Preprocessing, amounts: 
     As torchvision's RandomResizedCrop draws it, which takes its draws from the one generator of all threads: to seed
     that for each image took a third of the time of reading small files.
     """
-    shape, most = wanted.sides[1] / wanted.sides[0], math.log(max(amounts.crop_ratio, 1.0))
+    shape, most = wanted.sides[1] / wanted.sides[0], math.log(amounts.crop_ratio)
     for _ in range(10):
         area = width * height * lot.uniform(amounts.crop, 1)
         drawn = shape * math.exp(lot.uniform(-most, most))

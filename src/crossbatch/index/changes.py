@@ -14,17 +14,25 @@ from crossbatch.index.sources import Found
 from crossbatch.index.writer import Change, Writer
 
 ID = re.compile("[0-9a-f]{32}")
+FITS = 5  # images of a path that are named
 
 
 def check(rows: Rows | None, remove: Sequence[str], table: Path | None, coming: Sequence[Found] = ()) -> None:
     """Refuse names that are of no image, of a gallery or of those to come, before anything is written.
 
-    An id may be that of an image to come: these are not read yet.
+    An id may be that of an image to come: these are not read yet. What is to be removed is one image.
     """
     named, paths = _Names(rows), {one.path for one in coming}
     for name in [*remove, *(name for name, _ in (_labels(table) if table else []))]:
         if name not in paths and not (paths and ID.fullmatch(name)):
             named.ids(name)
+    for name in remove:
+        there, more = named.called(name), sum(one.path == name for one in coming)
+        if len(there) + more > 1:
+            told = f"{name} is the path of {len(there) + more} images" + (f", {more} of them to come" if more else "")
+            fits = ", ".join(f"{one} ({named.labels[one] or 'no label'})" for one in there[:FITS])
+            ways = f"give the id of one: {fits}" + (", …" if len(there) > FITS else "")
+            raise DataError(f"{told}: {ways if there else 'add them first, then take one out by its id'}")
 
 
 def take_out(writer: Writer, names: Sequence[str]) -> int:
@@ -34,15 +42,17 @@ def take_out(writer: Writer, names: Sequence[str]) -> int:
 
 
 def relabel(writer: Writer, table: Path) -> int:
-    """Give images the labels of a CSV file with id,label or path,label; an empty label takes one away."""
+    """Give images the labels of a CSV file with id,label or path,label; an empty label takes one away.
+
+    Of several rows for an image the last counts.
+    """
     rows = writer.rows()
     named, changes = _Names(rows), {}
-    for name, label in _labels(table):
-        for one in named.ids(name):
-            row = rows.position[one]
-            image = rows.image(row)
-            if image.label != label:
-                changes[one] = Change(image.path, label, *rows.place(row))
+    for one, label in {one: label for name, label in _labels(table) for one in named.ids(name)}.items():
+        row = rows.position[one]
+        image = rows.image(row)
+        if image.label != label:
+            changes[one] = Change(image.path, label, *rows.place(row))
     if changes:
         writer.update(changes)
     return len(changes)
@@ -52,19 +62,23 @@ class _Names:
     """Images by id or path."""
 
     def __init__(self, rows: Rows | None) -> None:
-        self._ids, self._paths = set[str](), defaultdict[str, list[str]](list)
+        self.labels: dict[str, str | None] = {}
+        self._paths = defaultdict[str, list[str]](list)
         if rows is not None:
-            self._ids |= set(rows.ids)
+            self.labels = {one: rows.label(row) for row, one in enumerate(rows.ids)}
             for one, path in zip(rows.ids, rows.paths, strict=True):
                 self._paths[path].append(one)
 
     def ids(self, name: str) -> list[str]:
         """The images of a name: one by its id, or all that are called so."""
-        if name in self._ids:
-            return [name]
-        if name not in self._paths:
+        found = [name] if name in self.labels else self.called(name)
+        if not found:
             raise DataError(f"the gallery has no image {name}: give an id or a path, as crossbatch search prints them")
-        return self._paths[name]
+        return found
+
+    def called(self, path: str) -> list[str]:
+        """The images of a path."""
+        return self._paths.get(path, [])
 
 
 def _named(table: Path, line: int, row: dict[str | Any, str | Any], key: str) -> tuple[str, str | None]:

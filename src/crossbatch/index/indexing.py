@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crossbatch.data.formats import available
-from crossbatch.data.image_files import naming
+from crossbatch.data.image_files import WAY_OUT, naming
 from crossbatch.errors import DataError, DivergedError
 from crossbatch.index.part_files import Entry
 from crossbatch.index.rows import Rows
@@ -101,7 +101,7 @@ def _read(found: Found, known: Any) -> "_New | str":
             with Image.open(BytesIO(content), formats=available()) as image:
                 return _New(found, digest, thumbnail(image), path)
     except DataError as error:
-        return str(error)
+        return str(error).removesuffix(WAY_OUT)
 
 
 def digest_of(content: bytes) -> str:

@@ -69,7 +69,7 @@ def comparison_sentence(comparison: dict[str, Any], names: dict[str, str]) -> st
         f"({seeds} seed{'s' * (seeds > 1)}; an error is a query whose nearest image has another class)"
     )
     cost = (comparison.get("step_cost") or {}).get("ratio")
-    said += f", at {cost:.2f} × the time a step." if cost else "."
+    said += f"; a step takes {cost:.2f} × as long." if cost else "."
     return said
 
 

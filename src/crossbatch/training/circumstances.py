@@ -4,17 +4,24 @@ import hashlib
 import inspect
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import lightning as L
+from torch.optim.lr_scheduler import LambdaLR
+
 from crossbatch import runs
+from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.data import DATA_SETS
 from crossbatch.errors import RunError, SettingError
 from crossbatch.imported import imported
+from crossbatch.losses import recommended_options
 from crossbatch.processes import started_rank
+from crossbatch.training.metric_learner import MetricLearner, lr_factor
 from crossbatch.training.run_parts import RunParts
-from crossbatch.training.settings import Settings
+from crossbatch.training.settings import LossSettings, Settings
 
 PACKAGES = ("crossbatch", "torch", "torchvision", "timm", "lightning")
 # Where the data lies, what weights it began from (it has its own now), and how many processes read: none is of the run.
@@ -50,39 +57,85 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def accept(run: Path, parts: RunParts, *, force: bool) -> list[str]:
-    """Refuse to go on under changed circumstances, unless forced; returns the changes, and keeps what is now true."""
-    now, before = circumstances(parts), {"data": runs.read_json(run / runs.DATA)}
-    if (run / runs.CIRCUMSTANCES).is_file():
-        kept = runs.read_json(run / runs.CIRCUMSTANCES)
-        before |= kept if isinstance(kept, dict) else {}
-    told = changes(before, now)
+    """Refuse to go on under changed circumstances, unless forced; returns the changes. Nothing is written."""
+    told = changes(_kept(run), circumstances(parts))
     if told and not force:
         raise RunError(
             f"{run} goes on as it began, and since then this has changed: {', '.join(told)}: bring it back as it was, "
             "add --force to go on all the same, or start anew from its model with --init"
         )
-    if started_rank() > 0:
-        return told
-    if told:
-        runs.write_json(run / runs.DATA, parts.data.identity)
-        runs.write_config(run, parts.settings.as_dict(), runs.read_decided(run))
-    runs.write_json(run / runs.CIRCUMSTANCES, now)
     return told
 
 
-def with_given(kept: Settings, given: Settings) -> Settings:
-    """The options of a run, with those that were given beside --resume: what differs from the defaults."""
-    plain, by_default = flat(given.as_dict()), flat(Settings(root=given.root, data=given.data).as_dict())
-    merged = kept.as_dict()
-    for name, value in plain.items():
-        if value != by_default.get(name):
-            place, (*groups, last) = merged, name.split(".")
-            for group in groups:
-                place = place[group]
-            place[last] = value
-    if given.root is not None:
-        merged["root"] = str(given.root.absolute())
+class TakeOptions(L.Callback):
+    """Sets what a checkpoint brings along of options to what the settings say: it may be forced to go on with others.
+
+    Where they are the same nothing changes, to the last bit.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """The optimizer with its schedule, the step at which the memory starts, and the patience."""
+        assert isinstance(module, MetricLearner)  # noqa: S101
+        made, (optimizer,), schedule = module.configure_optimizers(), trainer.optimizers, module.lr_schedulers()
+        assert isinstance(schedule, LambdaLR)  # noqa: S101
+        schedule.base_lrs = made["lr_scheduler"]["scheduler"].base_lrs
+        for group, new in zip(optimizer.param_groups, made["optimizer"].param_groups, strict=True):
+            lr = new["initial_lr"] * lr_factor(module.optim, schedule.last_epoch)
+            group.update({name: value for name, value in new.items() if name != "params"} | {"lr": lr})
+        if isinstance(module.loss_fn, CrossBatchLoss) and self.settings.memory.start is not None:
+            module.loss_fn.start.fill_(self.settings.memory.start)
+        for callback in trainer.early_stopping_callbacks:
+            callback.patience = self.settings.loop.patience
+
+
+class KeepCircumstances(L.Callback):
+    """Writes down what is now true of a run that goes on, once its checkpoint has loaded.
+
+    One that does not fit is refused before, and the run folder stays as it was. What later is compared is written
+    last: after a kill in between, the changes are refused, and can be forced, as before.
+    """
+
+    def __init__(self, run: Path, parts: RunParts) -> None:
+        self.run, self.parts = run, parts
+
+    def on_train_start(self, *_: Any) -> None:
+        """Before the first step under changed circumstances."""
+        if started_rank() > 0:
+            return
+        now = circumstances(self.parts)
+        if changes(_kept(self.run), now):
+            runs.write_json(self.run / runs.DATA, self.parts.data.identity)
+            runs.write_config(self.run, self.parts.settings.as_dict(), runs.read_decided(self.run))
+        runs.write_json(self.run / runs.CIRCUMSTANCES, now)
+
+    def on_fit_end(self, *_: Any) -> None:
+        """Also where no step was left."""
+        self.on_train_start()
+
+
+def with_given(kept: Settings, given: Settings, names: Mapping[str, Any]) -> Settings:
+    """The options of a run, but for those that were given beside --resume; `names` has no others."""
+    plain, merged = flat(given.as_dict()), kept.as_dict()
+    for name in flat({one: value for one, value in names.items() if one != "loss"}):
+        place, (*groups, last) = merged, name.split(".")
+        for group in groups:
+            place = place[group]
+        place[last] = plain[name]
+    merged["loss"] = asdict(_loss(kept, given, named="class_path" in names.get("loss", {})))
     return Settings.from_dict(merged)
+
+
+def _loss(kept: Settings, given: Settings, *, named: bool) -> LossSettings:
+    """The loss of a run under the options given; if another is named, that one with its recommended options."""
+    options = given.loss.init_args
+    if not named or given.loss.name == kept.loss.name:
+        return replace(kept.loss, init_args=kept.loss.init_args | options)
+    return replace(
+        given.loss, init_args=recommended_options(given.loss.name, options) if given.recommended else options
+    )
 
 
 def flat(options: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -92,6 +145,13 @@ def flat(options: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         inner = isinstance(value, dict) and name != "init_args"
         found |= flat(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
     return found
+
+
+def _kept(run: Path) -> dict[str, Any]:
+    """What was true when the run was trained last."""
+    before = {"data": runs.read_json(run / runs.DATA)}
+    kept = runs.read_json(run / runs.CIRCUMSTANCES) if (run / runs.CIRCUMSTANCES).is_file() else {}
+    return before | (kept if isinstance(kept, dict) else {})
 
 
 def _code(settings: Settings) -> dict[str, str]:

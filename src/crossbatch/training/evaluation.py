@@ -10,6 +10,7 @@ import torch
 
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
+from crossbatch.errors import SettingError
 from crossbatch.metrics import effective_dimensions, evaluate
 from crossbatch.models import checkpoint
 from crossbatch.training.part_pictures import write_examples
@@ -28,10 +29,13 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Search a part with the model of a run; the look is logged in the run folder, with examples and tables beside it.
 
-    The K of Recall@K are those of the data set, unless they are given. `suspects`: how many suspicious labels, pairs of
-    classes and near copies to list, if any. `before`: what the weights before training find, where that is known; else
-    it is measured once for each part, if the run has kept them.
+    The K of Recall@K are those of the data set, unless they are given, and 1. `suspects`: how many suspicious labels,
+    pairs of classes and near copies to list, if any. `before`: what the weights before training find, where that is
+    known; else it is measured once for each part, if the run has kept them.
     """
+    if min(ks, default=1) < 1:
+        raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
+    ks = sorted({1, *(ks or loaded.ks)})
     runs.require_data(run, loaded.identity)
     began = time.perf_counter()
     searched = search_run(run, loaded, part, ks)
@@ -43,7 +47,7 @@ def evaluate_run(
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         **searched.measured.summary(),
         "effective_dimensions": effective_dimensions(searched.query[0]),
-        "cut": _cut(searched, checkpoint.described(run).dims, ks or loaded.ks),
+        "cut": _cut(searched, checkpoint.described(run).dims, ks),
         "before_training": before,
         "queries": searched.measured.queries,
         "left_out": searched.measured.left_out,
@@ -76,7 +80,7 @@ def _before_training(run: Path, loaded: DataSet, part: str, ks: Sequence[int]) -
     entries = runs.read_evaluations(run)
     known = (entry.get("before_training") for entry in entries if entry["part"] == part)
     for before in known:
-        if before and all(f"R@{k}" in before for k in ks or loaded.ks):
+        if before and all(f"R@{k}" in before for k in ks):
             return dict(before)
     searched = search_run(run, loaded, part, ks, runs.START)
     return {**searched.measured.summary(), "effective_dimensions": effective_dimensions(searched.query[0])}

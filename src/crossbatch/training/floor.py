@@ -75,17 +75,22 @@ def measure(module: MetricLearner, parts: RunParts) -> Measured:
     return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions, cut)
 
 
-def warnings(summary: Mapping[str, Any]) -> list[str]:
-    """One sentence for each thing that is wrong with a run, by its summary; none where all is well."""
+def warnings(summary: Mapping[str, Any], memory_start: int | None = None) -> list[str]:
+    """One sentence for each thing that is wrong with a run, by its summary; none where all is well.
+
+    `memory_start`: the step that was given for the memory to start at.
+    """
     before, after, dim = summary.get("before_training"), summary.get("after_training"), summary.get("dim", 0)
     if not before or not after:
         return []
     told = []
     if summary.get("memory_rows") and summary.get("memory_start") is None:
-        told.append(
-            "the memory never counted: its rows moved too far all along; lower --optim.lr, train for longer, or give "
-            "--memory.start"
-        )
+        if memory_start is None:
+            why = "its rows moved too far all along; lower --optim.lr, train for longer, or give --memory.start"
+        else:
+            why = f"it was to start at step {memory_start:,}, after the {summary['steps']:,} steps of the run"
+            why += "; lower --memory.start, or train for longer"
+        told.append(f"the memory never counted: {why}")
     start, end = before["validation R@1"], after["validation R@1"]
     if start is not None and end < start:
         told.append(

@@ -2,7 +2,9 @@
 
 from crossbatch.training import memory_need
 from crossbatch.training.follow_network import every
+from crossbatch.training.metric_learner import lr_factor
 from crossbatch.training.run_parts import RunParts
+from crossbatch.training.settings import OptimSettings
 
 
 def plan_of(parts: RunParts) -> list[str]:
@@ -18,7 +20,7 @@ def plan_of(parts: RunParts) -> list[str]:
         *_model(parts),
         *_needs(parts),
         f"training  {optim.steps:,} steps, learning rate {optim.lr:g}{_recipe(parts)}, {_reading(parts)}",
-        *(f"note      {note}" for note in data.notes),
+        *(f"note      {note}" for note in [*_short_of(optim), *data.notes]),
     ]
 
 
@@ -111,6 +113,14 @@ def _recipe(parts: RunParts) -> str:
         "compiled": loop.compile,
     }
     return "".join(f", {words}" for words, said in told.items() if said)
+
+
+def _short_of(optim: OptimSettings) -> list[str]:
+    """Whether the learning rate never comes to its value."""
+    if optim.warmup < optim.steps:
+        return []
+    highest = optim.lr * max(lr_factor(optim, step) for step in range(optim.steps))
+    return [f"the learning rate rises to {highest:.2g} only: --optim.warmup {optim.warmup} is as long as the run"]
 
 
 def _reading(parts: RunParts) -> str:

@@ -26,6 +26,7 @@ from crossbatch.models.checkpoint import Description
 from crossbatch.models.embedder import Embedder, build
 from crossbatch.models.freezing import freeze
 from crossbatch.models.weights import load_backbone
+from crossbatch.pieces import refuse_batch_norm
 from crossbatch.training.cores import share_cores
 from crossbatch.training.data_module import PKDataModule
 from crossbatch.training.decide import LARGEST, decide
@@ -92,7 +93,10 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     on_cpu = settings.loop.accelerator == "cpu" or not torch.accelerator.is_available()
     if settings.loop.channels_last or (settings.loop.channels_last is None and on_cpu):
         network.to(memory_format=torch.channels_last)  # convolutions train in 0.6 to 0.9 of the time there
-    loss_fn = _loss(settings, len(loaded.train))
+    at_once, images = settings.loop.embed_at_once, len(batches[0])
+    if at_once is not None and at_once < images:
+        refuse_batch_norm(network.train(), at_once, images)
+    loss_fn = _loss(settings, loaded.train)
     average = averaged(network, float(settings.optim.ema)) if settings.optim.ema else None
     if settings.loop.compile:
         network.compile()
@@ -153,16 +157,18 @@ def _network(settings: Settings, channels: int) -> tuple[Embedder, str | None]:
     return network, weights
 
 
-def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss | AnyLoss | MatryoshkaLoss:
+def _loss(settings: Settings, train: Part) -> CrossBatchLoss | PairLoss | AnyLoss | MatryoshkaLoss:
     kind = imported_class(settings.loss.class_path, "--loss", nn.Module)
     try:
         loss: PairLoss | AnyLoss | MatryoshkaLoss = comparing(kind(**settings.loss.init_args))
     except TypeError as error:
         raise SettingError(f"the {settings.loss.name} loss does not take {settings.loss.init_args}: {error}") from error
+    if isinstance(loss, AnyLoss):
+        _refuse_uncallable(loss.loss, settings, int(train.labels.max()))
     if settings.model.dims:
         loss = MatryoshkaLoss(loss, settings.model.dims)
     chosen = settings.memory
-    size = training_images if chosen.size is None else chosen.size
+    size = len(train) if chosen.size is None else chosen.size
     if size == 0:
         return loss
     refuse_rows(settings, size)
@@ -176,6 +182,22 @@ def _loss(settings: Settings, training_images: int) -> CrossBatchLoss | PairLoss
         warmup_steps=start,
         earlier_only=chosen.earlier_only,
     )
+
+
+def _refuse_uncallable(loss: nn.Module, settings: Settings, last: int) -> None:
+    """Refuse a loss that cannot be called as it will be, by four rows of the first and the last class."""
+    rows = nn.functional.normalize(torch.eye(4, settings.model.dim) + 0.5)
+    labels = torch.tensor([0, 0, last, last])
+    against = {} if settings.memory.size == 0 else {"ref_emb": rows, "ref_labels": labels}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            loss(rows, labels, **against).item()
+    except Exception as error:
+        told = ", ".join(["embeddings", "labels", *(f"{name}=" for name in against)])
+        raise SettingError(
+            f"--loss {settings.loss.class_path} cannot be called with ({told}), which gives a number: "
+            f"{type(error).__name__}: {error}".split("\n")[0]
+        ) from error
 
 
 def _following(settings: Settings, loss_fn: nn.Module, training_images: int) -> Following | None:

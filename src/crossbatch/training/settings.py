@@ -175,7 +175,7 @@ class LoopSettings:
         channels_last: Whether kernels and images lie channels last in memory; by default on a CPU.
     """
 
-    check_every: NonNegativeInt | None = None
+    check_every: PositiveInt | None = None
     patience: NonNegativeInt = 0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: str = "auto"
@@ -298,7 +298,8 @@ class Settings:
     @property
     def check_every(self) -> int:
         """Steps between two looks at the validation classes."""
-        return int(min(self.loop.check_every or max(self.optim.steps // 20, 1), self.optim.steps))
+        given = self.loop.check_every
+        return int(min(max(self.optim.steps // 20, 1) if given is None else given, self.optim.steps))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for YAML and JSON; paths are absolute."""
@@ -308,7 +309,7 @@ class Settings:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Settings":
         """The settings that `as_dict` made plain, of this version or an earlier one. Nothing they name is imported."""
-        options, parser = with_what_was_fixed(current(plain)), ArgumentParser(exit_on_error=False)
+        options, parser = _as_it_acted(with_what_was_fixed(current(plain))), ArgumentParser(exit_on_error=False)
         loss = options.pop("loss", {})
         parser.add_class_arguments(cls, skip={"loss"})
         try:
@@ -323,12 +324,23 @@ def made(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
         raise TypeError(f"{kind.__name__} are options by name, got {given}")
     inner: dict[str, Any] = {one.name: one.type for one in fields(kind) if is_dataclass(one.type)}  # type: ignore[arg-type]
     return kind(
-        **{name: made(inner[name], value) if name in inner else _number(value) for name, value in given.items()}
+        **{name: made(inner[name], value) if name in inner else as_plain(value) for name, value in given.items()}
     )
 
 
-def _number(value: Any) -> Any:
+def _as_it_acted(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run as versions acted that took more: looks every 0 steps by default, a ratio below 1 as 1."""
+    loop, augment = options.get("loop"), options.get("augment")
+    if isinstance(loop, Mapping) and loop.get("check_every") == 0:
+        options["loop"] = {**loop, "check_every": None}
+    ratio = augment.get("crop_ratio") if isinstance(augment, Mapping) else None
+    if isinstance(ratio, (int, float)) and 0 <= ratio < 1:
+        options["augment"] = {**options["augment"], "crop_ratio": 1.0}
+    return options
+
+
+def as_plain(value: Any) -> Any:
     """A number as a plain one: those that the parser restricts are of types of its own."""
     if isinstance(value, list):
-        return [_number(one) for one in value]
+        return [as_plain(one) for one in value]
     return next((kind(value) for kind in (int, float) if isinstance(value, kind) and type(value) is not bool), value)

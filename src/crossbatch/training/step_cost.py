@@ -5,12 +5,17 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from lightning.fabric import Fabric
+from torch import Tensor
 
 from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.pieces import embed_in_pieces
 from crossbatch.training.cores import torch_threads
 from crossbatch.training.follow_network import FollowNetwork
+from crossbatch.training.loggers import quiet_lightning
 from crossbatch.training.run_parts import RunParts
 
 FOLLOWED = 3  # times that following is measured
@@ -37,13 +42,17 @@ class StepCost:
 def measure(without: RunParts, with_memory: RunParts, *, start: int = 0, rounds: int = 40, warmup: int = 5) -> StepCost:
     """Time steps of both in turn. A step is all of it: batch, forward, loss, backward, clip, Adam, enqueue.
 
+    It runs as the run's own: on its accelerator, in its precision, with so many images embedded at once.
     The memory is filled first, with embeddings by the network that is given; charged is what is empty of it at its
     `start`. Where it follows the network, a step takes its share of that too.
     """
     loss_fn = with_memory.learner.loss_fn
     assert isinstance(loss_fn, CrossBatchLoss)  # noqa: S101
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = with_memory.learner.to(device).embedder.eval()
+    loop = with_memory.settings.loop
+    with quiet_lightning():
+        fabric = Fabric(accelerator=loop.accelerator, devices=1, precision=loop.precision)
+    embed = _embedding(with_memory, fabric)
+    with_memory.learner.eval()
     batches = with_memory.drawn(loss_fn.memory.size)
     loss_fn.start.zero_()
     times: dict[str, list[float]] = {"without": [], "with": []}
@@ -51,54 +60,68 @@ def measure(without: RunParts, with_memory: RunParts, *, start: int = 0, rounds:
         began = time.perf_counter()
         with torch.no_grad():
             drawn = (batches[number] for number in range(len(batches)))
-            loss_fn.memory.fill(network, ((images.to(device), labels, ids) for images, labels, ids in drawn))
-        _wait(device)
+            loss_fn.memory.fill(embed, drawn)
+        _wait(fabric.device)
         empty = 1 - min(1.0, start * len(with_memory.feed.batches) / loss_fn.memory.size)
         fill = (time.perf_counter() - began) * (empty if with_memory.settings.memory.fill else 0)
-        steps = {"without": _step(without, device), "with": _step(with_memory, device)}
+        steps = {"without": _step(without, fabric), "with": _step(with_memory, fabric)}
         for number in range(rounds + warmup):
             for name, step in steps.items():
                 began = time.perf_counter()
                 step(number)
                 if number >= warmup:
                     times[name].append(time.perf_counter() - began)
-        follow = _follow(with_memory, device)
+        follow = _follow(with_memory, fabric)
     return StepCost(statistics.median(times["without"]), statistics.median(times["with"]) + follow, fill)
 
 
-def _follow(parts: RunParts, device: torch.device) -> float:
+def _embedding(parts: RunParts, fabric: Fabric) -> Callable[[Tensor], Tensor]:
+    """The network, in the run's precision."""
+    network = parts.learner.to(fabric.device).embedder
+
+    def embed(images: Tensor) -> Tensor:
+        with torch.no_grad(), fabric.autocast():
+            embedded: Tensor = network(images.to(fabric.device))
+        return embedded
+
+    return embed
+
+
+def _follow(parts: RunParts, fabric: Fabric) -> float:
     """Seconds a step of following the network, where the memory does."""
     learner, times = parts.learner, []
     if learner.following is None:
         return 0.0
-    follow = FollowNetwork(parts, learner.following)
+    follow, embed = FollowNetwork(parts, learner.following), _embedding(parts, fabric)
     for _ in range(FOLLOWED):
         began = time.perf_counter()
-        with torch.no_grad():
-            probe = follow.embedded(lambda images: learner.embedder(images.to(device)))
-        learner.following(probe, learner.loss_fn.step)
-        _wait(device)
+        learner.following(follow.embedded(embed), learner.loss_fn.step)
+        _wait(fabric.device)
         times.append(time.perf_counter() - began)
     return min(times) / follow.every  # the first reads the images, which a run does once
 
 
-def _step(parts: RunParts, device: torch.device) -> Callable[[int], None]:
-    learner = parts.learner.to(device).train()
+def _step(parts: RunParts, fabric: Fabric) -> Callable[[int], None]:
+    learner, clip = parts.learner.to(fabric.device).train(), float(parts.settings.optim.clip)
     feed = parts.feed.train_dataloader().dataset
-    optimizer = torch.optim.Adam(learner.parameters(), lr=0.0)
+    optimizer: Any = fabric.setup_optimizers(torch.optim.Adam(learner.parameters(), lr=0.0))
 
     def step(number: int) -> None:
-        images, labels, ids = (tensor.to(device) for tensor in feed[number])
+        images, labels, ids = (tensor.to(fabric.device) for tensor in feed[number])
         optimizer.zero_grad()
-        learner.loss_fn(learner.embedder(images), labels, ids=ids).backward()
-        torch.nn.utils.clip_grad_norm_(learner.parameters(), parts.settings.optim.clip or torch.inf)
+        with fabric.autocast():
+            embeddings = embed_in_pieces(learner.embedder, images, learner.embed_at_once or len(images))
+            loss = learner.loss_fn(embeddings, labels, ids=ids)
+        fabric.backward(loss)
+        if clip:
+            fabric.clip_gradients(learner, optimizer, max_norm=clip, error_if_nonfinite=False)
         optimizer.step()
-        _wait(device)
+        _wait(fabric.device)
 
     return step
 
 
 def _wait(device: torch.device) -> None:
     """Until the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

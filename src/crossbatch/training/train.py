@@ -23,7 +23,7 @@ from crossbatch.processes import started_rank
 from crossbatch.training.augmented_sheet import augmented_sheet
 from crossbatch.training.checkpoint_files import CheckpointFiles, weights_of
 from crossbatch.training.checkpoints import BestModel, SaveLast
-from crossbatch.training.circumstances import circumstances, versions
+from crossbatch.training.circumstances import KeepCircumstances, TakeOptions, circumstances, versions
 from crossbatch.training.cores import torch_threads
 from crossbatch.training.diverged import StopDiverged
 from crossbatch.training.drift_meters import DriftMeters
@@ -104,6 +104,8 @@ def _fit(
     callbacks: list[L.Callback] = [finite, floor, *follow, *([begin] if begin else []), *meters, *fill, throughput, bar]
     if settings.loop.patience:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.loop.patience))
+    if start is not None:
+        callbacks += [TakeOptions(settings), KeepCircumstances(run, parts)]
     callbacks += [last] if best is None else [best, last]  # "last" holds what "best" has just learned
     began = time.perf_counter()
     with quiet_lightning(), torch_threads(parts.threads):
@@ -227,7 +229,7 @@ def _conclude(
         if not torch.cuda.is_available()
         else torch.cuda.get_device_name(),
     }
-    summary["warnings"] = floor_warnings(summary)
+    summary["warnings"] = floor_warnings(summary, parts.settings.memory.start)
     if first:
         runs.write_json(run / runs.SUMMARY, summary)
     return summary

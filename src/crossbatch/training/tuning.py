@@ -1,5 +1,6 @@
 """A search over recipes on validation classes, without and with memory alike: successive halving within a budget."""
 
+import math
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,14 @@ from crossbatch import runs
 from crossbatch.data.augment import Policy
 from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError, MissingExtraError, RunError, SettingError
-from crossbatch.training.comparison import WITH, WITHOUT, train_once, with_options
+from crossbatch.training.comparison import (
+    WITH,
+    WITHOUT,
+    refuse_late_memory,
+    refuse_processes,
+    train_once,
+    with_options,
+)
 from crossbatch.training.decide import decide
 from crossbatch.training.lock import locked
 from crossbatch.training.run_parts import build_parts, load_data
@@ -63,7 +71,9 @@ def tune(settings: Settings, out: Path, console: Console, space: Space, budget: 
     settings = replace(settings, refit=False)
     _check(settings, space, budget)
     search = Search(settings, load_data(settings), out, console, space, budget)
-    build_parts(settings, search.data)  # refuses before anything is written
+    for name in space.losses:  # refuses before anything is written
+        loss = settings.loss if name == settings.loss.name else LossSettings.named(name)
+        build_parts(replace(settings, loss=loss), search.data)
     with locked(out):
         _open(search)
         arms = {name: search.study(name) for name in (WITHOUT, WITH)}
@@ -209,8 +219,10 @@ def _check(settings: Settings, space: Space, budget: Budget) -> None:
         raise SettingError("a search needs validation classes: raise --split.validation_share")
     if settings.memory.size == 0:
         raise SettingError("both arms are searched, without memory and with it: leave --memory.size out")
+    refuse_processes(settings, "tune")
+    refuse_late_memory(settings)
     low, high = space.learning_rates
-    if not 0 < low <= high:
+    if not 0 < low <= high < math.inf:
         raise SettingError(f"--learning_rates are the lowest and the highest, as [0.0001,0.01]; got [{low:g},{high:g}]")
     whole = 2 * sum(max(1, settings.optim.steps // share) for share in SHARES)
     if budget.minutes is None and budget.steps < whole:
