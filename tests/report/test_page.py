@@ -292,7 +292,7 @@ def test_a_line_cut_off_by_a_kill_is_left_out(run: Path) -> None:
 @pytest.mark.parametrize(("package", "module"), [("matplotlib", "matplotlib"), ("jinja2", "jinja2")])
 def test_a_missing_package_is_named(run: Path, monkeypatch: pytest.MonkeyPatch, package: str, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=rf"the report needs {package}: pip install .crossbatch\[train\]"):
+    with pytest.raises(MissingExtraError, match=rf"the report needs {package}: pip install .\.\[train\]"):
         write_report(run)
 
 
