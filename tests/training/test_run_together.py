@@ -26,8 +26,10 @@ from crossbatch.training.train import fit
 STOPPED = 10
 
 
-def sgd(module: MetricLearner) -> torch.optim.Optimizer:
-    return torch.optim.SGD([one for one in module.parameters() if one.requires_grad], lr=0.05)
+def sgd(module: MetricLearner) -> dict[str, Any]:
+    optimizer = torch.optim.SGD([one for one in module.parameters() if one.requires_grad], lr=0.05)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def stop(self: FillMemory, trainer: Any, *rest: Any) -> None:

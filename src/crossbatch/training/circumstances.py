@@ -19,7 +19,7 @@ from crossbatch.errors import RunError, SettingError
 from crossbatch.imported import imported
 from crossbatch.losses import recommended_options
 from crossbatch.processes import started_rank
-from crossbatch.training.metric_learner import MetricLearner, lr_factor
+from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import RunParts
 from crossbatch.training.settings import LossSettings, Settings
 
@@ -81,9 +81,12 @@ class TakeOptions(L.Callback):
         assert isinstance(module, MetricLearner)  # noqa: S101
         made, (optimizer,), schedule = module.configure_optimizers(), trainer.optimizers, module.lr_schedulers()
         assert isinstance(schedule, LambdaLR)  # noqa: S101
-        schedule.base_lrs = made["lr_scheduler"]["scheduler"].base_lrs
-        for group, new in zip(optimizer.param_groups, made["optimizer"].param_groups, strict=True):
-            lr = new["initial_lr"] * lr_factor(module.optim, schedule.last_epoch)
+        anew: LambdaLR = made["lr_scheduler"]["scheduler"]
+        schedule.base_lrs = anew.base_lrs
+        for group, new, share in zip(
+            optimizer.param_groups, made["optimizer"].param_groups, anew.lr_lambdas, strict=True
+        ):
+            lr = new["initial_lr"] * share(schedule.last_epoch)
             group.update({name: value for name, value in new.items() if name != "params"} | {"lr": lr})
         if isinstance(module.loss_fn, CrossBatchLoss) and self.settings.memory.start is not None:
             module.loss_fn.start.fill_(self.settings.memory.start)
