@@ -12,7 +12,8 @@ from crossbatch import runs
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.training import comparison, rate_search
-from crossbatch.training.comparison import LONGER, WITH, WITHOUT, compare
+from crossbatch.training.comparable import WITH, WITHOUT
+from crossbatch.training.comparison import LONGER, compare
 from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import LoopSettings, OptimSettings, Settings

@@ -10,7 +10,8 @@ from crossbatch import runs
 from crossbatch.commands.options import parse
 from crossbatch.errors import DivergedError, RunError, SettingError
 from crossbatch.training import comparison, tuning
-from crossbatch.training.comparison import WITH, WITHOUT, compare
+from crossbatch.training.comparable import WITH, WITHOUT
+from crossbatch.training.comparison import compare
 from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.step_cost import StepCost
 from crossbatch.training.tuning import Budget, Space, shortened, tune

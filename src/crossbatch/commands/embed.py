@@ -34,6 +34,7 @@ def embed(
     """
     from crossbatch.data.listing import listed  # noqa: PLC0415  (imports Pillow)
     from crossbatch.encoder import load  # noqa: PLC0415
+    from crossbatch.encoder.encoder import IN_PYTHON  # noqa: PLC0415
     from crossbatch.encoder.row_file import refuse_name, write_rows  # noqa: PLC0415
 
     if not images:
@@ -47,7 +48,8 @@ def embed(
     try:
         gaps = write_rows(out, encoder, found, skip=skip_corrupt)
     except DataError as error:
-        raise DataError(str(error).replace("take embed_readable", "give --skip_corrupt")) from error
+        reason = str(error)
+        raise DataError(reason.replace(IN_PYTHON, "; leave it out, or give --skip_corrupt")) from error
     for reason in gaps.values():
         console.print(f"left out: {reason}", soft_wrap=True, highlight=False)
     told = f"{len(found) - len(gaps):,} rows of {encoder.dim} dimensions: {out}"

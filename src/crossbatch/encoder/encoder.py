@@ -28,6 +28,7 @@ from crossbatch.models.checkpoint import Description
 from crossbatch.progress import watched
 
 Rows = NDArray[np.float32]
+IN_PYTHON = "; leave it out, or take embed_readable"  # the way out of an image that cannot be read
 BATCH = 64  # images; on a CPU a quarter faster than 256. Evaluation takes as many: rows are the same to the bit
 
 
@@ -137,7 +138,7 @@ class Encoder:
                     rows[ids.numpy()] = found.numpy()
         except DataError as error:
             reason = str(error).removesuffix(WAY_OUT)
-            raise DataError(f"{reason}; leave it out, or take embed_readable") from error
+            raise DataError(f"{reason}{IN_PYTHON}") from error
         return rows, dict(reader.corrupt)
 
     def _stream(self, batches: PartBatches) -> Iterator[Embedded]:

@@ -120,6 +120,12 @@ def evaluate(
     return Retrieval(position, best, precision, average, found, len(query) - len(best))
 
 
+def refuse_ks(ks: Sequence[int]) -> None:
+    """Refuse what is no K of Recall@K."""
+    if not ks or min(ks) < 1:
+        raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
+
+
 def _check(
     ks: Sequence[int],
     query: Tensor,
@@ -129,8 +135,7 @@ def _check(
     gallery_labels: Tensor,
     gallery_ids: Tensor,
 ) -> None:
-    if not ks or min(ks) < 1:
-        raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
+    refuse_ks(ks)
     for name, rows, labels, ids in (
         ("queries", query, query_labels, query_ids),
         ("gallery rows", gallery, gallery_labels, gallery_ids),

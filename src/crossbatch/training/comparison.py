@@ -1,6 +1,5 @@
 """The same configuration without and with memory: each arm tuned alike, then trained over seeds, then tested once."""
 
-import math
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,18 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
-from crossbatch.errors import DivergedError, RunError, SettingError, Terminated
+from crossbatch.errors import DivergedError, SettingError, Terminated
 from crossbatch.models import checkpoint
 from crossbatch.training import rate_search
+from crossbatch.training.comparable import (
+    WITH,
+    WITHOUT,
+    check,
+    check_rates,
+    own_of_arms,
+    refuse_beside,
+    with_options,
+)
 from crossbatch.training.decide import decide
 from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.lock import locked
@@ -25,7 +33,7 @@ from crossbatch.training.settings import Settings
 from crossbatch.training.step_cost import StepCost, measure
 from crossbatch.training.train import fit
 
-WITHOUT, LONGER, WITH = "without memory", "without memory, equal time", "with memory"
+LONGER = "without memory, equal time"
 
 
 class Comparison:
@@ -91,10 +99,10 @@ def compare(
     All of it is kept in `comparison.json`. A comparison that was stopped goes on when asked for again in its folder.
     """
     given, settings = settings, settings.resolved()
-    own = _own(settings, own or {})
-    _refuse_beside(own, given, learning_rates)
-    _check(with_options(settings, own.get(WITH, {})), seeds, ks)
-    _check_rates(settings, learning_rates)
+    own = own_of_arms(settings, own or {})
+    refuse_beside(own, given, learning_rates)
+    check(with_options(settings, own.get(WITH, {})), seeds, ks)
+    check_rates(settings, learning_rates)
     rates = tuple(dict.fromkeys(learning_rates)) or (settings.optim.lr,)
     runs_here = Comparison(settings, own, out, console)
     if not runs_here.data.tests or not len(runs_here.data.query):
@@ -162,81 +170,6 @@ def _result(
         "step_cost": {"without": cost.without, "with": cost.with_memory, "ratio": cost.ratio, "fill": cost.fill},
         "error_ratio": _error_ratios(arms),
     }
-
-
-def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
-    """The settings with fields of their groups, as plain values; of a loss what is given is all of its options."""
-    groups = {name: replace(getattr(settings, name), **fields) for name, fields in options.items()}
-    return replace(settings, **groups, recommended=settings.recommended and "loss" not in options)
-
-
-def _own(settings: Settings, arms: Mapping[str, Any]) -> dict[str, Any]:
-    """What each arm has of its own, checked."""
-    try:
-        for own in arms.values():
-            Settings.from_dict(with_options(settings, own).as_dict())
-    except (AttributeError, TypeError, RunError) as error:
-        raise SettingError(f"--arms are options as crossbatch tune writes them: {error}") from error
-    if arms and set(arms) != {WITHOUT, WITH}:
-        raise SettingError(f"--arms are {WITHOUT!r} and {WITH!r}, as crossbatch tune writes them, got {list(arms)}")
-    return dict(arms)
-
-
-def _refuse_beside(own: Mapping[str, Any], settings: Settings, learning_rates: Sequence[float]) -> None:
-    """Refuse what would have no effect, since each arm has its own: rates, and fields that are of neither arm."""
-    if own and learning_rates:
-        raise SettingError("--arms hold a learning rate for each arm: leave --learning_rates out")
-    usual, given = asdict(Settings()), asdict(settings)
-    for name in dict.fromkeys(f"{group}.{field}" for arm in own.values() for group in arm for field in arm[group]):
-        group, field = name.split(".")
-        of_arms = [arm[group][field] for arm in own.values() if field in arm.get(group, {})]
-        if given[group][field] not in (usual[group][field], *of_arms):
-            raise SettingError(
-                f"--arms hold {name} of each arm, so {name} {given[group][field]} beside them has no effect: "
-                "leave it out, or edit the file"
-            )
-
-
-def _check(settings: Settings, seeds: int, ks: Sequence[int]) -> None:
-    """Refuse what cannot be compared, before anything is written."""
-    refuse_processes(settings, "compare")
-    if settings.loop.patience:
-        raise SettingError(
-            f"compare gives both arms equal steps, and --loop.patience {settings.loop.patience} would end some early: "
-            "leave it out"
-        )
-    if settings.memory.size == 0:
-        raise SettingError("compare needs a memory to compare with: leave --memory.size out, or set it above 0")
-    refuse_late_memory(settings)
-    if min(ks, default=1) < 1:
-        raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
-    if seeds < 1:
-        raise SettingError(f"--seeds must be at least 1, got {seeds}")
-
-
-def _check_rates(settings: Settings, learning_rates: Sequence[float]) -> None:
-    """Refuse what cannot be searched."""
-    if len(learning_rates) > 1 and settings.split.validation_share == 0:
-        raise SettingError("a search over learning rates needs validation classes: raise --split.validation_share")
-    if not all(0 < rate < math.inf for rate in learning_rates):
-        raise SettingError(f"--learning_rates are numbers above 0, as [0.0003,0.001], got {list(learning_rates)}")
-    for rate in learning_rates:
-        replace(settings, optim=replace(settings.optim, lr=rate)).check()
-
-
-def refuse_processes(settings: Settings, command: str) -> None:
-    """Refuse several processes where a command has one."""
-    if settings.loop.devices not in (None, 1):
-        raise SettingError(f"crossbatch {command} runs in one process: leave --loop.devices out")
-
-
-def refuse_late_memory(settings: Settings) -> None:
-    """Refuse a memory that would start after the last step: both arms would be the same."""
-    if settings.memory.start is not None and settings.memory.start >= settings.optim.steps:
-        raise SettingError(
-            f"the memory would never count: --memory.start {settings.memory.start} must be below "
-            f"--optim.steps {settings.optim.steps}"
-        )
 
 
 def _validation(comparison: Comparison, name: str, rate: float) -> float:

@@ -10,8 +10,8 @@ import torch
 
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
-from crossbatch.errors import SettingError
 from crossbatch.metrics import effective_dimensions, evaluate
+from crossbatch.metrics.retrieval import refuse_ks
 from crossbatch.models import checkpoint
 from crossbatch.training.part_pictures import write_examples
 from crossbatch.training.part_search import Searched, search_run
@@ -33,8 +33,8 @@ def evaluate_run(
     pairs of classes and near copies to list, if any. `before`: what the weights before training find, where that is
     known; else it is measured once for each part, if the run has kept them.
     """
-    if min(ks, default=1) < 1:
-        raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
+    if ks:
+        refuse_ks(ks)
     ks = sorted({1, *(ks or loaded.ks)})
     runs.require_data(run, loaded.identity)
     began = time.perf_counter()

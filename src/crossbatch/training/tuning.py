@@ -14,14 +14,8 @@ from crossbatch import runs
 from crossbatch.data.augment import Policy
 from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError, MissingExtraError, RunError, SettingError
-from crossbatch.training.comparison import (
-    WITH,
-    WITHOUT,
-    refuse_late_memory,
-    refuse_processes,
-    train_once,
-    with_options,
-)
+from crossbatch.training.comparable import WITH, WITHOUT, refuse_late_memory, refuse_processes, with_options
+from crossbatch.training.comparison import train_once
 from crossbatch.training.decide import decide
 from crossbatch.training.lock import locked
 from crossbatch.training.run_parts import build_parts, load_data
