@@ -20,7 +20,6 @@ import csv
 import io
 import json
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ import yaml
 
 from crossbatch import durable
 from crossbatch.errors import RunError
+from crossbatch.typed import typed
 
 CONFIG, DATA, SUMMARY = "config.yaml", "data.json", "summary.json"
 DRIFT, DRIFT_FIGURE = "drift.csv", "drift.svg"
@@ -102,7 +102,7 @@ def refuse_used(out: Path) -> None:
 
 def _way_on(out: Path) -> str:
     """What can be done with a folder by what it holds; nothing where it is not one of ours."""
-    folder = shlex.quote(str(out))
+    folder = typed(out)
     if (out / COMPARISON).is_file():
         return f"see the comparison that it holds with crossbatch report {folder}, "
     if is_begun(out):

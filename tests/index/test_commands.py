@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -247,6 +248,18 @@ def test_a_path_of_several_images_takes_none_of_them_out(
     assert all(f"{one} (no label)" in said for one in ids)
     assert len(opened(gallery)) == 12
     assert asked(capsys, "index", str(gallery), "--remove", ids[0])["removed"] == 1
+
+
+def test_a_command_that_is_proposed_can_be_typed_as_it_is(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery = tmp_path / "my gallery"
+    assert main(["index", str(run), "--to", str(gallery), str(photos)]) == 0
+    proposed = shlex.split(capsys.readouterr().out.split("next: ")[1].split(";")[1])
+    assert main([*proposed[1:-1], str(photos / "class 1" / "0.png")]) == 0
+    assert main(["search", str(gallery)]) == 2
+    told = capsys.readouterr().err
+    assert f"crossbatch search '{gallery}' PHOTO" in told
 
 
 def test_names_are_no_markup(run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

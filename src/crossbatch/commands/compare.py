@@ -1,6 +1,5 @@
 """`crossbatch compare`: whether the memory helps on these data, and what it costs."""
 
-import shlex
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.commands.output import print_table
 from crossbatch.training.settings import OptimSettings, Settings
+from crossbatch.typed import typed
 
 USUAL_RATES = [3e-4, 1e-3, 3e-3, 1e-2]
 
@@ -60,7 +60,7 @@ def compare(
     show(console, result)
     console.print(f"report: {path}", soft_wrap=True, highlight=False)
     trained = run / next(arm for arm in result["arms"] if arm["memory_rows"])["runs"][0]
-    console.print(f"search it: crossbatch serve {shlex.quote(str(trained))}", soft_wrap=True, highlight=False)
+    console.print(f"search it: crossbatch serve {typed(trained)}", soft_wrap=True, highlight=False)
     return {**result, "report": str(path)}
 
 

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from crossbatch.commands.output import refuse_below_file
 from crossbatch.errors import DataError, SettingError
+from crossbatch.typed import typed
 
 
 def embed(
@@ -38,7 +39,7 @@ def embed(
     from crossbatch.encoder.row_file import refuse_name, write_rows  # noqa: PLC0415
 
     if not images:
-        raise SettingError(f"give images to embed: crossbatch embed {run} FOLDER --out {out}")
+        raise SettingError(f"give images to embed: crossbatch embed {typed(run)} FOLDER --out {typed(out)}")
     refuse_name(out)
     refuse_below_file(out)
     encoder = load(run, device=device, half=half)

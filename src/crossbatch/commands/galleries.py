@@ -14,6 +14,7 @@ from crossbatch.commands.output import refuse_below_file
 from crossbatch.commands.run_data import data_of_run
 from crossbatch.durable import PARTIAL
 from crossbatch.errors import RunError, SettingError
+from crossbatch.typed import typed
 
 if TYPE_CHECKING:
     from crossbatch.index import Gallery
@@ -111,7 +112,7 @@ def _reach(folder: Path, database: "Database", milvus: Milvus) -> None:
     except RunError as error:
         if database.revision >= 0 or not is_gallery(folder):
             raise
-        raise RunError(f"{error} crossbatch index {folder} --to ADDRESS takes another") from error
+        raise RunError(f"{error} crossbatch index {typed(folder)} --to ADDRESS takes another") from error
 
 
 def refuse_other_folder(folder: Path) -> None:
@@ -136,7 +137,8 @@ def lag(folder: Path) -> str:
     if known.database.revision == known.revision:
         return ""
     told = f"the database {folder / known.database.uri} is open in another process and stays behind the table"
-    return f"{told}, which answers meanwhile: crossbatch index {folder} brings it in step once that process has ended"
+    way_out = f"crossbatch index {typed(folder)} brings it in step once that process has ended"
+    return f"{told}, which answers meanwhile: {way_out}"
 
 
 def open_gallery(
@@ -156,7 +158,7 @@ def open_gallery(
         if known.database.revision == known.revision:
             refuse_unread(data, root, f"{folder} is there")
             opened = Gallery(folder, milvus.options, by)
-            told = f"{folder} is there, with {len(opened):,} images; crossbatch index {place} adds the run's own"
+            told = f"{folder} is there, with {len(opened):,} images; crossbatch index {typed(place)} adds the run's own"
             console.print(told, soft_wrap=True, highlight=False)
             return opened
     found, _ = images_of_run(place, data, root)

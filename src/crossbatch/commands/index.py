@@ -16,6 +16,7 @@ from crossbatch.commands.galleries import (
     show,
 )
 from crossbatch.errors import SettingError
+from crossbatch.typed import typed
 
 if TYPE_CHECKING:
     from crossbatch.index.sources import Found
@@ -97,7 +98,8 @@ def index(
     recall = "not measured" if database.recall_at_10 is None else f"{database.recall_at_10:.3f}"
     told = f"database: {database.uri}, {database.kind or 'not made yet'}, recall@10 {recall}"
     console.print(told, soft_wrap=True, highlight=False)
-    console.print(f"next: crossbatch serve {folder}; crossbatch search {folder} PHOTO", soft_wrap=True, highlight=False)
+    told = f"next: crossbatch serve {typed(folder)}; crossbatch search {typed(folder)} PHOTO"
+    console.print(told, soft_wrap=True, highlight=False)
     return result
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from crossbatch.commands.galleries import Milvus, open_gallery
 from crossbatch.commands.output import print_table, refuse_below_file
 from crossbatch.errors import DataError, SettingError
+from crossbatch.typed import typed
 
 if TYPE_CHECKING:
     from crossbatch.commands.asked import Asked
@@ -54,7 +55,7 @@ def search(
         milvus: How to reach a Milvus server.
     """
     if not images and not id:
-        raise SettingError(f"nothing to search with: crossbatch search {gallery} PHOTO, or --id ID")
+        raise SettingError(f"nothing to search with: crossbatch search {typed(gallery)} PHOTO, or --id ID")
     if not -1 <= min_similarity <= 1:
         raise SettingError(f"--min_similarity takes a cosine from -1 to 1, got {min_similarity}")
     _refuse_page(html)
@@ -64,7 +65,7 @@ def search(
     try:
         if not len(opened):
             raise DataError(
-                f"the gallery {opened.folder} is empty: add images with crossbatch index {opened.folder} IMAGES"
+                f"the gallery {opened.folder} is empty: add images with crossbatch index {typed(opened.folder)} IMAGES"
             )
         unknown = [one for one in label if one not in opened.rows.code]
         if unknown:

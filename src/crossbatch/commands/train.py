@@ -1,6 +1,5 @@
 """`crossbatch train`: one training run, into a run folder."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from crossbatch import runs
 from crossbatch.errors import RunError, SettingError
 from crossbatch.processes import started_rank
 from crossbatch.training.settings import Settings
+from crossbatch.typed import typed
 
 
 def train(
@@ -60,7 +60,7 @@ def train(
     result = {"run": str(run), **outcome.summary}
     if outcome.interrupted:
         steps = f"stopped by {outcome.ended_by} after {outcome.summary['steps']:,} of {settings.optim.steps:,} steps"
-        way_on = f"crossbatch train --resume {shlex.quote(str(run))}"
+        way_on = f"crossbatch train --resume {typed(run)}"
         console.print(f"{steps}; all is saved: {way_on}", soft_wrap=True, highlight=False)
         return result
     for line in _told(run, outcome.summary):
@@ -103,5 +103,5 @@ def _told(run: Path, summary: dict[str, Any]) -> list[str]:
     if summary["memory_start_reason"]:
         lines.append(f"the memory counted from step {summary['memory_start']:,}: {summary['memory_start_reason']}")
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
-    folder = shlex.quote(str(run))
+    folder = typed(run)
     return [*lines, f"next: crossbatch evaluate {folder}; crossbatch report {folder}; crossbatch serve {folder}"]

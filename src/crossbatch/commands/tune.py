@@ -1,6 +1,5 @@
 """`crossbatch tune`: search a recipe for these data on validation classes, within a budget."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from crossbatch.data.augment import Policy
 from crossbatch.errors import SettingError
 from crossbatch.training.option_names import class_path
 from crossbatch.training.settings import LossSettings, Settings
+from crossbatch.typed import typed
 
 SHOWN = 8  # recipes of each arm in the table; all are in the JSON
 TIMES = 20  # whole runs that a search takes by default
@@ -60,8 +60,8 @@ def tune(
     console.print(_plan(settings, given), soft_wrap=True, highlight=False)
     folder = out or Path("runs", f"tune-{settings.data}")
     result = tuning.tune(settings, folder, console, space, given)
-    best = shlex.quote(str(result["best"]))
-    result["command"] = f"crossbatch train --config {best} --out {shlex.quote(str(folder / 'best'))}"
+    best = typed(result["best"])
+    result["command"] = f"crossbatch train --config {best} --out {typed(folder / 'best')}"
     show(console, result)
     return result
 
@@ -95,7 +95,7 @@ def show(console: Console, result: dict[str, Any]) -> None:
     lines = [
         f"best: {winner['arm']}, R@1 {winner['validation R@1']:.4f} on validation, which chose it; kept in {best}",
         f"train it: {result['command']}",
-        f"judge the memory by it, each arm with its own best recipe: crossbatch compare --config {best}",
+        f"judge the memory by it, each arm with its own best recipe: crossbatch compare --config {typed(best)}",
     ]
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)

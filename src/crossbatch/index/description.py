@@ -9,6 +9,7 @@ from typing import Any
 
 from crossbatch import durable
 from crossbatch.errors import DataError, RunError
+from crossbatch.typed import typed
 
 FILE = "gallery.json"
 FORMAT = 1
@@ -124,7 +125,7 @@ def read(folder: Path) -> Description:
         )
     except FileNotFoundError:
         told = f"{folder} is no gallery: {FILE} is missing"
-        raise DataError(f"{told}; make one with crossbatch index RUN IMAGES --to {folder}") from None
+        raise DataError(f"{told}; make one with crossbatch index RUN IMAGES --to {typed(folder)}") from None
     except RunError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

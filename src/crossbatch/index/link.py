@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from crossbatch.errors import RunError
 from crossbatch.index.description import Description
 from crossbatch.index.milvus import Client, is_server, reason
+from crossbatch.typed import typed
 
 
 class Link:
@@ -48,7 +49,7 @@ class Link:
                 self._client = None
             local = self._folder / database.uri
             if not is_server(database.uri) and not local.is_dir():
-                raise RunError(f"the database {local} is gone: crossbatch index {self._folder} makes it again")
+                raise RunError(f"the database {local} is gone: crossbatch index {typed(self._folder)} makes it again")
             client = Client(self._folder, database.uri, self._options)
             try:
                 client.collection(database.collection, described.model.dim).load()
@@ -65,5 +66,7 @@ class Link:
                 client.close()
 
     def _failed(self, client: Client, error: Exception) -> RunError:
-        way_out = "see that it runs" if is_server(client.shown) else f"mend it with crossbatch index {self._folder}"
+        way_out = (
+            "see that it runs" if is_server(client.shown) else f"mend it with crossbatch index {typed(self._folder)}"
+        )
         return RunError(f"the database {client.shown} failed ({reason(error)}): {way_out}, or search with --by exact")

@@ -10,6 +10,7 @@ from torch import Tensor
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError
+from crossbatch.typed import typed
 
 NAMED = 3  # files that the error names; all of them are in diverged.json
 
@@ -57,4 +58,4 @@ class StopDiverged(L.Callback):
     def _kept(self) -> str:
         saved = (self.run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt").is_file()
         of = "the last checkpoint is from before it" if saved else "nothing had been saved before it"
-        return f"{of}: crossbatch train --resume {self.run} --force --optim.lr …"
+        return f"{of}: crossbatch train --resume {typed(self.run)} --force --optim.lr …"

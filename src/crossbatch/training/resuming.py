@@ -21,6 +21,7 @@ from crossbatch.training.circumstances import accept
 from crossbatch.training.interrupt import Asked, Stopped
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import RunParts
+from crossbatch.typed import typed
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OF_IMAGES = ("loss_fn.memory.", "following.")  # of the state of a learner
@@ -96,9 +97,9 @@ def ending(run: Path, start: Path | None, asked: Asked) -> Iterator[None]:
 def _told(error: Exception, run: Path, start: Path | None) -> CrossBatchError | None:
     """The sentence for what ended a run, or its going on from a checkpoint; None where it has one, or there is none."""
     if isinstance(error, DiskError):
-        return DiskError(f"{error}: crossbatch train --resume {run}")
+        return DiskError(f"{error}: crossbatch train --resume {typed(run)}")
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        way_out = f"make some, and then crossbatch train --resume {run}"
+        way_out = f"make some, and then crossbatch train --resume {typed(run)}"
         return DiskError(f"no room on the disk ({error}): the last checkpoint is whole; {way_out}")
     if start is None or isinstance(error, CrossBatchError):
         return None
