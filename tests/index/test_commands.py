@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from galleries import indexed, model_in, opened
@@ -16,7 +18,8 @@ from milvus_lite.adapter.grpc.server import start_server_in_thread
 from PIL import Image
 
 from crossbatch.__main__ import main
-from crossbatch.index import description, indexing, projection
+from crossbatch.errors import DataError
+from crossbatch.index import changes, description, indexing, projection
 from crossbatch.index.writer import writing
 
 
@@ -94,6 +97,26 @@ def test_a_search_imports_nothing_that_it_does_not_need(run: Path, photos: Path,
     loaded = {name.split(".")[0] for name in told.splitlines()[-1].split()}
     assert "pyarrow" in loaded
     assert not loaded & {"pandas", "pymilvus", "timm", "torchvision", "lightning", "matplotlib"}
+
+
+def test_a_graph_beside_the_weights_is_searched_with(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery, fresh = tmp_path / "gallery", str(tmp_path / "fresh.png")
+    Image.new("RGB", (30, 30), "green").save(fresh)
+    assert main(["index", str(run), "--to", str(gallery), str(photos)]) == 0
+    before = asked(capsys, "search", str(gallery), fresh)["hits"]
+    assert main(["export", str(gallery / "model")]) == 0
+    (gallery / "model" / "model.safetensors").rename(tmp_path / "weights")
+    after = asked(capsys, "search", str(gallery), fresh)["hits"]
+    assert [one["id"] for one in after] == [one["id"] for one in before]
+    assert [one["similarity"] for one in after] == pytest.approx([one["similarity"] for one in before], abs=1e-4)
+    (gallery / "model" / "model.onnx").unlink()
+    other = model_in(tmp_path / "other", seed=1)
+    assert main(["export", str(other), "--out", str(gallery / "model" / "model.onnx")]) == 0
+    capsys.readouterr()
+    assert main(["search", str(gallery), fresh]) == 2
+    assert "model.onnx is of model" in capsys.readouterr().err
 
 
 def test_a_run_is_indexed_before_it_is_searched(
@@ -247,7 +270,19 @@ def test_a_path_of_several_images_takes_none_of_them_out(
     ids = [indexing.digest_of((photos / folder / "0.png").read_bytes()) for folder in ("class 1", "class 2")]
     assert all(f"{one} (no label)" in said for one in ids)
     assert len(opened(gallery)) == 12
-    assert asked(capsys, "index", str(gallery), "--remove", ids[0])["removed"] == 1
+    assert main(["search", str(gallery), "--id", ids[1]]) == 0
+    assert f" {ids[0][:12]} " in capsys.readouterr().out
+    assert asked(capsys, "index", str(gallery), "--remove", ids[0][:12])["removed"] == 1
+
+
+def test_the_beginning_of_several_ids_is_no_image() -> None:
+    ids = ["ab" * 16, "ab" * 15 + "cd"]
+    rows: Any = SimpleNamespace(ids=ids, paths=["a", "b"], label=lambda row: None)
+    changes.check(rows, [ids[0], ids[1][:31]], None)
+    with pytest.raises(DataError, match="the ids of 2 images begin with ababab"):
+        changes.check(rows, ["ab" * 15], None)
+    with pytest.raises(DataError, match="no image abab:"):
+        changes.check(rows, ["abab"], None)
 
 
 def test_a_command_that_is_proposed_can_be_typed_as_it_is(

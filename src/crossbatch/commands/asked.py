@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossbatch.errors import DataError
+from crossbatch.errors import DataError, RunError
 from crossbatch.index import Gallery
 from crossbatch.index.indexing import digest_of
-from crossbatch.index.kept_model import kept
+from crossbatch.index.kept_model import soonest
 from crossbatch.index.queries import read_query
 from crossbatch.index.thumbnails import thumbnail
+
+if TYPE_CHECKING:
+    from crossbatch.encoder import Encoder
 
 
 class Asked(NamedTuple):
@@ -40,10 +43,18 @@ def asked(gallery: Gallery, files: Sequence[Path], ids: Sequence[str], box: str 
     unseen = [one for one in found if isinstance(one, _Unseen)]
     if not unseen:
         return [one for one in found if isinstance(one, Asked)]
+    vectors = iter(_encoder(gallery).embed([one.image for one in unseen]))
+    return [one if isinstance(one, Asked) else Asked(one.name, None, next(vectors), one.picture) for one in found]
+
+
+def _encoder(gallery: Gallery) -> "Encoder":
     from crossbatch.encoder import load  # noqa: PLC0415  (imports torch)
 
-    vectors = iter(load(kept(gallery.folder)).embed([one.image for one in unseen]))
-    return [one if isinstance(one, Asked) else Asked(one.name, None, next(vectors), one.picture) for one in found]
+    encoder, wanted = load(soonest(gallery.folder)), gallery.description.model.fingerprint
+    if encoder.fingerprint != wanted:
+        told = f"{encoder.source} is of model {encoder.fingerprint}, and the gallery of {wanted}"
+        raise RunError(f"{told}: remove it, or put the model of the gallery there")
+    return encoder
 
 
 def _of_gallery(gallery: Gallery, row: int, box: str | None) -> Asked | _Unseen:

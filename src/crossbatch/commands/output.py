@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +14,7 @@ from crossbatch.errors import SettingError
 from crossbatch.processes import started_rank
 
 FILE_WIDTH = 120  # columns of a table that goes to a file or a pipe
+NUMBER_WIDTH = 12  # of the widest number
 
 
 def console_for(as_json: bool) -> Console:
@@ -40,10 +42,14 @@ def print_json(value: Any) -> None:
 
 
 def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; the first column is text, the others are numbers."""
+    """Print a table: words to the left, in lines where they need, and numbers to the right, which are never cut off."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    for i, (name, *column) in enumerate(zip(header, *rows, strict=True)):
+        widest = max(map(cell_len, column), default=0)
+        if i == 0 or widest > NUMBER_WIDTH:
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True, min_width=widest)
     for row in rows:
         table.add_row(*row)
     console.print(title, style="italic", soft_wrap=True, highlight=False)  # a table would wrap it to its own width

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from crossbatch.commands.asked import Asked
     from crossbatch.index import Gallery, Hit
 
+ID = 12  # characters of an id in the table: enough for --id and --remove, which take its beginning
+
 
 def search(
     gallery: Path,
@@ -100,7 +102,7 @@ def _show(console: Console, opened: "Gallery", name: str, hits: list["Hit"]) -> 
     method = opened.method
     recall = "" if method.recall_at_10 is None or method.name == "exact" else f", recall@10 {method.recall_at_10:.3f}"
     title = f"{name}: {len(hits)} of {len(opened):,} images; {method.name}, by {method.by}{recall}"
-    rows = [[hit.image.path, hit.image.label or "", f"{hit.similarity:.4f}", hit.image.id] for hit in hits]
+    rows = [[hit.image.path, hit.image.label or "", f"{hit.similarity:.4f}", hit.image.id[:ID]] for hit in hits]
     print_table(console, title, ["path", "label", "similarity", "id"], rows)
 
 

@@ -13,7 +13,7 @@ from crossbatch.index.rows import Rows
 from crossbatch.index.sources import Found
 from crossbatch.index.writer import Change, Writer
 
-ID = re.compile("[0-9a-f]{32}")
+ID, BEGINNING = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{6,31}")
 FITS = 5  # images of a path that are named
 
 
@@ -70,8 +70,12 @@ class _Names:
                 self._paths[path].append(one)
 
     def ids(self, name: str) -> list[str]:
-        """The images of a name: one by its id, or all that are called so."""
+        """The images of a name: one by its id or the beginning of it, or all that are called so."""
         found = [name] if name in self.labels else self.called(name)
+        if not found and BEGINNING.fullmatch(name):
+            found = [one for one in self.labels if one.startswith(name)]
+            if len(found) > 1:
+                raise DataError(f"the ids of {len(found)} images begin with {name}: give more of it")
         if not found:
             raise DataError(f"the gallery has no image {name}: give an id or a path, as crossbatch search prints them")
         return found

@@ -1,12 +1,14 @@
 """The model of a gallery, kept in it: the folder can then be moved, and searched without the run."""
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 from crossbatch import durable
 from crossbatch.errors import RunError
 
 FOLDER = "model"
+GRAPH = "model.onnx"  # what `crossbatch export` calls it
 FILES = ("model.safetensors", "model.json", "config.json")
 
 
@@ -30,3 +32,9 @@ def kept(gallery: Path) -> Path:
     if found is None:
         raise RunError(f"{gallery} has lost its model: copy model.safetensors and model.json of the run into {folder}")
     return found
+
+
+def soonest(gallery: Path) -> Path:
+    """What is loaded soonest: the graph that `crossbatch export` wrote beside the weights, where it can be run."""
+    graph = gallery / FOLDER / GRAPH
+    return graph if graph.is_file() and find_spec("onnxruntime") else kept(gallery)
