@@ -217,6 +217,18 @@ def test_inspect_counts_and_draws(pictures: Path, tmp_path: Path, capsys: pytest
     assert "fingerprint" in capsys.readouterr().out
 
 
+def test_a_sheet_has_a_gap_for_what_cannot_be_read(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(pictures, tmp_path / "images")
+    for file in root.rglob("0.png"):
+        file.write_bytes(file.read_bytes()[:60])
+    assert main(["inspect", str(root), "--sheet", str(tmp_path / "sheet.png")]) == 0
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.crop((0, 0, 66, 66)).getcolors() == [(66 * 66, (128, 128, 128))]
+        assert len(sheet.crop((66, 0, 132, 66)).getcolors(66 * 66) or []) > 1
+
+
 def test_inspect_says_what_is_wrong(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

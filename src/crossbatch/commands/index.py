@@ -49,7 +49,7 @@ def index(
         data: The path of your own function that reads the data set, where the run was trained on one.
         root: Where the run's data set is now, if it has moved.
         table: With a server, the folder of the table, by default RUN/gallery.
-        remove: Take this image out, by its id or the beginning of it, or by its path where no other has it; once for each.
+        remove: Take this image out, by its id, the beginning of it, or its path where no other has it; once for each.
         labels: Give images other labels: a table (.csv) of id,label or path,label; the last row of an image counts.
         milvus: How to reach a Milvus server.
     """
