@@ -18,7 +18,8 @@ from crossbatch.errors import SettingError
 from crossbatch.imported import imported
 from crossbatch.losses import LOSSES, PairLoss
 from crossbatch.training.option_names import class_path, current
-from crossbatch.training.settings import LossSettings, Settings, as_plain, made
+from crossbatch.training.plain_values import as_plain, made
+from crossbatch.training.settings import LossSettings, Settings
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TRAIN = ("train", "compare", "tune")  # commands that share files of options

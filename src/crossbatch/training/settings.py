@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -15,9 +15,9 @@ from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES, recommended_options
 from crossbatch.models.pooling import Pooling
-from crossbatch.training.option_names import class_path, current, with_what_was_fixed
+from crossbatch.training.option_names import as_they_acted, class_path
+from crossbatch.training.plain_values import made
 
-Kind = TypeVar("Kind")
 # Trained weights move fast at first, and what rows of then say is wrong; from scratch most of the motion is shared.
 FRESH_TRAINED, FRESH_FROM_SCRATCH = 0.3, 0.7
 
@@ -309,38 +309,10 @@ class Settings:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Settings":
         """The settings that `as_dict` made plain, of this version or an earlier one. Nothing they name is imported."""
-        options, parser = _as_it_acted(with_what_was_fixed(current(plain))), ArgumentParser(exit_on_error=False)
+        options, parser = as_they_acted(plain), ArgumentParser(exit_on_error=False)
         loss = options.pop("loss", {})
         parser.add_class_arguments(cls, skip={"loss"})
         try:
             return made(cls, {**parser.parse_object(options, defaults=False).as_dict(), "loss": loss})
         except (ArgumentError, TypeError) as error:
             raise RunError(f"the options of this run are not those of this version ({error})") from error
-
-
-def made(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
-    """A dataclass of the values given, and the dataclasses in it of theirs; all else by default."""
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{kind.__name__} are options by name, got {given}")
-    inner: dict[str, Any] = {one.name: one.type for one in fields(kind) if is_dataclass(one.type)}  # type: ignore[arg-type]
-    return kind(
-        **{name: made(inner[name], value) if name in inner else as_plain(value) for name, value in given.items()}
-    )
-
-
-def _as_it_acted(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a run as versions acted that took more: looks every 0 steps by default, a ratio below 1 as 1."""
-    loop, augment = options.get("loop"), options.get("augment")
-    if isinstance(loop, Mapping) and loop.get("check_every") == 0:
-        options["loop"] = {**loop, "check_every": None}
-    ratio = augment.get("crop_ratio") if isinstance(augment, Mapping) else None
-    if isinstance(ratio, (int, float)) and 0 <= ratio < 1:
-        options["augment"] = {**options["augment"], "crop_ratio": 1.0}
-    return options
-
-
-def as_plain(value: Any) -> Any:
-    """A number as a plain one: those that the parser restricts are of types of its own."""
-    if isinstance(value, list):
-        return [as_plain(one) for one in value]
-    return next((kind(value) for kind in (int, float) if isinstance(value, kind) and type(value) is not bool), value)
