@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss
-from crossbatch.errors import SettingError
+from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses import Pairing
 from crossbatch.losses.reference import reference_compare
 
@@ -178,10 +179,35 @@ def test_tells_of_both_terms() -> None:
 
 
 def test_refuses_negative_weights() -> None:
-    with pytest.raises(SettingError, match="must not be negative, got memory_weight=-1"):
+    with pytest.raises(SettingError, match="finite and not negative, got memory_weight=-1"):
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), memory_weight=-1)
     with pytest.raises(SettingError, match="warmup_steps must not be negative, got -1"):
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=-1)
+    with pytest.raises(SettingError, match="finite and not negative, got memory_weight=nan"):
+        CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), memory_weight=torch.nan)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_refuses_what_is_no_loss_or_no_memory() -> None:
+    memory: Any = CrossBatchMemory(4, dim=5)
+    for loss, told in (
+        ("contrastive", "got str 'contrastive'"),
+        (ContrastiveLoss, "got the class ContrastiveLoss"),
+        (None, "got NoneType None"),
+    ):
+        with pytest.raises(SettingError, match=f"a loss is a module, as ContrastiveLoss\\(\\), {told}"):
+            CrossBatchLoss(loss, memory)
+    for other in (None, ContrastiveLoss()):
+        with pytest.raises(SettingError, match=f"takes a CrossBatchMemory, got {type(other).__name__}"):
+            CrossBatchLoss(memory, other)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_embeddings_of_another_length_are_refused_at_the_first_call() -> None:
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5))
+    with pytest.raises(ShapeError, match="this memory holds 5-d embeddings, got 6-d"):
+        loss_fn(torch.randn(4, 6), torch.arange(4))
+    assert len(loss_fn.memory) == 0
 
 
 COMPILED = """

@@ -66,6 +66,71 @@ def load(root, split=None):
 """
 
 
+BAD = """
+import torch
+from crossbatch.data.data_set import DataSet, Part, Search
+from crossbatch.data.folder import load as load_folder
+
+def nothing(root, split):
+    return 5
+
+def unasked():
+    return None
+
+def listed(root, split):
+    return sorted(root.glob("*"))
+
+def changed(root, split, **parts):
+    import dataclasses
+    return dataclasses.replace(load_folder(root, split), **parts)
+
+def short(root, split):
+    return changed(root, split, train=Part(torch.arange(4) % 2, torch.arange(3)))
+
+def beyond(root, split):
+    return changed(root, split, train=Part(torch.zeros(4).long(), torch.arange(4) + 10**6))
+
+def plain(root, split):
+    return changed(root, split, tests={"test": Search(Part([0, 0], [0, 1]))})
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nothing", "returned int: it must return a crossbatch.data.data_set.DataSet"),
+        ("unasked", "is called with (root, split), and cannot be (too many positional arguments)"),
+        ("listed", "returned list: it must return"),
+        ("short", "the training part of --data bad_data.short has 4 labels and 3 ids"),
+        ("beyond", "has ids from 1000000 to 1000003: there are 72 images"),
+        ("plain", "the test query part of --data bad_data.plain has labels that are no tensor int64 [images]"),
+    ],
+)
+def test_a_data_set_of_ones_own_that_does_not_fit_gets_one_sentence(
+    name: str,
+    told: str,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad_data.py").write_text(BAD)
+    monkeypatch.setattr("sys.path", __import__("sys").path[:])
+    monkeypatch.delitem(__import__("sys").modules, "bad_data", raising=False)
+    for command in (["train", str(pictures), "--out", "run"], ["inspect", str(pictures)]):
+        assert main([*command, "--data", f"bad_data.{name}"]) == 2
+        said = capsys.readouterr().err
+        assert told in said
+        assert said.count("\n") == 1
+    assert not Path("run").exists()
+    if name == "listed":
+        assert main(["train", "--out", "run", "--data", "bad_data.listed"]) == 2
+        said = capsys.readouterr().err
+        assert "failed (AttributeError: 'NoneType' object has no attribute 'glob', in line 13 of" in said
+        assert "it got no ROOT" in said
+
+
 def test_a_data_set_of_ones_own_by_its_path(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

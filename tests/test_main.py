@@ -89,6 +89,8 @@ SMALL = [
         ("train --data folder --root EMPTY", "no images in"),
         ("train --data csv --root EMPTY/bad.csv", "has no column path"),
         ("train --data nope", "no data set 'nope'"),
+        ("train --loop.precision 16-mixed --loop.accelerator cpu", "16-mixed needs a GPU: on a CPU give bf16-mixed"),
+        ("train --memory.weight 0 --memory.batch_weight 0", "leave nothing to train by once the memory counts"),
         ("train --out FULL", "is not empty: name another --out"),
         ("train --resume EMPTY", "is not a run folder"),
         ("train --resume EMPTY --out NEW", "leave --out and --init out"),

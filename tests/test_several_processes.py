@@ -49,7 +49,10 @@ def trained(steps: int, name: str, sharded: bool, earlier_only: bool, known: boo
     """Some steps of SGD; what the parameters, the memory and the loss of each step are then."""
     count, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
     memory = CrossBatchMemory(ROWS, DIM, sharded=sharded)
-    loss_fn = CrossBatchLoss(loss_named(name), memory, memory_weight=0.7, warmup_steps=2, earlier_only=earlier_only)
+    warmup = 2 if known else 0  # at the first step, and so with a memory that is empty
+    loss_fn = CrossBatchLoss(
+        loss_named(name), memory, memory_weight=0.7, warmup_steps=warmup, earlier_only=earlier_only
+    )
     learner = Learner(loss_fn)
     model = DistributedDataParallel(learner) if count > 1 else learner
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -1,5 +1,6 @@
 """A loss and a memory together: the module that users call in their training step."""
 
+import math
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from crossbatch.losses.any_loss import AnyLoss, comparing
 from crossbatch.losses.engine.products import is_known
 from crossbatch.memory import CrossBatchMemory
 from crossbatch.processes import Gathered, Processes
-from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, require_one_each, unit
+from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, unit
 from crossbatch.uncompiled import eagerly
 
 FOREVER = 2**62  # steps
@@ -78,12 +79,13 @@ class CrossBatchLoss(nn.Module):
         group: Any = None,
     ) -> None:
         super().__init__()
-        if memory_weight < 0 or batch_weight < 0:
-            raise SettingError(
-                f"weights must not be negative, got memory_weight={memory_weight} and batch_weight={batch_weight}"
-            )
+        if not (0 <= memory_weight < math.inf and 0 <= batch_weight < math.inf):
+            told = f"got memory_weight={memory_weight} and batch_weight={batch_weight}"
+            raise SettingError(f"weights are finite and not negative, {told}")
         if warmup_steps < 0:
             raise SettingError(f"warmup_steps must not be negative, got {warmup_steps}")
+        if not isinstance(memory, CrossBatchMemory):
+            raise SettingError(f"CrossBatchLoss(loss, memory) takes a CrossBatchMemory, got {type(memory).__name__}")
         self.loss: Any = comparing(loss)
         self.memory = memory
         if group is not None:
@@ -112,7 +114,7 @@ class CrossBatchLoss(nn.Module):
         Raises:
             ShapeError: Labels or ids are not one a row or not int64, or rows are not as long as those of the memory.
         """
-        require_one_each(len(embeddings), "embeddings", labels=labels, ids=ids)
+        self.memory.check(embeddings, labels, ids)
         anchors = unit(embeddings)
         batch = self.memory.processes.gather(anchors, labels, ids)
         within = Pairing.within(batch.labels, batch.ids)

@@ -50,11 +50,15 @@ def ranked_rows(embeddings: Embeddings, what: str) -> Embeddings:
 
 
 def require_one_each(count: int, rows: str, **named: Any) -> None:
-    """Refuse labels and ids that are not one a row, or not int64, in which they are kept and compared."""
+    """Refuse labels and ids that are no tensor of one number a row, int64, in which they are kept and compared."""
     for name, values in named.items():
         if values is None:
             continue
+        if not isinstance(values, Tensor):
+            raise ShapeError(f"{name} are a tensor, got {type(values).__name__}: torch.as_tensor makes one")
+        if values.ndim != 1:
+            raise ShapeError(f"{name} have the shape [{count}], got {list(values.shape)}: call .flatten() on them")
         if len(values) != count:
             raise ShapeError(f"{count} {rows} need as many {name}, got {len(values)}")
-        if str(values.dtype) != "torch.int64":
+        if values.dtype != torch.int64:
             raise ShapeError(f"{name} are int64, got {values.dtype}: call .long() on them")

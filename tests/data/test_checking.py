@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from crossbatch.data import checking, folder
-from crossbatch.data.checking import refuse_unreadable, unreadable
+from crossbatch.data.checking import refuse_unreadable, unreadable, without_unreadable
 from crossbatch.data.image_files import FileImages
 from crossbatch.errors import DataError
 
@@ -82,3 +82,12 @@ def test_all_are_told_together_with_a_file_that_lists_them(
     listing = Path(str(refused.value).split("listed in ")[1].split(": cannot")[0]).read_text()
     assert [line.split(",")[0] for line in listing.splitlines()] == ["path", "class 0/1.png", "class 2/3.png"]
     refuse_unreadable(folder.load(tmp_path / "photos"), "none")
+    left = without_unreadable(folder.load(tmp_path / "photos"), "header")
+    assert sum(part["images"] for part in (part.counts for part in left.parts.values())) == 10
+    assert left.notes[-1].endswith(".csv: left out")
+    assert "2 of 12 images cannot be read" in left.notes[-1]
+    whole = (bad[1].parent / "2.png").read_bytes()
+    bad[1].write_bytes(whole[: len(whole) // 2])
+    for how, images in (("header", 11), ("decode", 10), ("none", 12)):
+        left = without_unreadable(folder.load(tmp_path / "photos"), how)
+        assert sum(len(part) for part in left.parts.values()) == images

@@ -267,7 +267,7 @@ def test_one_file_under_two_labels_is_refused_whatever_leads_to_it(root: Path) -
             load(write(root, *lines(), f"{other},dog"))
         found = load(write(root, *lines(), f"{other},cat"))
         assert len(found.images) == 16
-        assert "1 rows name a file that stands before: it is one image" in found.notes
+        assert "1 more path leads to a file that is there already: it is one image" in found.notes
 
 
 def test_copies_are_told_where_they_inflate_a_number(root: Path) -> None:

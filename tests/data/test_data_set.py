@@ -42,7 +42,7 @@ def test_holding_out_divides_whole_classes(labels: list[int], share: float, seed
     part = Part(torch.tensor(labels), torch.arange(len(labels)))
     held_classes = 0 if share == 0 else max(1, round(share * part.classes))
     if held_classes >= part.classes:
-        with pytest.raises(DataError, match="classes are too few to hold out the share="):
+        with pytest.raises(DataError, match="too few to hold out the share="):
             hold_out(part, share, seed, "the share")
         return
     rest, held = hold_out(part, share, seed, "the share")

@@ -14,6 +14,7 @@ from crossbatch import data
 from crossbatch.data import image_tree
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.folder import load
+from crossbatch.data.listing import listed
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
@@ -174,9 +175,9 @@ def test_refuses_classes_without_a_pair(tmp_path: Path) -> None:
 
 
 def test_refuses_too_few_classes(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"1 classes are too few to hold out --split.test_share=0.3"):
+    with pytest.raises(DataError, match=r"1 class is too few to hold out --split.test_share=0.3"):
         load(tree(tmp_path, {"a": 4}))
-    with pytest.raises(DataError, match=r"1 classes are too few to hold out --split.validation_share=0.2"):
+    with pytest.raises(DataError, match=r"1 class is too few to hold out --split.validation_share=0.2"):
         load(tree(tmp_path, {"b": 4}))
     assert load(tmp_path, Split(validation_share=0)).train.classes == 1
 
@@ -272,10 +273,15 @@ def test_links_are_followed_to_files_and_from_the_root_to_classes(tmp_path: Path
     (root / "linked").symlink_to(elsewhere / "linked")
     (root / "class0" / "link.png").symlink_to(elsewhere / "deep" / "0.png")
     (root / "class1" / "round").symlink_to(root)
+    (root / "stray.png").write_bytes((root / "class0" / "0.png").read_bytes())
     found = load(root)
     assert "linked" in found.class_names
     assert len(found.images) == 34
-    assert "not read: 1 × linked folders below a class" in found.notes
+    assert "not read: 1 × images in the folder of no class, 1 × linked folders below a class" in found.notes
+    images, notes = listed([root])  # as `embed` and `index` read it
+    assert {one.label for one in images} == {*found.class_names, None}
+    assert len(images) == 35
+    assert notes == ["not read: 1 × linked folders below a class"]
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])

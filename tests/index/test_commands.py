@@ -275,6 +275,27 @@ def test_a_path_of_several_images_takes_none_of_them_out(
     assert asked(capsys, "index", str(gallery), "--remove", ids[0][:12])["removed"] == 1
 
 
+def test_pixels_of_a_box_are_those_of_the_image_when_it_is_gone(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is left is a small picture: a box in pixels is of the image all the same, as one in shares is."""
+    photos, gallery = tmp_path / "photos", tmp_path / "gallery"
+    (photos / "a").mkdir(parents=True)
+    for number, colours in enumerate(("red blue", "blue red")):
+        image = Image.new("RGB", (1000, 800), colours.split()[0])
+        image.paste(colours.split()[1], (300, 300, 1000, 800))
+        image.save(photos / "a" / f"{number}.png")
+    assert main(["index", str(run), str(photos), "--to", str(gallery)]) == 0
+    one = opened(gallery).rows.ids[0][:12]
+    there = asked(capsys, "search", str(gallery), "--id", one, "--box", "500,400,900,700")["hits"]
+    photos.rename(tmp_path / "elsewhere")
+    gone = asked(capsys, "search", str(gallery), "--id", one, "--box", "500,400,900,700")["hits"]
+    shares = asked(capsys, "search", str(gallery), "--id", one, "--box", "0.5,0.5,0.9,0.875")["hits"]
+    assert [hit["id"] for hit in gone] == [hit["id"] for hit in there]
+    assert [hit["similarity"] for hit in gone] == pytest.approx([hit["similarity"] for hit in there], abs=0.02)
+    assert gone == shares
+
+
 def test_the_beginning_of_several_ids_is_no_image() -> None:
     ids = ["ab" * 16, "ab" * 15 + "cd"]
     rows: Any = SimpleNamespace(ids=ids, paths=["a", "b"], label=lambda row: None)
@@ -306,7 +327,7 @@ def test_names_are_no_markup(run: Path, photos: Path, tmp_path: Path, capsys: py
     shutil.copy(photos / "class 1" / "1.png", odd / "a[" / "b].jpg")
     shutil.copy(photos / "class 1" / "2.png", odd / "a[" / "c].png")
     assert main(["index", str(run), str(odd), "--to", str(odd / "gallery")]) == 0
-    assert f"crossbatch serve {odd / 'gallery'}" in capsys.readouterr().out
+    assert f"crossbatch serve '{odd / 'gallery'}'" in capsys.readouterr().out
     assert main(["search", str(odd / "gallery"), str(odd / "a[-b].png"), "--html", str(odd / "[/page].html")]) == 0
     said = capsys.readouterr().out
     assert f"{odd / 'a[-b].png'}: 2 of 3 images" in said

@@ -17,7 +17,7 @@ from milvus_lite import MilvusLite
 from milvus_lite.adapter.grpc.server import start_server_in_thread
 
 from crossbatch.__main__ import main
-from crossbatch.errors import RunError, SettingError, ShapeError
+from crossbatch.errors import DataError, RunError, SettingError, ShapeError
 from crossbatch.index import Gallery, database, description, milvus, projection
 from crossbatch.index.search import nearest
 from crossbatch.index.writer import writing
@@ -259,3 +259,22 @@ def test_a_server_that_is_not_there_is_named(copy: Path) -> None:
         writer.keep_database(description.Database("http://127.0.0.1:9", "x"))
         with pytest.raises(RunError, match=r"http://127\.0\.0\.1:9 cannot be opened"):
             database.bring_in_step(writer, {"timeout": 1})
+
+
+def test_a_search_from_python_takes_rows_of_any_length_and_refuses_what_has_no_cosine(
+    pictures: Path, tmp_path: Path
+) -> None:
+    indexed(tmp_path / "gallery", model_in(tmp_path / "run"), [pictures / "class 1"])
+    gallery = Gallery(str(tmp_path / "gallery"))
+    rows = gallery.rows.embeddings[:2]
+    assert gallery.search(5 * rows, 3) == gallery.search(rows, 3)
+    assert gallery.search(rows.astype(np.float64), 3) == gallery.search(rows, 3)
+    for bad in (np.nan, np.inf, 0):
+        with pytest.raises(DataError, match="zero or not finite"):
+            gallery.search(bad * rows, 3)
+    with pytest.raises(SettingError, match="labels are a list, got 'a'"):
+        gallery.search(rows, 3, "a")
+    with pytest.raises(ShapeError, match="2 queries need as many ids in without, or none, got 1"):
+        gallery.search(rows, 3, without=[None])
+    with pytest.raises(SettingError, match="by is auto, exact, milvus, got 'bogus'"):
+        Gallery(tmp_path / "gallery", by="bogus")

@@ -92,6 +92,14 @@ def test_over_a_memory_in_training() -> None:
     assert set(loss_fn.stats) > {"memory_positives", "memory_negatives", "batch_positives"}
 
 
+def test_a_loss_that_reads_the_memory_in_its_backward_pass() -> None:
+    loss_fn = CrossBatchLoss(PMLLoss(theirs.AngularLoss()), CrossBatchMemory(40, 8))
+    for step in range(3):
+        embeddings = rows(12, step).float().requires_grad_()
+        loss_fn(embeddings, torch.arange(12) % 4).backward()
+        assert embeddings.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("miner", [None, MultiSimilarityMiner(), BatchHardMiner(), DistanceWeightedMiner()], ids=str)
 def test_over_a_memory_without_a_positive(miner: BaseMiner | None) -> None:
     """As before the first batch, and for new classes; then as many anchors count as have one."""

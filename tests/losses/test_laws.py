@@ -1,5 +1,7 @@
 """Laws that every loss obeys; a new loss is tested by adding it to `LOSSES`."""
 
+import inspect
+import math
 import weakref
 from copy import deepcopy
 
@@ -189,6 +191,33 @@ def test_an_empty_batch_costs_nothing() -> None:
     loss_fn(rows(4), torch.arange(4) % 2)
     assert loss_fn(torch.empty(0, 3), torch.empty(0, dtype=torch.int64)) == 0
     assert loss_fn.stats == {"positives": 0, "negatives": 0, "anchors": 0}
+
+
+@every_loss
+def test_no_references_cost_nothing(loss_fn: PairLoss) -> None:
+    loss_fn = with_width(loss_fn, 5)
+    anchors = rows(4).requires_grad_()
+    loss = loss_fn(anchors, torch.arange(4) % 2, ref_emb=rows(4)[:0], ref_labels=torch.arange(0))
+    loss.backward()
+    assert loss.isfinite()
+    assert anchors.grad is None or anchors.grad.eq(0).all()
+
+
+@every_loss
+def test_a_row_that_is_not_finite_shows(loss_fn: PairLoss) -> None:
+    for bad in (torch.nan, torch.inf):
+        anchors = rows(8)
+        anchors[3] = bad
+        assert not loss_fn(anchors, torch.arange(8) // 2).isfinite()
+
+
+@every_loss
+def test_a_second_derivative_is_refused_and_the_reference_has_one(loss_fn: PairLoss) -> None:
+    anchors, labels = rows(8).requires_grad_(), torch.arange(8) // 2
+    with pytest.raises(SettingError, match="no second derivative"):
+        torch.autograd.grad(loss_fn(anchors, labels), anchors, create_graph=True)
+    (by,) = torch.autograd.grad(reference_loss(loss_fn, anchors, labels), anchors, create_graph=True)
+    assert by.requires_grad
 
 
 @every_loss
@@ -435,6 +464,19 @@ def test_refuses_what_does_not_fit() -> None:
         NAMED["nca"](room=2.0)
     with pytest.raises(SettingError, match="weigh is None or"):
         ContrastiveLoss(reduction="sum", weigh="cost")
+    with pytest.raises(ShapeError, match=r"labels have the shape \[4\], got \[4, 1\]: call .flatten"):
+        loss_fn(rows(4), torch.arange(4)[:, None])
+    with pytest.raises(SettingError, match="there is no loss 'tripplet': choose one of contrastive, triplet"):
+        recommended("tripplet")
+    with pytest.raises(SettingError, match="epsilon is a difference of cosines, at least 0, got -5"):
+        NAMED["multi-similarity"](epsilon=-5)
+    with pytest.raises(SettingError, match="neg_margin is a cosine, from -1 to 1, got 5"):
+        NAMED["lifted-structure"](neg_margin=5)
+    for named, loss in NAMED.items():
+        for name in set(inspect.signature(loss).parameters) - {"reduction", "weigh", "mining"}:
+            for value in (math.nan, math.inf):
+                with pytest.raises(SettingError, match=f"got.* {value}"):
+                    NAMED[named](**{name: value})
     for loss, name in (
         ("multi-similarity", "alpha"),
         ("multi-similarity", "beta"),

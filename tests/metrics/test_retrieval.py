@@ -211,9 +211,9 @@ def test_refuses_what_cannot_be_measured() -> None:
         evaluate(rows, labels, ids, rows, labels, ids, ks=[0])
     with pytest.raises(SettingError, match=r"K of at least 1, got \[\]"):
         evaluate(rows, labels, ids, rows, labels, ids, ks=[])
-    with pytest.raises(ShapeError, match="3 queries need as many labels and ids, got 2 and 3"):
+    with pytest.raises(ShapeError, match="3 queries need as many labels, got 2"):
         evaluate(rows, labels[:2], ids, rows, labels, ids)
-    with pytest.raises(ShapeError, match="3 gallery rows need as many labels and ids, got 3 and 1"):
+    with pytest.raises(ShapeError, match="3 gallery rows need as many ids, got 1"):
         evaluate(rows, labels, ids, rows, labels, ids[:1])
     with pytest.raises(DivergedError, match="3 of the 3 queries are zero or not finite and cannot be ranked"):
         evaluate(rows * torch.nan, labels, ids, rows, labels, ids)
@@ -221,6 +221,31 @@ def test_refuses_what_cannot_be_measured() -> None:
         evaluate(rows[:0], labels[:0], ids[:0], rows, labels, ids)
     with pytest.raises(ShapeError, match="nothing to measure"):
         evaluate(rows, labels, ids, rows[:0], labels[:0], ids[:0])
+    with pytest.raises(ShapeError, match="query_ids and gallery_ids go together"):
+        evaluate(rows, labels, ids, rows.clone(), labels)
+    with pytest.raises(ShapeError, match=r"of one dim: got queries \[3, 3\] and gallery rows \[3, 2\]"):
+        evaluate(rows, labels, None, rows[:, :2], labels)
+    with pytest.raises(ShapeError, match=r"labels have the shape \[3\], got \[3, 1\]: call .flatten"):
+        evaluate(rows, labels[:, None])
+    with pytest.raises(ShapeError, match=r"labels are a tensor, got list: torch.as_tensor"):
+        evaluate(rows, [0, 0, 0])  # type: ignore[arg-type]
+
+
+def test_a_query_is_never_found_by_itself() -> None:
+    rows, labels = torch.randn(30, 8), torch.arange(30) % 5
+    alone = evaluate(rows, labels).summary()
+    assert 0 < alone["R@1"] < 1
+    assert evaluate(rows, labels, torch.full((30,), -1)).summary() == alone
+    ids = torch.where(torch.arange(30) % 3 == 0, torch.arange(30) * 2**40, -1)
+    assert evaluate(rows, labels, ids).summary() == alone
+    twice = torch.cat([rows, rows]), labels.repeat(2)
+    assert evaluate(*twice, torch.arange(30).repeat(2)).recall[1] == pytest.approx(alone["R@1"])
+
+
+def test_precisions_and_gradients_do_not_matter() -> None:
+    rows, labels = torch.randn(30, 8, requires_grad=True), torch.arange(30) % 5
+    found = evaluate(rows[:10], labels[:10], None, rows.detach().double()[10:], labels[10:])
+    assert found.summary() == evaluate(rows[:10].detach(), labels[:10], None, rows.detach()[10:], labels[10:]).summary()
 
 
 def test_embeddings_and_labels_suffice() -> None:

@@ -47,6 +47,19 @@ def test_classes_that_are_one_and_copies_are_paired() -> None:
     assert [pair[:2] for pair in copies if pair[2] > 0.9999] == [(5, 100)]
 
 
+def test_a_class_smaller_than_the_neighbours_asked_is_not_suspicious() -> None:
+    """Classes of two beside classes of twelve, all of them apart: two of eight neighbours cannot be of the class."""
+    labels = torch.cat(
+        [torch.arange(5).repeat_interleave(2), 5 + torch.arange(5).repeat_interleave(12), torch.tensor([10])]
+    )
+    embeddings = torch.eye(16)[labels] + 0.01 * torch.randn(len(labels), 16)
+    found = suspects(embeddings, labels, torch.arange(len(labels)))
+    assert not len(found.positions)
+    assert class_pairs(labels, found.found) == []
+    labels[0] = 1  # one of two, in the class of two others
+    assert 0 in suspects(embeddings, labels, torch.arange(len(labels))).positions[:1]
+
+
 def test_few_rows_are_no_problem() -> None:
     rows, labels, ids = torch.randn(3, 8), torch.tensor([0, 0, 1]), torch.arange(3)
     found = suspects(rows, labels, ids)

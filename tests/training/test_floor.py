@@ -109,6 +109,21 @@ def test_evaluation_stands_beside_what_the_weights_before_training_find(
     assert evaluation.evaluate_run(tmp_path / "run", parts.data, "test")["before_training"] is None
 
 
+def test_dimensions_that_grew_have_not_collapsed() -> None:
+    both = {"validation R@1": 0.4, "training R@1": 0.6, "effective dimensions": 2.6, "training classes measured": 90}
+    summary = {"before_training": both, "after_training": both | {"effective dimensions": 2.8}, "dim": 256}
+    assert warnings(summary) == []
+
+
+def test_a_memory_that_was_never_looked_at_is_not_said_to_have_moved() -> None:
+    floor = {"validation R@1": 0.4, "training R@1": 0.6, "effective dimensions": 9.0}
+    summary = {"before_training": floor, "after_training": floor, "dim": 64, "memory_rows": 9, "memory_start": None}
+    (told,) = warnings(summary | {"steps": 42}, every=42)
+    assert "is seen every 42 steps, and the run had 42; train for longer, or give --memory.start" in told
+    (told,) = warnings(summary | {"steps": 43}, every=42)
+    assert "its rows moved too far all along" in told
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -122,6 +137,18 @@ def test_evaluation_stands_beside_what_the_weights_before_training_find(
         ({"after": {"effective dimensions": 1.2}}, ["embeddings have collapsed: they use 1.2 of 64 dimensions"]),
         ({"after": {"effective dimensions": 2.9}}, ["they use 2.9 of 64 dimensions, 9.0 before training"]),
         ({"after": {"effective dimensions": 2.9}, "training_classes": 8}, []),
+        (
+            {"after": {"effective dimensions": 2.9, "training classes measured": 3}, "training_classes": 9, "dim": 256},
+            [],
+        ),
+        (
+            {
+                "after": {"effective dimensions": 2.9, "training classes measured": 90},
+                "dim": 256,
+                "training_classes": 20,
+            },
+            ["they use 2.9 of 256 dimensions, 9.0 before training"],
+        ),
     ],
 )
 def test_what_is_said_of_a_run(change: dict[str, Any], told: list[str]) -> None:

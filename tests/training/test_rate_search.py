@@ -2,7 +2,7 @@
 
 import math
 
-from crossbatch.training.rate_search import best, search
+from crossbatch.training.rate_search import alike, best, search
 
 
 def _scored(peaks: dict[str, float], rates: tuple[float, ...]) -> list[tuple[str, float]]:
@@ -16,6 +16,14 @@ def test_every_arm_gets_every_rate_that_an_end_of_one_asks_for() -> None:
     assert _scored({"one": 3e-3, "other": 1.0}, (1e-3, 1e-2)) == [(arm, lr) for arm in ("one", "other") for lr in rates]
     inner = {lr for _, lr in _scored({"one": 3e-3, "other": 2e-3}, (1e-3, 3e-3, 1e-2))}
     assert inner == {1e-3, 3e-3, 1e-2}
+
+
+def test_an_end_that_is_no_better_is_not_gone_beyond() -> None:
+    """Where validation is full at every rate, or at the two lowest, the rates asked for are all that is tried."""
+    for score in (lambda arm, rate: 1.0, lambda arm, rate: float(rate < 5e-3)):
+        found = search(score, ["one", "other"], (1e-3, 3e-3, 1e-2))
+        assert sorted({row["lr"] for row in found}) == [1e-3, 3e-3, 1e-2]
+        assert alike(found, "one") == (score("one", 1e-2) == 1)
 
 
 def test_the_best_is_the_smaller_of_equals_and_none_of_nothing() -> None:

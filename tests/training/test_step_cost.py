@@ -7,9 +7,22 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
-from crossbatch.training import step_cost
+from crossbatch.training import follow_network, run_parts, step_cost
 from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import Settings
+
+
+def test_a_last_piece_of_one_image_has_no_statistics_and_is_embedded_all_the_same(
+    quick: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = quick()
+    arms = [build_parts(replace(settings, memory=replace(settings.memory, size=size))) for size in (0, None)]
+    batch = len(arms[1].feed.batches)
+    monkeypatch.setattr(follow_network, "probe_images", lambda *_: batch + 1)
+    monkeypatch.setattr(run_parts, "probe_images", lambda *_: batch + 1)
+    arms[1] = build_parts(replace(settings, memory=replace(settings.memory, size=None)))
+    assert len(arms[1].learner.following.probe) == batch + 1
+    assert step_cost.measure(*arms, rounds=1, warmup=0).ratio > 0
 
 
 def test_a_step_is_timed_with_the_options_of_the_run(

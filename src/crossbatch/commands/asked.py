@@ -62,7 +62,7 @@ def _of_gallery(gallery: Gallery, row: int, box: str | None) -> Asked | _Unseen:
     image = rows.image(row)
     if box is None:
         return Asked(image.path, image.id, rows.embeddings[row], gallery.thumbnail(row))
-    return _part(image.path, gallery.content(row) or gallery.thumbnail(row), box)
+    return _part(image.path, gallery.content(row) or gallery.thumbnail(row), box, (image.width, image.height))
 
 
 def _of_file(gallery: Gallery, file: Path, box: str | None) -> Asked | _Unseen:
@@ -78,9 +78,9 @@ def _of_file(gallery: Gallery, file: Path, box: str | None) -> Asked | _Unseen:
     return _part(str(file), content, None)._replace(image=file)  # read as those of the gallery were
 
 
-def _part(name: str, content: bytes, box: str | None) -> _Unseen:
+def _part(name: str, content: bytes, box: str | None, size: tuple[int, int] | None = None) -> _Unseen:
     try:
-        image = read_query(content, box).image
+        image = read_query(content, box, size=size).image
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     return _Unseen(name, image, thumbnail(image)[0])

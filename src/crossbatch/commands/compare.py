@@ -9,6 +9,7 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.commands.output import print_table
+from crossbatch.training.rate_search import alike
 from crossbatch.training.settings import OptimSettings, Settings
 from crossbatch.typed import typed
 
@@ -94,6 +95,11 @@ def show(console: Console, result: dict[str, Any]) -> None:
             soft_wrap=True,
             highlight=False,
         )
+    for arm in dict.fromkeys(row["arm"] for row in result["search"]):
+        if alike(result["search"], arm):
+            told = f"warning: {arm}: validation R@1 is the same at every learning rate, and the smallest was taken"
+            way_out = "hold more classes out with --split.validation_share"
+            console.print(f"{told}; {way_out}", soft_wrap=True, highlight=False)
     for run, told in result.get("warnings", {}).items():
         for warning in told:
             console.print(f"warning: {run}: {warning}", soft_wrap=True, highlight=False)

@@ -1,5 +1,6 @@
 """`crossbatch search`: the images of a gallery that are most similar to an image."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -94,6 +95,9 @@ def _refuse_page(file: Path | None) -> None:
     if file is None:
         return
     refuse_below_file(file)
+    folder = next(one for one in file.absolute().parents if one.exists())
+    if not os.access(folder, os.W_OK):
+        raise SettingError(f"--html {file} cannot be written, the folder {folder} lets nobody write: name another")
     if file.is_dir():
         raise SettingError(f"--html takes a file, and {file} is a folder: name {file / 'hits.html'}")
 

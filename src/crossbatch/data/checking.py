@@ -5,13 +5,15 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from PIL import Image
 
 from crossbatch.data.cache import cache_folder
-from crossbatch.data.data_set import DataSet
+from crossbatch.data.data_set import DataSet, Part, Search
 from crossbatch.data.formats import available
 from crossbatch.data.image_files import WAY_OUT, FileImages, naming
 from crossbatch.errors import DataError
@@ -40,22 +42,43 @@ def unreadable(images: FileImages, how: How) -> dict[int, str]:
 
 def refuse_unreadable(loaded: DataSet, how: How) -> None:
     """Refuse a data set with files that cannot be read, all together, and write a file that lists them."""
-    if how == "none" or not isinstance(loaded.images, FileImages):
-        return
-    found = unreadable(loaded.images, how)
+    if found := _found(loaded, how):
+        first = next(iter(found.values()))
+        if len(found) == 1:
+            raise DataError(f"{first}{WAY_OUT}")
+        raise DataError(f"{_told(loaded, found)}: {first}; mend or remove them, or --loop.on_corrupt skip")
+
+
+def without_unreadable(loaded: DataSet, how: How) -> DataSet:
+    """The data set without the files that cannot be read; a note says how many, and where they are listed."""
+    found = _found(loaded, how)
     if not found:
-        return
-    first = next(iter(found.values()))
-    if len(found) == 1:
-        raise DataError(f"{first}{WAY_OUT}")
+        return loaded
+    unread = torch.tensor(sorted(found))
+
+    def readable(part: Part) -> Part:
+        return part.select(~torch.isin(part.ids, unread))
+
+    tests = {
+        name: Search(readable(one.query), None if one.gallery is None else readable(one.gallery))
+        for name, one in loaded.tests.items()
+    }
+    note = f"{_told(loaded, found)}: left out"
+    parts = {"train": readable(loaded.train), "validation": readable(loaded.validation), "tests": tests}
+    return replace(loaded, **parts, notes=[*loaded.notes, note])  # type: ignore[arg-type]
+
+
+def _found(loaded: DataSet, how: How) -> dict[int, str]:
+    return unreadable(loaded.images, how) if how != "none" and isinstance(loaded.images, FileImages) else {}
+
+
+def _told(loaded: DataSet, found: Mapping[int, str]) -> str:
+    """How many cannot be read, and the file that lists them, which is written."""
     listing = cache_folder() / f"unreadable-{loaded.fingerprint}.csv"
     listing.parent.mkdir(parents=True, exist_ok=True)
     with listing.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "reason"), *((loaded.images.name(n), found[n]) for n in found)])
-    raise DataError(
-        f"{len(found):,} of {len(loaded.images):,} images cannot be read, all of them listed in {listing}: "
-        f"{first}; mend or remove them, or --loop.on_corrupt skip"
-    )
+    return f"{len(found):,} of {len(loaded.images):,} images cannot be read, all of them listed in {listing}"
 
 
 def _problem(images: FileImages, number: int, how: How) -> str:

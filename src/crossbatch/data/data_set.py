@@ -136,7 +136,8 @@ def hold_out(part: Part, share: float, seed: int, what: str) -> tuple[Part, Part
     classes = part.labels.unique()
     held = round(share * len(classes)) if share == 0 else max(1, round(share * len(classes)))
     if held >= len(classes):
-        raise DataError(f"{len(classes)} classes are too few to hold out {what}={share} of them and train on the rest")
+        count = "1 class is" if len(classes) == 1 else f"{len(classes)} classes are"
+        raise DataError(f"{count} too few to hold out {what}={share} of them and train on the rest")
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed))
     mask = torch.isin(part.labels, classes[order[:held]])
     return part.select(~mask), part.select(mask)

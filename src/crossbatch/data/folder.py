@@ -36,6 +36,7 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     rows = []
     for role, place in places:
         classes = tree.classes(place)
+        tree.beside(place)
         if place == root:
             classes = [one for one in classes if (len(places) == 1) or one.name not in (QUERY, GALLERY)]
         found = [Row(path, shown(one.name), role, shown(path)) for one in classes for path in tree.images(one)]

@@ -28,9 +28,9 @@ class Tree:
         with os.scandir(root) as entries:
             return sorted(Path(one.path) for one in entries if not hidden(one.name) and one.is_dir())
 
-    def images(self, folder: Path) -> list[Path]:
-        """Every image below a folder, by its path; one without any is noted."""
-        found = sorted(Path(path) for path in self._walk(str(folder)))
+    def images(self, folder: Path, *, links: bool = False) -> list[Path]:
+        """Every image below a folder, by its path; one without any is noted. `links`: linked folders in it count."""
+        found = sorted(Path(path) for path in self._walk(str(folder), links=links))
         if not found:
             self.without_images.append(folder.name)
         return found
@@ -46,7 +46,15 @@ class Tree:
             notes.append(f"{len(self.without_images):,} class folders hold no image: {names}")
         return notes
 
-    def _walk(self, folder: str) -> Iterator[str]:
+    def beside(self, root: Path) -> None:
+        """Note the images that lie in a root itself, in the folder of no class."""
+        with os.scandir(root) as entries:
+            files = [one for one in entries if not hidden(one.name) and one.is_file()]
+        count = sum(Path(one.name).suffix.lower() in SUFFIXES | HEIC_SUFFIXES for one in files)
+        if count:
+            self.left_out["images in the folder of no class"] += count
+
+    def _walk(self, folder: str, *, links: bool = False) -> Iterator[str]:
         try:
             with os.scandir(folder) as entries:
                 found = list(entries)
@@ -56,7 +64,7 @@ class Tree:
         for entry in found:
             if hidden(entry.name):
                 self.left_out["hidden"] += 1
-            elif entry.is_dir(follow_symlinks=False):
+            elif entry.is_dir(follow_symlinks=links):
                 yield from self._walk(entry.path)
             elif entry.is_dir():
                 self.left_out["linked folders below a class"] += 1

@@ -100,7 +100,12 @@ def _one_image_a_file(
         sizes.append(-1 if stat is None else stat.st_size)
         ids.append(number)
     again = len(rows) - len(kept)
-    return kept, sizes, ids, [f"{again:,} rows name a file that stands before: it is one image"] if again else []
+    return kept, sizes, ids, [_again(again)] if again else []
+
+
+def _again(count: int) -> str:
+    told = "1 more path leads" if count == 1 else f"{count:,} more paths lead"
+    return f"{told} to a file that is there already: it is one image"
 
 
 def _unbelievable(same: Sequence[Sequence[int]], files: FileImages, labels: Tensor, parts: Sequence[Part]) -> list[str]:

@@ -43,7 +43,7 @@ def listed(sources: Sequence[Path]) -> tuple[list[Listed], list[str]]:
 def _in(source: Path, notes: list[str]) -> Iterator[Listed]:
     if source.is_dir():
         tree = Tree()
-        paths = tree.images(source)
+        paths = tree.images(source, links=True)
         left = tree.notes()[:1] if tree.left_out else []
         if not paths:
             raise DataError(f"there is no image in {shown(source)}{f' ({left[0]})' if left else ''}")

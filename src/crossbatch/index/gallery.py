@@ -1,5 +1,6 @@
 """A gallery: images with their embeddings, to be searched."""
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from crossbatch.index.search import exactly, nearest
 GROUPS = 16  # row groups of thumbnails that are kept: 256 pictures each
 TRIES = 5  # at reading what a writer changes meanwhile
 MODEL = "model"  # the folder of a gallery that its model lies in
+BY = ("auto", "exact", "milvus")
+UNIT = 1e-5  # by which the length of a unit row may be off: such a query is searched with as it is
 TABLE, MEANWHILE = "the table", "the table, until the database is in step"  # who answers
 
 
@@ -45,8 +48,11 @@ class Method(NamedTuple):
 class Gallery:
     """A gallery as of now, to read; `refresh` follows what a writer does to it."""
 
-    def __init__(self, folder: Path, options: dict[str, Any] | None = None, by: str = "auto") -> None:
-        self.folder, self._by, self._link = folder, by, Link(folder, options or {})
+    def __init__(self, folder: str | os.PathLike[str], options: dict[str, Any] | None = None, by: str = "auto") -> None:
+        if by not in BY:
+            raise SettingError(f"by is {', '.join(BY)}, got {by!r}")
+        self.folder, self._by = Path(folder), by
+        self._link = Link(self.folder, options or {})
         self._lock, self._groups = threading.Lock(), OrderedDict[tuple[str, str, int], list[bytes]]()
         self.rows = self._read()
 
@@ -103,17 +109,14 @@ class Gallery:
         without: Sequence[str | None] = (),
         rows: Rows | None = None,
     ) -> list[list[Hit]]:
-        """The images most similar to each query [queries, dim], the most similar first.
+        """The images most similar to each query [queries, dim], of any length but 0, the most similar first.
 
         `labels`: only images with one of these. `without`: for each query an id that is left out. `rows`: what the
         gallery held when the queries were taken from it.
         """
         rows = rows or self.rows
-        if queries.ndim != 2 or queries.shape[1] != rows.embeddings.shape[1]:
-            told = f"queries of shape {list(queries.shape)} do not fit embeddings of {rows.embeddings.shape[1]} numbers"
-            raise ShapeError(f"{told}: embed them with the gallery's model")
-        if top < 1:
-            raise SettingError(f"a search gives at least 1 image, got {top}")
+        queries = _unit(queries, rows.embeddings.shape[1])
+        _refuse(top, labels, without, len(queries))
         more = top + bool(without)
         if not len(rows):
             found: list[list[tuple[int, float]]] = [[] for _ in queries]
@@ -188,3 +191,25 @@ class Gallery:
     def close(self) -> None:
         """Leave the database."""
         self._link.close()
+
+
+def _unit(queries: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
+    """Unit queries [queries, dim]; those of length 1 as they are."""
+    if queries.ndim != 2 or queries.shape[1] != dim:
+        told = f"queries of shape {list(queries.shape)} do not fit embeddings of {dim} numbers"
+        raise ShapeError(f"{told}: embed them with the gallery's model")
+    lengths = np.linalg.norm(queries, axis=1, keepdims=True)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise DataError("a query is zero or not finite, so it has no cosine: embed it anew")
+    found: NDArray[np.float32] = np.where(np.abs(lengths - 1) > UNIT, queries / lengths, queries).astype(np.float32)
+    return found
+
+
+def _refuse(top: int, labels: Sequence[str] | None, without: Sequence[str | None], queries: int) -> None:
+    """Refuse what a search cannot mean."""
+    if top < 1:
+        raise SettingError(f"a search gives at least 1 image, got {top}")
+    if isinstance(labels, str):
+        raise SettingError(f"labels are a list, got {labels!r}: [{labels!r}]")
+    if len(without) not in (0, queries):
+        raise ShapeError(f"{queries} queries need as many ids in without, or none, got {len(without)}")

@@ -27,8 +27,13 @@ class Query(NamedTuple):
     box: Box | None
 
 
-def read_query(content: bytes, box: str | None = None, pixels: int = PIXELS) -> Query:
-    """Of the bytes of a file; `DataError` says why they are no image."""
+def read_query(
+    content: bytes, box: str | None = None, pixels: int = PIXELS, size: tuple[int, int] | None = None
+) -> Query:
+    """Of the bytes of a file; `DataError` says why they are no image.
+
+    `size`: width and height of what the file is a smaller copy of, which pixels of a box are of.
+    """
     try:
         image = Image.open(BytesIO(content), formats=available())
     except Image.DecompressionBombError:
@@ -41,6 +46,7 @@ def read_query(content: bytes, box: str | None = None, pixels: int = PIXELS) -> 
             told = f"the image has {image.width} × {image.height} pixels"
             raise TooManyPixelsError(f"{told}, more than the {pixels:,} that are read: make it smaller")
         width, height = image.size[::-1] if orientation(image) in SIDEWAYS else image.size
+        width, height = size or (width, height)
         part = None if box is None else Box.parse(box, width, height)
         share = 1.0 if part is None else min(part.right - part.left, part.bottom - part.top)
         wanted = int(min(SIDE / share, max(width, height)))

@@ -55,7 +55,9 @@ class PMLLoss(nn.Module):
         if not counted.any():
             self.stats = dict.fromkeys(("positives", "negatives", "anchors"), torch.zeros_like(share))
             return 0 * anchors.sum()
-        rows, labels, of_anchors = refs[kept].to(anchors), pairing.ref_labels[kept], pairing.labels[counted]
+        # Of a memory a copy: it is written to before the backward pass, in which some of their losses read the rows.
+        rows = refs[kept].to(anchors, copy=refs is not anchors)
+        labels, of_anchors = pairing.ref_labels[kept], pairing.labels[counted]
         positive, negative = positive[counted], negative[counted]
         if self.miner is None:
             indices: Indices = (*positive.nonzero().unbind(1), *negative.nonzero().unbind(1))

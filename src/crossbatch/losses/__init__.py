@@ -10,6 +10,7 @@ docs/research/losses.md has the results on test.
 
 from typing import Any
 
+from crossbatch.errors import SettingError
 from crossbatch.losses.binomial_deviance import BinomialDevianceLoss
 from crossbatch.losses.check import check_loss
 from crossbatch.losses.circle import CircleLoss
@@ -64,6 +65,8 @@ def recommended(name: str, **options: Any) -> PairLoss:
     Examples:
         >>> loss = recommended("contrastive", neg_margin=0.4)
     """
+    if name not in LOSSES:
+        raise SettingError(f"there is no loss {name!r}: choose one of {', '.join(LOSSES)}")
     return LOSSES[name](**recommended_options(name, options))
 
 

@@ -62,4 +62,7 @@ class AnyLoss(nn.Module):
 
 def comparing(loss: nn.Module) -> Any:
     """The loss itself where it can leave out pairs, as those of this package can; any other in an `AnyLoss`."""
+    if not isinstance(loss, nn.Module):
+        given = f"the class {loss.__name__}" if isinstance(loss, type) else f"{type(loss).__name__} {loss!r}"
+        raise SettingError(f"a loss is a module, as ContrastiveLoss(), got {given[:80]}")
     return loss if hasattr(loss, "compare") else AnyLoss(loss)

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from crossbatch.losses.pair_loss import Costs, PairLoss, Sums, require_positive
+from crossbatch.losses.pair_loss import Costs, PairLoss, Sums, require_finite, require_positive
 
 
 class BinomialDevianceLoss(PairLoss):
@@ -23,6 +23,7 @@ class BinomialDevianceLoss(PairLoss):
     def __init__(self, alpha: float = 2.0, beta: float = 40.0, base: float = 0.5, *, room: float = 1.0) -> None:
         super().__init__(room=room)
         require_positive(alpha=alpha, beta=beta)
+        require_finite(base=base)
         self.alpha, self.beta, self.base = alpha, beta, base
 
     def negative(self, s: Tensor) -> Costs:

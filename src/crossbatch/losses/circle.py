@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.pair_loss import PairLoss, Sums
+from crossbatch.losses.pair_loss import PairLoss, Sums, require_positive
 
 
 class CircleLoss(PairLoss):
@@ -25,8 +25,9 @@ class CircleLoss(PairLoss):
 
     def __init__(self, margin: float = 0.4, scale: float = 80.0, *, room: float = 1.0) -> None:
         super().__init__(room=room)
-        if scale <= 0 or not 0 <= margin < 1:
-            raise SettingError(f"scale must be above 0 and 0 <= margin < 1, got scale={scale} and margin={margin}")
+        require_positive(scale=scale)
+        if not 0 <= margin < 1:
+            raise SettingError(f"margin is at least 0 and below 1, got {margin}")
         self.margin, self.scale = margin, scale
 
     def negative(self, s: Tensor) -> Tensor:

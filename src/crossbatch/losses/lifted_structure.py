@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import relu
 
+from crossbatch.errors import SettingError
 from crossbatch.losses.pair_loss import Exponent, PairLoss, Sums, require_positive
 
 
@@ -24,6 +25,8 @@ class LiftedStructureLoss(PairLoss):
     def __init__(self, scale: float = 16.0, neg_margin: float = 0.5, *, room: float = 1.0) -> None:
         super().__init__(room=room)
         require_positive(scale=scale)
+        if not -1 <= neg_margin <= 1:
+            raise SettingError(f"neg_margin is a cosine, from -1 to 1, got {neg_margin}")
         self.scale, self.neg_margin = scale, neg_margin
 
     @property

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import threshold
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.pair_loss import PairLoss, Sums
+from crossbatch.losses.pair_loss import PairLoss, Sums, require_finite, require_positive
 
 SHORTEST = 0.01  # distances below have no gradient: that of a square root grows without bound towards 0
 
@@ -26,8 +26,10 @@ class MarginLoss(PairLoss):
 
     def __init__(self, margin: float = 0.2, beta: float = 1.2, *, room: float = 1.0) -> None:
         super().__init__(room=room)
-        if margin < 0 or beta <= 0:
-            raise SettingError(f"margin must not be negative and beta above 0, got {margin} and {beta}")
+        require_positive(beta=beta)
+        require_finite(margin=margin)
+        if margin < 0:
+            raise SettingError(f"margin must not be negative, got {margin}")
         self.margin, self.beta = margin, nn.Parameter(torch.tensor(float(beta)))
 
     def context(self, farthest_positive: Tensor) -> tuple[Tensor, ...]:

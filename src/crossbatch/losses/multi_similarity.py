@@ -3,7 +3,8 @@
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from crossbatch.losses.pair_loss import Exponent, PairLoss, Sums, require_positive
+from crossbatch.errors import SettingError
+from crossbatch.losses.pair_loss import Exponent, PairLoss, Sums, require_finite, require_positive
 
 
 class MultiSimilarityLoss(PairLoss):
@@ -29,6 +30,9 @@ class MultiSimilarityLoss(PairLoss):
     ) -> None:
         super().__init__(room=room)
         require_positive(alpha=alpha, beta=beta)
+        require_finite(base=base, epsilon=epsilon)
+        if epsilon < 0:
+            raise SettingError(f"epsilon is a difference of cosines, at least 0, got {epsilon}")
         self.alpha, self.beta, self.base, self.epsilon = alpha, beta, base, epsilon
 
     def context(self, farthest_positive: Tensor) -> tuple[Tensor, ...]:

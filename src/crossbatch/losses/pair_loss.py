@@ -1,6 +1,7 @@
 """A pair loss is one formula: what a negative costs, what a positive costs, how an anchor's sums become its loss."""
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -26,7 +27,7 @@ from crossbatch.shapes import (
 )
 from crossbatch.uncompiled import eagerly
 
-__all__ = ["Above", "Costs", "Exponent", "PairLoss", "Sums", "pair_up", "require_positive"]
+__all__ = ["Above", "Costs", "Exponent", "PairLoss", "Sums", "pair_up", "require_finite", "require_positive"]
 
 
 class PairLoss(nn.Module, ABC):
@@ -158,10 +159,18 @@ class PairLoss(nn.Module, ABC):
 
 
 def require_positive(**parameters: float) -> None:
-    """Refuse parameters of a loss, given by name, that are not above 0."""
+    """Refuse parameters of a loss, given by name, that are not above 0, or not finite."""
+    require_finite(**parameters)
     for name, value in parameters.items():
         if value <= 0:
             raise SettingError(f"{name} must be above 0, got {value}")
+
+
+def require_finite(**parameters: float) -> None:
+    """Refuse parameters of a loss, given by name, that are infinite or no number."""
+    for name, value in parameters.items():
+        if not math.isfinite(value):
+            raise SettingError(f"{name} must be a finite number, got {value}")
 
 
 def pair_up(

@@ -196,7 +196,7 @@ class CrossBatchMemory(Apart):
         Raises:
             ShapeError: Rows of another length, or labels or ids that are not one a row and int64.
         """
-        n = self._check(embeddings, labels, ids)
+        n = self.check(embeddings, labels, ids)
         self._settle()
         kept = min(n, self.size)
         rows = normalize(embeddings[n - kept :].float()).to(self._embeddings)
@@ -281,7 +281,10 @@ class CrossBatchMemory(Apart):
         used = self.shard.used(int(self._written))
         return slice(0, used) if used == len(self) else self.slots
 
-    def _check(self, embeddings: Tensor, labels: Tensor, ids: Tensor | None) -> int:
+    def check(self, embeddings: Tensor, labels: Tensor, ids: Tensor | None) -> int:
+        """How many rows there are; `ShapeError` where they, or what goes with them, do not fit."""
+        if embeddings.ndim != 2:
+            raise ShapeError(f"embeddings are [batch, {self.dim}], got {list(embeddings.shape)}")
         n, dim = embeddings.shape
         if dim != self.dim:
             raise ShapeError(f"this memory holds {self.dim}-d embeddings, got {dim}-d; build it with dim={dim}")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import SettingError, ShapeError
-from crossbatch.shapes import Embeddings, Ids, References, RefIds, ranked_rows
+from crossbatch.shapes import Embeddings, Ids, References, RefIds, ranked_rows, require_one_each
 
 QUERY_CHUNK, GALLERY_CHUNK = 512, 8192
 
@@ -30,7 +30,9 @@ def nearest(
         raise SettingError(f"a search needs k of at least 1, got {k}")
     if (query_ids is None) != (gallery_ids is None):
         raise ShapeError("query_ids and gallery_ids go together: bring both, or neither")
-    query, gallery = ranked_rows(query, "queries"), ranked_rows(gallery, "gallery rows")
+    require_one_each(len(query), "queries", query_ids=query_ids)
+    require_one_each(len(gallery), "gallery rows", gallery_ids=gallery_ids)
+    query, gallery = ranked_alike(query, gallery)
     parts = []
     for start in range(0, len(query), QUERY_CHUNK):
         rows = slice(start, start + QUERY_CHUNK)
@@ -39,6 +41,16 @@ def nearest(
     if not parts:
         return Neighbors(query.new_empty(0, k), torch.empty(0, k, dtype=torch.int64))
     return Neighbors(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def ranked_alike(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit rows of both in the wider of their precisions, without gradient; `ShapeError` where they do not fit."""
+    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
+        told = f"got queries {list(query.shape)} and gallery rows {list(gallery.shape)}"
+        raise ShapeError(f"embeddings are [rows, dim], of one dim: {told}")
+    wide = torch.promote_types(query.dtype, gallery.dtype)
+    rows = ranked_rows(query.detach().to(wide), "queries")
+    return rows, rows if gallery is query else ranked_rows(gallery.detach().to(wide), "gallery rows")
 
 
 def _nearest_to(

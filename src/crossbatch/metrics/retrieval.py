@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import SettingError, ShapeError
-from crossbatch.metrics.neighbors import same_image
+from crossbatch.metrics.neighbors import ranked_alike, same_image
 from crossbatch.row_search import pack, places
-from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, ranked_rows
+from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, require_one_each
 
 # 2 MB of similarities, written over and over: a product into 16 MB of fresh pages takes three times as long.
 QUERY_CHUNK, GALLERY_CHUNK = 512, 1024
@@ -90,19 +90,21 @@ def evaluate(
     """Search every query in the gallery, or, without one, among the other queries.
 
     Rows may have any length but 0, and are finite (`DivergedError`). `query_ids`, `gallery_ids`: which image a row
-    is (−1: unknown); a gallery row with the query's id is left out.
+    is (−1: unknown); a gallery row with the query's id is left out. Without a gallery each query's own row is too.
     """
     if (gallery is None) != (gallery_labels is None):
         raise ShapeError("gallery and gallery_labels go together: give both, or neither to search among the queries")
+    if gallery is not None and (query_ids is None) != (gallery_ids is None):
+        raise ShapeError("query_ids and gallery_ids go together: give both or neither; −1 is unknown")
+    refuse_ks(ks)
+    require_one_each(len(query), "queries", labels=query_labels, ids=query_ids)
     if gallery is None or gallery_labels is None:
-        query_ids = torch.arange(len(query), device=query.device) if query_ids is None else query_ids
+        query_ids = _one_each(query_ids, query_labels)
         gallery, gallery_labels, gallery_ids = query, query_labels, query_ids
     query_ids = torch.full_like(query_labels, -1) if query_ids is None else query_ids
     gallery_ids = torch.full_like(gallery_labels, -1) if gallery_ids is None else gallery_ids
-    _check(ks, query, query_labels, query_ids, gallery, gallery_labels, gallery_ids)
-    alone = gallery is query
-    query = ranked_rows(query, "queries")
-    gallery = query if alone else ranked_rows(gallery, "gallery rows")
+    require_one_each(len(gallery), "gallery rows", labels=gallery_labels, ids=gallery_ids)
+    query, gallery = ranked_alike(query, gallery)
     # Sorted by class, the relevant rows of a chunk of queries are neighbours in the gallery.
     by_class = query_labels.argsort(stable=True)
     order = gallery_labels.argsort(stable=True)
@@ -126,22 +128,10 @@ def refuse_ks(ks: Sequence[int]) -> None:
         raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
 
 
-def _check(
-    ks: Sequence[int],
-    query: Tensor,
-    query_labels: Tensor,
-    query_ids: Tensor,
-    gallery: Tensor,
-    gallery_labels: Tensor,
-    gallery_ids: Tensor,
-) -> None:
-    refuse_ks(ks)
-    for name, rows, labels, ids in (
-        ("queries", query, query_labels, query_ids),
-        ("gallery rows", gallery, gallery_labels, gallery_ids),
-    ):
-        if not len(rows) == len(labels) == len(ids):
-            raise ShapeError(f"{len(rows)} {name} need as many labels and ids, got {len(labels)} and {len(ids)}")
+def _one_each(ids: Tensor | None, labels: Tensor) -> Tensor:
+    """Ids of rows that are searched among themselves: an unknown one is the id of its row alone."""
+    own = len(labels) + torch.arange(len(labels), device=labels.device)
+    return own if ids is None else torch.where(ids < 0, own, ids.unique(return_inverse=True)[1])
 
 
 def _measure(rows: Tensor, ks: Sequence[int], ranks: Tensor, relevant: Tensor) -> Retrieval:

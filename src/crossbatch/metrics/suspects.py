@@ -27,9 +27,12 @@ class Suspects(NamedTuple):
 
 
 def suspects(embeddings: Embeddings, labels: Labels, ids: Ids, k: int = NEIGHBORS) -> Suspects:
-    """Compare the label of each row with those of its `k` nearest other rows; `ids` say which image a row is."""
+    """Compare the label of each row with those of its `k` nearest other rows; `ids` say which image a row is.
+
+    Of a class with fewer other rows so many are asked: those beyond must be of other classes.
+    """
     found = nearest(embeddings, embeddings, k, query_ids=ids, gallery_ids=ids)
-    votes = found.similarities.clamp(min=0).masked_fill(found.positions < 0, 0)
+    votes = found.similarities.clamp(min=0).masked_fill(~_asked(labels, found), 0)
     told = labels[found.positions.clamp(min=0)]
     of_label = torch.stack([(votes * (told == told[:, place, None])).sum(1) for place in range(told.shape[1])], 1)
     other, place = of_label.masked_fill(told == labels[:, None], 0).max(1)
@@ -44,9 +47,9 @@ def class_pairs(labels: Labels, found: Neighbors, least: float = 0.25) -> list[t
     """Pairs of classes that lie among each other, and how much: the lesser share of neighbours in the other class."""
     classes, place = labels.unique(return_inverse=True)
     near = place[found.positions.clamp(min=0)]
-    code = (place[:, None] * len(classes) + near)[found.positions >= 0]
-    codes, counts = code.unique(return_counts=True)
-    of_class = place.bincount(minlength=len(classes)) * found.positions.shape[1]
+    asked = _asked(labels, found)
+    codes, counts = (place[:, None] * len(classes) + near)[asked].unique(return_counts=True)
+    of_class = place.bincount(asked.sum(1), minlength=len(classes))
     shares = {
         (code // len(classes), code % len(classes)): count / int(of_class[code // len(classes)])
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
@@ -57,6 +60,14 @@ def class_pairs(labels: Labels, found: Neighbors, least: float = 0.25) -> list[t
         if one < other
     ]
     return sorted((pair for pair in pairs if pair[2] >= least), key=lambda pair: -pair[2])
+
+
+def _asked(labels: Tensor, found: Neighbors) -> Tensor:
+    """Mask of the neighbours that are asked for their labels, [rows, k]: as many as a class has other rows."""
+    _, place, counts = labels.unique(return_inverse=True, return_counts=True)
+    rank = torch.arange(found.positions.shape[1], device=labels.device)
+    asked: Tensor = (rank < counts[place, None] - 1) & (found.positions >= 0)
+    return asked
 
 
 def alike(found: Neighbors, least: float = ALIKE) -> list[tuple[int, int, float]]:

@@ -18,6 +18,7 @@ PARTED = 0.5  # R@1 on training classes that needs no further question
 LEARNT = 0.1  # share of the errors before training that are gone where training classes were learnt at all
 SHRUNK = 1 / 3  # share of the dimensions used before training below which they have, where there are many classes
 FLAT = 1 / 40  # share of the dimensions in use below which embeddings have collapsed
+FEW = 1 / 4  # dimensions in use for each class that was measured, below which they have: a class apart needs about one
 
 
 class Measured(NamedTuple):
@@ -27,6 +28,7 @@ class Measured(NamedTuple):
     training: float
     dimensions: float
     cut: dict[str, float] = {}  # noqa: RUF012  R@1 on validation of embeddings that are cut off, by their length
+    classes: int = 0  # training classes in the sample
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -35,6 +37,7 @@ class Measured(NamedTuple):
             "validation R@1": self.validation,
             "training R@1": self.training,
             "effective dimensions": self.dimensions,
+            "training classes measured": self.classes,
             **({"validation R@1 by dims": self.cut} if self.cut else {}),
         }
 
@@ -66,26 +69,30 @@ def measure(module: MetricLearner, parts: RunParts) -> Measured:
     validation = parts.data.validation
     sample = _whole_classes(parts.data.train, min(MOST, len(validation) or MOST))
     training, labels, ids = _embedded(module, parts.feed.part(sample))
-    dimensions = effective_dimensions(training)
+    dimensions, classes = effective_dimensions(training), sample.classes
     found = evaluate(training, labels, ids, ks=(1,)).recall[1]
     if not len(validation) or parts.settings.refit:
-        return Measured(None, found, dimensions)
+        return Measured(None, found, dimensions, classes=classes)
     rows, labels, ids = _embedded(module, parts.feed.part(validation))
     cut = {str(dim): evaluate(rows[:, :dim], labels, ids, ks=(1,)).recall[1] for dim in parts.settings.model.dims}
-    return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions, cut)
+    return Measured(evaluate(rows, labels, ids, ks=(1,)).recall[1], found, dimensions, cut, classes)
 
 
-def warnings(summary: Mapping[str, Any], memory_start: int | None = None) -> list[str]:
+def warnings(summary: Mapping[str, Any], memory_start: int | None = None, every: int = 0) -> list[str]:
     """One sentence for each thing that is wrong with a run, by its summary; none where all is well.
 
-    `memory_start`: the step that was given for the memory to start at.
+    `memory_start`: the step that was given for the memory to start at. `every`: steps between two looks at whether its
+    rows are fresh, of which the first has nothing to compare with.
     """
     before, after, dim = summary.get("before_training"), summary.get("after_training"), summary.get("dim", 0)
     if not before or not after:
         return []
     told = []
     if summary.get("memory_rows") and summary.get("memory_start") is None:
-        if memory_start is None:
+        if memory_start is None and every and summary["steps"] <= every:
+            why = f"whether its rows are fresh is seen every {every:,} steps, and the run had {summary['steps']:,}"
+            why += "; train for longer, or give --memory.start"
+        elif memory_start is None:
             why = "its rows moved too far all along; lower --optim.lr, train for longer, or give --memory.start"
         else:
             why = f"it was to start at step {memory_start:,}, after the {summary['steps']:,} steps of the run"
@@ -105,7 +112,8 @@ def warnings(summary: Mapping[str, Any], memory_start: int | None = None) -> lis
         )
     start, used = before["effective dimensions"], after["effective dimensions"]
     shrunk = used < SHRUNK * start and used < summary.get("training_classes", 0) / 10  # few classes need few
-    if shrunk or used < max(1.5, FLAT * dim):
+    flat = max(1.5, min(FLAT * dim, FEW * after.get("training classes measured", dim)))
+    if shrunk or used < min(flat, start):
         told.append(
             f"embeddings have collapsed: they use {used:.1f} of {dim} dimensions, {start:.1f} before training; "
             "lower --optim.lr or check the labels"

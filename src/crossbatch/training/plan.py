@@ -48,7 +48,8 @@ def _batch(parts: RunParts) -> list[str]:
             f"          {batches.short_classes} classes have fewer than {per_class} images: drawn with replacement"
         )
     if batches.left_out:
-        lines.append(f"          {batches.left_out} classes have one image: they are not drawn for training")
+        one = "class has" if batches.left_out == 1 else "classes have"
+        lines.append(f"          {batches.left_out} training {one} one image, and no batch has images of it")
     return lines
 
 
@@ -65,6 +66,11 @@ def _memory(parts: RunParts) -> list[str]:
         f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), {memory.nbytes / 1e6:.1f} MB: "
         f"up to {memory.size:,} pairs more per anchor; it counts {start}"
     ]
+    if settings.memory.start is None and settings.optim.steps <= every(parts):
+        lines.append(
+            f"          it will not count: whether rows are fresh is seen every {every(parts)} steps, and the run has "
+            f"{settings.optim.steps}; give --memory.start to have it count"
+        )
     if parts.learner.following is not None:
         images = len(parts.learner.following.probe)
         lines.append(

@@ -1,6 +1,6 @@
 """A search over learning rates, alike for every arm, that goes on beyond an end which is best."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 Tried = dict[str, Any]  # arm, lr, validation R@1
@@ -17,7 +17,7 @@ def search(score: Callable[[str, float], float], arms: Sequence[str], rates: Ite
                 if (arm, rate) not in scores:
                     scores[arm, rate] = score(arm, rate)
         found = [{"arm": arm, "lr": rate, "validation R@1": scores[arm, rate]} for arm in arms for rate in tried]
-        tried = _widened(tried, {best(found, arm) for arm in arms})
+        tried = _widened(tried, [[scores[arm, rate] for rate in tried] for arm in arms])
     return found
 
 
@@ -27,8 +27,13 @@ def best(found: Sequence[Tried], arm: str) -> float | None:
     return max(mine, key=lambda row: (row["validation R@1"], -row["lr"]))["lr"] if mine else None
 
 
-def _widened(rates: Sequence[float], best: Collection[float | None]) -> list[float]:
-    """The rates and, by their own step, the next one beyond each end at which a best one is."""
-    below = [rates[0] ** 2 / rates[1]] if rates[0] in best else []
-    above = [rates[-1] ** 2 / rates[-2]] if rates[-1] in best else []
+def alike(found: Sequence[Tried], arm: str) -> bool:
+    """Whether validation gives all rates of an arm one score, so that it chooses none."""
+    return len({row["validation R@1"] for row in found if row["arm"] == arm}) == 1
+
+
+def _widened(rates: Sequence[float], scores: Sequence[Sequence[float]]) -> list[float]:
+    """The rates and, by their own step, the next one beyond an end that scores best in an arm, alone."""
+    below = [rates[0] ** 2 / rates[1]] if any(arm[0] > max(arm[1:]) for arm in scores) else []
+    above = [rates[-1] ** 2 / rates[-2]] if any(arm[-1] > max(arm[:-1]) for arm in scores) else []
     return [*(float(f"{rate:.2g}") for rate in below), *rates, *(float(f"{rate:.2g}") for rate in above)]

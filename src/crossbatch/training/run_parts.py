@@ -10,7 +10,7 @@ from crossbatch import data
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.data.augmentation import Augmentation
 from crossbatch.data.batches import PartBatches, Reader
-from crossbatch.data.checking import refuse_unreadable
+from crossbatch.data.checking import refuse_unreadable, without_unreadable
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.transforms import Preprocessing, background_colour
@@ -75,6 +75,8 @@ def load_data(settings: Settings) -> DataSet:
     loaded = data.load(settings.data, settings.root, settings.split, settings.fonts, settings.script)
     if settings.loop.on_corrupt == "refuse":
         refuse_unreadable(loaded, settings.loop.check)
+    else:
+        loaded = without_unreadable(loaded, settings.loop.check)
     return replace(loaded, train=loaded.train + loaded.validation) if settings.refit else loaded
 
 
@@ -91,6 +93,8 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     torch.manual_seed(settings.seed)
     network, weights = _network(settings, loaded.channels)
     on_cpu = settings.loop.accelerator == "cpu" or not torch.accelerator.is_available()
+    if settings.loop.precision == "16-mixed" and on_cpu:
+        raise SettingError("--loop.precision 16-mixed needs a GPU: on a CPU give bf16-mixed, or leave it out")
     if settings.loop.channels_last or (settings.loop.channels_last is None and on_cpu):
         network.to(memory_format=torch.channels_last)  # convolutions train in 0.6 to 0.9 of the time there
     at_once, images = settings.loop.embed_at_once, len(batches[0])

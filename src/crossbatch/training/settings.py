@@ -253,6 +253,11 @@ class Settings:
                 f"a memory of {self.memory.size} rows is too small for batches of {batch} images: "
                 f"raise --memory.size to at least {batch}, or set it to 0 to train without memory"
             )
+        if self.memory.size != 0 and self.memory.weight == self.memory.batch_weight == 0:
+            raise SettingError(
+                "--memory.weight 0 and --memory.batch_weight 0 leave nothing to train by once the memory counts: "
+                "raise one of them, or train without memory, --memory.size 0"
+            )
         if self.model.pretrained and self.model.weights is not None:
             raise SettingError("--model.pretrained and --model.weights both say what to start from: give one of them")
         dims, dim = list(self.model.dims), self.model.dim

@@ -30,7 +30,7 @@ from crossbatch.training.drift_meters import DriftMeters
 from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.floor import Floor, measure
 from crossbatch.training.floor import warnings as floor_warnings
-from crossbatch.training.follow_network import FollowNetwork
+from crossbatch.training.follow_network import FollowNetwork, every
 from crossbatch.training.interrupt import Asked, stop_when_asked
 from crossbatch.training.launch import layout
 from crossbatch.training.loader_errors import without_traceback
@@ -229,7 +229,7 @@ def _conclude(
         if not torch.cuda.is_available()
         else torch.cuda.get_device_name(),
     }
-    summary["warnings"] = floor_warnings(summary, parts.settings.memory.start)
+    summary["warnings"] = floor_warnings(summary, parts.settings.memory.start, every(parts))
     if first:
         runs.write_json(run / runs.SUMMARY, summary)
     return summary

@@ -97,7 +97,8 @@ def _add_errors(app: FastAPI) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        return JSONResponse({"error": f"{where}: {first['msg'].lower()}"[:300], "code": "bad_request"}, 422)
+        told = "give a file" if where == "image" else first["msg"].lower()
+        return JSONResponse({"error": f"{where}: {told}"[:300], "code": "bad_request"}, 422)
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> JSONResponse:

@@ -65,6 +65,9 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
+    except socket.gaierror as error:
+        opened.close()
+        raise SettingError(f"--host {host} is no address of this machine ({error.strerror}): name one") from error
     except OSError as error:
         opened.close()
         told = f"--host {host} --port {port} cannot be served on ({error.strerror or error})"

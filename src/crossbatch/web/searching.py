@@ -68,7 +68,7 @@ class Searcher:
 
         def cut() -> Query:
             content = self.gallery.content(row, rows) or self.gallery.thumbnail(row, rows)
-            return self._read(content, box)
+            return self._read(content, box, (image.width, image.height))
 
         return await self._within(self._by_query(rows, cut, wish, one, image.path))
 
@@ -130,9 +130,9 @@ class Searcher:
                 found[place] = those
         return found
 
-    def _read(self, content: bytes, box: str | None) -> Query:
+    def _read(self, content: bytes, box: str | None, size: tuple[int, int] | None = None) -> Query:
         try:
-            return read_query(content, box, self.limits.pixels)
+            return read_query(content, box, self.limits.pixels, size)
         except TooManyPixelsError as error:
             raise RefusedError(422, "too_many_pixels", str(error)) from error
         except SettingError as error:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from crossbatch.errors import SettingError
 from crossbatch.losses.engine.costs import Absent, Block, Columns, Cost, Declared, Written, parted
 from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.losses.engine.products import STREAMED, columns_at_once, is_known, multiplies, pair_max, product
@@ -148,8 +149,9 @@ class Streamed:
         """Columns of each block with a live one, and where the few pairs are that are not negative."""
         together = len(self.special) <= self.width  # else there are so many that each block looks for its own
         anchors, columns = self._not_negative(self.special) if together else (self.special, self.special)
-        ends = torch.searchsorted(columns, torch.tensor([one.start for one in self.everything])).tolist()
-        for block, first, last in zip(self.everything, ends, [*ends[1:], len(columns)], strict=True):
+        starts = torch.tensor([one.start for one in self.everything], dtype=torch.int64)
+        ends = [*torch.searchsorted(columns, starts).tolist(), len(columns)]
+        for block, first, last in zip(self.everything, ends[:-1], ends[1:], strict=True):
             pairs = anchors[first:last], columns[first:last]
             anchor, column = pairs if together else self._not_negative(columns[first:last])
             absent: tuple[Absent, ...] = ((anchor, column - block.start),) if first < last else ()
@@ -294,10 +296,14 @@ class AtOnce(torch.autograd.Function):
             if pairing.across is not None and wanted[0]:
                 found[0] = pairing.across.sum(found[0])
         ctx.by = [found.pop(0) if needed else None for needed in wanted]
-        return value.detach()
+        shown: Tensor = value.detach() + 0 * left.detach().sum()  # a row of NaN shows, though comparisons hide it
+        return shown
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, by_value: Tensor) -> tuple[Tensor | None, ...]:
-        """Scales what was found."""
+        """Scales what was found, which is constant: a second derivative would be wrong."""
+        if torch.is_grad_enabled():
+            raise SettingError(
+                "a pair loss has no second derivative (create_graph=True): take reference_loss, which has"
+            )
         return None, None, None, None, *(None if by is None else by_value * by for by in ctx.by)
