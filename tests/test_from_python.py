@@ -37,10 +37,19 @@ def test_compare_returns_its_table(pictures: Path, tmp_path: Path) -> None:
     assert Path(result["report"]).is_file()
 
 
+def test_one_value_is_taken_for_a_list_as_on_the_command_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        CrossBatchError, match=r"--learning_rates are numbers above 0, as \[0.0003,0.001\], got \[0.0\]"
+    ):
+        crossbatch.compare(str(tmp_path), learning_rates=0.0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"optim": {"steps": -1}}, "--optim.steps takes a whole number of at least 1, got -1"),
+        ({"optim": {"steps": "five"}}, "--optim.steps takes a whole number of at least 1, got five"),
+        ({"optim": {"lr": "x"}}, "--optim.lr takes a number above 0, got x"),
         ({"colour": "red"}, "colour"),
         ({"loss": "nope"}, "there is no loss 'nope'"),
         ({"memory": None}, "--memory takes options by name, got nothing"),
@@ -51,6 +60,11 @@ def test_compare_returns_its_table(pictures: Path, tmp_path: Path) -> None:
 def test_what_cannot_work_is_refused_as_on_the_command_line(options: dict, message: str) -> None:
     with pytest.raises(CrossBatchError, match=message):
         crossbatch.train("photos", **options)
+
+
+def test_a_place_that_cannot_be_made_is_told_as_on_the_command_line(pictures: Path) -> None:
+    with pytest.raises(CrossBatchError, match="/proc/nosuch cannot be used"):
+        crossbatch.train(pictures, out="/proc/nosuch/run", **SMALL)
 
 
 OWN = """

@@ -89,6 +89,8 @@ SMALL = [
         ("train --data folder --root EMPTY", "no images in"),
         ("train --data csv --root EMPTY/bad.csv", "has no column path"),
         ("train --data nope", "no data set 'nope'"),
+        ("compare --arms best.yaml", "--arms takes options by name, which a file of --config gives, got best.yaml"),
+        ("train --out /proc/nosuch/run", "/proc/nosuch cannot be used (No such file or directory): name another"),
         ("train --loop.precision 16-mixed --loop.accelerator cpu", "16-mixed needs a GPU: on a CPU give bf16-mixed"),
         ("train --memory.weight 0 --memory.batch_weight 0", "leave nothing to train by once the memory counts"),
         ("train --out FULL", "is not empty: name another --out"),
@@ -426,4 +428,4 @@ def test_the_drift_of_what_is_no_run_is_no_matter_of_options(
     assert f"{tmp_path} is not a run folder" in capsys.readouterr().err
     (tmp_path / runs.CONFIG).write_text("data: folder\n")
     assert main(["drift", str(tmp_path)]) == 2
-    assert "holds no drift.csv: train with --drift.sample above 0" in capsys.readouterr().err
+    assert "holds no drift.csv: drift is measured every 100 steps" in capsys.readouterr().err

@@ -1,7 +1,6 @@
 """The command line: which command it is, and how it ends."""
 
 import difflib
-import errno
 import os
 import sys
 import time
@@ -9,11 +8,9 @@ from collections.abc import Sequence
 
 import crossbatch
 from crossbatch.commands import COMMANDS
-from crossbatch.errors import CrossBatchError, FailedError, MissingExtraError, SettingError, Terminated
+from crossbatch.errors import CrossBatchError, FailedError, MissingExtraError, SettingError, Terminated, of_place
 
 LISTENED = 3.0  # seconds: torchrun ends all processes when it sees that one has ended, and the first must have told
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NO_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 USAGE = "crossbatch COMMAND [options]; crossbatch COMMAND --help; crossbatch --version"
 
 
@@ -32,14 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"crossbatch: {MissingExtraError('this command', str(error.name), 'train')}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno in NO_PLACE and error.filename is not None:
-            told = f"{os.fsdecode(error.filename)} cannot be used ({error.strerror}): name another place"
-            print(f"crossbatch: {told}", file=sys.stderr)
-            return 2
-        if error.errno not in NO_ROOM:
+        told = of_place(error)
+        if told is None:
             raise
-        print(f"crossbatch: no room on the disk ({error}): make some, and go on", file=sys.stderr)
-        return 1
+        return _refused(told)
     except KeyboardInterrupt as stopped:
         print("crossbatch: stopped", file=sys.stderr)
         return 143 if isinstance(stopped, Terminated) else 1

@@ -11,6 +11,21 @@
   - MissingExtraError
 """
 
+import errno
+import os
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_PLACE = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+)
+
 
 class CrossBatchError(ValueError):
     """Base of all errors raised by crossbatch; the command line prints it in one line."""
@@ -53,3 +68,13 @@ class MissingExtraError(CrossBatchError):
 
     def __init__(self, feature: str, package: str, extra: str) -> None:
         super().__init__(f'{feature} needs {package}: pip install ".[{extra}]" in the clone of crossbatch')
+
+
+def of_place(error: OSError) -> CrossBatchError | None:
+    """What to say of a place that cannot be used, or a disk without room; None of all else."""
+    if error.errno in NO_PLACE and error.filename is not None:
+        place = os.fsdecode(error.filename).removesuffix(".partial")
+        return SettingError(f"{place} cannot be used ({error.strerror}): name another place")
+    if error.errno in NO_ROOM:
+        return DiskError(f"no room on the disk ({error}): make some, and go on")
+    return None

@@ -1,6 +1,7 @@
 """The search: alike in both arms, within its budget, goes on after a kill to the same end; test is not looked at."""
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.commands.options import parse
+from crossbatch.commands.tune import show
 from crossbatch.errors import DivergedError, RunError, SettingError
 from crossbatch.training import comparison, tuning
 from crossbatch.training.comparable import WITH, WITHOUT
@@ -58,6 +60,30 @@ def test_both_arms_are_searched_alike_and_the_best_third_goes_on(
     assert {path.name for path in (tmp_path / "t").iterdir() if path.is_dir()} == {
         name for name, settings in trained if settings.optim.steps == 90
     }
+
+
+def test_a_search_tells_what_is_wrong_with_its_runs(
+    quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A memory that never counted makes both arms one, and nobody sees it by the table."""
+
+    def run(settings: Settings, data: object, folder: Path, console: Console) -> None:
+        folder.mkdir(parents=True)
+        on = settings.optim.steps == 90 and settings.optim.lr > 1e-3
+        summary = {"best_validation_R@1": 0.5 + settings.optim.lr, "steps": settings.optim.steps}
+        told = {"memory_steps": 50 * on, "warnings": ["embeddings have collapsed"], "training_seconds": 1.0}
+        runs.write_json(folder / runs.SUMMARY, summary | told)
+
+    monkeypatch.setattr(tuning, "train_once", run)
+    result = tune(quick(steps=90), tmp_path / "t", Console(file=StringIO()), SPACE, Budget(90 * 16))
+    recipes = result["arms"][1]["recipes"]
+    never = sum(one["memory_steps"] == 0 for one in recipes)
+    assert 0 < never < len(recipes)
+    console = Console(file=StringIO(), width=200)
+    show(console, {**result, "command": "crossbatch train"})
+    said = console.file.getvalue()
+    assert f"warning: the memory never counted in {never} of {len(recipes)} recipes with memory" in said
+    assert said.count("warning: best with memory: embeddings have collapsed") == 1
 
 
 def _recipes(trained: list[tuple[str, Settings]], arm: str) -> list[tuple[str, float]]:

@@ -3,8 +3,9 @@
 import os
 from typing import Any
 
-from crossbatch.commands.options import command_named, parse
+from crossbatch.commands.options import command_named, names_of, parse, parser_for
 from crossbatch.commands.output import console_for
+from crossbatch.errors import SettingError, of_place
 
 
 def train(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
@@ -46,8 +47,19 @@ def compare(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[
 
 
 def _call(name: str, root: str | os.PathLike[str] | None, options: dict[str, Any]) -> dict[str, Any]:
+    if root is not None and not isinstance(root, str | os.PathLike):
+        raise SettingError(f"root is a path, got {type(root).__name__}: give a folder or a table of images")
     given = options if root is None else {"root": root, **options}
     plain = {one: os.fspath(value) if isinstance(value, os.PathLike) else value for one, value in given.items()}
-    found, _ = parse(name, plain)
-    result: dict[str, Any] = command_named(name)(**found, console=console_for(as_json=False))
+    lists = {one.removeprefix("--") for one in names_of(parser_for(name), list)}
+    found, _ = parse(name, {one: [value] if one in lists and _one(value) else value for one, value in plain.items()})
+    try:
+        result: dict[str, Any] = command_named(name)(**found, console=console_for(as_json=False))
+    except OSError as error:
+        raise of_place(error) or error from error
     return result
+
+
+def _one(value: Any) -> bool:
+    """Whether a value is one alone, where a list is wanted: on a command line it need not be one either."""
+    return isinstance(value, int | float | str) and not str(value).startswith("[")

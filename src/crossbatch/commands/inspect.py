@@ -65,6 +65,8 @@ def inspect(
     problems = _problems(loaded, decode=decode, near=near_copies)
     for what, found in problems.items():
         _show_problem(console, what, found)
+    if near_copies and not problems["near copies"]:
+        console.print("near copies: none", highlight=False)
     if sheet is not None:
         console.print(f"contact sheet: {sheet}", highlight=False)
     if augmented is not None:

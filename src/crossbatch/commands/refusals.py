@@ -50,6 +50,9 @@ def refusal(error: Exception, parser: ArgumentParser, given: Sequence[str]) -> s
     if not found:
         return message
     key, reason = found.groups()
+    if one := re.match(r"Not of type (\w+): (?:invalid literal|could not convert).*: '(.*)'$", reason):  # in Python
+        fits = next((told for kind, told in KINDS.items() if kind.__name__ == one[1]), "")
+        return f"--{key} takes {fits}, got {one[2]}" if fits else f"--{key}: {reason}"
     shown = re.findall(r"[Gg](?:ot|iven) value: (.*?)(?: Given|$)|: (\S+) does not conform", reason)
     value = "".join(shown[-1] if shown else ()) or _value(f"--{key}", given)
     if key == "loss":
@@ -126,6 +129,8 @@ def _fits(kind: Any) -> str:
     """In words, what a type takes."""
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
+    if get_origin(kind) is dict:
+        return "options by name, which a file of --config gives"
     if get_origin(kind) is list:
         return f"{_fits(get_args(kind)[0])}, once each or as [a,b]"
     if kind in KINDS:

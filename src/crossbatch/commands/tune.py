@@ -1,5 +1,6 @@
 """`crossbatch tune`: search a recipe for these data on validation classes, within a budget."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from crossbatch.commands.output import print_table
 from crossbatch.data.augment import Policy
 from crossbatch.errors import SettingError
+from crossbatch.training.comparable import WITH
 from crossbatch.training.option_names import class_path
 from crossbatch.training.settings import LossSettings, Settings
 from crossbatch.typed import typed
@@ -57,6 +59,7 @@ def tune(
     low, high = map(tuning.rounded, learning_rates)  # so that no rate that is tried lies outside
     space = tuning.Space(names, tuple(dict.fromkeys(policies)), (low, high))
     given = tuning.Budget(int(budget or TIMES * settings.optim.steps), minutes)
+    tuning.check(settings, space, given)
     console.print(_plan(settings, given), soft_wrap=True, highlight=False)
     folder = out or Path("runs", f"tune-{settings.data}")
     result = tuning.tune(settings, folder, console, space, given)
@@ -64,6 +67,22 @@ def tune(
     result["command"] = f"crossbatch train --config {best} --out {typed(folder / 'best')}"
     show(console, result)
     return result
+
+
+def _warnings(arms: Sequence[dict[str, Any]]) -> list[str]:
+    """What is wrong with the best run of each arm, and how many recipes with memory had none."""
+    told = [
+        f"warning: best {arm['name']}: {warning}"
+        for arm in arms
+        for one in arm["recipes"][:1]
+        for warning in one["warnings"] or []
+    ]
+    recipes = [one for arm in arms if arm["name"] == WITH for one in arm["recipes"]]
+    never = sum(one["memory_steps"] == 0 for one in recipes)
+    if never:
+        of = f"the memory never counted in {never} of {len(recipes)} recipes with memory"
+        told.append(f"warning: {of}, whose runs are those without; train for longer, or give --memory.start")
+    return told
 
 
 def _plan(settings: Settings, budget: Any) -> str:
@@ -93,6 +112,7 @@ def show(console: Console, result: dict[str, Any]) -> None:
     print_table(console, title, ["arm", "loss", "augmentation", "lr", "steps", "validation R@1"], rows)
     winner, best = result["winner"], result["best"]
     lines = [
+        *_warnings(result["arms"]),
         f"best: {winner['arm']}, R@1 {winner['validation R@1']:.4f} on validation, which chose it; kept in {best}",
         f"train it: {result['command']}",
         f"judge the memory by it, each arm with its own best recipe: crossbatch compare --config {typed(best)}",

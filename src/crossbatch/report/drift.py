@@ -54,7 +54,10 @@ class Drift(NamedTuple):
 def read_drift(run: Path, threshold: float) -> Drift:
     """Read and sum up drift.csv; `threshold` is the squared distance from which a row counts as moved."""
     if not (run / runs.DRIFT).is_file():
-        raise RunError(f"{run} holds no {runs.DRIFT}: train with --drift.sample above 0, for at least 100 steps")
+        if (run / runs.COMPARISON).is_file():
+            raise RunError(f"{run} is a comparison: name one of the runs in it")
+        told = f"{run} holds no {runs.DRIFT}: drift is measured every 100 steps of a run"
+        raise RunError(f"{told}; train for longer, with --drift.sample above 0")
     meters = _read(run / runs.DRIFT)
     sample, returning = meters.get("sample", []), meters.get("returning", [])
     late = LATE * max(row.step for row in sample)

@@ -30,6 +30,7 @@ except ModuleNotFoundError:
     raise MissingExtraError("a search over recipes", "optuna", "tune") from None
 
 SHARES = (9, 3, 1)  # of what part of the steps a recipe is trained: the best third goes on to the next
+KEPT = ("steps", "validation R@1", "memory_steps", "warnings")  # of the longest run of a recipe
 RUNGS = "rungs"  # of a trial: what each of its runs came to
 
 
@@ -63,7 +64,7 @@ def tune(settings: Settings, out: Path, console: Console, space: Space, budget: 
     of them and for all. A search that was stopped goes on when asked for again in its folder, with a larger budget too.
     """
     settings = replace(settings, refit=False)
-    _check(settings, space, budget)
+    check(settings, space, budget)
     search = Search(settings, load_data(settings), out, console, space, budget)
     for name in space.losses:  # refuses before anything is written
         loss = settings.loss if name == settings.loss.name else LossSettings.named(name)
@@ -159,9 +160,16 @@ class Search:
             summary = runs.read_summary(folder)
         except DivergedError:
             summary = {"best_validation_R@1": 0.0, "steps": steps, "training_seconds": time.perf_counter() - began}
+            summary["warnings"] = ["training diverged: lower the highest of --learning_rates"]
         score = float(summary["best_validation_R@1"])
         self.console.print(f"{told}: validation R@1 {score:.4f}", soft_wrap=True, highlight=False)
-        return {"steps": summary["steps"], "seconds": summary["training_seconds"], "validation R@1": score}
+        return {
+            "steps": summary["steps"],
+            "seconds": summary["training_seconds"],
+            "validation R@1": score,
+            "memory_steps": summary.get("memory_steps", 0),
+            "warnings": summary.get("warnings", []),
+        }
 
 
 def of_arm(settings: Settings, arm: str) -> Settings:
@@ -207,7 +215,7 @@ def _begun(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
-def _check(settings: Settings, space: Space, budget: Budget) -> None:
+def check(settings: Settings, space: Space, budget: Budget) -> None:
     """Refuse what cannot be searched, before anything is written."""
     if settings.split.validation_share == 0:
         raise SettingError("a search needs validation classes: raise --split.validation_share")
@@ -283,7 +291,7 @@ def _best(study: optuna.Study) -> FrozenTrial | None:
 def _recipes(study: optuna.Study) -> list[dict[str, Any]]:
     """Every recipe of an arm with its longest run, those that came furthest first, then by what they validate at."""
     rows = [
-        {**shown(trial), **{name: trial.user_attrs[RUNGS][-1][name] for name in ("steps", "validation R@1")}}
+        {**shown(trial), **{name: trial.user_attrs[RUNGS][-1].get(name) for name in KEPT}}
         for trial in study.get_trials(deepcopy=False)
         if trial.user_attrs.get(RUNGS)
     ]
