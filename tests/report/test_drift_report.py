@@ -121,5 +121,8 @@ def test_what_cannot_be_read_gets_one_sentence(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(RunError, match="no rows of augmentation, class spread"):
         read_drift(run, 0.1)
     (run / runs.DRIFT).unlink()
-    with pytest.raises(RunError, match=r"train with --drift\.sample above 0"):
+    with pytest.raises(RunError, match=r"every 100 steps of a run; train for longer, with --drift\.sample above 0"):
+        read_drift(run, 0.1)
+    runs.write_json(run / runs.COMPARISON, {})
+    with pytest.raises(RunError, match="is a comparison: name one of the runs in it"):
         read_drift(run, 0.1)
