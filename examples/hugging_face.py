@@ -1,6 +1,7 @@
 """Hugging Face datasets and a timm model, with a memory: `python examples/hugging_face.py photos/train`.
 
-`load_dataset` takes a data set of the hub in the same way. Needs `pip install datasets ".[train]"` in the clone.
+`load_dataset` takes a data set of the hub in the same way. Needs `pip install datasets ".[train]"` in the clone,
+and fetches the weights of ResNet-18 once, 45 MB.
 """
 
 import sys

@@ -46,6 +46,7 @@ def main(steps: int = 100) -> tuple[list[float], CrossBatchMemory]:
 
 if __name__ == "__main__":
     losses, memory = main()
-    print(f"loss {losses[0]:.3f} at first, {losses[-1]:.3f} at last; {len(memory)} rows in the memory")
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        print(f"loss {losses[0]:.3f} at first, {losses[-1]:.3f} at last; {len(memory)} rows in the memory")
     if dist.is_initialized():
         dist.destroy_process_group()
