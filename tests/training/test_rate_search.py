@@ -24,6 +24,7 @@ def test_an_end_that_is_no_better_is_not_gone_beyond() -> None:
         found = search(score, ["one", "other"], (1e-3, 3e-3, 1e-2))
         assert sorted({row["lr"] for row in found}) == [1e-3, 3e-3, 1e-2]
         assert alike(found, "one") == (score("one", 1e-2) == 1)
+    assert [row["lr"] for row in search(lambda arm, rate: 0.5, ["one"], (1e-3, 1e-3))] == [1e-3]  # one rate, twice
 
 
 def test_the_best_is_the_smaller_of_equals_and_none_of_nothing() -> None:

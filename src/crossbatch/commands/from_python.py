@@ -56,7 +56,10 @@ def _call(name: str, root: str | os.PathLike[str] | None, options: dict[str, Any
     try:
         result: dict[str, Any] = command_named(name)(**found, console=console_for(as_json=False))
     except OSError as error:
-        raise of_place(error) or error from error
+        told = of_place(error)
+        if told is None:
+            raise
+        raise told from error
     return result
 
 

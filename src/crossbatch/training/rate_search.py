@@ -34,6 +34,8 @@ def alike(found: Sequence[Tried], arm: str) -> bool:
 
 def _widened(rates: Sequence[float], scores: Sequence[Sequence[float]]) -> list[float]:
     """The rates and, by their own step, the next one beyond an end that scores best in an arm, alone."""
+    if len(rates) == 1:
+        return list(rates)
     below = [rates[0] ** 2 / rates[1]] if any(arm[0] > max(arm[1:]) for arm in scores) else []
     above = [rates[-1] ** 2 / rates[-2]] if any(arm[-1] > max(arm[:-1]) for arm in scores) else []
     return [*(float(f"{rate:.2g}") for rate in below), *rates, *(float(f"{rate:.2g}") for rate in above)]
