@@ -156,3 +156,18 @@ def test_what_does_not_fit_is_refused() -> None:
         Following(CrossBatchMemory(size=4, dim=DIM), images=4)(rows(5), 0)
     with pytest.raises(ShapeError, match="a matrix of as many, got \\[2, 2\\]"):
         CrossBatchMemory(size=4, dim=DIM).carry(torch.eye(2), 0, 1)
+
+
+def test_autocast_changes_no_motion() -> None:
+    before = rows(8 * DIM)
+    now = before @ turning(0.3)
+    memories = [CrossBatchMemory(64, DIM) for _ in range(2)]
+    for memory in memories:
+        memory.enqueue(before[:64], torch.zeros(64, dtype=torch.int64))
+    plain, mixed = (Following(memory, 8 * DIM) for memory in memories)
+    plain(before, 0)
+    plain(now, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed(before, 0)
+        mixed(now, 9)
+    assert torch.equal(memories[0].embeddings, memories[1].embeddings)

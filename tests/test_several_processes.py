@@ -5,13 +5,16 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from pytorch_metric_learning.losses import TripletMarginLoss
+from pytorch_metric_learning.miners import MultiSimilarityMiner
 from together import together
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
 from crossbatch import CrossBatchLoss, CrossBatchMemory
-from crossbatch.losses import LOSSES
+from crossbatch.interop.pytorch_metric_learning import PMLLoss
+from crossbatch.losses import LOSSES, MatryoshkaLoss
 
 DIM, ROWS = 6, 37
 CUTS = ((0, 0, 1), (1, 3, 3), (2, 1, 0), (5, 2, 4), (0, 4, 1))  # what the processes have of a batch: some have nothing
@@ -79,11 +82,22 @@ class Plain(nn.Module):
         return apart[same].sum() / max(1, same.sum()) + (0.8 - apart)[~same].relu().sum() / max(1, (~same).sum())
 
 
+OTHERS = {
+    "plain": Plain,
+    "cut": lambda: MatryoshkaLoss(Plain(), [3, DIM]),
+    "theirs": lambda: PMLLoss(TripletMarginLoss(), MultiSimilarityMiner()),
+}
+
+
 def loss_named(name: str) -> nn.Module:
-    return Plain() if name == "plain" else LOSSES[name]()
+    return OTHERS[name]() if name in OTHERS else LOSSES[name]()
 
 
-FEW = [("margin", False, True, True), ("triplet", True, False, True), ("plain", False, True, True)]
+FEW = [
+    ("margin", False, True, True),
+    ("triplet", True, False, True),
+    *[(name, False, True, True) for name in OTHERS],
+]
 ALL = [
     *[(name, sharded, True, True) for name in LOSSES for sharded in (False, True)],
     *[(name, sharded, False, True) for name in ("contrastive", "triplet") for sharded in (False, True)],

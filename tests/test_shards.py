@@ -6,10 +6,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pytorch_metric_learning import losses as theirs
 from torch import nn
 
 from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, Following
 from crossbatch.errors import SettingError
+from crossbatch.interop.pytorch_metric_learning import PMLLoss
+from crossbatch.losses import MatryoshkaLoss
 from crossbatch.processes import Processes, part
 
 
@@ -77,12 +80,16 @@ class Other(nn.Module):
         return embeddings.sum()
 
 
-def test_a_loss_of_another_kind_is_refused() -> None:
-    loss_fn = CrossBatchLoss(Other(), CrossBatchMemory(4, 2))
+OTHERS = [Other(), MatryoshkaLoss(Other(), [1, 2]), PMLLoss(theirs.ContrastiveLoss())]
+
+
+@pytest.mark.parametrize("loss", OTHERS, ids=type)
+def test_a_loss_of_another_kind_is_refused(loss: nn.Module) -> None:
+    loss_fn = CrossBatchLoss(loss, CrossBatchMemory(4, 2))
     loss_fn(torch.eye(2), torch.arange(2))
     memory = shard(4, 0, 2)
     loss_fn.memory, memory.processes.gather = memory, Processes().gather
-    with pytest.raises(SettingError, match="whose sums can be put together, got Other: subclass PairLoss"):
+    with pytest.raises(SettingError, match=r"whose sums can be put together, and not .*: subclass PairLoss"):
         loss_fn(torch.eye(2), torch.arange(2))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from crossbatch.errors import SettingError
 from crossbatch.losses import Pairing
-from crossbatch.losses.any_loss import AnyLoss, comparing
+from crossbatch.losses.any_loss import comparing
 from crossbatch.losses.engine.products import is_known
 from crossbatch.memory import CrossBatchMemory
 from crossbatch.processes import Gathered, Processes
@@ -34,6 +34,8 @@ class CrossBatchLoss(nn.Module):
     both terms, the positives and negatives per anchor of the batch that count in each, and the share of anchors that
     count against the memory. On a GPU, which is never asked whether the memory counts, both terms are computed during
     the warm-up too.
+
+    A memory has one `CrossBatchLoss`: a second would compare a batch with its own rows, which the first has written.
 
     Where several processes train, which are found at the first call or given as a process `group`, all of them call
     together, with batches of any sizes: the batch is then that of all, in the order of ranks, and so is what the memory
@@ -115,6 +117,11 @@ class CrossBatchLoss(nn.Module):
             ShapeError: Labels or ids are not one a row or not int64, or rows are not as long as those of the memory.
         """
         self.memory.check(embeddings, labels, ids)
+        if self.memory.shard.parts > 1 and not self._is_mean:
+            raise SettingError(
+                f"a sharded memory takes a loss of this package, whose sums can be put together, and not "
+                f"{type(self.loss.loss).__name__}: subclass PairLoss, or leave the memory whole"
+            )
         anchors = unit(embeddings)
         batch = self.memory.processes.gather(anchors, labels, ids)
         within = Pairing.within(batch.labels, batch.ids)
@@ -138,6 +145,10 @@ class CrossBatchLoss(nn.Module):
             self._remember(batch)
         return loss
 
+    @property
+    def _is_mean(self) -> bool:
+        return bool(getattr(self.loss, "mean_over_anchors", False))
+
     def _against_memory(
         self, anchors: Tensor, batch: Gathered, since: Tensor, own_slots: Tensor | None
     ) -> tuple[tuple[Tensor, Tensor, Pairing], float]:
@@ -148,7 +159,7 @@ class CrossBatchLoss(nn.Module):
         """
         rows = self.memory.in_use(since)
         labels, ids, share = batch.labels, batch.ids, 1.0
-        if self.memory.shard.parts > 1 or (isinstance(self.loss, AnyLoss) and self.memory.processes.count > 1):
+        if self.memory.shard.parts > 1 or (not self._is_mean and self.memory.processes.count > 1):
             anchors = batch.embeddings
         else:
             labels, ids, share = labels[batch.own], None if ids is None else ids[batch.own], batch.share

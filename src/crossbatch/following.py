@@ -5,6 +5,7 @@ from torch import Tensor
 
 from crossbatch.errors import ShapeError
 from crossbatch.memory import CrossBatchMemory, carried
+from crossbatch.precision import exactly
 from crossbatch.processes import Apart
 from crossbatch.shapes import Embeddings
 
@@ -12,6 +13,7 @@ RIDGES = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 @torch.no_grad()
+@exactly
 def shared_motion(before: Embeddings, now: Embeddings) -> Tensor:
     """The linear map [dim, dim] that best takes the embeddings of some images to those that they have now.
 

@@ -49,6 +49,14 @@ def ranked_rows(embeddings: Embeddings, what: str) -> Embeddings:
     return rows
 
 
+def require_rows(name: str, embeddings: Any) -> None:
+    """Refuse embeddings that are no tensor of rows."""
+    if not isinstance(embeddings, Tensor):
+        raise ShapeError(f"{name} are a tensor, got {type(embeddings).__name__}: torch.as_tensor makes one")
+    if embeddings.ndim != 2:
+        raise ShapeError(f"{name} are [rows, dim], got {list(embeddings.shape)}")
+
+
 def require_one_each(count: int, rows: str, **named: Any) -> None:
     """Refuse labels and ids that are no tensor of one number a row, int64, in which they are kept and compared."""
     for name, values in named.items():

@@ -6,6 +6,7 @@ import torch
 from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.miners import (
     BaseMiner,
+    BatchEasyHardMiner,
     BatchHardMiner,
     DistanceWeightedMiner,
     MultiSimilarityMiner,
@@ -69,8 +70,9 @@ def test_mined_pairs_are_shifted_and_none_is_ignored(miner: torch.nn.Module, mon
     loss = PMLLoss(Spy(), miner)
     loss.compare(anchors, refs, pairing)
     ((indices, ref_emb, ref_labels),) = seen
-    assert torch.equal(ref_emb, refs[pairing.live])
-    kept_ids = pairing.ref_ids[pairing.live]
+    strange = pairing.live & ~torch.isin(pairing.ref_ids, pairing.ids)  # no row of the batch, nor a copy of one
+    assert torch.equal(ref_emb, refs[strange])
+    kept_ids = pairing.ref_ids[strange]
     of_pos, pos, of_neg, neg = (indices[0], indices[1], indices[-3 if len(indices) == 4 else 0], indices[-1])
     if len(indices) == 4:
         of_neg = indices[2]
@@ -79,6 +81,28 @@ def test_mined_pairs_are_shifted_and_none_is_ignored(miner: torch.nn.Module, mon
     assert (pairing.labels[of_neg] != ref_labels[neg]).all()
     assert (pairing.ids[of_pos] != kept_ids[pos]).all()
     assert loss.stats["positives"] == len(pos) / 8
+
+
+@pytest.mark.parametrize("miner", [BatchEasyHardMiner(), BatchEasyHardMiner("easy", "hard"), BatchHardMiner()], ids=str)
+def test_a_batch_is_mined_as_theirs_is(miner: BaseMiner) -> None:
+    """The easiest positive is not the row itself, nor its older row in the memory."""
+    loss, embeddings, labels = theirs.TripletMarginLoss(), rows(16), torch.arange(16) % 4
+    expected = loss(embeddings, labels, miner(embeddings, labels))
+    ours = PMLLoss(loss, miner)
+    assert_close(ours.compare(embeddings, embeddings, Pairing.within(labels)), expected)
+    assert ours.stats["positives"] > 0
+    loss_fn = CrossBatchLoss(ours, CrossBatchMemory(40, 8))
+    for ids in (torch.arange(16), torch.arange(16, 32), torch.arange(16)):
+        loss_fn(embeddings.float(), labels, ids=ids)
+    assert loss_fn.stats["memory_positives"] > 0
+
+
+def test_autocast_rounds_nothing() -> None:
+    embeddings, labels = rows(12).float(), torch.arange(12) % 4
+    mined = MultiSimilarityMiner()(embeddings, labels)
+    expected = CalledLikePML(ContrastiveLoss())(embeddings, labels, mined)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(CalledLikePML(ContrastiveLoss())(embeddings, labels, mined), expected)
 
 
 def test_over_a_memory_in_training() -> None:

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from crossbatch import CrossBatchLoss, CrossBatchMemory, PairLoss, check_loss, reference_loss
 from crossbatch.__main__ import main
 from crossbatch.errors import CrossBatchError, SettingError
-from crossbatch.losses import LOSSES, Exponent
+from crossbatch.losses import LOSSES, Exponent, Sums
 from crossbatch.losses.any_loss import AnyLoss
 
 WRITTEN = """
@@ -300,3 +300,44 @@ def test_the_check_compares_gradients() -> None:
 
     with pytest.raises(SettingError, match="the gradient of Off"):
         check_loss(Off("in a gradient"))
+
+
+class Forgot(PairLoss):
+    """Asks for the nearest negative without having said so."""
+
+    def negative(self, s: Tensor) -> Tensor:
+        return s.relu()
+
+    def positive(self, s: Tensor, negatives: Sums) -> Tensor:
+        return (negatives.nearest[:, None] - s).relu()
+
+
+class Untupled(Forgot):
+    """Gives a tensor for a tuple."""
+
+    def context(self, farthest_positive: Tensor) -> Tensor:
+        return farthest_positive
+
+    def negative(self, s: Tensor, farthest: Tensor) -> Tensor:
+        return (s - farthest[:, None]).relu()
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [(Forgot(), "must be asked for .nearest_negative = True"), (Untupled(), "context of Untupled gives a tensor")],
+)
+def test_usual_mistakes_are_told_in_a_sentence(loss: PairLoss, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        check_loss(loss)
+
+
+def test_a_loss_that_takes_no_references_is_refused_before_the_memory_counts() -> None:
+    with pytest.raises(SettingError, match="CrossEntropyLoss takes no ref_emb"):
+        CrossBatchLoss(nn.CrossEntropyLoss(), CrossBatchMemory(4, 2))
+
+
+def test_the_judge_is_not_rounded_by_autocast() -> None:
+    rows, labels = torch.randn(12, 8), torch.arange(12) % 3
+    expected = reference_loss(Cubic(), rows, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(reference_loss(Cubic(), rows, labels), expected)

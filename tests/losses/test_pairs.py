@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from crossbatch.losses.engine.pairs import LAST_BITS, _isin
+from crossbatch.losses.engine.pairs import LAST_BITS, Pairing, _isin
 
 
 @pytest.mark.parametrize("least", [-(2**62), -5, 0, 2**62])
@@ -19,3 +19,11 @@ def test_few_values_are_found_among_many(least: int, spread: int) -> None:
 def test_equal_last_bits_are_not_equal_labels() -> None:
     values = torch.arange(4) * (LAST_BITS + 1)
     assert _isin(values, values[1:2]).tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("unknown", [-1, -2, -7])
+def test_an_id_below_zero_is_of_no_known_image(unknown: int) -> None:
+    ids = torch.full((6,), unknown)
+    found = Pairing.within(torch.arange(6) % 2, ids).masks()
+    wanted = Pairing.within(torch.arange(6) % 2).masks()
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))

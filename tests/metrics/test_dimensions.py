@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from crossbatch.errors import DivergedError
 from crossbatch.metrics.dimensions import effective_dimensions
 
 
@@ -23,3 +24,11 @@ def test_unequal_directions_count_for_less() -> None:
 @pytest.mark.parametrize("dim", [1, 8])
 def test_one_point_has_none(dim: int) -> None:
     assert effective_dimensions(normalize(torch.ones(10, dim)) + 1e-8 * torch.randn(10, dim)) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e5])
+def test_the_scale_does_not_matter_and_what_is_not_finite_is_refused(scale: float) -> None:
+    rows = torch.randn(50, 4)
+    assert effective_dimensions(scale * rows) == pytest.approx(effective_dimensions(rows), rel=1e-4)
+    with pytest.raises(DivergedError, match="some embeddings are not finite"):
+        effective_dimensions(rows / 0)

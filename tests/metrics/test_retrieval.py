@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from torch.testing import assert_close
 
 from crossbatch.errors import DivergedError, SettingError, ShapeError
-from crossbatch.metrics import Retrieval, evaluate, retrieval
+from crossbatch.metrics import Retrieval, evaluate, nearest, retrieval
 
 KS = (1, 2, 3, 8)
 CHUNKS = [(1, 1), (2, 3), (5, 4), (512, 8192)]
@@ -223,7 +223,7 @@ def test_refuses_what_cannot_be_measured() -> None:
         evaluate(rows, labels, ids, rows[:0], labels[:0], ids[:0])
     with pytest.raises(ShapeError, match="query_ids and gallery_ids go together"):
         evaluate(rows, labels, ids, rows.clone(), labels)
-    with pytest.raises(ShapeError, match=r"of one dim: got queries \[3, 3\] and gallery rows \[3, 2\]"):
+    with pytest.raises(ShapeError, match=r"have one length: got queries \[3, 3\] and gallery rows \[3, 2\]"):
         evaluate(rows, labels, None, rows[:, :2], labels)
     with pytest.raises(ShapeError, match=r"labels have the shape \[3\], got \[3, 1\]: call .flatten"):
         evaluate(rows, labels[:, None])
@@ -258,3 +258,25 @@ def test_embeddings_and_labels_suffice() -> None:
     assert apart.summary() == known.summary()
     with pytest.raises(ShapeError, match="gallery and gallery_labels go together"):
         evaluate(rows, labels, gallery=rows)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_autocast_changes_no_rank() -> None:
+    rows, labels = torch.randn(300, 32), torch.arange(300) // 4
+    expected, near = evaluate(rows, labels), nearest(rows, rows, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(evaluate(rows, labels).average_precision, expected.average_precision)
+        assert torch.equal(nearest(rows, rows, 5).positions, near.positions)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_refuses_what_is_of_another_kind() -> None:
+    rows, labels = torch.eye(4), torch.arange(4) // 2
+    with pytest.raises(ShapeError, match="gallery_ids go with a gallery"):
+        evaluate(rows, labels, gallery_ids=labels)
+    with pytest.raises(SettingError, match=r"ks is a list of K, as \[1, 10\], got 5"):
+        evaluate(rows, labels, ks=5)
+    with pytest.raises(ShapeError, match="queries are a tensor, got ndarray"):
+        evaluate(rows.numpy(), labels)
+    with pytest.raises(ShapeError, match=r"gallery rows are \[rows, dim\], got \[4\]"):
+        nearest(rows, rows[0], 1)

@@ -9,6 +9,7 @@ from crossbatch.errors import MissingExtraError, SettingError, ShapeError
 from crossbatch.losses import Pairing, PairLoss
 from crossbatch.losses.engine.sides import Whole
 from crossbatch.losses.pair_loss import pair_up
+from crossbatch.precision import without_autocast
 
 try:
     from pytorch_metric_learning import losses as theirs
@@ -26,7 +27,8 @@ class PMLLoss(nn.Module):
     """A loss of theirs, if wanted with a miner of theirs, where `CrossBatchLoss` takes one of ours.
 
     Pairs of a row with itself or with a copy of its image, and rows dropped from the memory, are left out of what the
-    miner finds, or of all pairs without one. Value and reduction are theirs: a mean over pairs, not over anchors. Where
+    miner finds, or of all pairs without one; of a memory a miner sees no row that is, or is a copy of, one of the
+    batch. Value and reduction are theirs: a mean over pairs, not over anchors. Where
     only some anchors count against a memory, `CrossBatchLoss` takes their share of it, as of any loss. Every pair is
     listed: 32 bytes each.
 
@@ -43,7 +45,7 @@ class PMLLoss(nn.Module):
                 f"{name} cannot compare chosen pairs with a memory: "
                 f"take {', '.join(WITH_REFERENCES)}, or a loss of ours"
             )
-        self.loss, self.miner = loss, miner
+        self.loss, self.miner, self.mean_over_anchors = loss, miner, False
         self.stats: dict[str, Tensor] = {}
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
@@ -55,6 +57,10 @@ class PMLLoss(nn.Module):
         if not counted.any():
             self.stats = dict.fromkeys(("positives", "negatives", "anchors"), torch.zeros_like(share))
             return 0 * anchors.sum()
+        if self.miner is not None and refs is not anchors:  # the easiest positive would be the row itself
+            seen = (positive | negative).all(0)
+            kept = torch.arange(len(refs), device=refs.device)[kept][seen]
+            positive, negative = positive[:, seen], negative[:, seen]
         # Of a memory a copy: it is written to before the backward pass, in which some of their losses read the rows.
         rows = refs[kept].to(anchors, copy=refs is not anchors)
         labels, of_anchors = pairing.ref_labels[kept], pairing.labels[counted]
@@ -62,7 +68,8 @@ class PMLLoss(nn.Module):
         if self.miner is None:
             indices: Indices = (*positive.nonzero().unbind(1), *negative.nonzero().unbind(1))
         else:
-            indices = _without(~(positive | negative), self.miner(anchors[counted], of_anchors, rows, labels))
+            given = () if refs is anchors else (rows, labels)
+            indices = _without(~(positive | negative), self.miner(anchors[counted], of_anchors, *given))
         found = loss_and_miner_utils.convert_to_pairs(indices, of_anchors, labels)
         self.stats = {
             side: torch.tensor(len(found[place]) / max(len(anchors), 1))
@@ -106,7 +113,8 @@ class CalledLikePML(nn.Module):
                     "mine with the same ref_emb as the loss gets"
                 )
             mask[rows, columns] = True
-        return self.loss.over(Whole(anchors, refs, positive, negative)).mean()
+        with without_autocast(anchors.device):
+            return self.loss.over(Whole(anchors, refs, positive, negative)).mean()
 
 
 def _without(ignored: Tensor, indices: Any) -> Indices:

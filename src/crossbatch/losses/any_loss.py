@@ -1,5 +1,6 @@
 """Any loss that is called with references, where a loss of this package is taken."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ class AnyLoss(nn.Module):
     where only anchors with a positive count, the others are left out too, and the loss is taken by their share.
     """
 
+    mean_over_anchors = False
+
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
         self.loss = loss
@@ -30,11 +33,6 @@ class AnyLoss(nn.Module):
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
         """The loss of unit-length anchors against unit-length references, all of them in this process."""
-        if pairing.across is not None:
-            raise SettingError(
-                f"a sharded memory takes a loss of this package, whose sums can be put together, got "
-                f"{type(self.loss).__name__}: subclass PairLoss, or leave the memory whole"
-            )
         ids = pairing.ids
         if refs is anchors:
             kept = torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
@@ -65,4 +63,12 @@ def comparing(loss: nn.Module) -> Any:
     if not isinstance(loss, nn.Module):
         given = f"the class {loss.__name__}" if isinstance(loss, type) else f"{type(loss).__name__} {loss!r}"
         raise SettingError(f"a loss is a module, as ContrastiveLoss(), got {given[:80]}")
-    return loss if hasattr(loss, "compare") else AnyLoss(loss)
+    if hasattr(loss, "compare"):
+        return loss
+    taken = inspect.signature(loss.forward).parameters
+    if "ref_emb" not in taken and all(one.kind != one.VAR_KEYWORD for one in taken.values()):
+        raise SettingError(
+            f"{type(loss).__name__} takes no ref_emb, so it cannot compare with a memory: "
+            "a loss is called (embeddings, labels, ref_emb=, ref_labels=)"
+        )
+    return AnyLoss(loss)

@@ -39,7 +39,7 @@ def check_loss(loss_fn: PairLoss) -> None:
             streamed = loss_fn(anchors, labels, **dict(zip(("ref_emb", "ref_labels"), given, strict=False)))
             plain = reference_loss(loss_fn, anchors, labels, *given)
             gradients = [torch.autograd.grad(one, asked, materialize_grads=True) for one in (streamed, plain)]
-        except (RuntimeError, IndexError) as error:
+        except (RuntimeError, IndexError, TypeError) as error:
             reason = str(error).split("\n")[0]
             raise SettingError(f"{loss_fn} fails on a batch against {against} ({reason}): {WHY}") from error
         values = [("value", streamed, plain), *(("gradient", *pair) for pair in zip(*gradients, strict=True))]

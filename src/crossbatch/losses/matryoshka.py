@@ -59,6 +59,11 @@ class MatryoshkaLoss(nn.Module):
         return torch.stack(values).mean()
 
     @property
+    def mean_over_anchors(self) -> bool:
+        """Whether the loss is a mean over the anchors."""
+        return bool(getattr(self.loss, "mean_over_anchors", False))
+
+    @property
     def stats(self) -> dict[str, Tensor]:
         """Of the last call, of whole embeddings: as those of the loss."""
         stats: dict[str, Tensor] = self.loss.stats

@@ -23,6 +23,7 @@ from crossbatch.shapes import (
     RefLabels,
     Scalar,
     require_one_each,
+    require_rows,
     unit,
 )
 from crossbatch.uncompiled import eagerly
@@ -63,8 +64,13 @@ class PairLoss(nn.Module, ABC):
         self.width: int | None = None
         self.told: dict[str, Tensor] = {}  # of each anchor; `stats` are the means
 
+    mean_over_anchors = True  # so that the means of some anchors, and of others, make that of all
+
     def context(self, farthest_positive: PerAnchor) -> tuple[PerAnchor, ...]:
-        """What a negative's cost depends on beside its similarity: arguments of `negative`, [anchors] each."""
+        """What a negative's cost depends on beside its similarity: arguments of `negative`, [anchors] each.
+
+        `farthest_positive` is +∞ for an anchor without a positive.
+        """
         return ()
 
     @property
@@ -83,7 +89,10 @@ class PairLoss(nn.Module, ABC):
     def over(self, sides: Whole | Streamed) -> PerAnchor:
         """Loss of each anchor: negatives first, then positives, then both."""
         wanted = {"log": self.log_negatives, "nearest": self.nearest_negative}
-        negatives = sides.negatives(self.negative, *self.context(sides.farthest), **wanted)
+        context = self.context(sides.farthest)
+        if isinstance(context, Tensor):
+            raise SettingError(f"context of {type(self).__name__} gives a tensor; it gives a tuple: return (…,)")
+        negatives = sides.negatives(self.negative, *context, **wanted)
 
         def cost(s: Tensor, total: Tensor) -> Costs:
             # `total` comes as an argument, so that the gradient of a positive's cost reaches the negatives through it.
@@ -186,10 +195,12 @@ def pair_up(
         raise ShapeError("ref_emb and ref_labels go together: give both or neither")
     if ref_emb is not None and (ids is None) != (ref_ids is None):
         raise ShapeError("ids and ref_ids go together where there is ref_emb: give both or neither; −1 is unknown")
+    require_rows("embeddings", embeddings)
     require_one_each(len(embeddings), "embeddings", labels=labels, ids=ids)
     anchors = unit(embeddings)
     if ref_emb is None or ref_labels is None:
         return anchors, anchors, Pairing.within(labels, ids)
+    require_rows("ref_emb", ref_emb)
     if len(ref_labels) != len(ref_emb) or ref_emb.shape[1] != embeddings.shape[1]:
         raise ShapeError(
             f"ref_emb is {tuple(ref_emb.shape)} with {len(ref_labels)} ref_labels; "

@@ -5,6 +5,7 @@ import torch
 from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.losses.engine.sides import Whole
 from crossbatch.losses.pair_loss import PairLoss, pair_up
+from crossbatch.precision import exactly
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, Scalar
 
 
@@ -27,6 +28,7 @@ def reference_loss(
     return reference_compare(loss_fn, anchors, refs, pairing)
 
 
+@exactly
 def reference_compare(loss_fn: PairLoss, anchors: Embeddings, refs: References, pairing: Pairing) -> Scalar:
     """What `loss_fn.compare` must equal."""
     sides = Whole(anchors, refs, *pairing.masks())

@@ -9,8 +9,20 @@ from torch.nn.functional import normalize
 
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.memory.shard import AT_ONCE, Shard
+from crossbatch.precision import exactly
 from crossbatch.processes import Apart, Processes, started, started_rank
-from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, RefMask, Slots, require_one_each
+from crossbatch.shapes import (
+    Embeddings,
+    Ids,
+    Labels,
+    References,
+    RefIds,
+    RefLabels,
+    RefMask,
+    Slots,
+    require_one_each,
+    require_rows,
+)
 
 STORAGE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 EMPTY = {"_embeddings": 0, "_labels": 0, "_ids": -1, "_steps": -1}  # what a slot holds that was never written
@@ -197,7 +209,8 @@ class CrossBatchMemory(Apart):
             ShapeError: Rows of another length, or labels or ids that are not one a row and int64.
         """
         n = self.check(embeddings, labels, ids)
-        self._settle()
+        if isinstance(step, int) and step < 0:
+            raise SettingError(f"a row is written at a step of at least 0, got {step}")
         kept = min(n, self.size)
         rows = normalize(embeddings[n - kept :].float()).to(self._embeddings)
         total = rows.sum(1)
@@ -283,12 +296,12 @@ class CrossBatchMemory(Apart):
 
     def check(self, embeddings: Tensor, labels: Tensor, ids: Tensor | None) -> int:
         """How many rows there are; `ShapeError` where they, or what goes with them, do not fit."""
-        if embeddings.ndim != 2:
-            raise ShapeError(f"embeddings are [batch, {self.dim}], got {list(embeddings.shape)}")
+        require_rows("embeddings", embeddings)
         n, dim = embeddings.shape
         if dim != self.dim:
             raise ShapeError(f"this memory holds {self.dim}-d embeddings, got {dim}-d; build it with dim={dim}")
         require_one_each(n, "embeddings", labels=labels, ids=ids)
+        self._settle()
         return n
 
     def _settle(self) -> None:
@@ -313,6 +326,12 @@ class CrossBatchMemory(Apart):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         """Take the rows that are kept here."""
         self._settle()
+        rows = state_dict.get(prefix + "_embeddings")
+        if rows is not None and rows.shape not in ((self.size, self.dim), self._embeddings.shape):
+            told = (
+                f"the state is of a memory of size={len(rows)}, dim={rows.shape[-1]}, this one is {self.extra_repr()}"
+            )
+            rest[-1].append(f"{told}: build the memory as it was saved, or leave its state out")
         for name, empty in EMPTY.items() if self.shard.parts > 1 else ():
             whole = state_dict.get(prefix + name)
             if whole is not None and len(whole) == self.size:
@@ -328,6 +347,7 @@ class CrossBatchMemory(Apart):
         return self
 
 
+@exactly
 def carried(rows: Tensor, motion: Tensor, share: Tensor) -> Tensor:
     """Unit rows taken a share [rows] of the way along a motion, and scaled to unit length again."""
     start = rows.float()

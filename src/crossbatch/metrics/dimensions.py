@@ -2,16 +2,21 @@
 
 import torch
 
+from crossbatch.errors import DivergedError
 from crossbatch.shapes import Embeddings
+
+POINT = 1e-9  # of the mean square of a row; rows that vary less are one point but for rounding
 
 
 def effective_dimensions(embeddings: Embeddings) -> float:
     """`(Σλ)² / Σλ²` of the eigenvalues λ of the covariance: dim where all directions vary alike, 1 for a line.
 
-    0 where nothing varies. Known as the participation ratio.
+    0 where nothing varies. Known as the participation ratio. Raises `DivergedError` where a row is not finite.
     """
     rows = embeddings.double()
+    if not rows.isfinite().all():
+        raise DivergedError("some embeddings are not finite: lower the learning rate if training diverged")
     covariance = torch.cov(rows.T, correction=0).view(rows.shape[1], -1)
     total = covariance.trace()
-    # Below this the rows are one point but for rounding.
-    return float(total.square() / covariance.square().sum()) if total > 1e-9 else 0.0
+    varies = total > POINT * rows.square().sum(1).mean()
+    return float(total.square() / covariance.square().sum()) if varies else 0.0

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import SettingError, ShapeError
-from crossbatch.shapes import Embeddings, Ids, References, RefIds, ranked_rows, require_one_each
+from crossbatch.precision import exactly
+from crossbatch.shapes import Embeddings, Ids, References, RefIds, ranked_rows, require_one_each, require_rows
 
 QUERY_CHUNK, GALLERY_CHUNK = 512, 8192
 
@@ -18,6 +19,7 @@ class Neighbors(NamedTuple):
     positions: Tensor
 
 
+@exactly
 def nearest(
     query: Embeddings, gallery: References, k: int, *, query_ids: Ids | None = None, gallery_ids: RefIds | None = None
 ) -> Neighbors:
@@ -30,6 +32,8 @@ def nearest(
         raise SettingError(f"a search needs k of at least 1, got {k}")
     if (query_ids is None) != (gallery_ids is None):
         raise ShapeError("query_ids and gallery_ids go together: bring both, or neither")
+    require_rows("queries", query)
+    require_rows("gallery rows", gallery)
     require_one_each(len(query), "queries", query_ids=query_ids)
     require_one_each(len(gallery), "gallery rows", gallery_ids=gallery_ids)
     query, gallery = ranked_alike(query, gallery)
@@ -45,9 +49,11 @@ def nearest(
 
 def ranked_alike(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
     """Unit rows of both in the wider of their precisions, without gradient; `ShapeError` where they do not fit."""
-    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
+    require_rows("queries", query)
+    require_rows("gallery rows", gallery)
+    if query.shape[1] != gallery.shape[1]:
         told = f"got queries {list(query.shape)} and gallery rows {list(gallery.shape)}"
-        raise ShapeError(f"embeddings are [rows, dim], of one dim: {told}")
+        raise ShapeError(f"queries and gallery rows have one length: {told}")
     wide = torch.promote_types(query.dtype, gallery.dtype)
     rows = ranked_rows(query.detach().to(wide), "queries")
     return rows, rows if gallery is query else ranked_rows(gallery.detach().to(wide), "gallery rows")

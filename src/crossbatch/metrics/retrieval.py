@@ -23,8 +23,9 @@ from torch import Tensor
 
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.metrics.neighbors import ranked_alike, same_image
+from crossbatch.precision import exactly
 from crossbatch.row_search import pack, places
-from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, require_one_each
+from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, require_one_each, require_rows
 
 # 2 MB of similarities, written over and over: a product into 16 MB of fresh pages takes three times as long.
 QUERY_CHUNK, GALLERY_CHUNK = 512, 1024
@@ -78,6 +79,7 @@ def _mean(values: Tensor) -> float:
     return values.double().mean().item()
 
 
+@exactly
 def evaluate(
     query: Embeddings,
     query_labels: Labels,
@@ -94,9 +96,12 @@ def evaluate(
     """
     if (gallery is None) != (gallery_labels is None):
         raise ShapeError("gallery and gallery_labels go together: give both, or neither to search among the queries")
+    if gallery is None and gallery_ids is not None:
+        raise ShapeError("gallery_ids go with a gallery: leave them out to search among the queries, or give it")
     if gallery is not None and (query_ids is None) != (gallery_ids is None):
         raise ShapeError("query_ids and gallery_ids go together: give both or neither; −1 is unknown")
     refuse_ks(ks)
+    require_rows("queries", query)
     require_one_each(len(query), "queries", labels=query_labels, ids=query_ids)
     if gallery is None or gallery_labels is None:
         query_ids = _one_each(query_ids, query_labels)
@@ -124,6 +129,8 @@ def evaluate(
 
 def refuse_ks(ks: Sequence[int]) -> None:
     """Refuse what is no K of Recall@K."""
+    if not isinstance(ks, Sequence):
+        raise SettingError(f"ks is a list of K, as [1, 10], got {ks}")
     if not ks or min(ks) < 1:
         raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
 

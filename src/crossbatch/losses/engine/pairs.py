@@ -9,6 +9,7 @@ from crossbatch.processes import Processes
 from crossbatch.shapes import Columns, PairMask
 
 LAST_BITS = 2**12 - 1
+UNKNOWN = -(2**63)  # an image
 
 
 class Pairing(NamedTuple):
@@ -50,7 +51,7 @@ class Pairing(NamedTuple):
             places = torch.arange(len(self.ref_labels), device=self.ref_labels.device)[columns]
             alike = _either(alike, self.own_slots[:, None] == places)
         if self.ids is not None and self.ref_ids is not None:
-            known = torch.where(self.ids < 0, -2, self.ids)  # unknown references have −1
+            known = torch.where(self.ids < 0, UNKNOWN, self.ids)  # which no reference has
             alike = _either(alike, known[:, None] == self.ref_ids[columns])
         return None if alike is None else ~alike
 

@@ -17,6 +17,7 @@ from crossbatch.losses.engine.costs import Absent, Block, Columns, Cost, Declare
 from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.losses.engine.products import STREAMED, columns_at_once, is_known, multiplies, pair_max, product
 from crossbatch.losses.engine.sums import Partial, Sums, merge, merge_across, scaled
+from crossbatch.precision import without_autocast
 from crossbatch.processes import Processes
 
 SMALL = 2**16  # similarities up to which a CPU takes the whole matrix; a GPU up to a block
@@ -41,7 +42,7 @@ class Whole:
     def negatives(self, cost: Cost, *context: Tensor, log: bool = False, nearest: bool = False) -> Sums:
         """Sums over the negatives of each anchor; if asked, the greatest similarity of one."""
         sums = self._sums(cost, context, "negative", getattr(cost, "log", log))
-        return sums._replace(nearest=self._nearest("negative", self.similarities.detach()) if nearest else None)
+        return sums._replace(greatest=self._nearest("negative", self.similarities.detach()) if nearest else None)
 
     def positive_similarities(self) -> Iterator[Tensor]:
         """Blocks [anchors, columns], differentiable, +∞ where a pair is not positive: here one."""
@@ -279,8 +280,7 @@ class AtOnce(torch.autograd.Function):
         wanted, (anchors, refs, *parameters) = ctx.needs_input_grad[4:], given
         left = anchors.detach().requires_grad_(wanted[0])
         right = left if refs is None else refs.detach().requires_grad_(wanted[1])
-        device = anchors.device.type if torch.amp.is_autocast_available(anchors.device.type) else "cpu"
-        with torch.set_grad_enabled(any(wanted)), torch.autocast(device, enabled=False):
+        with torch.set_grad_enabled(any(wanted)), without_autocast(anchors.device):
             small = width is None and len(left) * len(right) <= (SMALL if is_known(left) else STREAMED)
             if small and pairing.across is None:
                 sides: Whole | Streamed = Whole(left, right, *pairing.masks())

@@ -2,7 +2,7 @@
 
 from functools import reduce
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,15 +16,15 @@ class Sums(NamedTuple):
 
     `total`: Σ weight · cost, or log Σ weight · exp(cost) where the formula says so (−∞ without a pair); differentiable.
     `pairs`: how many pairs count. `weight`: Σ weight, constant in the gradient; without weights, as `pairs`. `cost`:
-    Σ weight · cost; None in a logarithm, but where the formula asks for its mean. `nearest`: the greatest similarity of
-    a negative, −∞ without one, constant; None where the formula does not ask for it.
+    Σ weight · cost; None in a logarithm, but where the formula asks for its mean. `greatest`: `nearest`, where the
+    formula asks for it.
     """
 
     total: Tensor
     weight: Tensor
     pairs: Tensor
     cost: Tensor | None
-    nearest: Any = None
+    greatest: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -32,6 +32,13 @@ class Sums(NamedTuple):
         if self.cost is None:
             raise SettingError("a side in a logarithm has a total; its mean must be asked for (mean_of_positives)")
         return self.cost / self.weight.clamp(min=torch.finfo(self.weight.dtype).tiny)
+
+    @property
+    def nearest(self) -> Tensor:
+        """The greatest similarity of a negative, −∞ without one; constant."""
+        if self.greatest is None:
+            raise SettingError("the nearest negative must be asked for (nearest_negative = True)")
+        return self.greatest
 
 
 class Partial(NamedTuple):
