@@ -143,7 +143,8 @@ def test_refuses_a_file_without_rows(root: Path) -> None:
         ("cat0.png", "line 4: a row needs a path and a label, got 'cat0.png' and ''"),
         (
             "cat0.png,cat,look",
-            "line 4: the role must be one of train, val, valid, validation, test, query, gallery, got 'look'",
+            "line 4: the role must be one of train, training, val, valid, validation, test, testing, query, gallery, "
+            "got 'look'",
         ),
     ],
 )
@@ -290,3 +291,15 @@ def test_copies_are_told_where_they_inflate_a_number(root: Path) -> None:
         "2 files that are copies byte for byte are in both training and test, as dog0.png and copy2.png",
         "2 files that are copies byte for byte are in both query and gallery, as eel0.png and copy3.png",
     ]
+
+
+def test_what_is_not_read_of_a_table_is_told(root: Path) -> None:
+    found = load(write(root, *(f"{line},train" for line in lines()), header="path,label,split"))
+    assert found.notes[0] == "columns not read: split; what a row is for stands in a column named role"
+    with pytest.raises(DataError, match="line 2 has more fields than the header: put a label that holds ',' into quo"):
+        load(write(root, "cat0.png,Smith, John", *lines()[1:]))
+    with pytest.raises(DataError, match=r"line 2: there is no image .*nix.png, nor 1 more of 18"):
+        load(write(root, "nix.png,cat", "nix2.png,cat", *lines()))
+    with pytest.raises(DataError, match="is a quote not closed") as told:
+        load(write(root, '"cat0.png,cat', *(lines() * 50)))
+    assert len(str(told.value)) < 500

@@ -345,3 +345,26 @@ def test_names_that_are_no_utf_8_or_odd_are_read(tmp_path: Path) -> None:
         found.images.read(number)
         found.images.name(number).encode()
         assert "\n" not in found.images.name(number)
+
+
+def test_a_link_that_leads_to_itself_is_a_broken_one(tmp_path: Path) -> None:
+    tree(tmp_path, THREE)
+    (tmp_path / "class0" / "loop.png").symlink_to("loop.png")
+    (tmp_path / "class1" / "loop").symlink_to("loop")
+    (tmp_path / "loop").symlink_to("loop")
+    found = load(tmp_path)
+    assert len(found.images) == 30
+    assert any("2 × broken links" in note for note in found.notes)
+
+
+def test_parts_beside_a_folder_of_something_else(tmp_path: Path) -> None:
+    """Without images it is left; with some nobody knows what it is."""
+    for part in ("Training", "testing"):
+        tree(tmp_path / part, {f"{part}{number}": 3 for number in range(5)})
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "a.json").write_text("{}")
+    found = load(tmp_path)
+    assert (found.query.classes, found.train.classes + found.validation.classes) == (5, 5)
+    tree(tmp_path, {"unlabelled": 4})
+    with pytest.raises(DataError, match=r"has Training/, testing/ beside unlabelled/, which holds images too: move it"):
+        load(tmp_path)

@@ -251,3 +251,10 @@ def files(folder: Path, names: list[str]) -> None:
         one.touch()
         for name in names[start : start + 50_000]:
             (folder / name).hardlink_to(one)
+
+
+def test_an_image_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    root = sop(tmp_path / "release")
+    edit(root / "Ebay_test.txt", lambda listing: listing.rstrip() + "\n" + listing.rstrip().split("\n")[-1] + "\n")
+    with pytest.raises(DataError, match="is listed twice, and would find itself"):
+        data.load("sop", root, SOME)

@@ -69,22 +69,21 @@ def sticker(rng: np.random.Generator) -> Image.Image:
 
 
 KINDS = {
-    "characters": (character, "drawn"),
-    "photographs": (noise, "photo"),
-    "grey photographs": (lambda rng: noise(rng, 1), "photo"),
-    "products on white": (sticker, "photo"),
+    "characters": (character, Augment("photo", mirror=0.0)),
+    "photographs": (noise, Augment("photo")),
+    "grey photographs": (lambda rng: noise(rng, 1), Augment("photo")),
+    "products on white": (sticker, Augment("photo")),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_augmentation_follows_the_images(kind: str, tmp_path: Path, quick: Quick) -> None:
-    draw, policy = KINDS[kind]
+    draw, augment = KINDS[kind]
     settings = quick(root=write(tmp_path / "images", draw))
     decided, reasons = decide(settings, load_data(settings))
-    assert decided.augment == Augment(policy)
-    assert reasons["augment.policy"].endswith(
-        "without colour on a plain background" if policy == "drawn" else "have colour or a busy background"
-    )
+    assert decided.augment == augment
+    why = "without colour on a plain background" if kind == "characters" else "have colour or a busy background"
+    assert why in reasons["augment.policy"]
     assert decide(decided, load_data(settings)) == (decided, {})
 
 
@@ -94,7 +93,9 @@ def test_glyphs_are_drawn(glyphs: DataSet) -> None:
 
 def test_fields_that_are_given_stay_and_a_policy_that_is_given_is_not_asked_about(tmp_path: Path, quick: Quick) -> None:
     settings = quick(root=write(tmp_path / "images", character), augment=Augment(shift=0.3))
-    assert decide(settings, load_data(settings))[0].augment == Augment("drawn", shift=0.3)
+    assert decide(settings, load_data(settings))[0].augment == Augment("photo", mirror=0.0, shift=0.3)
+    mirrored = replace(settings, augment=Augment(mirror=0.5))
+    assert decide(mirrored, load_data(mirrored))[0].augment == Augment("photo", mirror=0.5)
     named = replace(settings, augment=Augment("paper"))
     assert decide(named, load_data(named)) == (named, {})
 
@@ -108,7 +109,9 @@ def test_fields_that_are_given_stay_and_a_policy_that_is_given_is_not_asked_abou
         ([(64, 40)] * 9, "40x64"),
         ([(600, 800)] * 9, "84x64"),
         ([(8, 8)] * 9, 16),
-        ([(400, 40)] * 9, 40),  # a strip: seen in a square
+        ([(640, 300)] * 9, "60x132"),
+        ([(400, 40)] * 9, "28x288"),  # a strip: seen whole, in as many pixels as two squares
+        ([(30, 9000)] * 9, "364x24"),  # and one that loses its ends
         ([(348, 348)] * 5 + [(348, 464)] * 4, 64),  # not of one shape
     ],
 )
@@ -130,10 +133,10 @@ def test_a_run_keeps_what_was_decided_with_its_reason_and_a_resumed_one_takes_it
 ) -> None:
     settings = quick(root=write(tmp_path / "images", character), model=ModelSettings(dim=8))
     parts = build_parts(settings)
-    assert "augmentation drawn" in "\n".join(plan_of(parts))
+    assert "augmentation photo: crop 0.7, colour 0.2" in "\n".join(plan_of(parts))
     fit(parts, tmp_path / "run", console)
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert config["augment"]["policy"] == "drawn"
+    assert (config["augment"]["policy"], config["augment"]["mirror"]) == ("photo", 0.0)
     assert config["decided"] == runs.read_decided(tmp_path / "run") == parts.reasons
     assert set(parts.reasons) == {"augment.policy", "model.image_size"}
     again = build_parts(Settings.from_dict(runs.read_config(tmp_path / "run")))
@@ -145,7 +148,7 @@ def test_both_arms_of_a_comparison_take_one_decision(tmp_path: Path, quick: Quic
     settings = quick(root=write(tmp_path / "images", character), steps=6, start=3)
     compare(settings, tmp_path / "out", console, seeds=1, equal_time=False)
     kept = [runs.read_config(path.parent) for path in (tmp_path / "out").glob("*/config.yaml")]
-    assert [one["augment"]["policy"] for one in kept] == ["drawn", "drawn"]
+    assert [one["augment"]["mirror"] for one in kept] == [0.0, 0.0]
     assert "augment.policy" in runs.read_decided(tmp_path / "out")
 
 
@@ -159,7 +162,7 @@ def test_inspect_shows_what_the_network_sees(tmp_path: Path, capsys: pytest.Capt
     root, sheet = write(tmp_path / "images", character), tmp_path / "new" / "sheet.png"
     assert main(["inspect", str(root), "--augmented", str(sheet)]) == 0
     told = capsys.readouterr().out
-    assert "augmentation drawn" in told
+    assert "augmentation photo: crop 0.7, colour 0.2" in told
     assert "what the network sees" in told
     with Image.open(sheet) as image:
         assert image.width > 8 * 64

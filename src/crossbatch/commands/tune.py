@@ -25,7 +25,7 @@ def tune(
     budget: PositiveInt | None = None,
     minutes: PositiveFloat | None = None,
     losses: list[str] = ["multi-similarity", "binomial-deviance", "sup-con", "contrastive"],  # noqa: B006
-    policies: list[Policy] = ["drawn", "photo", "paper"],  # noqa: B006  (the parser shows it and never changes it)
+    policies: list[Policy] = ["auto", "drawn", "paper"],  # noqa: B006  (the parser shows it and never changes it)
     learning_rates: list[float] = [1e-4, 1e-2],  # noqa: B006
     *,
     console: Console,

@@ -24,20 +24,20 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     """Fields `relative_im_path` and `class` of cars_annos.mat; its test flag is not this protocol's."""
     base, listing = RELEASE.find(root)
     rows = [
-        Row(str(path), str(int(label)), (TRAIN if int(label) <= TRAINING_CLASSES else "test",))
+        Row(str(path), str(label), (TRAIN if label <= TRAINING_CLASSES else "test",))
         for path, label in _annotations(listing)
     ]
     return build(RELEASE, base, rows, split, {"test": ("test", None)})
 
 
-def _annotations(listing: Path) -> list[tuple[Any, Any]]:
+def _annotations(listing: Path) -> list[tuple[Any, int]]:
     try:
         from scipy.io import loadmat  # noqa: PLC0415
     except ModuleNotFoundError:
         raise MissingExtraError(f"reading {listing.name}", "scipy", "train") from None
     try:
         table = loadmat(listing, squeeze_me=True)["annotations"]
-        return list(zip(table["relative_im_path"].tolist(), table["class"].tolist(), strict=True))
+        return list(zip(table["relative_im_path"].tolist(), map(int, table["class"].tolist()), strict=True))
     except Exception as error:  # a damaged file raises what it likes: MatReadError, zlib.error, KeyError, …
         raise DataError(
             f"{listing} cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__}): "

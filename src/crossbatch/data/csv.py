@@ -30,19 +30,35 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     """
     if root is None or not root.is_file():
         raise wrong_root("csv", root, "a .csv, .tsv or .parquet file with path,label[,role]")
-    rows = rows_of(root)
+    rows, columns = _read(root)
     roles = {row.role for row in rows}
     if GALLERY in roles and not roles & {QUERY, TEST}:
         raise DataError(f"{root} has gallery rows and no query rows: mark the images that are searched for as query")
-    return build("csv", root.parent, rows, split or Split())
+    unread = sorted(columns - {"path", "label", "role"})
+    told = f"columns not read: {', '.join(unread)}; what a row is for stands in a column named role"
+    return build("csv", root.parent, rows, split or Split(), [told] if unread else [])
 
 
 def rows_of(root: Path) -> list[Row]:
     """The rows of a table; at least one."""
-    rows = [_row(root, place, record) for place, record in _records(root)]
+    return _read(root)[0]
+
+
+def _read(root: Path) -> tuple[list[Row], set[str]]:
+    """The rows of a table and the names of its columns."""
+    columns: set[str] = set()
+    rows = []
+    for place, record in _records(root):
+        columns |= record.keys()
+        rows.append(_row(root, place, record))
     if not rows:
         raise DataError(f"no images in {root}: it has a header and no rows")
-    return rows
+    missing = [row for row in rows if not _is_file(row.path)]
+    if missing:
+        also = f", nor {len(missing) - 1:,} more of {len(rows):,}" if len(missing) > 1 else ""
+        place = missing[0].place.partition(" (")[0]
+        raise DataError(f"{root}, {place}: there is no image {shorten(shown(missing[0].path), 300)}{also}")
+    return rows, columns - {""}
 
 
 def _records(root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -57,6 +73,9 @@ def _records(root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         reader = csv.DictReader(lines, delimiter=max(SEPARATORS, key=header.count), skipinitialspace=True)
         reader.fieldnames = _columns(root, reader.fieldnames or [])
         for record in reader:
+            if record.pop(None, None):  # what is beyond the header
+                told = f"{root}, line {reader.line_num} has more fields than the header"
+                raise DataError(f"{told}: put a label that holds {reader.reader.dialect.delimiter!r} into quotes")
             yield f"line {reader.line_num}", record
     except csv.Error as error:
         raise DataError(f"{root} cannot be read as a table ({error}): is a quote not closed?") from error
@@ -103,14 +122,14 @@ def _row(root: Path, place: str, record: Mapping[str, Any]) -> Row:
     path, label = ((record[column] or "").strip() for column in ("path", "label"))
     role = (record.get("role") or TRAIN).strip().lower()
     if not path or not label:
-        raise DataError(f"{root}, {place}: a row needs a path and a label, got {path!r} and {label!r}")
+        got = f"got {shorten(path, 100)!r} and {shorten(label, 100)!r}"
+        hint = "; is a quote not closed?" if "\n" in path + label else ""
+        raise DataError(f"{root}, {place}: a row needs a path and a label, {got}{hint}")
     if role not in ROLE_OF:
         raise DataError(f"{root}, {place}: the role must be one of {', '.join(ROLE_OF)}, got {role!r}")
     file = root.parent / path
     if not _is_file(file) and "\\" in path:
         file = root.parent / re.sub(r"\\+", "/", path)
-    if not _is_file(file):
-        raise DataError(f"{root}, {place}: there is no image {shorten(shown(root.parent / path), 300)}")
     return Row(file, shown(label), ROLE_OF[role], f"{place} ({shown(path)})")
 
 

@@ -26,7 +26,7 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     rows = []
     for number, path in read_rows(listing, 2):
         label = classes.get(number, "")
-        if not label.isdecimal():
+        if not label.isdecimal() or int(label) < 1:
             raise DataError(
                 f"{base / 'image_class_labels.txt'} has no class number for image {number} ({path}): unpack it again"
             )

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from crossbatch.data.augment import Policy
 from crossbatch.data.crops import Look
 from crossbatch.errors import DataError
 
@@ -82,7 +83,7 @@ class DataSet:
     `tests` has one search by the name test, or several by the names of their lists. `image_size`: the side in pixels
     that a network of any size takes, None for that of the files. `ks`: the K of Recall@K that are usual for it.
     `expected`: images and classes that the published parts have, None where that is not known. `copies`: groups of ids
-    of images whose files have the same bytes.
+    of images whose files have the same bytes. `policy`: the augmentation that suits, where that is known.
     """
 
     name: str
@@ -98,6 +99,7 @@ class DataSet:
     expected: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     copies: Sequence[Sequence[int]] = ()
+    policy: Policy = "auto"
 
     @property
     def searches(self) -> dict[str, Search]:

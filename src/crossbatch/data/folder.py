@@ -4,7 +4,7 @@ from pathlib import Path
 
 from crossbatch.data.data_set import DataSet
 from crossbatch.data.image_files import shown
-from crossbatch.data.image_tree import SUFFIXES, Tree
+from crossbatch.data.image_tree import SUFFIXES, Tree, leads
 from crossbatch.data.labelled_files import GALLERY, QUERY, ROLES, TEST, TRAIN, VALIDATION, Row, build
 from crossbatch.data.roots import wrong_root
 from crossbatch.data.split import Split
@@ -12,10 +12,12 @@ from crossbatch.errors import DataError
 
 ROLE_OF = {
     "train": TRAIN,
+    "training": TRAIN,
     "val": VALIDATION,
     "valid": VALIDATION,
     "validation": VALIDATION,
     "test": TEST,
+    "testing": TEST,
     "query": QUERY,
     "gallery": GALLERY,
 }
@@ -25,8 +27,8 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     """Read `root/CLASS/…image`, or the same below folders that are named by what they are for.
 
     `train`, `val` (or `valid`, `validation`), `test`, and `query` with `gallery` are these folders where all folders of
-    the root are, and one is `train`; beside `query` and `gallery`, training classes may also lie in the root itself.
-    What they leave open, test or validation, is held out of the training classes, whole classes.
+    the root with images are, and one is `train`; beside `query` and `gallery`, training classes may also lie in the
+    root itself. What they leave open, test or validation, is held out of the training classes, whole classes.
     """
     if root is None or not root.is_dir():
         raise wrong_root("folder", root, "a folder with one folder of images per class")
@@ -52,7 +54,15 @@ def _places(root: Path, folders: dict[str, Path]) -> tuple[list[tuple[str, Path]
     if (QUERY in folders) != (GALLERY in folders):
         raise DataError(f"{root} has only one of query/ and gallery/: bring both, or neither to have a test part made")
     roles = {name: ROLE_OF[name.lower()] for name in folders if name.lower() in ROLE_OF}
-    named = len(roles) == len(folders) > 1 and TRAIN in roles.values()
+    named = len(roles) > 1 and TRAIN in roles.values()
+    if named and len(roles) < len(folders):
+        named = not any(_has_images(folders[name]) for name in roles)  # else they are classes of these names
+        others = [name for name in folders if name not in roles and Tree().images(folders[name])]
+        if named and others and QUERY not in folders:
+            raise DataError(
+                f"{root} has {', '.join(f'{name}/' for name in roles)} beside {others[0]}/, which holds images too: "
+                "move it elsewhere if it is not to be read, or rename the others if all are classes"
+            )
     if named and len(set(roles.values())) < len(roles):
         raise DataError(f"{root} has several folders for one part, {', '.join(roles)}: keep one of each")
     if named and {TEST, QUERY} <= set(roles.values()):
@@ -66,6 +76,11 @@ def _places(root: Path, folders: dict[str, Path]) -> tuple[list[tuple[str, Path]
         training = folders.get(TRAIN, root)
         return [(TRAIN, training), (QUERY, folders[QUERY]), (GALLERY, folders[GALLERY])], []
     return [(TRAIN, root)], []
+
+
+def _has_images(folder: Path) -> bool:
+    """Whether images lie in a folder itself, as in that of a class."""
+    return any(one.suffix.lower() in SUFFIXES and leads(one.is_file) for one in folder.iterdir())
 
 
 def _in_order(named: tuple[str, str]) -> int:

@@ -55,6 +55,7 @@ def load(
         fingerprint,
         channels=1,
         image_size=SIZE,
+        policy="drawn",
         ks=SOP.ks if script else (1, 2, 4, 8),
     )
 

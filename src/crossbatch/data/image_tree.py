@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from crossbatch.data.image_files import HEIC, NEEDS_HEIF, READS_HEIC
@@ -26,7 +27,7 @@ class Tree:
     def classes(self, root: Path) -> list[Path]:
         """The folders of a root, by name; hidden ones, and those that systems leave, are none."""
         with os.scandir(root) as entries:
-            return sorted(Path(one.path) for one in entries if not hidden(one.name) and one.is_dir())
+            return sorted(Path(one.path) for one in entries if not hidden(one.name) and leads(one.is_dir))
 
     def images(self, folder: Path, *, links: bool = False) -> list[Path]:
         """Every image below a folder, by its path; one without any is noted. `links`: linked folders in it count."""
@@ -49,7 +50,7 @@ class Tree:
     def beside(self, root: Path) -> None:
         """Note the images that lie in a root itself, in the folder of no class."""
         with os.scandir(root) as entries:
-            files = [one for one in entries if not hidden(one.name) and one.is_file()]
+            files = [one for one in entries if not hidden(one.name) and leads(one.is_file)]
         count = sum(Path(one.name).suffix.lower() in SUFFIXES | HEIC_SUFFIXES for one in files)
         if count:
             self.left_out["images in the folder of no class"] += count
@@ -64,11 +65,11 @@ class Tree:
         for entry in found:
             if hidden(entry.name):
                 self.left_out["hidden"] += 1
-            elif entry.is_dir(follow_symlinks=links):
+            elif leads(partial(entry.is_dir, follow_symlinks=links)):
                 yield from self._walk(entry.path)
-            elif entry.is_dir():
+            elif leads(entry.is_dir):
                 self.left_out["linked folders below a class"] += 1
-            elif not entry.is_file():
+            elif not leads(entry.is_file):
                 self.left_out["broken links" if entry.is_symlink() else "no files"] += 1
             elif self._is_image(entry.path):
                 yield entry.path
@@ -86,6 +87,14 @@ class Tree:
         if brand == b"avif" or begins.startswith(BEGINNINGS) or (begins[:4] == b"RIFF" and begins[8:12] == b"WEBP"):
             return True
         self.left_out[suffix or "without a suffix"] += 1
+        return False
+
+
+def leads(asks: Callable[[], bool]) -> bool:
+    """Whether an entry is what is asked; one that leads to itself is nothing."""
+    try:
+        return asks()
+    except OSError:
         return False
 
 

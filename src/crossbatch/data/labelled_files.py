@@ -60,6 +60,8 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
     else:
         require_pairs(validation, "validation part")
     for what, part in (("validation", validation), ("test", query)):
+        if len(part) and not len(gallery) and part.classes == 1:
+            notes.append(f"the {what} part has one class: its R@1 is always 1, hold more classes out")
         shared = len(set(train.labels.tolist()) & set(part.labels.tolist()))
         if shared:
             notes.append(f"{shared} classes are in both training and {what}: results are closed-set")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,9 @@ def build(
 ) -> DataSet:
     """Make the data set: images below `base`; `tests` names the query and the gallery part of each test list."""
     split = split or Split()
+    again = next((path for path, count in Counter(row.path for row in rows).items() if count > 1), None)
+    if again is not None:
+        raise DataError(f"{release.title} in {base}: {again} is listed twice, and would find itself: unpack it again")
     names = sorted({row.label for row in rows}, key=lambda label: (len(label), label))
     numbers = {label: number for number, label in enumerate(names)}
     labels = torch.tensor([numbers[row.label] for row in rows], dtype=torch.int64)

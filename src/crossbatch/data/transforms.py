@@ -87,7 +87,10 @@ class Preprocessing:
         return background_colour(self.background)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """One image as the network takes it: float [channels, height, width]."""
+        """One PIL image as the network takes it: float [channels, height, width]."""
+        if not isinstance(image, Image.Image):
+            told = f"a PIL image is prepared for the network, got {type(image).__name__}"
+            raise SettingError(f"{told}: open it with PIL.Image.open, or call embed, which takes files and arrays too")
         return self.tensor([image])[0]
 
     def tensor(self, images: Sequence[Image.Image]) -> Tensor:

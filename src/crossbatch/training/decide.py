@@ -1,12 +1,13 @@
 """What a user has left open, decided once by the training images: classes in a batch, augmentation, image size."""
 
+import math
 import statistics
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor
 
-from crossbatch.data.augment import Policy
+from crossbatch.data.augment import Augment
 from crossbatch.data.batches import Reader
 from crossbatch.data.crops import View
 from crossbatch.data.data_set import DataSet
@@ -22,6 +23,7 @@ GREY = 12  # levels by which the channels of a pixel without colour differ
 COLOURLESS = 0.98  # share of the pixels that are without colour, in an image that is
 MOST = 0.5  # share of the images above which the set is of characters or line drawings
 LARGEST, SMALLEST = 64, 16  # sides in pixels that are chosen for a network which takes any size
+SLENDER = 16  # times as long as wide: images beyond lose their ends
 CLASSES = 16  # in a batch, where there are so many
 ALIKE = 0.9  # share of the images that have one shape, within a twentieth, for the network to see them in that
 
@@ -34,6 +36,9 @@ def decide(settings: Settings, loaded: DataSet, reader: Reader | None = None) ->
         settings = replace(settings, batch=replace(settings.batch, classes=max(1, min(CLASSES, several))))
         if several < CLASSES:
             reasons["batch.classes"] = f"there are {several} training classes with two images"
+    if settings.augment.policy == "auto" and loaded.policy != "auto":
+        settings = replace(settings, augment=replace(settings.augment, policy=loaded.policy))
+        reasons["augment.policy"] = f"it is what suits {loaded.name}"
     undecided = settings.augment.policy == "auto"
     any_size = settings.model.image_size is None and loaded.image_size is None
     any_size = any_size and backbones.image_settings(settings.model.backbone) is None
@@ -41,19 +46,22 @@ def decide(settings: Settings, loaded: DataSet, reader: Reader | None = None) ->
         return settings, reasons
     sizes, pixels = _look(loaded, reader or Reader(loaded.images, settings.loop.on_corrupt))
     if undecided:
-        policy, reasons["augment.policy"] = policy_for(pixels)
-        settings = replace(settings, augment=replace(settings.augment, policy=policy))
+        augment, reasons["augment.policy"] = augment_for(pixels)
+        given = {
+            name: value for name, value in asdict(settings.augment).items() if name != "policy" and value is not None
+        }
+        settings = replace(settings, augment=replace(augment, **given))
     if any_size:
         size, reasons["model.image_size"] = size_for(sizes)
         settings = replace(settings, model=replace(settings.model, image_size=size))
     return settings, reasons
 
 
-def policy_for(pixels: Tensor) -> tuple[Policy, str]:
+def augment_for(pixels: Tensor) -> tuple[Augment, str]:
     """The augmentation for images uint8 [images, channels, height, width], and why.
 
     Images without colour on a plain background are characters or line drawings: mirrored, many would be others, and
-    glyphs lost 3 points of R@1 by it. All else gains by mirror and colour, photographs on white and emoji too.
+    glyphs lost 3 points of R@1 by it. All else gains by it, photographs on white and emoji too.
     """
     border = torch.cat([pixels[:, :, 0], pixels[:, :, -1], pixels[:, :, 1:-1, 0], pixels[:, :, 1:-1, -1]], 2).short()
     usual = border.median(2, keepdim=True).values
@@ -61,10 +69,10 @@ def policy_for(pixels: Tensor) -> tuple[Policy, str]:
     colour = pixels.amax(1).short() - pixels.amin(1).short()
     grey = (colour <= GREY).float().flatten(1).mean(1) >= COLOURLESS
     count, images = int((plain & grey).sum()), len(plain)
-    policy: Policy = "drawn" if count > MOST * images else "photo"
-    if policy == "drawn":
-        return policy, f"{count} of {images} images looked at are without colour on a plain background"
-    return policy, f"{images - count} of {images} images looked at have colour or a busy background"
+    if count > MOST * images:
+        told = f"{count} of {images} images looked at are without colour on a plain background"
+        return Augment("photo", mirror=0.0), f"{told}, as characters and drawings, which a mirror may change"
+    return Augment("photo"), f"{images - count} of {images} images looked at have colour or a busy background"
 
 
 def size_for(sizes: list[tuple[int, int]]) -> tuple[int | str, str]:
@@ -73,11 +81,14 @@ def size_for(sizes: list[tuple[int, int]]) -> tuple[int | str, str]:
     alike = sum(0.95 <= (one / other) / (wide / high) <= 1.05 for one, other in sizes) >= ALIKE * len(sizes)
     reason = f"the files are {wide:g}×{high:g} pixels (width × height, medians of {len(sizes)})"
     small = min(max(min(wide, high), SMALLEST), LARGEST)
-    scale = small / min(wide, high)
-    sides = [max(SMALLEST, round(side * scale / 4) * 4) for side in (high, wide)]
-    if not alike or max(sides) > 2 * LARGEST or sides[0] == sides[1]:
+    if not alike:
         return round(small / 4) * 4, reason
-    return f"{sides[0]}x{sides[1]}", reason
+    slender = min(max(wide, high) / min(wide, high), SLENDER)
+    small = max(SMALLEST, min(small, LARGEST * math.sqrt(2 / slender)))  # as many pixels as two squares at most
+    short, long = round(small / 4) * 4, round(small * slender / 4) * 4
+    if short == long:
+        return short, reason
+    return f"{short}x{long}" if wide > high else f"{long}x{short}", reason
 
 
 def _look(loaded: DataSet, reader: Reader) -> tuple[list[tuple[int, int]], Tensor]:
