@@ -62,6 +62,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         place.mkdir(parents=True)
         for i in range(4):
             Image.fromarray(draw.integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(place / f"{i}.png")
+    embeddings = draw.normal(size=(8, 4)).astype(np.float32)  # as `crossbatch embed --out rows.npz` leaves them
+    np.savez(tmp_path / "rows.npz", embedding=embeddings, label=np.repeat(["a", "b"], 4))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

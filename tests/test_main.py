@@ -315,6 +315,39 @@ def test_options_as_they_were_named_before_still_work(tmp_path: Path) -> None:
     assert (settings.memory.size, settings.memory.start) == (100, 7)
 
 
+def test_the_help_of_a_loss_says_what_a_command_starts_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--loss.help", "TripletLoss"]) == 0
+    told = capsys.readouterr().out
+    assert "A command starts from --loss.room 0.7, --loss.weigh cost; with --recommended false" in told
+    assert main(["train", "--loss.help=multi-similarity"]) == 0
+    assert "A command starts" not in capsys.readouterr().out
+
+
+def test_paths_behind_two_dashes_may_begin_with_one() -> None:
+    parsed, _ = parse("search", ["--top", "3", "--", "gallery", "-rf.jpg"])
+    assert (parsed["gallery"], parsed["images"], parsed["top"]) == (Path("gallery"), [Path("-rf.jpg")], 3)
+
+
+def test_a_working_directory_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["inspect"]) == 2
+    assert "the working directory cannot be used" in capsys.readouterr().err
+
+
+def test_who_reads_the_output_may_go(pictures: Path) -> None:
+    """As `crossbatch … --json | true` has it."""
+    command = [sys.executable, "-m", "crossbatch", "inspect", str(pictures), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        told = process.stderr.read().decode()
+    assert "Traceback" not in told
+    assert process.returncode == 1
+
+
 def test_help_fits_a_screen_and_all_of_it_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("train", "compare", "tune", "evaluate", "drift", "report", "inspect"):
         assert main([command, "--help"]) == 0

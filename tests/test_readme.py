@@ -78,6 +78,7 @@ def test_the_commands_work_one_after_the_other(monkeypatch: pytest.MonkeyPatch) 
         assert main([*words, *small, *once]) == 0
     assert Path("runs/photos/report.html").is_file()
     Path("runs/photos/model.onnx").rename("model.onnx")
+    assert main(["embed", "runs/photos", "photos", "--out", "rows.npz"]) == 0  # as the page says
     names: dict = {}
     for block in [CODE[1], *re.findall(r"```python\n(.*?)```", MODEL_PAGE, re.DOTALL)]:
         exec(block, {"crossbatch": crossbatch} | names, names)

@@ -77,3 +77,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{ELSEWHERE.get(name, 'losses')}"), name)
+
+
+def __dir__() -> list[str]:
+    """What is public, for completion, before any of it is imported."""
+    return [*__all__, "__version__"]

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import crossbatch
 from crossbatch.commands import COMMANDS
@@ -29,12 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"crossbatch: {MissingExtraError('this command', str(error.name), 'train')}", file=sys.stderr)
         return 2
     except OSError as error:
-        told = of_place(error)
-        if told is None:
-            raise
-        return _refused(told)
+        return _of_system(error)
     except KeyboardInterrupt as stopped:
-        print("crossbatch: stopped", file=sys.stderr)
+        if _first():
+            print("crossbatch: stopped", file=sys.stderr)
         return 143 if isinstance(stopped, Terminated) else 1
 
 
@@ -48,6 +47,7 @@ def _run(name: str, *rest: str) -> int:
         hint = f"there is no command {name!r}" if name else "a command is missing"
         raise SettingError(f"{hint}: did you mean {close[0]}? There are {', '.join(COMMANDS)}")
     else:
+        _require_place()
         from crossbatch.commands.command_line import run  # noqa: PLC0415  (imports torch)
 
         return run(name, rest[:-1])
@@ -56,7 +56,7 @@ def _run(name: str, *rest: str) -> int:
 
 def _refused(error: CrossBatchError) -> int:
     """Tell what is wrong. Before they train several processes all refuse the same, and the first alone tells."""
-    if int(next(filter(None, map(os.environ.get, ("RANK", "SLURM_PROCID", "LOCAL_RANK"))), 0)) > 0:
+    if not _first():
         from crossbatch.processes import trains  # noqa: PLC0415  (imports torch)
 
         if not trains():
@@ -64,6 +64,30 @@ def _refused(error: CrossBatchError) -> int:
             return 2
     print(f"crossbatch: {' '.join(str(error).split())}", file=sys.stderr)
     return 1 if isinstance(error, FailedError) else 2
+
+
+def _of_system(error: OSError) -> int:
+    """Tell of a place that cannot be used; of a pipe that nobody reads any more there is nobody to tell."""
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    told = of_place(error)
+    if told is None:
+        raise error
+    return _refused(told)
+
+
+def _require_place() -> None:
+    """Refuse a working directory that is gone, in which torch cannot even be imported."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise SettingError(f"the working directory cannot be used ({error.strerror}): change to another") from error
+
+
+def _first() -> bool:
+    """Whether this is the first of the processes that were started together."""
+    return int(next(filter(None, map(os.environ.get, ("RANK", "SLURM_PROCID", "LOCAL_RANK"))), 0)) == 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Writing a file so that it cannot be lost: beside its place, flushed to disk, renamed."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,9 +34,9 @@ def whole(path: Path, before_rename: Callable[[], None] = _nothing) -> Iterator[
         partial.replace(path)
         flush_folder(path.parent)
     except OSError as error:
-        raise DiskError(
-            f"{path} cannot be written ({error.strerror or error}): what was there before stays; make room, and go on"
-        ) from error
+        way_out = "make it writable" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "make room"
+        told = f"{path} cannot be written ({error.strerror or error}): what was there before stays"
+        raise DiskError(f"{told}; {way_out}, and go on") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

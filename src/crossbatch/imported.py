@@ -15,6 +15,14 @@ def imported(path: str, option: str) -> Any:
         raise SettingError(f"{option} {path} cannot be imported ({error}): give a class path") from error
 
 
+def imported_module(name: str, option: str) -> Any:
+    """A module, for what it does when it is imported."""
+    try:
+        return importlib.import_module(name)
+    except (ImportError, ValueError) as error:
+        raise SettingError(f"{option} {name} cannot be imported ({error}): name a module, as my_networks") from error
+
+
 def imported_class(path: str, option: str, base: type) -> type[Any]:
     """The class `module.Class`; refuses what is no subclass of `base`."""
     found = imported(path, option)

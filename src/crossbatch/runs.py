@@ -88,15 +88,28 @@ def is_begun(run: Path) -> bool:
     return (run / CONFIG).is_file() and (has_checkpoint(run) or (run / START).is_file())
 
 
-def is_stopped_comparison(out: Path, config: dict[str, Any]) -> bool:
-    """Whether a folder holds a comparison of these very options that has not come to its end."""
-    begun = (out / CONFIG).is_file() and not (out / COMPARISON).is_file() and not (out / CHECKPOINTS).exists()
-    return begun and read_config(out) == config
+def is_comparison(out: Path, config: dict[str, Any]) -> bool:
+    """Whether a folder holds a comparison of these very options, finished or not."""
+    return (out / CONFIG).is_file() and not (out / CHECKPOINTS).exists() and read_config(out) == config
+
+
+def refuse_several(folder: Path) -> None:
+    """Refuse the folder of a comparison or of a search where that of one run is wanted."""
+    if (folder / CHECKPOINTS).exists():
+        return
+    if (folder / COMPARISON).is_file():
+        first = read_json(folder / COMPARISON)["arms"][-1]["runs"][0]
+        raise RunError(f"{folder} is a comparison, which holds several runs: name one, as {typed(folder / first)}")
+    if (folder / SEARCH).is_file():
+        best = typed(folder / BEST_RECIPE)
+        raise RunError(f"{folder} is a search for settings and no run: crossbatch train ROOT --config {best} makes one")
 
 
 def refuse_used(out: Path) -> None:
     """Refuse a folder that holds anything: a run never writes over another."""
-    if out.exists() and (not out.is_dir() or any(one.name != LOCK for one in out.iterdir())):
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file: name a folder with --out")
+    if out.exists() and any(one.name != LOCK for one in out.iterdir()):
         raise RunError(f"{out} is not empty: name another --out, {_way_on(out)}or remove it")
 
 

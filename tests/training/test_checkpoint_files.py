@@ -16,7 +16,7 @@ from crossbatch import durable
 from crossbatch.errors import DiskError, RunError
 from crossbatch.models import checkpoint
 from crossbatch.models.embedder import build
-from crossbatch.training.checkpoint_files import HASHES, CheckpointFiles, choose, weights_of
+from crossbatch.training.checkpoint_files import HASHES, CheckpointFiles, choose, read_whole
 
 
 def state(step: int) -> dict[str, object]:
@@ -170,7 +170,7 @@ def test_whatever_cannot_be_written_leaves_what_was_there(
 def test_a_best_one_that_is_damaged_is_named(run: Path) -> None:
     best = run / "checkpoints/best.ckpt"
     CheckpointFiles().save_checkpoint(state(30), best)
-    assert float(weights_of(best)["weight"][0]) == 30
+    assert float(read_whole(best)["state_dict"]["weight"][0]) == 30
     best.write_bytes(flipped(best.read_bytes(), random.Random(0)))
     with pytest.raises(RunError, match=r"best.ckpt is damaged: its bytes are not those that were written"):
-        weights_of(best)
+        read_whole(best)

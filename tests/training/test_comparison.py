@@ -144,3 +144,29 @@ def test_a_learning_rate_that_diverges_loses_the_search(
     )
     assert {arm["lr"] for arm in result["arms"]} == {1e-3}
     assert "diverged" in console.file.getvalue()
+
+
+def test_a_finished_comparison_is_told_again_and_takes_further_seeds(
+    quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was trained and looked at is not trained and looked at again."""
+    monkeypatch.setattr(comparison, "measure", lambda *arms, start: StepCost(1.0, 1.5))
+    settings, fit, fitted = quick(steps=8, start=2), comparison.fit, []
+
+    def noted(parts, run, console, *, resume=False):
+        fitted.append(run.name)
+        return fit(parts, run, console, resume=resume)
+
+    monkeypatch.setattr(comparison, "fit", noted)
+    first = compare(settings, tmp_path / "c", console, seeds=1)
+    trained = len(fitted)
+    assert trained == 3
+    assert compare(settings, tmp_path / "c", console, seeds=1) == first
+    assert len(fitted) == trained
+    wider = compare(settings, tmp_path / "c", console, seeds=2)
+    assert len(fitted) == 2 * trained
+    assert [one["test"]["R@1"][0] for one in wider["arms"]] == [one["test"]["R@1"][0] for one in first["arms"]]
+    assert {one["steps"] for one in wider["arms"]} == {one["steps"] for one in first["arms"]}
+    for arm in wider["arms"]:
+        for run in arm["runs"]:
+            assert len(runs.read_evaluations(tmp_path / "c" / run)) == 1

@@ -167,3 +167,12 @@ def test_a_memory_that_was_to_start_after_the_last_step_is_told_so(
     summary = fit(build_parts(quick(steps=4, start=100)), tmp_path / "run", console).summary
     (told,) = (one for one in summary["warnings"] if "memory" in one)
     assert told.startswith("the memory never counted: it was to start at step 100, after the 4 steps of the run; lower")
+
+
+def test_a_best_model_of_before_the_memory_counted_is_told() -> None:
+    measured = {"validation R@1": 0.5, "training R@1": 0.9, "effective dimensions": 9.0}
+    summary = {"before_training": measured, "after_training": measured, "dim": 16, "training_classes": 9}
+    summary |= {"memory_rows": 60, "memory_start": 30, "steps": 100}
+    assert warnings({**summary, "best_step": 60}) == []
+    (told,) = warnings({**summary, "best_step": 25})
+    assert told.startswith("the best model is of step 25, and the memory counted from step 30: it had no part in it")

@@ -112,10 +112,12 @@ def contents(run: Path) -> dict[Path, bytes]:
 def test_an_option_given_at_its_default_is_refused_and_forced(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--resume", str(run), "--drift.sample", "128"]) == 2
     assert "this has changed: option drift.sample (0 → 128)" in capsys.readouterr().err
-    assert main(["train", "--resume", str(run), "--force", "--optim.lr", "0.01"]) == 0
+    assert main(["train", "--resume", str(run), "--force", "--optim.lr", "0.01"]) == 2
+    assert "is trained to its end, so nothing would be trained with the changed option" in capsys.readouterr().err
+    assert main(["train", "--resume", str(run), "--force", "--optim.lr", "0.01", "--optim.steps", "10"]) == 0
     assert main(["train", "--resume", str(run), "--optim.lr", "0.001"]) == 2
     assert "option optim.lr (0.01 → 0.001)" in capsys.readouterr().err
-    assert main(["train", "--resume", str(run), "--force", "--optim.lr", "0.001", "--optim.schedule", "cosine"]) == 0
+    assert main(["train", "--resume", str(run), "--force", "--optim.lr", "0.001", "--optim.steps", "12"]) == 0
     assert runs.read_config(run)["optim"]["lr"] == 0.001
     assert main(["train", "--resume", str(run), "--config", str(run / runs.CONFIG)]) == 0
 
@@ -133,7 +135,7 @@ def test_options_that_are_forced_are_trained_with(run: Path) -> None:
 
 def test_a_refused_change_leaves_the_run_as_it_was(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(run)
-    assert main(["train", "--resume", str(run), "--force", "--model.dim", "16"]) == 2
+    assert main(["train", "--resume", str(run), "--force", "--model.dim", "16", "--optim.steps", "10"]) == 2
     assert "does not fit the run" in capsys.readouterr().err
     assert contents(run) == before
     assert main(["train", "--resume", str(run)]) == 0
@@ -331,3 +333,62 @@ def test_two_sittings_from_one_step_keep_what_each_logged(tmp_path: Path) -> Non
         logger.log_metrics(value, 40)
         logger.save()
     assert runs.read_metrics(tmp_path) == {"val/R@1": [(40, 0.5)], "loss": [(40, 0.125)]}
+
+
+def test_a_finished_run_stays_as_it_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(run)
+    assert main(["train", "--resume", str(run)]) == 0
+    assert "is finished: nothing is left to do" in capsys.readouterr().out
+    assert contents(run) == before
+
+
+def test_seconds_are_those_of_the_whole_run(run: Path) -> None:
+    """A resumed run tells what it took before too."""
+    before = runs.read_json(run / runs.SUMMARY)
+    assert main(["train", "--resume", str(run), "--force", "--optim.steps", "10"]) == 0
+    after = runs.read_json(run / runs.SUMMARY)
+    assert after["seconds"] > after["training_seconds"] > before["training_seconds"]
+
+
+def test_images_that_are_gone_or_others_are_named_before_what_follows(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "few"
+    for number in range(5):
+        shutil.copytree(pictures / f"class {number}", few / f"class {number}")
+    assert main(["train", str(few), "--resume", str(run)]) == 2
+    assert "since then this has changed: data fingerprint" in capsys.readouterr().err
+    config = yaml.safe_load((run / runs.CONFIG).read_text())
+    (run / runs.CONFIG).write_text(yaml.safe_dump({**config, "root": str(tmp_path / "gone")}))
+    assert main(["train", "--resume", str(run)]) == 2
+    assert "which is gone: say where it is, crossbatch train ROOT --resume" in capsys.readouterr().err
+    assert main(["evaluate", str(run)]) == 2
+    assert "which is gone: say where it is now with --root" in capsys.readouterr().err
+
+
+def test_a_run_starts_from_the_network_of_another(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its length and size are taken over; another that is given is refused before anything is said of a plan."""
+    words = ["train", str(pictures), "--init", str(run), "--batch.classes", "3", "--batch.images", "2"]
+    words += ["--optim.steps", "2", "--loop.accelerator", "cpu", "--drift.sample", "0"]
+    assert main([*words, "--out", str(tmp_path / "next")]) == 0
+    model = runs.read_config(tmp_path / "next")["model"]
+    assert (model["dim"], model["image_size"]) == (8, 16)
+    capsys.readouterr()
+    assert main([*words, "--out", str(tmp_path / "other"), "--model.dim", "4"]) == 2
+    told = capsys.readouterr()
+    assert "has --model.dim 8, got 4: leave it out, or --init" in told.err
+    assert told.out == ""
+
+
+def test_the_folder_of_a_comparison_is_no_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "compared"
+    folder.mkdir()
+    runs.write_json(folder / runs.COMPARISON, {"arms": [{"runs": ["one"]}, {"runs": ["with-memory"]}]})
+    shutil.copy(run / runs.CONFIG, folder)
+    for words in (["evaluate", str(folder)], ["search", str(folder), "x.png"], ["train", "--resume", str(folder)]):
+        assert main(words) == 2
+        told = capsys.readouterr()
+        assert "is a comparison, which holds several runs: name one, as" in told.err
+        assert told.out == ""

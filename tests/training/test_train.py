@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -16,11 +17,13 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from crossbatch import runs
+from crossbatch.__main__ import main
 from crossbatch.data.batches import TrainingBatches
 from crossbatch.data.transforms import Preprocessing
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES
 from crossbatch.models import checkpoint
+from crossbatch.training.checkpoints import BestModel
 from crossbatch.training.cores import torch_threads
 from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.fill_memory import FillMemory
@@ -37,6 +40,26 @@ from crossbatch.training.settings import (
 from crossbatch.training.train import Outcome, fit
 
 Quick = Callable[..., Settings]
+OWN_NETWORK = """
+from timm.models import register_model
+from torch import nn
+
+
+class Tiny(nn.Module):
+    def __init__(self, in_chans=3, **_):
+        super().__init__()
+        self.num_features = self.head_hidden_size = 8
+        self.body = nn.Conv2d(in_chans, 8, 3, 2, 1)
+        self.pretrained_cfg = {"input_size": (3, 16, 16), "crop_pct": 1.0, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+
+    def forward(self, x):
+        return self.body(x).mean((2, 3))
+
+
+@register_model
+def own_tiny_net(pretrained=False, **options):
+    return Tiny(**options)
+"""
 
 
 def train(settings: Settings, run: Path, console: Console, **options: object) -> Outcome:
@@ -411,3 +434,49 @@ def test_images_that_are_not_square_train_and_are_searched_alike(
     assert Preprocessing.restore(description.preprocessing) == parts.feed.evenly.preprocessing
     assert description.preprocessing["fit"] == way
     assert evaluate_run(tmp_path / "run", parts.data, "test")["R@1"] >= 0
+
+
+def test_of_models_with_equal_recall_the_one_with_the_better_ranking_is_kept() -> None:
+    """Few validation classes are all found at the first look, by a model that has hardly trained."""
+    saver = BestModel(monitor="val/R@1", mode="max")
+    kept = []
+    for recall, ranking in ((1.0, 0.4), (1.0, 0.9), (0.9, 1.0), (1.0, 0.8), (1.0, 0.95)):
+        found = {"val/R@1": torch.tensor(recall), "val/MAP@R": torch.tensor(ranking)}
+        alone = SimpleNamespace(reduce_boolean_decision=bool)
+        better = saver.check_monitor_top_k(SimpleNamespace(callback_metrics=found, strategy=alone), found["val/R@1"])
+        kept.append(better)
+        if better:
+            saver.best_k_models, saver.kth_best_model_path = {"best.ckpt": found["val/R@1"]}, "best.ckpt"
+            saver.best_model_score = found["val/R@1"]
+    assert kept == [True, True, False, False, True]
+    again = BestModel(monitor="val/R@1", mode="max")
+    again.load_state_dict({**saver.state_dict(), "best_model_path": ""})
+    assert again.map_at_r == pytest.approx(0.95)
+
+
+def test_runs_without_a_place_are_called_by_their_images(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is finished is not in the way; one that was stopped is."""
+    monkeypatch.chdir(tmp_path)
+    words = "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --optim.steps 2 --drift.sample 0"
+    for name in ("", "-2"):
+        assert main(["train", str(pictures), *words.split(), "--loop.accelerator", "cpu"]) == 0
+        assert runs.is_finished(Path("runs", f"{pictures.name}-multi-similarity-seed0{name}"))
+
+
+def test_a_backbone_of_ones_own_is_known_by_the_module_that_a_variable_names(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_networks.py").write_text(OWN_NETWORK)
+    monkeypatch.chdir(tmp_path)
+    words = "--batch.classes 3 --batch.images 2 --model.dim 8 --optim.steps 2 --drift.sample 0 --loop.accelerator cpu"
+    train_it = ["train", str(pictures), "--model.backbone", "own_tiny_net", "--out", "run", *words.split()]
+    assert main(train_it) == 2
+    assert "the variable CROSSBATCH_IMPORT names its module" in capsys.readouterr().err
+    monkeypatch.setenv("CROSSBATCH_IMPORT", "own_networks")
+    assert main(train_it) == 0
+    assert main(["evaluate", "run"]) == 0
+    monkeypatch.setenv("CROSSBATCH_IMPORT", "nowhere")
+    assert main(["evaluate", "run"]) == 2
+    assert "CROSSBATCH_IMPORT nowhere cannot be imported" in capsys.readouterr().err

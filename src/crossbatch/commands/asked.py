@@ -11,7 +11,7 @@ from crossbatch.errors import DataError, RunError
 from crossbatch.index import Gallery
 from crossbatch.index.indexing import digest_of
 from crossbatch.index.kept_model import soonest
-from crossbatch.index.queries import read_query
+from crossbatch.index.queries import OWN_PIXELS, TooManyPixelsError, read_query
 from crossbatch.index.thumbnails import thumbnail
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def _of_gallery(gallery: Gallery, row: int, box: str | None) -> Asked | _Unseen:
 
 
 def _of_file(gallery: Gallery, file: Path, box: str | None) -> Asked | _Unseen:
+    if file.exists() and not file.is_file():
+        raise DataError(f"cannot read the image {file} (it is no file)")
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -80,7 +82,7 @@ def _of_file(gallery: Gallery, file: Path, box: str | None) -> Asked | _Unseen:
 
 def _part(name: str, content: bytes, box: str | None, size: tuple[int, int] | None = None) -> _Unseen:
     try:
-        image = read_query(content, box, size=size).image
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from error
+        image = read_query(content, box, OWN_PIXELS, size).image
+    except (DataError, TooManyPixelsError) as error:
+        raise type(error)(f"{name}: {error}") from error
     return _Unseen(name, image, thumbnail(image)[0])

@@ -1,6 +1,7 @@
 """One command of the command line, from its words to its exit status."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,10 @@ from crossbatch.commands.option_help import help_for
 from crossbatch.commands.options import command_named, parse, parser_for
 from crossbatch.commands.output import console_for, print_json
 from crossbatch.errors import SettingError
+from crossbatch.imported import imported_module
 from crossbatch.processes import started, started_rank
 
+MODULES = "CROSSBATCH_IMPORT"  # a variable that names modules of one's own, as one that registers a backbone
 TERMINATED = 143  # 128 and the number of SIGTERM, as shells and schedulers have it
 
 
@@ -22,12 +25,14 @@ def run(name: str, words: Sequence[str]) -> int:
         return 0
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # where a class path may lead; behind all else
+    _import_own()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         options, as_json = parse(name, words)
     except SystemExit:  # jsonargparse has printed what was asked for, as --loss.help does
+        _tell_recommended(words)
         return 0
     if name != "train" and started() > 1:
         raise SettingError(f"crossbatch {name} runs in one process, and {started()} were started: leave torchrun out")
@@ -36,3 +41,20 @@ def run(name: str, words: Sequence[str]) -> int:
         print_json(result)
     ended_by = result.get("ended_by") if isinstance(result, dict) else None
     return {None: 0, "SIGTERM": TERMINATED}.get(ended_by, 1)
+
+
+def _tell_recommended(words: Sequence[str]) -> None:
+    """Behind the help of a loss, whose defaults are those of the class: which of them a command line changes."""
+    from crossbatch.losses import LOSSES, RECOMMENDED  # noqa: PLC0415  (imports torch)
+
+    asked = {part for word in words for part in word.split("=")}
+    for name, options in RECOMMENDED.items():
+        if {name, LOSSES[name].__name__} & asked:
+            told = ", ".join(f"--loss.{option} {value}" for option, value in options.items())
+            print(f"A command starts from {told}; with --recommended false, from the defaults above.")
+
+
+def _import_own() -> None:
+    """Import the modules that a person's environment names."""
+    for module in filter(None, os.environ.get(MODULES, "").split(",")):
+        imported_module(module, MODULES)

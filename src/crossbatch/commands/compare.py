@@ -44,7 +44,7 @@ def compare(
     """
     run = out or Path("runs", f"compare-{settings.data}-{settings.loss.name}")
     settings.check()
-    if not runs.is_stopped_comparison(run, settings.resolved().as_dict() | ({"arms": arms} if arms else {})):
+    if not runs.is_comparison(run, settings.resolved().as_dict() | ({"arms": arms} if arms else {})):
         runs.refuse_used(run)
     from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
     from crossbatch.training.comparison import compare as compare_runs  # noqa: PLC0415  (imports Lightning)

@@ -9,11 +9,14 @@ from crossbatch import data as data_sets
 from crossbatch.commands.output import print_table
 from crossbatch.data.augment import Augment
 from crossbatch.data.split import Split
+from crossbatch.durable import whole
 from crossbatch.errors import RunError
 
 SHOWN = 20  # cases of a kind; --json has them all
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from crossbatch.data.data_set import DataSet  # imports Pillow
 
 
@@ -54,8 +57,7 @@ def inspect(
     loaded = data_sets.load(name, root, split, fonts, script)
     counts = {name: part.counts for name, part in loaded.parts.items()}
     if sheet is not None:
-        sheet.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(loaded).save(sheet)
+        _save(contact_sheet(loaded), sheet)
     header = ["part", "images", "classes", "fewest per class", "median", "most", "classes of one image"]
     rows = [[name, *(f"{value:,}" for value in count.values())] for name, count in counts.items()]
     print_table(console, f"{loaded.name} (fingerprint {loaded.fingerprint})", header, rows)
@@ -82,6 +84,13 @@ def _require_png(files: dict[str, Path | None]) -> None:
             raise RunError(f"a sheet is a PNG file: {option} {file.with_suffix('.png')}, got {file}")
 
 
+def _save(image: "Image", file: Path) -> None:
+    """Whole, or what was there stays."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole(file) as opened:
+        image.save(opened, "PNG")
+
+
 def _show_augmented(console: Console, loaded: "DataSet", name: str, augment: Augment, file: Path) -> None:
     """Write the sheet, and say what is done and why."""
     from crossbatch.training.augmented_sheet import augmented_sheet  # noqa: PLC0415  (imports Lightning)
@@ -91,8 +100,7 @@ def _show_augmented(console: Console, loaded: "DataSet", name: str, augment: Aug
 
     loop, smallest = LoopSettings(on_corrupt="skip"), BatchSettings(1, 2)  # no batch is drawn
     parts = build_parts(Settings(data=name, augment=augment, loop=loop, batch=smallest), loaded)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    augmented_sheet(parts).save(file)
+    _save(augmented_sheet(parts), file)
     for line in images_of(parts):
         console.print(line, soft_wrap=True, highlight=False)
     console.print(f"what the network sees: {file}", highlight=False)

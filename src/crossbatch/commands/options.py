@@ -96,7 +96,7 @@ def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str
         if isinstance(given, Mapping):
             parsed = by_names(parser, given)
         else:
-            parsed = parser.parse_args(spelt(parser, given), defaults=False)
+            parsed = parser.parse_args(spelt(parser, as_paths(given)), defaults=False)
     except ArgumentError as error:
         raise SettingError(refusal(error, parser, () if by_name else tuple(given))) from error
     parsed.pop("config", None)
@@ -171,6 +171,12 @@ def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
             found.append(word)
     anew = [f"{name}=[]" for name in dict.fromkeys(begun)] if files else []
     return in_order(parser, [*files, *anew, *found])
+
+
+def as_paths(words: Sequence[str]) -> list[str]:
+    """Words of which those behind `--` are paths, also where they begin with a dash."""
+    options = list(words).index("--") if "--" in words else len(words)
+    return [*words[:options], *(f"./{one}" if one.startswith("-") else one for one in words[options + 1 :])]
 
 
 def in_order(parser: ArgumentParser, words: Sequence[str]) -> list[str]:

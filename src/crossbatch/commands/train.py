@@ -1,6 +1,6 @@
 """`crossbatch train`: one training run, into a run folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,13 @@ from typing import Any
 from rich.console import Console
 
 from crossbatch import runs
+from crossbatch.data import DATA_SETS
 from crossbatch.errors import RunError, SettingError
-from crossbatch.processes import started_rank
+from crossbatch.processes import started, started_rank
 from crossbatch.training.settings import Settings
 from crossbatch.typed import typed
+
+MOST_RUNS = 1000  # of one name
 
 
 def train(
@@ -31,7 +34,7 @@ def train(
 
     Args:
         settings: All options of a training run.
-        out: Run folder to make; by default runs/DATA-LOSS-seedN.
+        out: Run folder to make; by default runs/NAME-LOSS-seedN, by the name of ROOT.
         resume: Run folder to go on with, from its last checkpoint that is whole.
         init: Run folder whose model to start from, to fine-tune it.
         trust: With --resume, import the classes that the run folder names, as a loss of your own.
@@ -42,30 +45,41 @@ def train(
     if resume is None:
         _check_new(settings, init, {"--trust": trust, "--force": force})
     else:
-        if init is not None or out is not None:
-            raise SettingError("--resume goes on in the run's own folder: leave --out and --init out")
-        settings = _of_run(resume, settings, given, trust=trust)
-    run = resume or out or Path("runs", f"{settings.data}-{settings.loss.name}-seed{settings.seed}")
+        settings = _of_run(resume, settings, given, trust=trust, beside=[out, init])
+    run = resume or out or _usual(settings)
     if resume is None and started_rank() == 0:
         runs.refuse_used(run)
     from crossbatch.training.plan import plan_of  # noqa: PLC0415  (imports Lightning)
-    from crossbatch.training.run_parts import build_parts  # noqa: PLC0415
-    from crossbatch.training.settings import FRESH_TRAINED  # noqa: PLC0415
+    from crossbatch.training.run_parts import build_parts, load_data  # noqa: PLC0415
     from crossbatch.training.train import fit  # noqa: PLC0415
 
-    parts = build_parts(settings if init is None else settings.fresh_at(FRESH_TRAINED))
+    if init is not None:
+        settings = _from(init, settings, given)
+    loaded = load_data(settings)
+    if resume is not None and not force:
+        from crossbatch.training.circumstances import refuse_other_data  # noqa: PLC0415
+
+        refuse_other_data(resume, loaded)
+    parts = build_parts(settings, loaded)
     for line in plan_of(parts):
         console.print(line, soft_wrap=True, highlight=False)
     outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)
-    result = {"run": str(run), **outcome.summary}
+    summary = outcome.summary
+    told = _told(run, summary, settings.data)
     if outcome.interrupted:
-        steps = f"stopped by {outcome.ended_by} after {outcome.summary['steps']:,} of {settings.optim.steps:,} steps"
-        way_on = f"crossbatch train --resume {typed(run)}"
-        console.print(f"{steps}; all is saved: {way_on}", soft_wrap=True, highlight=False)
-        return result
-    for line in _told(run, outcome.summary):
+        steps = f"stopped by {outcome.ended_by} after {summary['steps']:,} of {settings.optim.steps:,} steps"
+        told = [f"{steps}; all is saved: crossbatch train --resume {typed(run)}"]
+    for line in told:
         console.print(line, soft_wrap=True, highlight=False)
-    return result
+    return {"run": str(run), **summary}
+
+
+def _from(init: Path, settings: Settings, given: Mapping[str, Any]) -> Settings:
+    """The settings of a run that starts from another's model."""
+    from crossbatch.training.settings import FRESH_TRAINED  # noqa: PLC0415
+    from crossbatch.training.started_from import with_model_of  # noqa: PLC0415
+
+    return with_model_of(init, settings, given.get("model", {})).fresh_at(FRESH_TRAINED)
 
 
 def _check_new(settings: Settings, init: Path | None, of_resume: Mapping[str, bool]) -> None:
@@ -78,24 +92,41 @@ def _check_new(settings: Settings, init: Path | None, of_resume: Mapping[str, bo
         raise SettingError("--init and --model.weights both say what to start from: give one of them")
 
 
-def _of_run(run: Path, settings: Settings, given: Mapping[str, Any], *, trust: bool) -> Settings:
-    """The settings of a run to go on with, and what was given beside."""
+def _of_run(
+    run: Path, settings: Settings, given: Mapping[str, Any], *, trust: bool, beside: Sequence[Path | None]
+) -> Settings:
+    """The settings of a run to go on with, and what was given beside; no other folder may be."""
+    if any(beside):
+        raise SettingError("--resume goes on in the run's own folder: leave --out and --init out")
     kept = Settings.from_dict(runs.read_config(run))
     if kept.class_paths and not trust:
         raise SettingError(
             f"{run} names classes to import, {', '.join(kept.class_paths)}: add --trust if they are yours"
         )
+    runs.refuse_several(run)
     if not runs.is_begun(run):
         raise RunError(f"{run} has no checkpoint to go on from: start it anew with another --out")
     from crossbatch.training.circumstances import with_given  # noqa: PLC0415  (imports Lightning)
 
     settings = with_given(kept, settings, given)
     settings.check()
+    if settings.root is not None and not settings.root.exists():
+        way_on = f"say where it is, crossbatch train ROOT --resume {typed(run)}"
+        raise RunError(f"{run} is trained on images at {settings.root}, which is gone: {way_on}")
     # It has the weights: what they started from may be gone.
     return replace(settings, model=replace(settings.model, pretrained=False, weights=None))
 
 
-def _told(run: Path, summary: dict[str, Any]) -> list[str]:
+def _usual(settings: Settings) -> Path:
+    """Where a run goes that names no place: by its images, loss and seed; numbered where that one is finished."""
+    root = settings.root
+    name = settings.data if root is None else root.stem if root.is_file() else root.resolve().name
+    usual = Path("runs", f"{name}-{settings.loss.name}-seed{settings.seed}")
+    places = [usual, *(usual.with_name(f"{usual.name}-{number}") for number in range(2, MOST_RUNS))]
+    return next(one for one in places if started() > 1 or not runs.is_finished(one))
+
+
+def _told(run: Path, summary: dict[str, Any], data: str) -> list[str]:
     """What a finished run came to, a sentence a line."""
     best = summary["best_validation_R@1"]
     score = "trained on all classes" if best is None else f"best validation R@1 {best:.4f}"
@@ -104,4 +135,6 @@ def _told(run: Path, summary: dict[str, Any]) -> list[str]:
         lines.append(f"the memory counted from step {summary['memory_start']:,}: {summary['memory_start_reason']}")
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
     folder = typed(run)
-    return [*lines, f"next: crossbatch evaluate {folder}; crossbatch report {folder}; crossbatch serve {folder}"]
+    own = "" if data in DATA_SETS else f" --data {data}"
+    ways = f"crossbatch evaluate {folder}{own}; crossbatch report {folder}; crossbatch serve {folder}{own}"
+    return [*lines, f"next: {ways}"]

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crossbatch import runs
 from crossbatch.data.batches import OnCorrupt, PartBatches, Reader
 from crossbatch.data.data_set import Images, Part
 from crossbatch.data.given_images import Given, GivenImages
@@ -198,6 +199,7 @@ def load(
             f"there is no model at {path}: give a run folder, a folder that save_pretrained wrote, a file of "
             f"crossbatch export, or {hub.SCHEME}owner/name"
         )
+    runs.refuse_several(path)
     model, description = checkpoint.load(path, weights)
     return Encoder(model, description, path, device, half)
 

@@ -10,7 +10,8 @@ from crossbatch.data.formats import available
 from crossbatch.errors import DataError, SettingError
 from crossbatch.index.box import Box
 
-PIXELS = 50_000_000  # that a query may have
+PIXELS = 50_000_000  # that a query may have, which anybody may bring to a page
+OWN_PIXELS = 170_000_000  # the same of one's own file; Pillow decodes little more
 SIDE = 768  # pixels: what the shorter side of a JPEG's box keeps at least where it is decoded at a smaller scale
 
 

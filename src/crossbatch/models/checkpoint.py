@@ -75,7 +75,11 @@ def described(folder: Path) -> Description:
     """What is said of the model in a folder: of a run, or in the layout of hubs."""
     hubs = (folder / CONFIG).is_file() and not (folder / DESCRIPTION).exists()
     file = folder / (CONFIG if hubs else DESCRIPTION)
-    return description_of(file.read_text(encoding="utf-8"), file)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RunError(f"{folder} holds no trained model ({file.name} is missing)") from None
+    return description_of(text, file)
 
 
 def description_of(text: str, source: Path) -> Description:

@@ -54,8 +54,9 @@ def require(name: str, others: Sequence[str]) -> None:
     timm = _timm(name)
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, [*others, *timm.list_models()], n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"name a timm model, or {' or '.join(others)}"
-        raise SettingError(f"there is no backbone {name!r}: {hint}")
+        hint = f"did you mean {' or '.join(close)}" if close else f"name a timm model, or {' or '.join(others)}"
+        own = "one of your own is known where the variable CROSSBATCH_IMPORT names its module"
+        raise SettingError(f"there is no backbone {name!r}: {hint}; {own}")
 
 
 def stages(name: str, network: nn.Module) -> dict[str, int]:

@@ -166,13 +166,12 @@ def _name_of(path: Path) -> str:
     return path.name.replace(runs.PREVIOUS, runs.LAST)
 
 
-def weights_of(path: Path) -> dict[str, Any]:
-    """The state of the learner in a checkpoint; refuses one that is damaged, by name."""
+def read_whole(path: Path) -> dict[str, Any]:
+    """A checkpoint; refuses one that is damaged, by name."""
     reason = damage(path)
     try:
         if reason is None:
-            found: dict[str, Any] = read(path)["state_dict"]
-            return found
+            return read(path)
     except Exception:  # torch raises what zipfile, pickle and its own reader raise
         reason = "it cannot be read"
     raise RunError(f"{path} is damaged: {reason}")

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from torch import Tensor
 
 from crossbatch.training.checkpoint_files import damage
 from crossbatch.training.diverged import StopDiverged
@@ -14,12 +15,32 @@ from crossbatch.training.metric_learner import MetricLearner
 
 
 class BestModel(ModelCheckpoint):
-    """Lightning's, which forgets the best score when the run folder has moved; this one finds its file again."""
+    """Lightning's, by R@1 on validation, and of equals by MAP@R: few classes are soon all found.
+
+    Lightning's forgets the best score when the run folder has moved; this one finds its file again.
+    """
+
+    map_at_r = 0.0  # of the best
+
+    def check_monitor_top_k(self, trainer: L.Trainer, current: Tensor | None = None) -> bool:
+        """Whether a model is the best so far."""
+        found = float(trainer.callback_metrics.get("val/MAP@R", 0.0))
+        better = super().check_monitor_top_k(trainer, current)
+        if not better and current is not None and self.best_model_score is not None:
+            better = bool(current == self.best_model_score) and found > self.map_at_r
+        if better:
+            self.map_at_r = found
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        """With the MAP@R of the best."""
+        return {**super().state_dict(), "map_at_r": self.map_at_r}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the paths of the checkpoint to be where the run folder is now."""
         here = Path(str(self.dirpath))
-        moved = {key: self._moved(value, here) for key, value in state_dict.items()}
+        self.map_at_r = state_dict.get("map_at_r", 0.0)
+        moved = {key: self._moved(value, here) for key, value in state_dict.items() if key != "map_at_r"}
         moved["best_k_models"] = {self._moved(path, here): score for path, score in state_dict["best_k_models"].items()}
         best = here / Path(moved["best_model_path"]).name
         if not moved["best_model_path"] or (best.is_file() and damage(best) is None):

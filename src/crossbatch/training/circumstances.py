@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from crossbatch import runs
 from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.data import DATA_SETS
+from crossbatch.data.data_set import DataSet
 from crossbatch.errors import RunError, SettingError
 from crossbatch.imported import imported
 from crossbatch.losses import recommended_options
@@ -56,15 +57,25 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return told
 
 
+def refuse_other_data(run: Path, loaded: DataSet) -> None:
+    """Refuse to go on with other images, before anything else that may not fit them."""
+    _refuse(run, changes(_kept(run), {"data": loaded.identity}))
+
+
 def accept(run: Path, parts: RunParts, *, force: bool) -> list[str]:
     """Refuse to go on under changed circumstances, unless forced; returns the changes. Nothing is written."""
     told = changes(_kept(run), circumstances(parts))
-    if told and not force:
+    if not force:
+        _refuse(run, told)
+    return told
+
+
+def _refuse(run: Path, told: list[str]) -> None:
+    if told:
         raise RunError(
             f"{run} goes on as it began, and since then this has changed: {', '.join(told)}: bring it back as it was, "
             "add --force to go on all the same, or start anew from its model with --init"
         )
-    return told
 
 
 class TakeOptions(L.Callback):

@@ -96,7 +96,8 @@ def compare(
     Where an arm's best is at an end of the rates, the next one beyond is tried too, in both arms.
     The third arm, equal time, repeats the first for as many more steps as the memory's steps cost in time.
     With `own`, options of each arm by its name, as `tuning` leaves them, each takes its own and nothing is searched.
-    All of it is kept in `comparison.json`. A comparison that was stopped goes on when asked for again in its folder.
+    All of it is kept in `comparison.json`. Asked for again in its folder, one that was stopped goes on, and one that
+    is finished trains what further seeds and rates want.
     """
     given, settings = settings, settings.resolved()
     own = own_of_arms(settings, own or {})
@@ -112,7 +113,7 @@ def compare(
     for line in images_of(replace(parts, reasons=runs_here.reasons)):
         console.print(line, soft_wrap=True, highlight=False)
     config = settings.as_dict() | ({"arms": own} if own else {})
-    if runs.is_stopped_comparison(out, config):
+    if runs.is_comparison(out, config):
         runs.require_data(out, runs_here.data.identity)
     else:
         runs.create(out, config, runs_here.data.identity, runs_here.reasons)
@@ -143,8 +144,7 @@ def _result(
     cost = _cost(runs_here, folders[WITH][0])
     steps = {WITHOUT: settings.optim.steps, WITH: settings.optim.steps}
     if equal_time:
-        on = statistics.mean(runs.read_summary(folder)["memory_steps"] for folder in folders[WITH])
-        steps[LONGER] = settings.optim.steps + cost.steps_worth(round(on))
+        steps[LONGER] = _longer(runs_here.out) or settings.optim.steps + _worth(cost, folders[WITH])
         folders[LONGER] = [
             runs_here.run(
                 LONGER, runs_here.arm(LONGER, lr=chosen[WITHOUT], steps=steps[LONGER], seed=settings.seed + i)
@@ -196,6 +196,17 @@ def _cost(comparison: Comparison, trained: Path) -> StepCost:
     cost = measure(parts[WITHOUT], parts[WITH], start=start or 0)
     runs.write_json(kept, asdict(cost))
     return cost
+
+
+def _longer(out: Path) -> int | None:
+    """Steps of the arm of equal time where a comparison is finished: further seeds get as many."""
+    arms = runs.read_json(out / runs.COMPARISON)["arms"] if (out / runs.COMPARISON).is_file() else []
+    return next((arm["steps"] for arm in arms if arm["name"] == LONGER), None)
+
+
+def _worth(cost: StepCost, folders: Sequence[Path]) -> int:
+    """Steps without memory that take the time of the memory in these runs."""
+    return cost.steps_worth(round(statistics.mean(runs.read_summary(folder)["memory_steps"] for folder in folders)))
 
 
 def _warnings(folder: Path) -> list[str]:

@@ -87,17 +87,7 @@ def warnings(summary: Mapping[str, Any], memory_start: int | None = None, every:
     before, after, dim = summary.get("before_training"), summary.get("after_training"), summary.get("dim", 0)
     if not before or not after:
         return []
-    told = []
-    if summary.get("memory_rows") and summary.get("memory_start") is None:
-        if memory_start is None and every and summary["steps"] <= every:
-            why = f"whether its rows are fresh is seen every {every:,} steps, and the run had {summary['steps']:,}"
-            why += "; train for longer, or give --memory.start"
-        elif memory_start is None:
-            why = "its rows moved too far all along; lower --optim.lr, train for longer, or give --memory.start"
-        else:
-            why = f"it was to start at step {memory_start:,}, after the {summary['steps']:,} steps of the run"
-            why += "; lower --memory.start, or train for longer"
-        told.append(f"the memory never counted: {why}")
+    told = _of_memory(summary, memory_start, every)
     start, end = before["validation R@1"], after["validation R@1"]
     if start is not None and end < start:
         told.append(
@@ -119,6 +109,27 @@ def warnings(summary: Mapping[str, Any], memory_start: int | None = None, every:
             "lower --optim.lr or check the labels"
         )
     return told
+
+
+def _of_memory(summary: Mapping[str, Any], given: int | None, every: int) -> list[str]:
+    """What is wrong where the memory never counted, or only after the best model; `given`: the start it was to have."""
+    counted, best = summary.get("memory_start"), summary.get("best_step")
+    if not summary.get("memory_rows"):
+        return []
+    if counted is not None:
+        if best is None or best > counted:
+            return []
+        told = f"the best model is of step {best:,}, and the memory counted from step {counted:,}: it had no part in it"
+        return [f"{told}; train for longer, or lower --optim.lr"]
+    if given is not None:
+        why = f"it was to start at step {given:,}, after the {summary['steps']:,} steps of the run"
+        why += "; lower --memory.start, or train for longer"
+    elif every and summary["steps"] <= every:
+        why = f"whether its rows are fresh is seen every {every:,} steps, and the run had {summary['steps']:,}"
+        why += "; train for longer, or give --memory.start"
+    else:
+        why = "its rows moved too far all along; lower --optim.lr, train for longer, or give --memory.start"
+    return [f"the memory never counted: {why}"]
 
 
 def _whole_classes(part: Part, images: int) -> Part:

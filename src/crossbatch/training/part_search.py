@@ -27,9 +27,8 @@ def parts_named(loaded: DataSet, name: str) -> list[str]:
     for one in names:
         if one not in loaded.searches or len(loaded.searches[one].query) == 0:
             there = ", ".join(part for part, search in loaded.searches.items() if len(search.query))
-            raise DataError(
-                f"{loaded.name} has no {one} part to search: choose one of {there}, or test for all of test"
-            )
+            every = ", or test for all lists of test" if len(loaded.tests) > 1 else ""
+            raise DataError(f"{loaded.name} has no {one} part to search: choose one of {there}{every}")
     return names
 
 

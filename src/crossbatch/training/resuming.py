@@ -58,6 +58,7 @@ def go_on(parts: RunParts, run: Path, console: Console, *, force: bool) -> Start
     if damaged:  # told before what has changed is refused, as the damaged one is set aside by now
         _warn(console, [*damaged, f"the checkpoint before it is used, of step {step:,}"])
     changed, told = accept(run, parts, force=force), list[str]()
+    _refuse_ended(run, parts.settings.optim.steps - step, [one for one in changed if one.startswith("option ")])
     best = run / runs.CHECKPOINTS / f"{runs.BEST}.ckpt"
     if path is not None and best.is_file() and (reason := damage(best)):
         told.append(f"{best} is damaged: {reason}: the best model from here on is kept")
@@ -71,6 +72,15 @@ def go_on(parts: RunParts, run: Path, console: Console, *, force: bool) -> Start
         for network in (parts.learner.embedder, parts.learner.network):
             checkpoint.load_weights(network, began_from, run)
     return Start(path, step, any(one.startswith("data ") for one in changed))
+
+
+def _refuse_ended(run: Path, left: int, changed: list[str]) -> None:
+    """Refuse other options for a run that has no step left to take with them."""
+    if changed and left <= 0:
+        raise RunError(
+            f"{run} is trained to its end, so nothing would be trained with the changed {', '.join(changed)}: "
+            f"raise --optim.steps beside --force, or start anew from its model with --init {typed(run)}"
+        )
 
 
 def _warn(console: Console, told: list[str]) -> None:

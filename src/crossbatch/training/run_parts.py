@@ -14,7 +14,7 @@ from crossbatch.data.checking import refuse_unreadable, without_unreadable
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.transforms import Preprocessing, background_colour
-from crossbatch.errors import SettingError
+from crossbatch.errors import DataError, SettingError
 from crossbatch.following import Following
 from crossbatch.imported import imported_class
 from crossbatch.losses import MatryoshkaLoss, PairLoss
@@ -85,6 +85,10 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     settings = settings.resolved()
     settings.check()
     loaded = loaded or load_data(settings)
+    if loaded.train.classes < 2:
+        raise DataError(
+            "one class is left to train on, and there is nothing to tell it from: bring five classes or more"
+        )
     reader = Reader(loaded.images, settings.loop.on_corrupt)
     settings, reasons = decide(settings, loaded, reader)
     settings.check()

@@ -62,6 +62,7 @@ class Throughput(L.Callback):
 
     def __init__(self) -> None:
         self.seconds, self.images = 0.0, 0
+        self._began, self._before = time.perf_counter(), 0.0
         self.waiting, self._waited = Waiting(), 0.0
 
     def on_train_batch_end(self, *arguments: Any) -> None:
@@ -75,6 +76,11 @@ class Throughput(L.Callback):
         self.waiting.seconds = self._waited
 
     @property
+    def in_all(self) -> float:
+        """Seconds of the run, validation, saving and what it trained before it was stopped included."""
+        return self._before + time.perf_counter() - self._began
+
+    @property
     def images_per_second(self) -> float:
         """Training images a second so far."""
         return self.images / self.seconds if self.seconds else 0.0
@@ -86,9 +92,15 @@ class Throughput(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Kept in the checkpoint, so that a resumed run tells the whole time."""
-        return {"seconds": self.seconds, "images": self.images, "waited": self.waiting.seconds}
+        return {
+            "seconds": self.seconds,
+            "images": self.images,
+            "waited": self.waiting.seconds,
+            "in_all": self.in_all,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""
         self.seconds, self.images = state_dict["seconds"], state_dict["images"]
+        self._before = state_dict.get("in_all", self.seconds)
         self._waited = self.waiting.seconds = state_dict.get("waited", 0.0)  # a finished run has no start to come

@@ -1,7 +1,6 @@
 """One training run, from its parts to its run folder."""
 
 import platform
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from crossbatch.errors import SettingError
 from crossbatch.models import checkpoint
 from crossbatch.processes import started_rank
 from crossbatch.training.augmented_sheet import augmented_sheet
-from crossbatch.training.checkpoint_files import CheckpointFiles, weights_of
+from crossbatch.training.checkpoint_files import CheckpointFiles, read_whole
 from crossbatch.training.checkpoints import BestModel, SaveLast
 from crossbatch.training.circumstances import KeepCircumstances, TakeOptions, circumstances, versions
 from crossbatch.training.cores import torch_threads
@@ -78,6 +77,9 @@ def fit(
         if resume and started_rank() == 0:
             held.enter_context(locked(run))
         start = go_on(parts, run, console, force=force) if resume else None
+        if start is not None and start.step >= parts.settings.optim.steps and runs.is_finished(run):
+            console.print(f"{run} is finished: nothing is left to do", soft_wrap=True, highlight=False)
+            return Outcome(runs.read_summary(run))
         return _fit(parts, run, console, start, init, held)
 
 
@@ -107,7 +109,6 @@ def _fit(
     if start is not None:
         callbacks += [TakeOptions(settings), KeepCircumstances(run, parts)]
     callbacks += [last] if best is None else [best, last]  # "last" holds what "best" has just learned
-    began = time.perf_counter()
     with quiet_lightning(), torch_threads(parts.threads):
         loggers = loggers_of(settings.loop.logger, run, 0 if start is None else start.step)
         files = CheckpointFiles(start.adapting(parts.learner) if start else None)
@@ -122,12 +123,11 @@ def _fit(
     ended_by = asked.by if trainer.global_step < settings.optim.steps else None
     if ended_by and path is not None and asked.nothing_to_save:
         return Outcome(_as_before(run, start, ended_by), ended_by)
-    seconds = time.perf_counter() - began
     with torch_threads(parts.threads):
         device, steps = trainer.strategy.root_device, trainer.global_step
         if ended_by:
             steps = max(last.saved_at, 0 if start is None else start.step)
-        summary = _conclude(parts, run, best, last, throughput, floor, begin, device, steps, seconds, ended_by)
+        summary = _conclude(parts, run, best, last, throughput, floor, begin, device, steps, ended_by)
     return Outcome(summary, ended_by)
 
 
@@ -183,14 +183,14 @@ def _conclude(
     start: MemoryStart | None,
     device: torch.device,
     steps: int,
-    seconds: float,
     ended_by: str | None,
 ) -> dict[str, Any]:
     """Keep the best model and say what the run came to."""
     best = Path(saver.best_model_path) if saver and saver.best_model_path else None
-    network = parts.learner.network
+    network, best_step = parts.learner.network, None
     if best is not None and best.is_file():
-        state, prefix = weights_of(best), "embedder." if parts.learner.average is None else "average.module."
+        found, prefix = read_whole(best), "embedder." if parts.learner.average is None else "average.module."
+        state, best_step = found["state_dict"], found["global_step"]
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         checkpoint.load_weights(network, weights, best)
     after = None if ended_by else measure(parts.learner.to(device), parts).summary
@@ -213,6 +213,7 @@ def _conclude(
         "interrupted": ended_by is not None,
         "ended_by": ended_by,
         "best_validation_R@1": None if score is None else float(score),
+        "best_step": best_step,
         "last_validation": last.validation,
         "before_training": None if floor.before is None else floor.before.summary,
         "after_training": after,
@@ -221,7 +222,7 @@ def _conclude(
         "training_seconds": round(throughput.seconds, 2),
         "waiting_for_data": round(throughput.waiting_share, 4),
         "augmentation_share": None if ended_by else _augmentation_share(parts, throughput, steps),
-        "seconds": round(seconds, 2),
+        "seconds": round(throughput.in_all, 2),
         "images_per_second": round(throughput.images_per_second, 1),
         "versions": versions(),
         "threads": parts.threads,
