@@ -6,7 +6,7 @@ from crossbatch.training.rate_search import alike, best, search
 
 
 def _scored(peaks: dict[str, float], rates: tuple[float, ...]) -> list[tuple[str, float]]:
-    found = search(lambda arm, rate: -abs(math.log(rate / peaks[arm])), list(peaks), rates)
+    found = search(lambda arm, rate: (-abs(math.log(rate / peaks[arm])), 0.0), list(peaks), rates)
     return [(row["arm"], row["lr"]) for row in found]
 
 
@@ -20,14 +20,22 @@ def test_every_arm_gets_every_rate_that_an_end_of_one_asks_for() -> None:
 
 def test_an_end_that_is_no_better_is_not_gone_beyond() -> None:
     """Where validation is full at every rate, or at the two lowest, the rates asked for are all that is tried."""
-    for score in (lambda arm, rate: 1.0, lambda arm, rate: float(rate < 5e-3)):
+    for score in (lambda arm, rate: (1.0, 0.5), lambda arm, rate: (float(rate < 5e-3), 0.5)):
         found = search(score, ["one", "other"], (1e-3, 3e-3, 1e-2))
         assert sorted({row["lr"] for row in found}) == [1e-3, 3e-3, 1e-2]
-        assert alike(found, "one") == (score("one", 1e-2) == 1)
-    assert [row["lr"] for row in search(lambda arm, rate: 0.5, ["one"], (1e-3, 1e-3))] == [1e-3]  # one rate, twice
+        assert alike(found, "one") == (score("one", 1e-2)[0] == 1)
+    assert [row["lr"] for row in search(lambda arm, rate: (0.5, 0.5), ["one"], (1e-3, 1e-3))] == [
+        1e-3
+    ]  # one rate, twice
 
 
 def test_the_best_is_the_smaller_of_equals_and_none_of_nothing() -> None:
-    rows = [{"arm": "one", "lr": lr, "validation R@1": 0.5} for lr in (3e-3, 1e-3)]
+    rows = [{"arm": "one", "lr": lr, "validation R@1": 0.5, "validation MAP@R": 0.4} for lr in (3e-3, 1e-3)]
     assert best(rows, "one") == 1e-3
     assert best(rows, "other") is None
+
+
+def test_where_all_are_found_the_better_ranking_decides() -> None:
+    found = search(lambda arm, rate: (1.0, {1e-3: 0.4, 3e-3: 0.9, 1e-2: 0.7}[rate]), ["one"], (1e-3, 3e-3, 1e-2))
+    assert best(found, "one") == 3e-3
+    assert not alike(found, "one")

@@ -172,15 +172,15 @@ def _result(
     }
 
 
-def _validation(comparison: Comparison, name: str, rate: float) -> float:
-    """Best validation R@1 of one run of the search, which never refits; 0 if it diverged."""
+def _validation(comparison: Comparison, name: str, rate: float) -> rate_search.Score:
+    """Best R@1 on validation of one run of the search, which never refits, and its MAP@R; 0 if it diverged."""
     settings = replace(comparison.arm(name, lr=rate), refit=False)
     try:
-        best: float = runs.read_summary(comparison.run(name, settings))["best_validation_R@1"]
+        summary = runs.read_summary(comparison.run(name, settings))
     except DivergedError as error:
         comparison.console.print(f"learning rate {rate:g}: {error}", soft_wrap=True, highlight=False)
-        return 0.0
-    return best
+        return 0.0, 0.0
+    return summary["best_validation_R@1"], summary.get("best_validation_MAP@R", 0.0)
 
 
 def _cost(comparison: Comparison, trained: Path) -> StepCost:

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
@@ -176,7 +176,7 @@ def _as_before(run: Path, start: Start | None, ended_by: str) -> dict[str, Any]:
 def _conclude(
     parts: RunParts,
     run: Path,
-    saver: ModelCheckpoint | None,
+    saver: BestModel | None,
     last: SaveLast,
     throughput: Throughput,
     floor: Floor,
@@ -213,6 +213,7 @@ def _conclude(
         "interrupted": ended_by is not None,
         "ended_by": ended_by,
         "best_validation_R@1": None if score is None else float(score),
+        "best_validation_MAP@R": None if saver is None else saver.map_at_r,
         "best_step": best_step,
         "last_validation": last.validation,
         "before_training": None if floor.before is None else floor.before.summary,
@@ -248,7 +249,7 @@ def _steps_on(parts: RunParts, steps: int) -> int:
     return max(0, steps - int(loss_fn.start)) if isinstance(loss_fn, CrossBatchLoss) else 0
 
 
-def _best_saver(run: Path) -> ModelCheckpoint:
+def _best_saver(run: Path) -> BestModel:
     return BestModel(
         dirpath=run / runs.CHECKPOINTS, filename=runs.BEST, monitor=MONITOR, mode="max", enable_version_counter=False
     )
