@@ -95,6 +95,10 @@ def test_a_batch_is_mined_as_theirs_is(miner: BaseMiner) -> None:
     for ids in (torch.arange(16), torch.arange(16, 32), torch.arange(16)):
         loss_fn(embeddings.float(), labels, ids=ids)
     assert loss_fn.stats["memory_positives"] > 0
+    small = CrossBatchLoss(ours, CrossBatchMemory(16, 8))
+    for _ in range(3):  # the memory never holds anything but the batch's own images
+        assert small(embeddings.float(), labels, ids=torch.arange(16)).isfinite()
+    assert small.stats["memory_positives"] == 0
 
 
 def test_autocast_rounds_nothing() -> None:

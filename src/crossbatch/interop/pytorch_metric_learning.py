@@ -52,15 +52,15 @@ class PMLLoss(nn.Module):
         """Their loss of anchors against references; `stats` as of any loss."""
         kept = slice(None) if pairing.live is None else pairing.live.nonzero()[:, 0]
         positive, negative = pairing.masks(torch.arange(len(refs), device=refs.device)[kept])
-        counted = positive.any(1) if pairing.with_positive_only else torch.ones_like(pairing.labels, dtype=torch.bool)
-        share = counted.to(anchors).mean()
-        if not counted.any():
-            self.stats = dict.fromkeys(("positives", "negatives", "anchors"), torch.zeros_like(share))
-            return 0 * anchors.sum()
         if self.miner is not None and refs is not anchors:  # the easiest positive would be the row itself
             seen = (positive | negative).all(0)
             kept = torch.arange(len(refs), device=refs.device)[kept][seen]
             positive, negative = positive[:, seen], negative[:, seen]
+        counted = positive.any(1) if pairing.with_positive_only else torch.ones_like(pairing.labels, dtype=torch.bool)
+        share = counted.to(anchors).mean()
+        if not counted.any() or not positive.shape[1]:
+            self.stats = dict.fromkeys(("positives", "negatives", "anchors"), torch.zeros_like(share))
+            return 0 * anchors.sum()
         # Of a memory a copy: it is written to before the backward pass, in which some of their losses read the rows.
         rows = refs[kept].to(anchors, copy=refs is not anchors)
         labels, of_anchors = pairing.ref_labels[kept], pairing.labels[counted]
