@@ -32,8 +32,6 @@ def nearest(
         raise SettingError(f"a search needs k of at least 1, got {k}")
     if (query_ids is None) != (gallery_ids is None):
         raise ShapeError("query_ids and gallery_ids go together: bring both, or neither")
-    require_rows("queries", query)
-    require_rows("gallery rows", gallery)
     require_one_each(len(query), "queries", query_ids=query_ids)
     require_one_each(len(gallery), "gallery rows", gallery_ids=gallery_ids)
     query, gallery = ranked_alike(query, gallery)

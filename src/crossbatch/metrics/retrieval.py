@@ -25,7 +25,7 @@ from crossbatch.errors import SettingError, ShapeError
 from crossbatch.metrics.neighbors import ranked_alike, same_image
 from crossbatch.precision import exactly
 from crossbatch.row_search import pack, places
-from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, require_one_each, require_rows
+from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, require_one_each
 
 # 2 MB of similarities, written over and over: a product into 16 MB of fresh pages takes three times as long.
 QUERY_CHUNK, GALLERY_CHUNK = 512, 1024
@@ -101,7 +101,6 @@ def evaluate(
     if gallery is not None and (query_ids is None) != (gallery_ids is None):
         raise ShapeError("query_ids and gallery_ids go together: give both or neither; −1 is unknown")
     refuse_ks(ks)
-    require_rows("queries", query)
     require_one_each(len(query), "queries", labels=query_labels, ids=query_ids)
     if gallery is None or gallery_labels is None:
         query_ids = _one_each(query_ids, query_labels)
