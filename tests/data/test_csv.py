@@ -296,6 +296,7 @@ def test_copies_are_told_where_they_inflate_a_number(root: Path) -> None:
 def test_what_is_not_read_of_a_table_is_told(root: Path) -> None:
     found = load(write(root, *(f"{line},train" for line in lines()), header="path,label,split"))
     assert found.notes[0] == "columns not read: split; what a row is for stands in a column named role"
+    assert len(load(write(root, *(f"{line},," for line in lines()))).images) == 16  # as spreadsheets leave them
     with pytest.raises(DataError, match="line 2 has more fields than the header: put a label that holds ',' into quo"):
         load(write(root, "cat0.png,Smith, John", *lines()[1:]))
     with pytest.raises(DataError, match=r"line 2: there is no image .*nix.png, nor 1 more of 18"):

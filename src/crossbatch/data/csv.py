@@ -73,7 +73,7 @@ def _records(root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         reader = csv.DictReader(lines, delimiter=max(SEPARATORS, key=header.count), skipinitialspace=True)
         reader.fieldnames = _columns(root, reader.fieldnames or [])
         for record in reader:
-            if record.pop(None, None):  # what is beyond the header
+            if any(record.pop(None, None) or ()):  # what is beyond the header
                 told = f"{root}, line {reader.line_num} has more fields than the header"
                 raise DataError(f"{told}: put a label that holds {reader.reader.dialect.delimiter!r} into quotes")
             yield f"line {reader.line_num}", record
