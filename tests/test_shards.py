@@ -1,6 +1,7 @@
 """A memory in shards: what several processes keep of it is together what one keeps. Here each is played in turn."""
 
 from collections import deque
+from typing import ClassVar
 
 import pytest
 import torch
@@ -80,7 +81,16 @@ class Other(nn.Module):
         return embeddings.sum()
 
 
-OTHERS = [Other(), MatryoshkaLoss(Other(), [1, 2]), PMLLoss(theirs.ContrastiveLoss())]
+class Comparing(Other):
+    """It compares by itself, and wraps nothing."""
+
+    def compare(self, anchors, refs, pairing):
+        return anchors.sum()
+
+    stats: ClassVar[dict] = {}
+
+
+OTHERS = [Other(), Comparing(), MatryoshkaLoss(Other(), [1, 2]), PMLLoss(theirs.ContrastiveLoss())]
 
 
 @pytest.mark.parametrize("loss", OTHERS, ids=type)

@@ -30,7 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"crossbatch: {MissingExtraError('this command', str(error.name), 'train')}", file=sys.stderr)
         return 2
     except OSError as error:
-        return _of_system(error)
+        told = of_place(error)
+        if told is None:
+            raise
+        return _refused(told)
     except KeyboardInterrupt as stopped:
         if _first():
             print("crossbatch: stopped", file=sys.stderr)
@@ -64,17 +67,6 @@ def _refused(error: CrossBatchError) -> int:
             return 2
     print(f"crossbatch: {' '.join(str(error).split())}", file=sys.stderr)
     return 1 if isinstance(error, FailedError) else 2
-
-
-def _of_system(error: OSError) -> int:
-    """Tell of a place that cannot be used; of a pipe that nobody reads any more there is nobody to tell."""
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
-    told = of_place(error)
-    if told is None:
-        raise error
-    return _refused(told)
 
 
 def _require_place() -> None:

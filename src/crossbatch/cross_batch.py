@@ -120,7 +120,7 @@ class CrossBatchLoss(nn.Module):
         if self.memory.shard.parts > 1 and not self._is_mean:
             raise SettingError(
                 f"a sharded memory takes a loss of this package, whose sums can be put together, and not "
-                f"{type(self.loss.loss).__name__}: subclass PairLoss, or leave the memory whole"
+                f"{type(getattr(self.loss, 'loss', self.loss)).__name__}: subclass PairLoss, or leave the memory whole"
             )
         anchors = unit(embeddings)
         batch = self.memory.processes.gather(anchors, labels, ids)

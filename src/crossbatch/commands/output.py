@@ -1,6 +1,8 @@
 """What commands print: tables for people, JSON for programs, never both on standard output."""
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,12 @@ def refuse_below_file(place: Path) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value on standard output."""
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    """Print one JSON value on standard output; where nobody reads it any more, end as rich's consoles do."""
+    try:
+        print(json.dumps(value, indent=1, ensure_ascii=False), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of it goes nowhere
+        raise SystemExit(1) from None
 
 
 def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
