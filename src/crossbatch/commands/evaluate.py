@@ -1,5 +1,6 @@
-"""`crossbatch evaluate RUN`: search a part of the data set with a trained model."""
+"""`crossbatch evaluate RUN`: search a part of the data set, or other images, with a trained model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.commands.output import print_table
 from crossbatch.commands.run_data import data_of_run
+from crossbatch.errors import SettingError
 
 
 def evaluate(
@@ -20,6 +22,7 @@ def evaluate(
     worst: NonNegativeInt = 0,
     classes: NonNegativeInt = 0,
     suspects: NonNegativeInt = 0,
+    on: list[Path] = [],  # noqa: B006
     *,
     console: Console,
 ) -> dict[str, Any] | list[dict[str, Any]]:
@@ -28,7 +31,7 @@ def evaluate(
     Tables of every class and of the worst queries are written to RUN/examples/PART.
 
     Args:
-        run: Run folder.
+        run: Run folder; with --on also a folder of save_pretrained, or an ONNX file.
         part: test, for every test list of the data set; one of them, as VehicleID's large; or validation.
         k: The K of Recall@K beside 1, as [10,100]; by default those usual for the data set.
         root: Where the data set is now, if it has moved since the run.
@@ -37,17 +40,22 @@ def evaluate(
         classes: Print so many classes, the worst.
         suspects: List so many images whose neighbours agree on another label, pairs of classes that lie among each
             other, and near copies; the report then shows them.
+        on: Other images to measure on, each searched among the others: a folder with a folder for each class, or a
+            table of path,label. Nothing is written.
     """
+    if on:
+        _refuse_beside_on(part=part != "test", root=root, data=data, worst=worst, classes=classes, suspects=suspects)
+        return _evaluate_on(run, on, k, console)
     loaded = data_of_run(run, data, root)
     from crossbatch.training.evaluation import evaluate_run  # noqa: PLC0415
     from crossbatch.training.part_search import parts_named  # noqa: PLC0415
     from crossbatch.training.suspect_labels import CLASS_PAIRS, NEAR_COPIES, SUSPECTS  # noqa: PLC0415
 
     results = [evaluate_run(run, loaded, name, k, int(suspects)) for name in parts_named(loaded, part)]
-    for note in loaded.notes:
-        console.print(f"note: {note}", soft_wrap=True, highlight=False)
+    _tell(console, "note", loaded.notes)
     for result in results:
-        _show(console, run.name, result)
+        named = f"{result['data']} ({result['fingerprint']}), {result['part']}"
+        _show(console, run.name, result, named, f"; look {result['look']}")
         for file, rows in ((runs.CLASSES, classes), (runs.WORST, worst)):
             if rows > 0:
                 _show_table(console, runs.example_folder(run, result["part"]) / file, rows)
@@ -57,11 +65,32 @@ def evaluate(
     return results[0] if len(results) == 1 else results
 
 
-def _show(console: Console, run: str, result: dict[str, Any]) -> None:
+def _refuse_beside_on(**given: object) -> None:
+    for option, value in given.items():
+        if value:
+            raise SettingError(f"--{option} is about the data set of the run: leave it out beside --on")
+
+
+def _evaluate_on(model: Path, sources: list[Path], ks: list[int], console: Console) -> dict[str, Any]:
+    from crossbatch.training.other_images import evaluate_on  # noqa: PLC0415
+
+    result = evaluate_on(model, sources, ks)
+    _tell(console, "note", result["notes"])
+    _tell(console, "left out", [one["reason"] for one in result["unreadable"]])
+    _show(console, model.name, result, " ".join(map(str, sources)))
+    return result
+
+
+def _tell(console: Console, what: str, sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        console.print(f"{what}: {sentence}", soft_wrap=True, highlight=False)
+
+
+def _show(console: Console, run: str, result: dict[str, Any], searched: str, look: str = "") -> None:
     metrics = [name for name in result if name.startswith("R@") or name in ("R-precision", "MAP@R")]
     title = (
-        f"{result['data']} ({result['fingerprint']}), {result['part']}: {result['queries']:,} queries among "
-        f"{result['gallery']:,} images of {result['classes']:,} classes; look {result['look']}"
+        f"{searched}: {result['queries']:,} queries among {result['gallery']:,} images of "
+        f"{result['classes']:,} classes{look}"
     )
     cut = {f"{run}, first {dims} dimensions": one for dims, one in result["cut"].items()}
     measured = {"before training": result["before_training"], **cut, run: result}
@@ -82,9 +111,10 @@ def _show(console: Console, run: str, result: dict[str, Any]) -> None:
     if result["left_out"]:
         names, total = result["classes_left_out"], result["queries"] + result["left_out"]
         shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        why = "without another image there" if result["alone"] else "that are not in the gallery"
+        why = "have no other image there" if result["alone"] else "are not in the gallery"
         told = f"{result['left_out']:,} of {total:,} queries have nothing to find and do not count: "
-        console.print(f"{told}they are of {len(names):,} classes {why}: {shown}", soft_wrap=True, highlight=False)
+        told += f"their classes ({len(names):,}) {why}: {shown}"
+        console.print(told, soft_wrap=True, highlight=False)
 
 
 def _show_table(console: Console, path: Path, rows: int) -> None:

@@ -1,0 +1,91 @@
+"""A trained model measured on labelled images of one's own, each searched among the others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crossbatch import runs
+from crossbatch.data.data_set import DataSet
+from crossbatch.data.image_files import shown
+from crossbatch.data.listing import Listed, listed
+from crossbatch.encoder import Encoder, load
+from crossbatch.errors import DataError
+from crossbatch.metrics import effective_dimensions, evaluate
+from crossbatch.metrics.retrieval import refuse_ks
+
+
+def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) -> dict[str, Any]:
+    """Embed labelled images and search each among the others; nothing is written. Images that cannot be read are told.
+
+    Args:
+        model: Run folder, a folder of `save_pretrained`, or an ONNX file.
+        sources: Folders with a folder for each class, or tables of path,label.
+        ks: The K of Recall@K beside 1.
+
+    Returns:
+        Metrics; those of the weights before training too, where a run has kept them.
+
+    Raises:
+        DataError: An image has no label, or no class has two images.
+    """
+    ks = sorted({1, *(ks or DataSet.ks)})
+    refuse_ks(ks)
+    images, notes = listed(sources)
+    labels, names = _labels(images)
+    encoder = load(model)
+    rows, unreadable = _rows(encoder, images)
+    readable = ~rows.isnan().any(1)
+    labels = labels[readable]
+    images_of_class = labels.bincount(minlength=len(names))
+    if images_of_class.max() < 2:
+        raise DataError("no class has two images that can be read: there is nothing to find")
+    trained = set(encoder.description.class_names) & set(names)
+    if trained:
+        notes = [*notes, f"the model was trained on classes of the same names ({len(trained):,} of {len(names):,})"]
+
+    def measured(rows: Tensor) -> dict[str, float]:
+        found = evaluate(rows, labels, ks=ks).summary()
+        return {**found, "effective_dimensions": effective_dimensions(rows)}
+
+    before = None
+    if (model / runs.START).is_file():
+        before = measured(_rows(load(model, weights=runs.START), images)[0][readable])
+    rows = rows[readable]
+    alone = images_of_class == 1
+    return {
+        **measured(rows),
+        "cut": {str(length): measured(rows[:, :length]) for length in encoder.description.dims[:-1]},
+        "before_training": before,
+        "model": encoder.fingerprint,
+        "queries": len(rows) - int(alone.sum()),
+        "left_out": int(alone.sum()),
+        "classes_left_out": [names[label] for label in alone.nonzero().flatten().tolist()],
+        "alone": True,
+        "gallery": len(rows),
+        "classes": int((images_of_class > 0).sum()),
+        "unreadable": [{"path": shown(images[place].path), "reason": why} for place, why in unreadable.items()],
+        "notes": notes,
+    }
+
+
+def _labels(images: Sequence[Listed]) -> tuple[Tensor, list[str]]:
+    """Label of each image [images], and the names of the classes."""
+    bare = [image for image in images if image.label is None]
+    if bare:
+        raise DataError(
+            f"{len(bare):,} of {len(images):,} images have no label, such as {shown(bare[0].path)}: give a folder with "
+            "a folder for each class, or a table of path,label"
+        )
+    given = [str(image.label) for image in images]
+    names = sorted(set(given))
+    place = {name: label for label, name in enumerate(names)}
+    return torch.tensor([place[name] for name in given]), names
+
+
+def _rows(encoder: Encoder, images: Sequence[Listed]) -> tuple[Tensor, dict[int, str]]:
+    """Rows float32 [images, dim], of NaN where an image cannot be read; and why, by position."""
+    rows, unreadable = encoder.embed_readable([image.path for image in images])
+    return torch.from_numpy(rows), unreadable

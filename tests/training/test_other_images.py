@@ -1,0 +1,98 @@
+"""A model measured on labelled images that its run does not know."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import crossbatch
+from crossbatch.__main__ import main
+from crossbatch.metrics import evaluate
+
+SMALL = "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --optim.steps 4 --optim.warmup 1"
+
+
+@pytest.fixture(scope="module")
+def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run of the twelve classes."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", str(pictures), "--out", str(out), *SMALL.split()]) == 0
+    return out
+
+
+@pytest.fixture
+def others(tmp_path: Path) -> Path:
+    """Three classes of four pictures and one of a single picture, all of another size than the run's."""
+    draw = np.random.default_rng(5)
+    for name, images in {"a": 4, "b": 4, "c": 4, "lonely": 1}.items():
+        folder = tmp_path / "others" / name
+        folder.mkdir(parents=True)
+        for number in range(images):
+            Image.fromarray(draw.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return tmp_path / "others"
+
+
+def test_a_run_is_measured_on_other_images_as_python_would(
+    run: Path, others: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    before = sorted(run.rglob("*"))
+    assert main(["evaluate", str(run), "--on", str(others), "--k", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    files = sorted(others.rglob("*.png"))
+    labels = torch.tensor(["abcl".index(file.parent.name[0]) for file in files])
+    expected = evaluate(torch.from_numpy(crossbatch.load(run).embed(files)), labels, ks=(1, 3)).summary()
+    assert {name: found[name] for name in expected} == expected
+    assert (found["queries"], found["left_out"], found["classes_left_out"]) == (12, 1, ["lonely"])
+    assert (found["gallery"], found["classes"], found["notes"]) == (13, 4, [])
+    assert found["before_training"]["R@3"] > 0
+    assert sorted(run.rglob("*")) == before
+
+
+def test_an_exported_model_and_a_table_do_as_well(
+    run: Path, others: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{file},{file.parent.name}" for file in sorted(others.rglob("*.png"))]
+    (tmp_path / "others.csv").write_text("\n".join(["path,label", *rows]))
+    assert main(["export", str(run), "--format", "folder", "--out", str(tmp_path / "model")]) == 0
+    capsys.readouterr()
+    measured = []
+    for model in (run, tmp_path / "model"):
+        assert main(["evaluate", str(model), "--on", str(tmp_path / "others.csv"), "--json"]) == 0
+        measured.append(json.loads(capsys.readouterr().out))
+    assert measured[1]["before_training"] is None
+    assert measured[0] | {"before_training": None} == measured[1]
+
+
+def test_trained_classes_and_unreadable_images_are_told(
+    run: Path, pictures: Path, others: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (others / "a" / "broken.png").write_bytes(b"no picture")
+    trained = crossbatch.load(run).description.class_names
+    (others / "b").rename(others / trained[0])
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--on", str(others)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "note: the model was trained on classes of the same names (1 of 4)" in told
+    assert "left out: cannot read the image" in told
+    assert "12 queries among 13 images of 4 classes" in told
+    assert "their classes (1) have no other image there: lonely" in told
+
+
+def test_images_without_a_label_or_a_partner_are_refused(
+    run: Path, others: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (8, 8)).save(others / "loose.png")
+    assert main(["evaluate", str(run), "--on", str(others)]) == 2
+    assert "1 of 14 images have no label, such as" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--on", str(others / "lonely"), "--on", str(others / "a")]) == 2
+    assert "images have no label" in capsys.readouterr().err
+    for name in "abc":
+        for file in list((others / name).iterdir())[1:]:
+            file.unlink()
+    (others / "loose.png").unlink()
+    assert main(["evaluate", str(run), "--on", str(others)]) == 2
+    assert "no class has two images that can be read" in capsys.readouterr().err
