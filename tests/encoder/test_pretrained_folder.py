@@ -60,6 +60,8 @@ def test_the_hub_is_asked_by_its_scheme_alone(tmp_path: Path, run: Path, monkeyp
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert crossbatch.load("hf://somebody/model").dim == 8
     assert asked == [("somebody/model", ["config.json", "model.safetensors"])]
+    assert crossbatch.load(Path("hf://somebody/model")).dim == 8  # as a command line gives it
+    assert asked.pop() == asked[0]
     with pytest.raises(RunError, match=r"hf://somebody/gone cannot be fetched \(404: not found\): check the name"):
         crossbatch.load("hf://somebody/gone")
     with pytest.raises(RunError, match="there is no model at somebody/model"):

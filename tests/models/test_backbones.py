@@ -1,5 +1,6 @@
 """Backbones by name: what each gives, is pooled by, and wants to see; and names that are none."""
 
+import huggingface_hub
 import pytest
 import timm
 import torch
@@ -103,6 +104,21 @@ def test_weights_that_cannot_be_fetched_are_refused_in_a_line(
             SettingError, match=rf"weights of {name} could not be fetched \(no network\): connect .*--m"
         ):
             create(name, 3, pooling=pooling, pretrained=True)
+
+
+def test_without_a_network_the_hub_is_not_asked_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no address")
+
+    waited: list[float] = []
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    monkeypatch.setattr("time.sleep", waited.append)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingError, match="the pretrained weights of resnet10t could not be fetched"):
+        create("resnet10t", 3, pretrained=True)
+    assert not waited
+    assert not huggingface_hub.constants.is_offline_mode()
 
 
 def test_ours_without_a_hub_say_so() -> None:

@@ -25,7 +25,7 @@ def embed(
     Stopped or killed, the same command goes on where it was.
 
     Args:
-        run: Run folder, a folder of save_pretrained, or an ONNX file.
+        run: Run folder, a folder of save_pretrained, an ONNX file, or hf://owner/name.
         images: Image files, folders of them, or tables (.csv, .tsv, .parquet) of path,label. A folder below a folder
             names the label.
         out: File to write: .parquet, or .npz for NumPy.

@@ -31,7 +31,7 @@ def evaluate(
     Tables of every class and of the worst queries are written to RUN/examples/PART.
 
     Args:
-        run: Run folder; with --on also a folder of save_pretrained, or an ONNX file.
+        run: Run folder; with --on also a folder of save_pretrained, an ONNX file, or hf://owner/name.
         part: test, for every test list of the data set; one of them, as VehicleID's large; or validation.
         k: The K of Recall@K beside 1, as [10,100]; by default those usual for the data set.
         root: Where the data set is now, if it has moved since the run.

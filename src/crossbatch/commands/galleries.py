@@ -19,7 +19,7 @@ from crossbatch.typed import typed
 if TYPE_CHECKING:
     from crossbatch.index import Gallery
     from crossbatch.index.description import Database
-    from crossbatch.index.indexing import Embedder, Outcome
+    from crossbatch.index.indexing import Outcome
     from crossbatch.index.sources import Found
 
 GALLERY = "gallery"  # the folder of a run that its images are indexed into
@@ -73,7 +73,7 @@ def fill(
     if is_server(database.uri):
         _reach(folder, database, milvus)
     own = folder.resolve() == source.resolve()
-    encoder: Embedder = load(kept_model.kept(folder) if own else source)
+    encoder = load(kept_model.kept(folder) if own else source)
     model = Model.of(encoder)
     with writing(folder, model, database) as writer:
         if writer.description.model != model:
@@ -83,7 +83,7 @@ def fill(
         if (moved := _at(folder, known, uri)) != known:
             writer.keep_database(moved)
         if not own:
-            kept_model.keep(source, folder)
+            kept_model.keep(encoder.source, folder)
         outcome = add(writer, found, encoder)
         if draw_map(writer):
             console.print(f"map: {writer.description.map.method if writer.description.map else ''}", highlight=False)

@@ -188,7 +188,7 @@ def load(
         >>> model.embed(["a.jpg"]).shape
         (1, 128)
     """
-    path = hub.fetched(os.fspath(name)) if os.fspath(name).startswith(hub.SCHEME) else Path(name)
+    path = hub.fetched(os.fspath(name)) if hub.named(os.fspath(name)) else Path(name)
     if path.suffix == ".onnx":
         if half:
             raise SettingError(f"{path} computes in the precision that it was exported in: leave half out")

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,24 +10,24 @@ import torch
 from torch import nn
 
 from crossbatch.errors import MissingExtraError, SettingError
+from crossbatch.models.hub_cache import cache_alone_if_offline
 
 
 def create(name: str, channels: int, *, pretrained: bool) -> tuple[nn.Module, int]:
     """A network that pools as it was made to, without its classifier; its features."""
-    network = _timm(name).create_model(name, pretrained=pretrained, num_classes=0, in_chans=channels)
+    network = _made(name, pretrained=pretrained, num_classes=0, in_chans=channels)
     # With num_classes=0 the heads of MobileNetV3, VGG and others still widen num_features to this.
     return network, network.head_hidden_size
 
 
 def create_unpooled(name: str, channels: int, *, pretrained: bool) -> tuple[nn.Module, int]:
     """A network that gives its last feature maps; how many."""
-    timm = _timm(name)
     way_out = "leave --model.pooling out, and the network pools as it was made to"
     try:
-        network = timm.create_model(name, pretrained=pretrained, num_classes=0, in_chans=channels, global_pool="")
+        network = _made(name, pretrained=pretrained, num_classes=0, in_chans=channels, global_pool="")
     except (AssertionError, TypeError, ValueError) as error:
         raise SettingError(f"{name} cannot leave its own pooling out ({_first_line(error)}): {way_out}") from error
-    size = timm.data.resolve_model_data_config(network)["input_size"][1:]
+    size = _timm(name).data.resolve_model_data_config(network)["input_size"][1:]
     with torch.no_grad():
         shape = tuple(network.eval()(torch.zeros(1, channels, *size)).shape)
     features: int = network.head_hidden_size
@@ -76,6 +77,12 @@ def stages(name: str, network: nn.Module) -> dict[str, int]:
         ) from error
     last = max(stage_of.pop(rest) - 1, 0)
     return {parameter: min(stage, last) for parameter, stage in stage_of.items()}
+
+
+def _made(name: str, *, pretrained: bool, **options: Any) -> Any:
+    timm = _timm(name)
+    with cache_alone_if_offline() if pretrained else nullcontext():
+        return timm.create_model(name, pretrained=pretrained, **options)
 
 
 def _first_line(error: Exception) -> str:
