@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from copy import deepcopy
 from typing import Any
 
@@ -22,6 +23,16 @@ def batch(step: int, n: int = 6, dtype: torch.dtype = torch.float32):
     generator = torch.Generator().manual_seed(step)
     ids = torch.randint(20, (n,), generator=generator)
     return torch.randn(n, 5, generator=generator, dtype=dtype).requires_grad_(), ids % 4, ids
+
+
+def test_a_loss_that_validates_in_training_mode_is_told() -> None:
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(size=15, dim=5))
+    embeddings, labels, _ = batch(0)
+    with torch.no_grad(), pytest.warns(UserWarning, match=r"this batch enters the memory: call loss_fn.eval\(\)"):
+        loss_fn(embeddings, labels)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss_fn.eval()(embeddings, labels)
 
 
 @every_loss

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torch.testing import assert_close
 
 from crossbatch import CrossBatchMemory
 from crossbatch.errors import ShapeError
@@ -57,6 +58,31 @@ def test_where_the_space_is_turned_at_most_two_hundredths_of_the_drift_are_left(
     raw = left(place, follow=False)
     assert raw > 0.3
     assert left(place, follow=True) < 0.02 * raw
+
+
+def test_the_probe_may_have_rows_of_any_length() -> None:
+    turn, where = turning(0.02), rows(4 * STEPS + 8 * DIM)
+    place = [where]
+    for _ in range(STEPS):
+        place.append(place[-1] @ turn)
+    memories = []
+    for scale in (1.0, 20 * torch.rand(len(where), 1) + 1):
+        memory = CrossBatchMemory(len(where), DIM)
+        memory.enqueue(where, torch.arange(len(where)), step=0)
+        following = Following(memory, 8 * DIM)
+        for step in (0, STEPS):
+            following((place[step] * scale)[-8 * DIM :], step)
+        memories.append(memory.embeddings)
+    assert_close(memories[1], memories[0])
+
+
+def test_what_is_kept_is_not_rounded_when_the_model_changes_its_type() -> None:
+    following = Following(CrossBatchMemory(4, DIM), 8)
+    following(rows(8), 0)
+    before = following.probe.clone()
+    nn.Sequential(nn.Linear(2, 2), following).to(torch.bfloat16)
+    assert torch.equal(following.probe, before)
+    assert following.motion.dtype == torch.float32
 
 
 def test_a_motion_of_each_image_alone_is_not_followed() -> None:

@@ -145,6 +145,20 @@ def test_storage_dtype_survives_the_model_changing_its_own() -> None:
     assert memory._labels.dtype == torch.int64
 
 
+def test_a_row_without_a_direction_is_never_compared_with() -> None:
+    memory = CrossBatchMemory(8, dim=2)
+    given = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1e30, 1e30], [torch.nan, 1.0], [torch.inf, 1.0], [1e-6, 0.0]])
+    slots = memory.enqueue(given, torch.arange(6))
+    assert slots.tolist() == [0, -1, -1, -1, -1, 5]
+    assert memory.labels.tolist() == [0, 5]
+
+
+def test_an_empty_memory_is_one() -> None:
+    memory = CrossBatchMemory(4, dim=2)
+    assert (memory or None) is memory
+    assert len(memory) == 0
+
+
 def test_rows_take_no_gradient() -> None:
     memory = CrossBatchMemory(4, dim=2)
     memory.enqueue(torch.ones(2, 2, requires_grad=True), torch.arange(2))

@@ -1,6 +1,7 @@
 """A loss and a memory together: the module that users call in their training step."""
 
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, unit
 from crossbatch.uncompiled import eagerly
 
 FOREVER = 2**62  # steps
+FORGOTTEN = (
+    "CrossBatchLoss is in training mode under no_grad, so this batch enters the memory: call loss_fn.eval() to validate"
+)
 
 
 class CrossBatchLoss(nn.Module):
@@ -29,8 +33,9 @@ class CrossBatchLoss(nn.Module):
     same image are ignored where `ids` tell.
 
     The first `warmup_steps` calls fill the memory but return the batch term alone, at weight 1. In `eval()` nothing is
-    enqueued and no step is counted. Both weights, the step from which the memory counts (`start`) and the age in steps
-    up to which rows count (`max_age`) are buffers, to be set from outside. `stats` tells of the last call: the value of
+    enqueued and no step is counted; the newest row is then one step old, as in the last training call. Both weights,
+    the step from which the memory counts (`start`) and the age in steps up to which rows count (`max_age`) are buffers,
+    to be set from outside. `stats` tells of the last call: the value of
     both terms, the positives and negatives per anchor of the batch that count in each, and the share of anchors that
     count against the memory. On a GPU, which is never asked whether the memory counts, both terms are computed during
     the warm-up too.
@@ -117,6 +122,8 @@ class CrossBatchLoss(nn.Module):
             ShapeError: Labels or ids are not one a row or not int64, or rows are not as long as those of the memory.
         """
         self.memory.check(embeddings, labels, ids)
+        if self.training and not torch.is_grad_enabled():
+            warnings.warn(FORGOTTEN, stacklevel=3)
         if self.memory.shard.parts > 1 and not self._is_mean:
             raise SettingError(
                 f"a sharded memory takes a loss of this package, whose sums can be put together, and not "

@@ -7,7 +7,7 @@ from crossbatch.errors import ShapeError
 from crossbatch.memory import CrossBatchMemory, carried
 from crossbatch.precision import exactly
 from crossbatch.processes import Apart
-from crossbatch.shapes import Embeddings
+from crossbatch.shapes import Embeddings, unit
 
 RIDGES = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -86,8 +86,8 @@ class Following(Apart):
         if len(probe) > len(self.probe) or probe.shape[1] != self.memory.dim:
             wanted = f"up to {len(self.probe)} embeddings of {self.memory.dim} dimensions"
             raise ShapeError(f"this probe has {wanted}, got {list(probe.shape)}")
-        missing = probe.new_zeros(len(self.probe) - len(probe), probe.shape[1])
-        now = torch.cat([probe, missing])  # what is missing has no say: zeros move nothing
+        missing = torch.zeros(len(self.probe) - len(probe), probe.shape[1], device=probe.device)
+        now = torch.cat([unit(probe), missing])  # what is missing has no say: zeros move nothing
         motion = self.memory.processes.of_first(shared_motion(torch.where(self.step >= 0, self.probe, now), now))
         self.since.copy_(self.step)
         self.step.copy_(torch.as_tensor(step))

@@ -1,5 +1,6 @@
 """The table of a gallery: what was written is there, whole, whatever was joined, removed or left half done."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from crossbatch.errors import DataError, RunError
 from crossbatch.index import changes, description
 from crossbatch.index import writer as writers
+from crossbatch.index.database import bring_in_step
 from crossbatch.index.description import Database, Model
 from crossbatch.index.part_files import Entry
 from crossbatch.index.writer import Change, Writer, writing
@@ -130,6 +132,39 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         (tmp_path / description.FILE).write_text(text)
         with pytest.raises((DataError, RunError), match=told):
             opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("uri", "../victim"),
+        ("uri", "."),
+        ("uri", "model"),
+        ("parts", "../part-1.parquet"),
+        ("map", "/tmp/map-1.parquet"),
+    ],
+)
+def test_names_that_lead_out_of_the_gallery_are_refused(tmp_path: Path, field: str, name: str) -> None:
+    """A gallery may come from a stranger, and a database that does not open is made anew."""
+    victim = tmp_path / "victim" / "precious"
+    victim.parent.mkdir()
+    victim.write_text("mine")
+    with writing(tmp_path / "gallery", MODEL, Database("milvus.db", "x")) as writer:
+        put(writer, [1])
+    file = tmp_path / "gallery" / description.FILE
+    plain = json.loads(file.read_text())
+    if field == "uri":
+        plain["database"]["uri"] = name
+    elif field == "map":
+        plain["map"] = {"file": name, "method": "UMAP", "fitted": 1}
+    else:
+        plain["parts"] = [name]
+    file.write_text(json.dumps(plain))
+    with pytest.raises(DataError, match=r"gallery.json cannot be read \('"), writing(tmp_path / "gallery") as writer:
+        bring_in_step(writer, {})
+    with pytest.raises(DataError, match="cannot be read"):
+        opened(tmp_path / "gallery")
+    assert victim.read_text() == "mine"
 
 
 def test_a_missing_file_and_pictures_that_cannot_be_read_are_damage(tmp_path: Path) -> None:

@@ -447,7 +447,7 @@ def test_refuses_what_does_not_fit() -> None:
         loss_fn(rows(4), torch.arange(3))
     with pytest.raises(ShapeError, match="go together"):
         loss_fn(rows(4), torch.arange(4), ref_emb=rows(2))
-    with pytest.raises(ShapeError, match=r"ref_emb is \(2, 3\) with 2 ref_labels"):
+    with pytest.raises(ShapeError, match="rows of ref_emb are 3 long, those of embeddings 6"):
         loss_fn(rows(4), torch.arange(4), ref_emb=torch.ones(2, 3, dtype=torch.float64), ref_labels=torch.arange(2))
     for wrong in (torch.arange(4).int(), torch.arange(4.0)):
         with pytest.raises(ShapeError, match=rf"labels are int64, got {wrong.dtype}: call .long\(\) on them"):

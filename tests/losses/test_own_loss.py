@@ -92,6 +92,31 @@ class Constant(PairLoss):
         return positives.mean * negatives.total
 
 
+class ItsOwnWeights(PairLoss):
+    """The weights of a side are the similarities themselves, the very tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scales = nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
+
+    def negative(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        return 1 + s * self.scales.sum(), s
+
+    def positive(self, s: Tensor, negatives) -> tuple[Tensor, Tensor]:
+        return 1 - s, s
+
+    def combine(self, positives, negatives) -> Tensor:
+        return positives.total + negatives.total + positives.weight - negatives.weight
+
+
+def test_a_parameter_of_several_numbers_is_shown_by_its_shape() -> None:
+    class Shown(ItsOwnWeights):
+        def __init__(self, scales: int = 3) -> None:
+            super().__init__()
+
+    assert str(Shown()) == "Shown(scales=[3])"
+
+
 def test_a_formula_that_cannot_be_is_told() -> None:
     with pytest.raises(SettingError, match="the scale of an Exponent must be above 0, got -2"):
         Exponent(-2.0)
@@ -104,7 +129,7 @@ def test_a_formula_that_cannot_be_is_told() -> None:
         NoMean()(torch.eye(4, dtype=torch.float32), torch.arange(4) % 2)
 
 
-@pytest.mark.parametrize("make", [Odd, Constant])
+@pytest.mark.parametrize("make", [Odd, Constant, ItsOwnWeights])
 def test_odd_formulas_are_the_same_streamed(make: type) -> None:
     for dtype in (torch.float32, torch.float64):
         loss_fn, embeddings, refs = make().to(dtype), rows(12, 0, dtype).requires_grad_(), rows(40, 1, dtype)

@@ -163,6 +163,9 @@ def test_a_finished_comparison_is_told_again_and_takes_further_seeds(
     assert trained == 3
     assert compare(settings, tmp_path / "c", console, seeds=1) == first
     assert len(fitted) == trained
+    # As one that was stopped before its table, and with runs that would now make another length of the longer arm.
+    (tmp_path / "c" / runs.COMPARISON).unlink()
+    monkeypatch.setattr(StepCost, "steps_worth", lambda *_: 7)
     wider = compare(settings, tmp_path / "c", console, seeds=2)
     assert len(fitted) == 2 * trained
     assert [one["test"]["R@1"][0] for one in wider["arms"]] == [one["test"]["R@1"][0] for one in first["arms"]]

@@ -9,7 +9,7 @@ import numpy as np
 
 from crossbatch.errors import RunError
 from crossbatch.index.description import Database
-from crossbatch.index.milvus import Client, Collection, connected, is_held, is_server, kind_for, label_number
+from crossbatch.index.milvus import LOCAL, Client, Collection, connected, is_held, is_server, kind_for, label_number
 from crossbatch.index.rows import Rows
 from crossbatch.index.search import nearest
 from crossbatch.index.writer import Writer
@@ -30,7 +30,7 @@ def bring_in_step(writer: Writer, options: Mapping[str, Any]) -> Database:
         with connected(writer.folder, database.uri, options) as client:
             found = _follow(client, database, rows)
     except RunError:
-        local = writer.folder / database.uri
+        local = writer.folder / LOCAL
         if is_server(database.uri) or not local.is_dir():
             raise
         if is_held(local):

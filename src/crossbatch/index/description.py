@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from crossbatch import durable
 from crossbatch.errors import DataError, RunError
+from crossbatch.index.milvus import LOCAL, is_server
 from crossbatch.typed import typed
 
 FILE = "gallery.json"
@@ -114,7 +116,7 @@ def read(folder: Path) -> Description:
     try:
         plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
         _require_format(folder, plain.get("format"))
-        return Description(
+        described = Description(
             Model(**plain["model"]),
             Database(**plain["database"]),
             int(plain["revision"]),
@@ -123,6 +125,7 @@ def read(folder: Path) -> Description:
             int(plain["next_part"]),
             Map(**plain["map"]) if plain["map"] else None,
         )
+        return _with_own_files(described)
     except FileNotFoundError:
         told = f"{folder} is no gallery: {FILE} is missing"
         raise DataError(f"{told}; make one with crossbatch index RUN IMAGES --to {typed(folder)}") from None
@@ -132,6 +135,16 @@ def read(folder: Path) -> Description:
         raise DataError(
             f"{folder / FILE} cannot be read ({error}): index the images anew, into a new folder"
         ) from error
+
+
+def _with_own_files(found: Description) -> Description:
+    """Refuse names that lead out of the gallery: its files are rewritten and removed, and it may be a stranger's."""
+    for name in [*found.parts, *([found.map.file] if found.map else [])]:
+        if not re.fullmatch(r"(part|map)-\d+\.parquet", name):
+            raise ValueError(f"{name!r} is no file of a gallery")
+    if found.database.uri != LOCAL and not is_server(found.database.uri):
+        raise ValueError(f"{found.database.uri!r} is neither {LOCAL} nor the address of a server")
+    return found
 
 
 def _require_format(folder: Path, found: Any) -> None:

@@ -76,7 +76,8 @@ class PMLLoss(nn.Module):
             for side, place in (("positives", 0), ("negatives", 2))
         }
         self.stats["anchors"] = share
-        loss: Tensor = self.loss(anchors[counted], of_anchors, indices, rows, labels)
+        with without_autocast(anchors.device):
+            loss: Tensor = self.loss(anchors[counted], of_anchors, indices, rows, labels)
         return share * loss
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from crossbatch.errors import SettingError
 from crossbatch.losses.engine.pairs import Pairing
+from crossbatch.precision import without_autocast
 from crossbatch.shapes import unit
 
 
@@ -39,7 +40,8 @@ class AnyLoss(nn.Module):
             if ids is not None:
                 copies = (ids[:, None] == ids) & (ids >= 0)
                 kept = ~copies.tril(-1).any(1)
-            within: Tensor = self.loss(anchors[kept], pairing.labels[kept])
+            with without_autocast(anchors.device):
+                within: Tensor = self.loss(anchors[kept], pairing.labels[kept])
             return within
         kept = torch.ones_like(pairing.ref_labels, dtype=torch.bool) if pairing.live is None else pairing.live.clone()
         if pairing.own_slots is not None:
@@ -54,7 +56,8 @@ class AnyLoss(nn.Module):
         self.stats = {"anchors": share}
         if not counted.any() or not len(rows):
             return 0 * anchors.sum()
-        loss: Tensor = self.loss(anchors[counted], pairing.labels[counted], ref_emb=rows, ref_labels=labels)
+        with without_autocast(anchors.device):
+            loss: Tensor = self.loss(anchors[counted], pairing.labels[counted], ref_emb=rows, ref_labels=labels)
         return share * loss
 
 
@@ -63,7 +66,7 @@ def comparing(loss: nn.Module) -> Any:
     if not isinstance(loss, nn.Module):
         given = f"the class {loss.__name__}" if isinstance(loss, type) else f"{type(loss).__name__} {loss!r}"
         raise SettingError(f"a loss is a module, as ContrastiveLoss(), got {given[:80]}")
-    if hasattr(loss, "compare"):
+    if hasattr(loss, "mean_over_anchors"):  # of ours, as `PMLLoss` too
         return loss
     taken = inspect.signature(loss.forward).parameters
     if "ref_emb" not in taken and all(one.kind != one.VAR_KEYWORD for one in taken.values()):

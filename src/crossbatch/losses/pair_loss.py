@@ -164,7 +164,13 @@ class PairLoss(nn.Module, ABC):
     def extra_repr(self) -> str:
         """What `print(loss)` says: the parameters of the class, as they are now; `room` where there is some."""
         values = {name: getattr(self, name, None) for name in inspect.signature(type(self)).parameters}
-        return ", ".join(f"{n}={round(v.item(), 4) if isinstance(v, Tensor) else repr(v)}" for n, v in values.items())
+        return ", ".join(f"{name}={_shown(value)}" for name, value in values.items())
+
+
+def _shown(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return repr(value)
+    return str(round(value.item(), 4)) if value.numel() == 1 else f"{list(value.shape)}"
 
 
 def require_positive(**parameters: float) -> None:
@@ -201,10 +207,7 @@ def pair_up(
     if ref_emb is None or ref_labels is None:
         return anchors, anchors, Pairing.within(labels, ids)
     require_rows("ref_emb", ref_emb)
-    if len(ref_labels) != len(ref_emb) or ref_emb.shape[1] != embeddings.shape[1]:
-        raise ShapeError(
-            f"ref_emb is {tuple(ref_emb.shape)} with {len(ref_labels)} ref_labels; "
-            f"it needs one label a row and rows of length {embeddings.shape[1]}"
-        )
     require_one_each(len(ref_emb), "references", ref_labels=ref_labels, ref_ids=ref_ids)
+    if ref_emb.shape[1] != embeddings.shape[1]:
+        raise ShapeError(f"rows of ref_emb are {ref_emb.shape[1]} long, those of embeddings {embeddings.shape[1]}")
     return anchors, unit(ref_emb), Pairing(labels, ref_labels, ids, ref_ids)

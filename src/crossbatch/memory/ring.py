@@ -143,6 +143,10 @@ class CrossBatchMemory(Apart):
     def __len__(self) -> int:
         return int((self._steps >= 0).sum())
 
+    def __bool__(self) -> bool:
+        """True, as of any module; `len(memory) == 0` says that it is empty."""
+        return True
+
     @property
     def slots(self) -> Tensor:
         """Slot of each live row, in the order of `embeddings`, `labels`, `ids` and `steps`."""
@@ -194,8 +198,9 @@ class CrossBatchMemory(Apart):
     ) -> Slots:
         """Write a batch, detached and scaled to unit length; return the slot of each row.
 
-        Of a batch larger than the memory only the tail stays; the rows dropped get slot −1. So does a row with an
-        infinite value or NaN, as a step in half precision that overflows leaves it: it is never compared with. Of
+        Of a batch larger than the memory only the tail stays; the rows dropped get slot −1. So does a row without a
+        direction, of zeros, or with an infinite value or NaN, as a step in half precision that overflows leaves it: it
+        is never compared with. Of
         several processes all give the same rows; where the memory is sharded, one that another process keeps has slot
         −1 here.
 
@@ -213,8 +218,7 @@ class CrossBatchMemory(Apart):
             raise SettingError(f"a row is written at a step of at least 0, got {step}")
         kept = min(n, self.size)
         rows = normalize(embeddings[n - kept :].float()).to(self._embeddings)
-        total = rows.sum(1)
-        sound = total.eq(total)  # not NaN, as a row with an infinite value is at unit length
+        sound = rows.square().sum(1) > 0.5  # of unit length but for rounding; NaN compares as False
         slots = torch.arange(n - kept, n, device=rows.device).add_(self._written).remainder_(self.size)
         if self.shard.parts > 1:
             slots, here = self.shard.own(slots)
@@ -337,14 +341,6 @@ class CrossBatchMemory(Apart):
             if whole is not None and len(whole) == self.size:
                 state_dict[prefix + name] = self.shard.of_whole(whole, empty)
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CrossBatchMemory":
-        """Move with the model, but keep the storage dtype when the model changes its own."""
-        before = self._embeddings
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self._embeddings.dtype != before.dtype:
-            self._embeddings = before.to(self._embeddings.device)
-        return self
 
 
 @exactly

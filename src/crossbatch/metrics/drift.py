@@ -12,7 +12,7 @@ from crossbatch.memory import CrossBatchMemory
 from crossbatch.shapes import Embeddings, Ids, Labels, PerAnchor
 
 # The first ages of the bins that distances are gathered in, in steps: near-equal in logarithm, round to read.
-FIRST_AGES = (0, *(round(ten * digit) for ten in (1, 10, 100, 1e3, 1e4, 1e5) for digit in (1, 1.5, 2, 3, 5, 7)))
+FIRST_AGES = (0, 1, 2, 3, 5, 7, *(round(ten * n) for ten in (10, 100, 1e3, 1e4, 1e5) for n in (1, 1.5, 2, 3, 5, 7)))
 
 
 class AtAge(NamedTuple):

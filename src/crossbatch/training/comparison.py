@@ -54,12 +54,16 @@ class Comparison:
 
     def run(self, name: str, settings: Settings) -> Path:
         """Train one run, unless it is there; go on with one that was stopped."""
-        title = "-".join(name.replace(",", "").split())
         refit = "-refit" if settings.refit else ""
-        folder = self.out / f"{title}-lr{settings.optim.lr:g}-seed{settings.seed}{refit}"
+        folder = self.out / f"{_title(name)}-lr{settings.optim.lr:g}-seed{settings.seed}{refit}"
         if not runs.is_finished(folder):
             train_once(settings, load_data(settings) if settings.refit else self.data, folder, self.console)
         return folder
+
+
+def _title(name: str) -> str:
+    """What the folders of an arm begin with."""
+    return "-".join(name.replace(",", "").split())
 
 
 def train_once(settings: Settings, loaded: DataSet, folder: Path, console: Console) -> None:
@@ -144,7 +148,7 @@ def _result(
     cost = _cost(runs_here, folders[WITH][0])
     steps = {WITHOUT: settings.optim.steps, WITH: settings.optim.steps}
     if equal_time:
-        steps[LONGER] = _longer(runs_here.out) or settings.optim.steps + _worth(cost, folders[WITH])
+        steps[LONGER] = _longer(runs_here.out, cost, settings.optim.steps, folders[WITH])
         folders[LONGER] = [
             runs_here.run(
                 LONGER, runs_here.arm(LONGER, lr=chosen[WITHOUT], steps=steps[LONGER], seed=settings.seed + i)
@@ -198,15 +202,17 @@ def _cost(comparison: Comparison, trained: Path) -> StepCost:
     return cost
 
 
-def _longer(out: Path) -> int | None:
-    """Steps of the arm of equal time where a comparison is finished: further seeds get as many."""
-    arms = runs.read_json(out / runs.COMPARISON)["arms"] if (out / runs.COMPARISON).is_file() else []
-    return next((arm["steps"] for arm in arms if arm["name"] == LONGER), None)
+def _longer(out: Path, cost: StepCost, steps: int, folders: Sequence[Path]) -> int:
+    """Steps of the arm of equal time: as many without memory as take the time of these runs; further seeds get as many.
 
-
-def _worth(cost: StepCost, folders: Sequence[Path]) -> int:
-    """Steps without memory that take the time of the memory in these runs."""
-    return cost.steps_worth(round(statistics.mean(runs.read_summary(folder)["memory_steps"] for folder in folders)))
+    Those of a run that is there are kept: another mean over more seeds would make another arm of it.
+    """
+    there = [folder for folder in sorted(out.glob(f"{_title(LONGER)}-lr*")) if (folder / runs.CONFIG).is_file()]
+    if there:
+        return int(runs.read_config(there[0])["optim"]["steps"])
+    return steps + cost.steps_worth(
+        round(statistics.mean(runs.read_summary(folder)["memory_steps"] for folder in folders))
+    )
 
 
 def _warnings(folder: Path) -> list[str]:

@@ -96,7 +96,7 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     preprocessing = preprocess(settings, loaded)
     torch.manual_seed(settings.seed)
     network, weights = _network(settings, loaded.channels)
-    on_cpu = settings.loop.accelerator == "cpu" or not torch.accelerator.is_available()
+    on_cpu = settings.loop.hardware == "cpu" or not torch.accelerator.is_available()
     if settings.loop.precision == "16-mixed" and on_cpu:
         raise SettingError("--loop.precision 16-mixed needs a GPU: on a CPU give bf16-mixed, or leave it out")
     if settings.loop.channels_last or (settings.loop.channels_last is None and on_cpu):

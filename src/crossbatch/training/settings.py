@@ -159,7 +159,8 @@ class LoopSettings:
         check_every: Steps between two looks at the validation classes; by default a twentieth of the steps.
         patience: Stop after so many looks without a better R@1; 0 never stops early.
         precision: Lightning's: 32-true, bf16-mixed or 16-mixed.
-        accelerator: Lightning's: auto, cpu, gpu, mps …
+        accelerator: Lightning's: cpu, gpu and others, but for mps, which cannot rank in float64; auto is a CUDA GPU
+            where there is one, else the CPU.
         devices: Processes on this machine that train together, one a device; by default as many as torchrun or SLURM
             has started, else one.
         embed_at_once: Images that go through the network at once; of a larger batch each piece is embedded again in the
@@ -187,6 +188,13 @@ class LoopSettings:
     on_corrupt: Literal["refuse", "skip"] = "refuse"
     compile: bool = False
     channels_last: bool | None = None
+
+    @property
+    def hardware(self) -> str:
+        """The accelerator that is meant, as Lightning names it."""
+        import torch  # noqa: PLC0415  (the help of a command does without)
+
+        return self.accelerator if self.accelerator != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
@@ -266,6 +274,8 @@ class Settings:
                 f"--model.dims ascend to --model.dim, got {dims} and {dim}: "
                 f"give {sorted({one for one in dims if one < dim} | {dim})}"
             )
+        if self.loop.accelerator == "mps":
+            raise SettingError("--loop.accelerator mps lacks the float64 that ranking needs: give cpu")
         if self.optim.ema == 1:
             raise SettingError("--optim.ema 1 would keep the weights of the start: give less than 1, as 0.99")
         if (self.optim.schedule == "steps") != bool(self.optim.milestones):

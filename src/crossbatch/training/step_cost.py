@@ -50,7 +50,7 @@ def measure(without: RunParts, with_memory: RunParts, *, start: int = 0, rounds:
     assert isinstance(loss_fn, CrossBatchLoss)  # noqa: S101
     loop = with_memory.settings.loop
     with quiet_lightning():
-        fabric = Fabric(accelerator=loop.accelerator, devices=1, precision=loop.precision)
+        fabric = Fabric(accelerator=loop.hardware, devices=1, precision=loop.precision)
     embed = _embedding(with_memory, fabric)
     with_memory.learner.eval()
     batches = with_memory.drawn(loss_fn.memory.size)

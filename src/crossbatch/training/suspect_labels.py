@@ -53,6 +53,7 @@ def write_suspects(run: Path, part: str, loaded: DataSet, searched: Searched, mo
     ]
     kept = {SUSPECTS: table, CLASS_PAIRS: pairs, NEAR_COPIES: copies}
     for name, lines in kept.items():
+        (folder / f"{name}.csv").unlink(missing_ok=True)  # of an earlier look
         if lines:
             runs.write_table(folder / f"{name}.csv", lines)
     runs.write_json(folder / f"{SUSPECTS}.json", cards)

@@ -144,7 +144,7 @@ def _trainer(
         return L.Trainer(
             max_steps=settings.optim.steps,
             max_epochs=-1,
-            accelerator=settings.loop.accelerator,
+            accelerator=settings.loop.hardware,
             **layout(settings.loop.devices),
             precision=settings.loop.precision,
             gradient_clip_val=settings.optim.clip or None,

@@ -183,7 +183,8 @@ class Written(Declared):
             by = torch.autograd.grad(terms, [s, *leaves], counted, allow_unused=True)
         by_anchors = None if by[0] is None else weighted_rows(by[0], block.rows)
         kept = (None if one is None else one.clone() for one in by[1:])  # of one column they are the spare matrix
-        total = pair_sum(torch.mul(terms.detach(), counted, out=s.detach()))
+        # Into what nobody reads any more: `s` may itself be the weights.
+        total = pair_sum(torch.mul(terms.detach(), counted, out=(s if weights is None else terms).detach()))
         weight = pairs = pair_sum(counted)
         if weights is not None:
             weight, pairs = pair_sum(counted.mul_(weights)), pair_sum(counted.sign_())

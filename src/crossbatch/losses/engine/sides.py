@@ -20,7 +20,9 @@ from crossbatch.losses.engine.sums import Partial, Sums, merge, merge_across, sc
 from crossbatch.precision import without_autocast
 from crossbatch.processes import Processes
 
-SMALL = 2**16  # similarities up to which a CPU takes the whole matrix; a GPU up to a block
+# Similarities up to which a CPU takes the whole matrix; a GPU up to a block. Of a batch with itself every column has a
+# gradient, which takes a second look where it is streamed: 1,024 rows take a quarter to half of the time as a whole.
+SMALL, SMALL_WITHIN = 2**16, 2**22
 
 
 class Whole:
@@ -281,7 +283,8 @@ class AtOnce(torch.autograd.Function):
         left = anchors.detach().requires_grad_(wanted[0])
         right = left if refs is None else refs.detach().requires_grad_(wanted[1])
         with torch.set_grad_enabled(any(wanted)), without_autocast(anchors.device):
-            small = width is None and len(left) * len(right) <= (SMALL if is_known(left) else STREAMED)
+            most = STREAMED if not is_known(left) else SMALL if left is not right else SMALL_WITHIN
+            small = width is None and len(left) * len(right) <= most
             if small and pairing.across is None:
                 sides: Whole | Streamed = Whole(left, right, *pairing.masks())
             else:
