@@ -238,9 +238,9 @@ def read_evaluations(run: Path) -> list[dict[str, Any]]:
 def add_evaluation(run: Path, entry: dict[str, Any]) -> int:
     """Log a look at a part; returns which look at that part it was."""
     entries = read_evaluations(run)
-    write_json(run / EVALUATIONS, [*entries, entry])
-    looks: int = 1 + sum(earlier["part"] == entry["part"] for earlier in entries)
-    return looks
+    look: int = 1 + sum(earlier["part"] == entry["part"] for earlier in entries)
+    write_json(run / EVALUATIONS, [*entries, {**entry, "look": look}])
+    return look
 
 
 def example_folder(run: Path, part: str) -> Path:

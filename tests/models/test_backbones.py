@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from crossbatch.errors import SettingError
-from crossbatch.models.backbones import OURS, create, image_settings
+from crossbatch.models.backbones import OURS, create, image_settings, take
 from crossbatch.models.pooling import GeneralizedMean
 
 
@@ -104,6 +104,16 @@ def test_weights_that_cannot_be_fetched_are_refused_in_a_line(
             SettingError, match=rf"weights of {name} could not be fetched \(no network\): connect .*--m"
         ):
             create(name, 3, pooling=pooling, pretrained=True)
+
+
+def test_a_transformer_is_resized_and_what_cannot_be_is_refused() -> None:
+    network, _, _ = create("test_vit", 3)
+    take(network, "test_vit", 3, (32, 64))
+    assert network.training
+    assert network(torch.zeros(2, 3, 32, 64)).shape[0] == 2
+    network, _, _ = create("convit_tiny", 3)
+    with pytest.raises(SettingError, match=r"convit_tiny takes no images of 32×32 .*: leave --model.image_size out"):
+        take(network, "convit_tiny", 3, (32, 32))
 
 
 def test_without_a_network_the_hub_is_not_asked_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:

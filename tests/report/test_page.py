@@ -134,6 +134,24 @@ def test_each_look_at_a_part_is_listed(run: Path) -> None:
     assert read(run).text.count("81.25") == 2
 
 
+def test_recalls_are_in_the_order_of_k_and_looks_are_counted(run: Path) -> None:
+    runs.add_evaluation(run, {"part": "test", "R@10": 0.9, "MAP@R": 0.5, "R@2": 0.4, "queries": 7})
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", write_report(run).read_text())
+    assert [head for head in heads if head.startswith("R@")] == sorted(
+        {head for head in heads if head.startswith("R@")}, key=lambda head: int(head[2:])
+    )
+    assert heads.index("MAP@R") > heads.index("R@10")
+    assert runs.read_evaluations(run)[-1]["look"] == len(
+        [one for one in runs.read_evaluations(run) if one["part"] == "test"]
+    )
+
+
+def test_a_run_that_was_stopped_says_so(run: Path) -> None:
+    summary = runs.read_summary(run)
+    runs.write_json(run / runs.SUMMARY, {**summary, "interrupted": True, "ended_by": "SIGINT"})
+    assert "where SIGINT stopped it" in write_report(run).read_text()
+
+
 def test_queries_that_differ_come_first_and_the_caption_says_so(page: Reader) -> None:
     marks = ["✓" in mark for mark in re.findall("[✓✗]", page.text.partition("for its class.")[2])]
     cards = [(marks[i : i + 8], marks[i + 8 : i + 16]) for i in range(0, len(marks), 16)]

@@ -1,6 +1,7 @@
 """A model measured on labelled images that its run does not know."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +77,28 @@ def test_trained_classes_and_unreadable_images_are_told(
     capsys.readouterr()
     assert main(["evaluate", str(run), "--on", str(others)]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "note: the model was trained on classes of the same names (1 of 4)" in told
+    assert "note: the model was trained on 1 of these 4 classes, by their names" in told
     assert "left out: cannot read the image" in told
     assert "12 queries among 13 images of 4 classes" in told
     assert "their classes (1) have no other image there: lonely" in told
+
+
+def test_copies_are_told(run: Path, others: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(others / "a" / "0.png", others / "a" / "again.png")
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--on", str(others)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "note: 2 files are copies byte for byte of each other, as" in told
+
+
+def test_classes_held_out_are_no_classes_trained_on(
+    run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--on", str(pictures)]) == 0
+    trained = len(crossbatch.load(run).description.class_names)
+    assert trained < 12
+    assert f"the model was trained on {trained} of these 12 classes" in " ".join(capsys.readouterr().out.split())
 
 
 def test_images_without_a_label_or_a_partner_are_refused(

@@ -375,6 +375,14 @@ def test_a_run_starts_from_the_network_of_another(
     assert main([*words, "--out", str(tmp_path / "next")]) == 0
     model = runs.read_config(tmp_path / "next")["model"]
     assert (model["dim"], model["image_size"]) == (8, 16)
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"weights all those of {run}" in told
+    assert "of the 4 test classes, by their names" not in told  # the same division: its test classes are unseen
+    seed = ["--split.seed", "5", "--model.fit", "pad"]
+    assert main([*words, "--out", str(tmp_path / "divided"), *seed]) == 0
+    assert "test classes, by their names: R@1 there is not that of unseen classes" in capsys.readouterr().out
+    assert main([*words[:3], str(tmp_path / "divided"), *words[4:], "--out", str(tmp_path / "third")]) == 0
+    assert runs.read_config(tmp_path / "third")["model"]["fit"] == "pad"
     capsys.readouterr()
     assert main([*words, "--out", str(tmp_path / "other"), "--model.dim", "4"]) == 2
     told = capsys.readouterr()

@@ -18,7 +18,9 @@ from safetensors.torch import load_file
 
 from crossbatch import runs
 from crossbatch.__main__ import main
+from crossbatch.data.augment import Augment
 from crossbatch.data.batches import TrainingBatches
+from crossbatch.data.image_files import naming
 from crossbatch.data.transforms import Preprocessing
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES
@@ -27,9 +29,12 @@ from crossbatch.training.checkpoints import BestModel
 from crossbatch.training.cores import torch_threads
 from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.fill_memory import FillMemory
+from crossbatch.training.interrupt import Stopped
+from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.plan import plan_of
 from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import (
+    BatchSettings,
     LoopSettings,
     LossSettings,
     MemorySettings,
@@ -160,6 +165,30 @@ def test_a_resumed_run_ends_where_a_straight_one_does(quick: Quick, tmp_path: Pa
     assert_same(last(tmp_path / "straight"), last(tmp_path / "stopped"))
     assert len(list((tmp_path / "stopped" / "logs" / "csv").iterdir())) == 2
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_that_is_stopped_in_its_first_step_keeps_the_weights_before_training(
+    quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its forward pass has moved the statistics of BatchNorm."""
+    step = MetricLearner.training_step
+
+    def interrupted(self: MetricLearner, *given: Any) -> Any:
+        step(self, *given)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(MetricLearner, "training_step", interrupted)
+    outcome = train(quick(), tmp_path / "run", console)
+    assert outcome.interrupted
+    assert outcome.summary["steps"] == 0
+    assert outcome.summary["best_validation_MAP@R"] is None
+    kept, began = load_file(tmp_path / "run" / "model.safetensors"), load_file(tmp_path / "run" / runs.START)
+    assert all(torch.equal(kept[name], began[name]) for name in began)
+
+
+def test_the_end_of_a_run_is_no_image_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(Stopped), naming(tmp_path / "a.jpg"):
+        raise Stopped
 
 
 def killed(settings: Settings, run: Path, console: Console, step: int) -> None:
@@ -345,7 +374,7 @@ def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
 @pytest.mark.parametrize(
     ("memory", "told"),
     [
-        (MemorySettings(size=12), "it spans 2 steps: 75% of the anchors find an earlier row of their class there"),
+        (MemorySettings(size=12), "it holds 2.0 batches: 75% of the anchors find an earlier row of their class there"),
         (MemorySettings(size=12, earlier_only=False), None),
         (MemorySettings(size=30), None),
     ],
@@ -354,7 +383,27 @@ def test_the_plan_says_how_many_anchors_the_memory_serves(
     memory: MemorySettings, told: str | None, quick: Quick
 ) -> None:
     plan = "\n".join(plan_of(build_parts(quick(memory=memory))))
-    assert told in plan if told else "it spans" not in plan
+    assert told in plan if told else "it holds" not in plan
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"refit": True}, "no validation, whose classes are trained on (--refit)"),
+        ({"memory": MemorySettings(start=12)}, "it will not count: the run has 12 steps; lower --memory.start"),
+        ({"memory": MemorySettings(size=99)}, "it is larger than the 36 training images: older rows of the same image"),
+        ({"batch": BatchSettings(1, 2)}, "a batch has one class and no negative: raise --batch.classes"),
+        (
+            {"optim": OptimSettings(steps=9, warmup=2, schedule="steps", milestones=[5, 9])},
+            "the learning rate never falls at [9]: the run has 9 steps",
+        ),
+        ({"optim": OptimSettings(steps=9, warmup=2, schedule="constant")}, "learning rate 0.001, schedule constant,"),
+        ({"augment": Augment(crop_ratio=3.0)}, "crop_ratio 3"),
+    ],
+)
+def test_the_plan_says_what_will_not_be_as_one_may_think(changed: dict[str, Any], told: str, quick: Quick) -> None:
+    assert told in "\n".join(plan_of(build_parts(quick(**changed))))
+    assert told not in "\n".join(plan_of(build_parts(quick())))
 
 
 @pytest.mark.parametrize("choice", [{"train_stages": 1}, {"freeze_bn": True}])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -13,6 +13,9 @@ from crossbatch.errors import RunError, SettingError
 from crossbatch.processes import started, started_rank
 from crossbatch.training.settings import Settings
 from crossbatch.typed import typed
+
+if TYPE_CHECKING:
+    from crossbatch.data.data_set import DataSet
 
 MOST_RUNS = 1000  # of one name
 
@@ -61,14 +64,15 @@ def train(
 
         refuse_other_data(resume, loaded)
     parts = build_parts(settings, loaded)
-    for line in plan_of(parts):
+    for line in [*plan_of(parts), *([] if init is None else _started_from(init, loaded))]:
         console.print(line, soft_wrap=True, highlight=False)
     outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)
     summary = outcome.summary
     told = _told(run, summary, settings.data)
     if outcome.interrupted:
-        steps = f"stopped by {outcome.ended_by} after {summary['steps']:,} of {settings.optim.steps:,} steps"
-        told = [f"{steps}; all is saved: crossbatch train --resume {typed(run)}"]
+        stopped = f"stopped by {outcome.ended_by} after {summary['steps']:,} of {settings.optim.steps:,} steps"
+        kept = "all is saved" if summary["steps"] else "nothing is trained yet"
+        told = [f"{stopped}; {kept}: crossbatch train --resume {typed(run)}"]
     for line in told:
         console.print(line, soft_wrap=True, highlight=False)
     return {"run": str(run), **summary}
@@ -80,6 +84,12 @@ def _from(init: Path, settings: Settings, given: Mapping[str, Any]) -> Settings:
     from crossbatch.training.started_from import with_model_of  # noqa: PLC0415
 
     return with_model_of(init, settings, given.get("model", {})).fresh_at(FRESH_TRAINED)
+
+
+def _started_from(init: Path, loaded: "DataSet") -> list[str]:
+    from crossbatch.training.started_from import seen_before  # noqa: PLC0415
+
+    return [f"weights   all those of {init}", *(f"note      {told}" for told in seen_before(init, loaded))]
 
 
 def _check_new(settings: Settings, init: Path | None, of_resume: Mapping[str, bool]) -> None:

@@ -67,8 +67,8 @@ class Amounts:
 
     def __str__(self) -> str:
         """What is done, for a person."""
-        done = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "crop_ratio"}
-        said = [f"{name} {value:g}" for name, value in done.items() if value != (1.0 if name == "crop" else 0.0)]
+        done = {one.name: (getattr(self, one.name), one.default) for one in fields(self)}
+        said = [f"{name} {value:.3g}" for name, (value, nothing) in done.items() if value != nothing]
         return ", ".join(said) or "nothing changed"
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +59,7 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
         train, validation = _hold_out(train, split.validation_share, split.seed, option, "validation part")
     else:
         require_pairs(validation, "validation part")
+    notes += _not_read(split, {"test_share": parts[QUERY] + parts[TEST], "validation_share": parts[VALIDATION]})
     for what, part in (("validation", validation), ("test", query)):
         if len(part) and not len(gallery) and part.classes == 1:
             notes.append(f"the {what} part has one class: its R@1 is always 1, hold more classes out")
@@ -70,6 +71,12 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
     test = Search(query, gallery if len(gallery) else None)
     fingerprint = _fingerprint(rows, sizes, root)
     return DataSet(name, files, names, train, validation, {"test": test}, fingerprint, notes=notes, copies=same)
+
+
+def _not_read(split: Split, given: Mapping[str, Part]) -> list[str]:
+    """A sentence for each share that is asked for of a part that the data set brings."""
+    asked = [name for name, part in given.items() if len(part) and getattr(split, name) != getattr(Split, name)]
+    return [f"the data set is divided already, so --split.{name} is not read" for name in asked]
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -46,6 +46,12 @@ def create(
     return network, *pooling_by_name(pooling, features)
 
 
+def take(network: nn.Module, name: str, channels: int, sides: tuple[int, int]) -> None:
+    """Have a network take images of a height and width; refuses those that it cannot."""
+    if name not in OURS:
+        timm_networks.take(network, name, channels, sides)
+
+
 def image_settings(name: str) -> dict[str, Any] | None:
     """What the weights of a backbone were trained with: input_size, crop_pct, mean, std; in [0, 1], red first.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from crossbatch import durable
 from crossbatch.errors import CrossBatchError, MissingExtraError, RunError
+from crossbatch.models import backbones
 from crossbatch.models.embedder import Embedder, build
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
@@ -50,6 +51,7 @@ def load(folder: Path, file: str = WEIGHTS) -> tuple[Embedder, Description]:
         weights = safetensors("keeping a model").load_file(folder / file)
         _check_rows(folder, description, weights["head.weight"].shape[0])  # before a network of any size is built
         model = build(description.backbone, description.dim, description.channels, pooling=description.pooling)
+        backbones.take(model.backbone, description.backbone, description.channels, _sides(description))
     except FileNotFoundError as error:
         raise RunError(f"{folder} holds no trained model ({Path(error.filename or file).name} is missing)") from error
     except CrossBatchError:
@@ -58,6 +60,13 @@ def load(folder: Path, file: str = WEIGHTS) -> tuple[Embedder, Description]:
         raise _unreadable(folder, error) from error
     load_weights(model, weights, folder)
     return model.eval(), description
+
+
+def _sides(description: Description) -> tuple[int, int]:
+    """Height and width of the images that a model sees."""
+    size = description.preprocessing["size"]
+    high, wide = (size, size) if isinstance(size, int) else size
+    return int(high), int(wide)
 
 
 def tensors(file: Path) -> dict[str, Any]:

@@ -39,6 +39,25 @@ def create_unpooled(name: str, channels: int, *, pretrained: bool) -> tuple[nn.M
     return network.train(), features
 
 
+def take(network: nn.Module, name: str, channels: int, sides: tuple[int, int]) -> None:
+    """Have a network take images of a height and width: transformers are made for one size, and most can be resized."""
+    if sides == tuple(_timm(name).data.resolve_model_data_config(network)["input_size"][1:]):
+        return
+    training = network.training
+    try:
+        resize: Any = getattr(network, "set_input_size", None)
+        if resize is not None:
+            resize(img_size=sides)
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, channels, *sides))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise SettingError(
+            f"{name} takes no images of {sides[0]}×{sides[1]} ({_first_line(error)}): "
+            "leave --model.image_size out, or name another --model.backbone"
+        ) from error
+    network.train(training)
+
+
 def image_settings(name: str) -> dict[str, Any]:
     """What a network was trained with: input_size, crop_pct, mean, std."""
     timm = _timm(name)

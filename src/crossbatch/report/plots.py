@@ -139,7 +139,7 @@ def _dress(axes: Any, x: str) -> None:
 
 
 def _logarithmic(axes: Any, values: Sequence[float]) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator  # noqa: PLC0415
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator  # noqa: PLC0415
 
     above = [value for value in values if value > 0]
     if not above:
@@ -150,10 +150,10 @@ def _logarithmic(axes: Any, values: Sequence[float]) -> None:
         axes.set_yscale("symlog", linthresh=min(above), linscale=0.5)
         axes.set_ylim(bottom=min(0.0, *values))
     wide = max(above) / min(above) >= 10
+    if not wide:  # a decade has no or one round power of ten
+        axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
-    axes.yaxis.set_minor_formatter(NullFormatter() if wide else FuncFormatter(lambda value, _: _number(value)))
-    if wide:
-        axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _number(value: float) -> str:

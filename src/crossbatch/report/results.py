@@ -1,6 +1,7 @@
 """The results of a page in words and table cells: of a comparison, or of one run."""
 
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,21 +144,23 @@ def run_sentence(summary: dict[str, Any]) -> str:
     trained = f"{_plain(steps)} steps in {duration(summary.get('training_seconds'))} of training"
     if "waiting_for_data" in summary:
         trained += f" ({summary['waiting_for_data']:.0%} of it waiting for data)"
+    if summary.get("interrupted"):
+        trained += f", where {summary.get('ended_by') or 'a signal'} stopped it; crossbatch train --resume goes on"
     if best is None:
-        return f"{trained}; trained on all training classes, so there is no validation."
+        return f"{trained}; there is no validation."
     return f"Best R@1 on the validation classes: {percent(best)} %, in {trained}."
 
 
 def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
-    """Every look at a part; of a run that was never evaluated, its last validation."""
+    """Every look at a part with the model that is kept, and the last validation, which is of the last weights."""
     entries = runs.read_evaluations(run)
     last = summary.get("last_validation")
     start = (summary.get("before_training") or {}).get("validation R@1")
-    validated = [{"part": "validation, at the end of training", **last}] if last else []
-    if validated and start is not None:
+    validated = [{"part": "validation, last weights", **last}] if last else []
+    if validated and start is not None and all(entry["part"] != "validation" for entry in entries):
         validated.insert(0, {"part": "validation, before training", "R@1": start})
     entries = [*validated, *entries]
-    metrics = [name for name in dict.fromkeys(key for entry in entries for key in entry) if is_metric(name)]
+    metrics = sorted({key for entry in entries for key in entry if is_metric(key)}, key=_in_order)
     if not metrics:
         return None
     first = {entry["part"]: number for number, entry in reversed(list(enumerate(entries)))}
@@ -192,6 +195,11 @@ def floor_terms(summary: dict[str, Any]) -> list[tuple[str, str]]:
         used = f"{after['effective dimensions']:.1f} of {summary.get('dim')}"
         terms.append(("effective dimensions", f"{used}; (Σλ)² ÷ Σλ² of the covariance of the embeddings"))
     return terms
+
+
+def _in_order(metric: str) -> tuple[int, str]:
+    """Recall@K by its K, then the others."""
+    return (int(metric.removeprefix("R@")), "") if metric.startswith("R@") else (sys.maxsize, metric)
 
 
 def is_metric(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 from crossbatch.errors import RunError, SettingError
@@ -18,10 +18,21 @@ def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
     return replace(settings, **groups, recommended=settings.recommended and "loss" not in options)
 
 
+def _refuse_unknown(settings: Settings, own: Any) -> None:
+    groups = [one.name for one in fields(settings) if is_dataclass(getattr(settings, one.name))]
+    fits = isinstance(own, Mapping) and all(name in groups and isinstance(of, Mapping) for name, of in own.items())
+    if not fits:
+        raise SettingError(
+            f"--arms takes options of each arm by their group, as {{{WITH}: {{optim: {{lr: 0.001}}}}}}, got {own}: "
+            f"groups are {', '.join(groups)}"
+        )
+
+
 def own_of_arms(settings: Settings, arms: Mapping[str, Any]) -> dict[str, Any]:
     """What each arm has of its own, checked."""
     try:
         for own in arms.values():
+            _refuse_unknown(settings, own)
             Settings.from_dict(with_options(settings, own).as_dict())
     except (AttributeError, TypeError, RunError) as error:
         raise SettingError(f"--arms are options as crossbatch tune writes them: {error}") from error

@@ -18,8 +18,8 @@ SAME = 0.5  # seconds: a scheduler that signals a process and its group too mean
 TERMINATED = 128 + signal.SIGTERM
 
 
-class Stopped(Exception):  # noqa: N818  (what was asked for is no error)
-    """The run is saved and ends where it is, as it was asked to."""
+class Stopped(BaseException):
+    """The run is saved and ends where it is, as it was asked to; no handler of errors on the way takes it for one."""
 
 
 class Asked:

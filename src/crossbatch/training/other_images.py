@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from crossbatch import runs
+from crossbatch.data.copies import copies
 from crossbatch.data.data_set import DataSet
 from crossbatch.data.image_files import shown
 from crossbatch.data.listing import Listed, listed
@@ -35,6 +36,7 @@ def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) ->
     refuse_ks(ks)
     images, notes = listed(sources)
     labels, names = _labels(images)
+    notes += _twins(images)
     encoder = load(model)
     rows, unreadable = _rows(encoder, images)
     readable = ~rows.isnan().any(1)
@@ -44,7 +46,7 @@ def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) ->
         raise DataError("no class has two images that can be read: there is nothing to find")
     trained = set(encoder.description.class_names) & set(names)
     if trained:
-        notes = [*notes, f"the model was trained on classes of the same names ({len(trained):,} of {len(names):,})"]
+        notes = [*notes, f"the model was trained on {len(trained):,} of these {len(names):,} classes, by their names"]
 
     def measured(rows: Tensor) -> dict[str, float]:
         found = evaluate(rows, labels, ks=ks).summary()
@@ -83,6 +85,18 @@ def _labels(images: Sequence[Listed]) -> tuple[Tensor, list[str]]:
     names = sorted(set(given))
     place = {name: label for label, name in enumerate(names)}
     return torch.tensor([place[name] for name in given]), names
+
+
+def _twins(images: Sequence[Listed]) -> list[str]:
+    """What to say of files that are the same: each is found by the other."""
+    sizes = [image.path.stat().st_size if image.path.is_file() else 0 for image in images]
+    groups = copies([image.path for image in images], sizes)
+    if not groups:
+        return []
+    one, other = (shown(images[place].path) for place in groups[0][:2])
+    return [
+        f"{sum(map(len, groups)):,} files are copies byte for byte of each other, as {one} and {other}: R@1 is too high"
+    ]
 
 
 def _rows(encoder: Encoder, images: Sequence[Listed]) -> tuple[Tensor, dict[int, str]]:

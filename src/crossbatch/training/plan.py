@@ -10,10 +10,12 @@ from crossbatch.training.settings import OptimSettings
 def plan_of(parts: RunParts) -> list[str]:
     """What the run will do, a sentence a line."""
     data, optim = parts.data, parts.settings.optim
+    validation = f"validation {len(data.validation):,} of {data.validation.classes:,}"
+    if parts.settings.refit:
+        validation = "no validation, whose classes are trained on (--refit)"
     return [
         f"data      {data.name} (fingerprint {data.fingerprint}): {len(data.train):,} training images of "
-        f"{data.train.classes:,} classes; validation {len(data.validation):,} of {data.validation.classes:,}; "
-        f"test {len(data.query):,} of {data.query.classes:,}",
+        f"{data.train.classes:,} classes; {validation}; test {len(data.query):,} of {data.query.classes:,}",
         *images_of(parts),
         *_batch(parts),
         *_memory(parts),
@@ -43,6 +45,8 @@ def _batch(parts: RunParts) -> list[str]:
         f"{size - per_class} negatives per anchor in the batch"
         + "".join(f" ({why})" for option, why in parts.reasons.items() if option == "batch.classes")
     ]
+    if batches.classes == 1:
+        lines.append("          a batch has one class and no negative: raise --batch.classes")
     if batches.short_classes:
         lines.append(
             f"          {batches.short_classes} classes have fewer than {per_class} images: drawn with replacement"
@@ -66,12 +70,19 @@ def _memory(parts: RunParts) -> list[str]:
         f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), {memory.nbytes / 1e6:.1f} MB: "
         f"up to {memory.size:,} pairs more per anchor; it counts {start}"
     ]
+    if settings.memory.start is not None and settings.memory.start >= settings.optim.steps:
+        lines.append(f"          it will not count: the run has {settings.optim.steps:,} steps; lower --memory.start")
+    if memory.size > len(parts.data.train):
+        lines.append(
+            f"          it is larger than the {len(parts.data.train):,} training images: older rows of the same image "
+            "stay in it too"
+        )
     if settings.memory.start is None and settings.optim.steps <= every(parts):
         lines.append(
             f"          it will not count: whether rows are fresh is seen every {every(parts)} steps, and the run has "
             f"{settings.optim.steps}; give --memory.start to have it count"
         )
-    if parts.learner.following is not None:
+    if parts.learner.following is not None and settings.optim.steps > every(parts):
         images = len(parts.learner.following.probe)
         lines.append(
             f"          rows are carried along with the network every {every(parts)} steps, by {images} images"
@@ -80,8 +91,8 @@ def _memory(parts: RunParts) -> list[str]:
     if settings.memory.earlier_only and share < 0.99:
         advice = "; a larger --memory.size raises it" if memory.size < len(parts.data.train) else ""
         lines.append(
-            f"          it spans {memory.size / size:,.0f} steps: {share:.0%} of the anchors find an earlier "
-            f"row of their class there, and only these count{advice}"
+            f"          it holds {memory.size / size:,.1f} batches: {share:.0%} of the anchors find an earlier row of "
+            f"their class there, and only these count{advice}"
         )
     return lines
 
@@ -114,6 +125,8 @@ def _recipe(parts: RunParts) -> str:
     told = {
         f"{optim.head_lr or 0:g} for the head": optim.head_lr,
         optim.optimizer: optim.optimizer != "adam",
+        f"weight decay {optim.weight_decay:g}": optim.weight_decay != OptimSettings.weight_decay,
+        f"schedule {optim.schedule}": optim.schedule != "cosine",
         f"weights averaged with decay {optim.ema:g}": optim.ema,
         loop.precision: loop.precision != "32-true",
         "compiled": loop.compile,
@@ -123,10 +136,13 @@ def _recipe(parts: RunParts) -> str:
 
 def _short_of(optim: OptimSettings) -> list[str]:
     """Whether the learning rate never comes to its value."""
+    late = [step for step in optim.milestones if step >= optim.steps]
+    told = [f"the learning rate never falls at {late}: the run has {optim.steps:,} steps"] if late else []
     if optim.warmup < optim.steps:
-        return []
+        return told
     highest = optim.lr * max(lr_factor(optim, step) for step in range(optim.steps))
-    return [f"the learning rate rises to {highest:.2g} only: --optim.warmup {optim.warmup} is as long as the run"]
+    told.append(f"the learning rate rises to {highest:.2g} only: --optim.warmup {optim.warmup} is as long as the run")
+    return told
 
 
 def _reading(parts: RunParts) -> str:

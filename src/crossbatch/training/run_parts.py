@@ -95,7 +95,7 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     batches = PKBatches(loaded.train.labels, settings.batch.classes or 0, settings.batch.images, settings.seed)
     preprocessing = preprocess(settings, loaded)
     torch.manual_seed(settings.seed)
-    network, weights = _network(settings, loaded.channels)
+    network, weights = _network(settings, loaded.channels, preprocessing.sides)
     on_cpu = settings.loop.hardware == "cpu" or not torch.accelerator.is_available()
     if settings.loop.precision == "16-mixed" and on_cpu:
         raise SettingError("--loop.precision 16-mixed needs a GPU: on a CPU give bf16-mixed, or leave it out")
@@ -120,7 +120,7 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
         settings.model.dim,
         loaded.channels,
         asdict(preprocessing),
-        list(loaded.class_names),
+        [loaded.class_names[label] for label in loaded.train.labels.unique().tolist()],
         settings.model.pooling,
         list(settings.model.dims),
     )
@@ -156,11 +156,12 @@ def _sides(size: int | str | None) -> int | tuple[int, int] | None:
     return high if high == wide else (high, wide)
 
 
-def _network(settings: Settings, channels: int) -> tuple[Embedder, str | None]:
+def _network(settings: Settings, channels: int, sides: tuple[int, int]) -> tuple[Embedder, str | None]:
     """The model, started and frozen as chosen; what of a weights file matched."""
     chosen = settings.model
     network = build(chosen.backbone, chosen.dim, channels, pooling=chosen.pooling, pretrained=chosen.pretrained)
     weights = None if chosen.weights is None else load_backbone(network.backbone, chosen.backbone, chosen.weights)
+    backbones.take(network.backbone, chosen.backbone, channels, sides)
     freeze(network, chosen.backbone, train_stages=chosen.train_stages, batch_norm=chosen.freeze_bn)
     return network, weights
 

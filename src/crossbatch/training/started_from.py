@@ -6,15 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from crossbatch import runs
+from crossbatch.data.data_set import DataSet
 from crossbatch.errors import SettingError
 from crossbatch.models.checkpoint import described
 from crossbatch.training.settings import Settings
 
 
+def seen_before(init: Path, loaded: DataSet) -> list[str]:
+    """A sentence for each part whose classes the model was trained on already, by their names."""
+    known, told = set(described(init).class_names), []
+    for name, part in loaded.parts.items():
+        classes = {loaded.class_names[label] for label in part.labels.unique().tolist()}
+        if name != "train" and classes & known:
+            told.append(
+                f"{init} was trained on {len(classes & known):,} of the {len(classes):,} {name} classes, by their "
+                "names: R@1 there is not that of unseen classes"
+            )
+    return told
+
+
 def with_model_of(init: Path, settings: Settings, given: Mapping[str, Any]) -> Settings:
     """The settings with the network of a trained model; refuses options, `given` by name, that say another.
 
-    Which images it sees, and how large, is taken from it too where nothing is said.
+    Which images it sees, how large and how fitted, is taken from it too where nothing is said.
     """
     runs.refuse_several(init)
     found = described(init)
@@ -25,5 +39,6 @@ def with_model_of(init: Path, settings: Settings, given: Mapping[str, Any]) -> S
         if name in given and wanted != value:
             raise SettingError(f"{init} has --model.{name} {value}, got {wanted}: leave it out, or --init")
     seen = {"image_size": size if isinstance(size, int) else "x".join(map(str, size or ())) or None, "dims": found.dims}
+    seen |= {name: found.preprocessing[name] for name in ("fit", "background") if name in found.preprocessing}
     own |= {name: value for name, value in seen.items() if name not in given}
     return replace(settings, model=replace(settings.model, **own))

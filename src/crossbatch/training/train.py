@@ -193,6 +193,8 @@ def _conclude(
         state, best_step = found["state_dict"], found["global_step"]
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         checkpoint.load_weights(network, weights, best)
+    elif steps == 0:  # a forward pass that was stopped has moved the statistics of BatchNorm
+        checkpoint.load_weights(network, checkpoint.tensors(run / runs.START), run)
     after = None if ended_by else measure(parts.learner.to(device), parts).summary
     network.to("cpu").eval()
     first = started_rank() == 0
@@ -213,7 +215,7 @@ def _conclude(
         "interrupted": ended_by is not None,
         "ended_by": ended_by,
         "best_validation_R@1": None if score is None else float(score),
-        "best_validation_MAP@R": None if saver is None else saver.map_at_r,
+        "best_validation_MAP@R": None if saver is None or score is None else saver.map_at_r,
         "best_step": best_step,
         "last_validation": last.validation,
         "before_training": None if floor.before is None else floor.before.summary,
