@@ -374,7 +374,7 @@ def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
 @pytest.mark.parametrize(
     ("memory", "told"),
     [
-        (MemorySettings(size=12), "it holds 2.0 batches: 75% of the anchors find an earlier row of their class there"),
+        (MemorySettings(size=12), "it holds 2 batches: 75% of the anchors find an earlier row of their class there"),
         (MemorySettings(size=12, earlier_only=False), None),
         (MemorySettings(size=30), None),
     ],

@@ -91,7 +91,7 @@ def _memory(parts: RunParts) -> list[str]:
     if settings.memory.earlier_only and share < 0.99:
         advice = "; a larger --memory.size raises it" if memory.size < len(parts.data.train) else ""
         lines.append(
-            f"          it holds {memory.size / size:,.1f} batches: {share:.0%} of the anchors find an earlier row of "
+            f"          it holds {round(memory.size / size, 1):,g} batches: {share:.0%} of the anchors find an earlier row of "
             f"their class there, and only these count{advice}"
         )
     return lines
