@@ -138,6 +138,38 @@ def test_one_goes_from_picture_to_picture_and_back_and_forward(
     expect(page.get_by_role("heading", name="Find pictures like yours")).to_be_visible()
 
 
+def test_a_picture_that_was_brought_before_the_page_was_loaded_again_is_not_another(
+    visit: Any, address: str, stranger: Path, picture: Path, expect: Any
+) -> None:
+    page = visit(address)
+    page.locator("#file").set_input_files(stranger)
+    page.wait_for_selector(SEARCH)
+    page.reload()
+    expect(page.locator("#alert")).to_contain_text("The picture that you brought is gone")
+    expect(page.locator(".tile").first).to_be_visible()
+    assert page.url == f"{address}/"
+    page.get_by_role("button", name="Dismiss").click()
+    page.locator("#file").set_input_files(stranger)
+    page.wait_for_selector(SEARCH)
+    page.reload()
+    expect(page.locator("#alert")).to_be_visible()
+    page.locator("#file").set_input_files(picture)
+    page.wait_for_selector(SEARCH)
+    page.go_back()  # to what has become the start
+    expect(page.get_by_role("heading", name="Find pictures like yours")).to_be_visible()
+
+
+def test_the_heading_is_seen_when_one_comes_back_from_the_map(visit: Any, address: str, expect: Any) -> None:
+    page = visit(address)
+    page.locator(".tile").first.click()
+    page.wait_for_selector(SEARCH)
+    for _ in range(2):
+        page.keyboard.press("m")
+        page.wait_for_timeout(400)
+    seen = page.evaluate("document.querySelector('#title').getBoundingClientRect().top")
+    assert seen >= page.evaluate("document.querySelector('.top').getBoundingClientRect().bottom")
+
+
 def test_back_leads_to_where_one_had_scrolled(visit: Any, address: str, expect: Any) -> None:
     page = visit(address)
     page.get_by_role("button", name="Show all").click()

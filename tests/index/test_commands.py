@@ -41,6 +41,74 @@ def asked(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
     return json.loads(capsys.readouterr().out)
 
 
+def test_an_album_that_changes(
+    run: Path, photos: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new photo of a known folder has its label; what is gone or another image is told, and taken out if wanted."""
+    gallery = str(tmp_path / "gallery")
+    asked(capsys, "index", str(run), "--to", gallery, str(photos))
+    shutil.copy(pictures / "class 3" / "0.png", photos / "class 1" / "new.png")
+    assert asked(capsys, "index", gallery, str(photos / "class 1"))["added"] == 1
+    rows = opened(tmp_path / "gallery").rows
+    assert rows.image(len(rows) - 1).path == "class 1/new.png"
+    assert rows.image(len(rows) - 1).label == "class 1"
+    (photos / "class 2" / "0.png").unlink()
+    shutil.copy(pictures / "class 3" / "1.png", photos / "class 2" / "1.png")
+    assert main(["index", gallery, str(photos)]) == 0
+    assert "the files of 2 images are gone or are other images by now: --prune" in capsys.readouterr().out
+    made = asked(capsys, "index", gallery, str(photos), "--prune")
+    assert (made["pruned"], made["known"]) == (2, 12)
+    assert sorted(opened(tmp_path / "gallery").rows.paths) == sorted(
+        str(file.relative_to(photos)) for file in photos.rglob("*.png")
+    )
+    (photos / "class 2" / "1.png").unlink()
+    assert asked(capsys, "index", gallery, "--prune")["pruned"] == 1
+    photos.rename(tmp_path / "moved")  # a disk that is not there has lost nothing
+    assert asked(capsys, "index", gallery, "--prune")["pruned"] == 0
+
+
+def test_what_cannot_be_indexed_leaves_nothing(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "note.txt").write_text("text")
+    assert main(["index", str(run), str(tmp_path / "note.txt"), "--to", str(tmp_path / "gallery")]) == 2
+    assert "none of the 1 images can be read, as note.txt" in capsys.readouterr().err
+    assert not (tmp_path / "gallery").exists()
+    table = tmp_path / "photos.csv"
+    table.write_text(f"path,label\n{photos / 'class 1' / '0.png'},a\nmissing.png,b\n")
+    assert main(["index", str(run), str(table), "--to", str(tmp_path / "gallery")]) == 0
+    assert "note: 1 of the 2 images of" in capsys.readouterr().out
+    assert opened(tmp_path / "gallery").rows.paths == ["photos/class 1/0.png"]
+    assert main(["index", str(tmp_path / "none"), "--labels", str(table)]) == 2
+    assert "there is no" in capsys.readouterr().err
+
+
+def test_a_table_of_places_elsewhere_tells_no_whole_paths(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tables").mkdir()
+    table = tmp_path / "tables" / "photos.csv"
+    rows = [f"{file},x" for file in sorted(photos.rglob("*.png"))]
+    table.write_text("\n".join(["path,label", *rows]))
+    asked(capsys, "index", str(run), str(table), "--to", str(tmp_path / "gallery"))
+    assert set(opened(tmp_path / "gallery").rows.paths) == {
+        f"{name}/{number}.png" for name in ("class 1", "class 2") for number in range(6)
+    }
+
+
+def test_why_nothing_is_found_is_told(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery, photo = str(tmp_path / "gallery"), str(photos / "class 1" / "0.png")
+    made = asked(capsys, "index", str(run), "--to", gallery, str(photos))
+    assert made["added"] == 12
+    assert main(["search", gallery, photo, "--min_similarity", "1"]) == 0
+    assert "no image is as similar as --min_similarity; the nearest reaches 0." in capsys.readouterr().out
+    short = opened(tmp_path / "gallery").rows.ids[0][:4]
+    assert main(["search", gallery, "--id", short]) == 2
+    assert f"an id may be shortened to 6 of its 32 signs, got {short}" in capsys.readouterr().err
+
+
 def test_from_a_run_to_a_search(
     run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,7 +108,9 @@ REFUSALS: dict[str, tuple[int, str, dict[str, object]]] = {
     "too many": (422, "bad_request", {"data": {"id": "0" * 32, "top": 51}}),
     "no number": (422, "bad_request", {"data": {"id": "0" * 32, "min_similarity": "nan"}}),
     "too large": (413, "too_large", {"files": {"image": ("x.png", b"x" * 200_000)}}),
-    "no form": (422, "bad_request", {"json": {"id": 3}}),
+    "a field that is none": (422, "bad_request", {"data": {"id": "0" * 32, "labels": "x"}}),
+    "a file alone": (415, "no_form", {"content": b"x", "headers": {"content-type": "image/jpeg"}}),
+    "no form": (415, "no_form", {"json": {"id": 3}}),
 }
 
 
@@ -118,6 +120,24 @@ def test_a_refusal_has_its_status_and_a_sentence(case: str, client: TestClient) 
     answer = client.post("/search", **request)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert len(answer.json()["error"].split()) > 3
+
+
+def test_a_misspelt_filter_is_told(client: TestClient) -> None:
+    one = client.get("/images").json()["images"][0]["id"]
+    answer = client.post("/search", data={"id": one, "labels": "x"})
+    assert answer.json()["error"] == "there is no field labels: there are box, id, image, label, min_similarity, top"
+    for address in ("/images?top=2", f"/similar/{one}?min=1", "/random?n=3", "/gallery?x=1"):
+        assert client.get(address).status_code == 422, address
+    assert client.get("/?id=1&picture=2").status_code == 200
+
+
+def test_an_id_may_be_shortened(client: TestClient) -> None:
+    one = client.get("/images").json()["images"][0]["id"]
+    assert client.get(f"/similar/{one[:12]}").json()["query"]["id"] == one
+    whole = client.post("/search", data={"id": one}).json()
+    assert client.post("/search", data={"id": one[:6]}).json()["hits"] == whole["hits"]
+    short = client.get(f"/similar/{one[:4]}")
+    assert (short.status_code, short.json()["error"][:30]) == (404, "an id may be shortened to 6 of")
 
 
 def test_an_image_of_200_megapixels_is_refused_by_its_header(client: TestClient) -> None:

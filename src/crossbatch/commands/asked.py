@@ -37,7 +37,7 @@ class _Unseen(NamedTuple):
 
 def asked(gallery: Gallery, files: Sequence[Path], ids: Sequence[str], box: str | None) -> list[Asked]:
     """Queries in order, those by id first; the network is loaded only if one is neither whole nor in the gallery."""
-    found = [_of_gallery(gallery, gallery.row(one), box) for one in ids] + [
+    found = [_of_gallery(gallery, gallery.rows.row(one), box) for one in ids] + [
         _of_file(gallery, file, box) for file in files
     ]
     unseen = [one for one in found if isinstance(one, _Unseen)]

@@ -1,6 +1,7 @@
 """Galleries as commands make and open them: of a run, of other images, in a folder or on a server."""
 
 import os
+import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from crossbatch import runs
 from crossbatch.commands.output import refuse_below_file
 from crossbatch.commands.run_data import data_of_run
 from crossbatch.durable import PARTIAL
-from crossbatch.errors import RunError, SettingError
+from crossbatch.errors import DataError, RunError, SettingError
 from crossbatch.typed import typed
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from crossbatch.index.description import Database
     from crossbatch.index.indexing import Outcome
     from crossbatch.index.sources import Found
+    from crossbatch.index.writer import Writer
 
 GALLERY = "gallery"  # the folder of a run that its images are indexed into
 
@@ -59,16 +61,15 @@ def fill(
     """Embed images into a gallery by the model of a run, or of the gallery itself; then its map and its database."""
     from crossbatch.encoder import load  # noqa: PLC0415  (imports torch)
     from crossbatch.index import kept_model  # noqa: PLC0415
-    from crossbatch.index.database import bring_in_step  # noqa: PLC0415
     from crossbatch.index.description import Database, Model, is_gallery, read  # noqa: PLC0415
     from crossbatch.index.indexing import add  # noqa: PLC0415
     from crossbatch.index.milvus import LOCAL, is_server  # noqa: PLC0415
-    from crossbatch.index.projection import draw_map  # noqa: PLC0415
     from crossbatch.index.writer import writing  # noqa: PLC0415
 
     refuse_other_folder(folder)
     database = Database(uri or LOCAL, f"crossbatch_{uuid.uuid4().hex[:12]}")
-    if is_gallery(folder):
+    new = not is_gallery(folder)
+    if not new:
         database = _at(folder, read(folder).database, uri)
     if is_server(database.uri):
         _reach(folder, database, milvus)
@@ -85,10 +86,23 @@ def fill(
         if not own:
             kept_model.keep(encoder.source, folder)
         outcome = add(writer, found, encoder)
-        if draw_map(writer):
-            console.print(f"map: {writer.description.map.method if writer.description.map else ''}", highlight=False)
-        bring_in_step(writer, milvus.options)
-    return outcome
+        if outcome.added + outcome.known or not found:
+            _finish(writer, milvus, console)
+            return outcome
+    if new:
+        shutil.rmtree(folder)
+    path, why = next(iter(outcome.unreadable.items()))
+    raise DataError(f"none of the {len(found):,} images can be read, as {path}: {why}")
+
+
+def _finish(writer: "Writer", milvus: Milvus, console: Console) -> None:
+    """Draw the map, and bring the database in step."""
+    from crossbatch.index.database import bring_in_step  # noqa: PLC0415
+    from crossbatch.index.projection import draw_map  # noqa: PLC0415
+
+    if draw_map(writer) and writer.description.map:
+        console.print(f"map: {writer.description.map.method}", highlight=False)
+    bring_in_step(writer, milvus.options)
 
 
 def _at(folder: Path, known: "Database", uri: str) -> "Database":
@@ -176,7 +190,7 @@ def refuse_unread(data: str | None, root: Path | None, why: str) -> None:
 
 def show(console: Console, outcome: "Outcome") -> None:
     """What became of the images."""
-    told = f"{outcome.added:,} images embedded, {outcome.known:,} were there"
+    told = f"images: {outcome.added:,} embedded, {outcome.known:,} there already"
     told += f", {outcome.changed:,} of them under another label or path" if outcome.changed else ""
     told += f", {outcome.copies:,} are copies byte for byte" if outcome.copies else ""
     console.print(told, soft_wrap=True, highlight=False)

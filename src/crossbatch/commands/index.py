@@ -15,10 +15,11 @@ from crossbatch.commands.galleries import (
     refuse_unread,
     show,
 )
-from crossbatch.errors import SettingError
+from crossbatch.errors import RunError, SettingError
 from crossbatch.typed import typed
 
 if TYPE_CHECKING:
+    from crossbatch.index.indexing import Outcome
     from crossbatch.index.sources import Found
 
 
@@ -30,6 +31,7 @@ def index(
     root: Path | None = None,
     table: Path | None = None,
     remove: list[str] = [],  # noqa: B006
+    prune: bool = False,
     labels: Path | None = None,
     milvus: Milvus = Milvus(),  # noqa: B008  (frozen)
     *,
@@ -50,29 +52,21 @@ def index(
         root: Where the run's data set is now, if it has moved.
         table: With a server, the folder of the table, by default RUN/gallery.
         remove: Take this image out, by its id, the beginning of it, or its path where no other has it; once for each.
+        prune: Take images out whose files are gone from their folder; of IMAGES also those that are other images now.
         labels: Give images other labels: a table (.csv) of id,label or path,label; the last row of an image counts.
         milvus: How to reach a Milvus server.
     """
-    from crossbatch.index.description import is_gallery, read  # noqa: PLC0415
     from crossbatch.index.indexing import Outcome  # noqa: PLC0415
-    from crossbatch.index.milvus import is_server  # noqa: PLC0415
-    from crossbatch.index.sources import found_in  # noqa: PLC0415
 
-    server = to if to is not None and is_server(to) else ""
-    if table is not None and not server:
-        raise SettingError("--table goes with --to http://…; a gallery in a folder is --to FOLDER")
-    own = is_gallery(run)
-    folder = (table or run / GALLERY) if server or to is None else Path(to)
-    if own:
-        if to is not None and (table or not server) and folder.resolve() != run.resolve():
-            raise SettingError(f"{run} is a gallery: to make another, name the run that its model is of")
-        folder = run
+    folder, server, own = _place(run, to, table)
     refuse_other_folder(folder)
     changing = bool(remove) or labels is not None
+    if changing and not run.exists():
+        raise RunError(f"there is no {run}: give a run folder, or a gallery")
     if images or changing or own:
         why = f"{run} is a gallery" if own else "IMAGES are given" if images else "nothing is added"
         refuse_unread(data, root, why)
-        found, notes = found_in(images) if images else ([], [])
+        found, notes = _found(images, folder)
     else:
         found, notes = images_of_run(run, data, root)
     _check(folder, remove, labels, found)
@@ -80,12 +74,27 @@ def index(
     if not changing or images or server:
         outcome = fill(folder, run, found, milvus, console, server)
     changed = _change(folder, remove, labels, milvus) if changing else {}
+    if prune:
+        changed["pruned"] = _prune(folder, outcome, milvus)
+    elif outcome.lost:
+        told = "images are gone or are other images by now: --prune takes these out"
+        notes.append(f"the files of {len(outcome.lost):,} {told}")
     for note in [*notes, *filter(None, [lag(folder)])]:
         console.print(f"note: {note}", soft_wrap=True, highlight=False)
-    show(console, outcome)
+    if found:
+        show(console, outcome)
+    return _result(folder, outcome, changed, console)
+
+
+def _result(folder: Path, outcome: "Outcome", changed: dict[str, int], console: Console) -> dict[str, Any]:
+    """What the gallery has come to, told and returned."""
+    from crossbatch.index import Gallery  # noqa: PLC0415
+    from crossbatch.index.description import read  # noqa: PLC0415
+
     for what, count in changed.items():
-        console.print(f"{what}: {count:,} images", highlight=False)
+        console.print(f"{what}: {count:,}", highlight=False)
     description = read(folder)
+    console.print(f"gallery: {folder}, {len(Gallery(folder)):,} images", soft_wrap=True, highlight=False)
     database = description.database
     result = {
         "gallery": str(folder),
@@ -101,6 +110,47 @@ def index(
     told = f"next: crossbatch serve {typed(folder)}; crossbatch search {typed(folder)} PHOTO"
     console.print(told, soft_wrap=True, highlight=False)
     return result
+
+
+def _place(run: Path, to: str | None, table: Path | None) -> tuple[Path, str, bool]:
+    """The folder of the gallery, the address of its server if it has one, and whether the run is the gallery itself."""
+    from crossbatch.index.description import is_gallery  # noqa: PLC0415
+    from crossbatch.index.milvus import is_server  # noqa: PLC0415
+
+    server = to if to is not None and is_server(to) else ""
+    if table is not None and not server:
+        raise SettingError("--table goes with --to http://…; a gallery in a folder is --to FOLDER")
+    folder = (table or run / GALLERY) if server or to is None else Path(to)
+    if not is_gallery(run):
+        return folder, server, False
+    if to is not None and (table or not server) and folder.resolve() != run.resolve():
+        raise SettingError(f"{run} is a gallery: to make another, name the run that its model is of")
+    return run, server, True
+
+
+def _found(images: list[Path], folder: Path) -> tuple[list["Found"], list[str]]:
+    """The images that are given, by the folders that the gallery knows; and notes."""
+    from crossbatch.index.description import is_gallery, read  # noqa: PLC0415
+    from crossbatch.index.sources import found_in  # noqa: PLC0415
+
+    if not images:
+        return [], []
+    places = [root.now(folder) for root in read(folder).roots] if is_gallery(folder) else []
+    return found_in(images, [place for place in places if place is not None])
+
+
+def _prune(folder: Path, outcome: "Outcome", milvus: Milvus) -> int:
+    """Take out the images that have lost their files; how many."""
+    from crossbatch.index.database import bring_in_step  # noqa: PLC0415
+    from crossbatch.index.indexing import lost  # noqa: PLC0415
+    from crossbatch.index.writer import writing  # noqa: PLC0415
+
+    with writing(folder) as writer:
+        gone = outcome.lost or lost(writer)
+        if gone:
+            writer.remove(gone)
+            bring_in_step(writer, milvus.options)
+    return len(gone)
 
 
 def _check(folder: Path, remove: list[str], labels: Path | None, coming: list["Found"]) -> None:

@@ -78,6 +78,8 @@ def search(
         found = opened.search(vectors, top, label or None, min_similarity=min_similarity, without=without)
         for query, hits in zip(queries, found, strict=True):
             _show(console, opened, query.name, hits)
+            if not hits:
+                console.print(_nearest(opened, query, label), soft_wrap=True, highlight=False)
         if html is not None:
             _write_page(html, opened, queries, found)
             console.print(f"page: {html}", soft_wrap=True, highlight=False)
@@ -108,6 +110,14 @@ def _show(console: Console, opened: "Gallery", name: str, hits: list["Hit"]) -> 
     title = f"{name}: {len(hits)} of {len(opened):,} images; {method.name}, by {method.by}{recall}"
     rows = [[hit.image.path, hit.image.label or "", f"{hit.similarity:.4f}", hit.image.id[:ID]] for hit in hits]
     print_table(console, title, ["path", "label", "similarity", "id"], rows)
+
+
+def _nearest(opened: "Gallery", query: "Asked", label: list[str]) -> str:
+    """Why a search found nothing."""
+    (hits,) = opened.search(query.vector[None], 1, label or None, without=[query.id])
+    if not hits:
+        return "no other image" + (" has this label" if label else " is in the gallery")
+    return f"no image is as similar as --min_similarity; the nearest reaches {hits[0].similarity:.4f}"
 
 
 def _plain(hit: "Hit") -> dict[str, Any]:

@@ -39,13 +39,18 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     return build("csv", root.parent, rows, split or Split(), [told] if unread else [])
 
 
-def rows_of(root: Path) -> list[Row]:
-    """The rows of a table; at least one."""
-    return _read(root)[0]
+def rows_of(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], list[str]]:
+    """The rows of a table, at least one; and a sentence if some name a file that is not there, where these may."""
+    rows, _ = _read(root, skip_missing=skip_missing)
+    there = [row for row in rows if not skip_missing or _is_file(row.path)]
+    if len(there) == len(rows):
+        return rows, []
+    first = shown(next(row.path for row in rows if not _is_file(row.path)))
+    return there, [f"{len(rows) - len(there):,} of the {len(rows):,} images of {root} are not there, as {first}"]
 
 
-def _read(root: Path) -> tuple[list[Row], set[str]]:
-    """The rows of a table and the names of its columns."""
+def _read(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], set[str]]:
+    """The rows of a table and the names of its columns; refuses files that are not there, if not all may be."""
     columns: set[str] = set()
     rows = []
     for place, record in _records(root):
@@ -54,7 +59,7 @@ def _read(root: Path) -> tuple[list[Row], set[str]]:
     if not rows:
         raise DataError(f"no images in {root}: it has a header and no rows")
     missing = [row for row in rows if not _is_file(row.path)]
-    if missing:
+    if missing and not (skip_missing and len(missing) < len(rows)):
         also = f", nor {len(missing) - 1:,} more of {len(rows):,}" if len(missing) > 1 else ""
         place = missing[0].place.partition(" (")[0]
         raise DataError(f"{root}, {place}: there is no image {shorten(shown(missing[0].path), 300)}{also}")

@@ -1,5 +1,6 @@
 """Images as a command is given them: files, folders, tables; with the labels that these say."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,22 +26,22 @@ class Listed(NamedTuple):
         return shown(self.path.relative_to(self.root) if self.path.is_relative_to(self.root) else self.path)
 
 
-def listed(sources: Sequence[Path]) -> tuple[list[Listed], list[str]]:
+def listed(sources: Sequence[Path], *, skip_missing: bool = False) -> tuple[list[Listed], list[str]]:
     """Every image of files, folders and tables, in order and each once; and what was left out, a sentence each.
 
     An image's label is what its table says, or the first folder below the one given: of `photos/apple/3.jpg` in
     `photos` it is apple. Where all first folders are train, test and the like, it is the second. Raises DataError for
-    what is not there, and where there is no image at all.
+    what is not there, and where there is no image at all; `skip_missing` leaves out files that a table names in vain.
     """
     found: dict[Path, Listed] = {}
     notes: list[str] = []
     for source in sources:
-        for one in _in(source, notes):
+        for one in _in(source, notes, skip_missing=skip_missing):
             found.setdefault(one.path, one)
     return list(found.values()), notes
 
 
-def _in(source: Path, notes: list[str]) -> Iterator[Listed]:
+def _in(source: Path, notes: list[str], *, skip_missing: bool) -> Iterator[Listed]:
     if source.is_dir():
         tree = Tree()
         paths = tree.images(source, links=True)
@@ -48,16 +49,22 @@ def _in(source: Path, notes: list[str]) -> Iterator[Listed]:
         if not paths:
             raise DataError(f"there is no image in {shown(source)}{f' ({left[0]})' if left else ''}")
         notes += left
-        yield from _labelled_by_folder(source, paths)
+        yield from labelled_by_folder(source, paths)
     elif source.suffix.lower() in TABLES and source.is_file():
-        yield from (Listed(row.path, row.label, source.parent) for row in rows_of(source))
+        rows, missing = rows_of(source, skip_missing=skip_missing)
+        notes += missing
+        outside = [str(row.path.parent) for row in rows if not row.path.is_relative_to(source.parent)]
+        elsewhere = Path(os.path.commonpath(outside)) if outside else source.parent
+        for row in rows:
+            yield Listed(row.path, row.label, source.parent if row.path.is_relative_to(source.parent) else elsewhere)
     elif source.is_file():
         yield Listed(source, None, source.parent)
     else:
         raise DataError(f"there is no {shown(source)}: give folders of images, tables of path,label, or image files")
 
 
-def _labelled_by_folder(root: Path, paths: Sequence[Path]) -> Iterator[Listed]:
+def labelled_by_folder(root: Path, paths: Sequence[Path]) -> Iterator[Listed]:
+    """Images below a folder, each with the label that its place says."""
     places = [path.relative_to(root).parts for path in paths]
     first = {place[0].lower() for place in places if len(place) > 1}
     deep = 1 if first and first <= ROLE_OF.keys() else 0

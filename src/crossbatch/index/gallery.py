@@ -139,15 +139,6 @@ class Gallery:
             for hits, left in zip(found, left_out, strict=True)
         ]
 
-    def row(self, name: str) -> int:
-        """The row of an id, or of the beginning of one if no other begins so; `DataError` if there is none."""
-        if name in self.rows.position:
-            return self.rows.position[name]
-        found = [row for one, row in self.rows.position.items() if len(name) >= 6 and one.startswith(name)]
-        if len(found) != 1:
-            raise DataError(f"the gallery has no image {name}" if not found else f"several images begin with {name}")
-        return found[0]
-
     def thumbnail(self, row: int, rows: Rows | None = None) -> bytes:
         """The small picture of a row."""
         rows = rows or self.rows
@@ -185,7 +176,8 @@ class Gallery:
     @property
     def notes(self) -> list[str]:
         """What a person should know: folders that are gone."""
-        gone = [root.absolute for root in self.description.roots if not root.places(self.folder)]
+        roots = [root for number, root in enumerate(self.description.roots) if number in self.rows.roots]
+        gone = [root.absolute for root in roots if not root.places(self.folder)]
         return [f"the folder {one} is gone: of its images the small pictures are shown" for one in gone]
 
     def close(self) -> None:

@@ -1,11 +1,12 @@
 """Putting images into a gallery: each by its content, so that none is embedded twice."""
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
-from os import cpu_count, fsencode
+from os import cpu_count, fsdecode, fsencode
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -38,12 +39,16 @@ class Embedder(Protocol):
 
 @dataclass
 class Outcome:
-    """What became of the images: `known` were there by content, `changed` of these got another label or place."""
+    """What became of the images: `known` were there by content, `changed` of these got another label or place.
+
+    `lost`: ids of images that the gallery has and whose files are gone, or are other images by now.
+    """
 
     added: int = 0
     known: int = 0
     changed: int = 0
     copies: int = 0
+    lost: set[str] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
@@ -81,8 +86,23 @@ def add(writer: Writer, found: Sequence[Found], model: Embedder) -> Outcome:
     if changes:
         writer.update(changes)
         outcome.changed = len(changes)
+    outcome.lost = lost(writer, {_place(writer, one) for one in found if one.file is not None}, seen)
     writer.compact()
     return outcome
+
+
+def lost(writer: Writer, looked_at: Collection[tuple[int, bytes | None]] = (), seen: Collection[str] = ()) -> set[str]:
+    """Ids of images whose files are gone from folders that are there, or were looked at and are other images now."""
+    rows, found = writer.rows(), set()
+    folders = [root.now(writer.folder) for root in rows.description.roots]
+    for row, one in enumerate(rows.ids):
+        root, file = rows.place(row)
+        folder = folders[root] if root >= 0 else None
+        if one in seen or file is None or folder is None:
+            continue
+        if (root, file) in looked_at or not os.path.lexists(folder / fsdecode(file)):
+            found.add(one)
+    return found
 
 
 def _read(found: Found, known: Any) -> "_New | str":

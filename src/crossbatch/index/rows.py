@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossbatch.errors import DataError
 from crossbatch.index.description import Description
 from crossbatch.index.part_files import ALL_BUT_PICTURES, GROUP, PartFile, doors
+
+BEGINNING = 6  # signs of an id, at least, that stand for it
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,24 @@ class Rows:
     def code(self) -> dict[str, int]:
         """The position of each label."""
         return {label: number for number, label in enumerate(self.labels)}
+
+    def row(self, name: str) -> int:
+        """The row of an id, or of the beginning of one if no other begins so; `DataError` if there is none."""
+        if name in self.position:
+            return self.position[name]
+        if len(name) < BEGINNING and any(one.startswith(name) for one in self.ids):
+            raise DataError(f"an id may be shortened to {BEGINNING} of its 32 signs, got {name}")
+        found = [row for row, one in enumerate(self.ids) if len(name) >= BEGINNING and one.startswith(name)]
+        if len(found) != 1:
+            raise DataError(
+                f"the gallery has no image {name[:40]}" if not found else f"several images begin with {name}"
+            )
+        return found[0]
+
+    @cached_property
+    def roots(self) -> set[int]:
+        """Numbers of the folders that an image lies in."""
+        return set(self._columns["root"].unique().to_pylist()) if self._columns else set()
 
     def image(self, row: int) -> Image:
         """What is known of the image in a row."""

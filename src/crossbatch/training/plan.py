@@ -90,10 +90,8 @@ def _memory(parts: RunParts) -> list[str]:
     share = parts.feed.batches.share_seen(memory.size // size)
     if settings.memory.earlier_only and share < 0.99:
         advice = "; a larger --memory.size raises it" if memory.size < len(parts.data.train) else ""
-        lines.append(
-            f"          it holds {round(memory.size / size, 1):,g} batches: {share:.0%} of the anchors find an earlier row of "
-            f"their class there, and only these count{advice}"
-        )
+        found = f"{share:.0%} of the anchors find an earlier row of their class there, and only these count{advice}"
+        lines.append(f"          it holds {round(memory.size / size, 1):,g} batches: {found}")
     return lines
 
 

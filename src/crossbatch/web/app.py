@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import FastAPI, File, Form, Query, Request, Response, UploadFile
+from fastapi import Depends, FastAPI, File, Form, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -24,6 +24,7 @@ from crossbatch.web.page_files import page_files
 from crossbatch.web.searching import Wish, row_of
 from crossbatch.web.service import Service
 
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 FOREVER = "private, max-age=31536000, immutable"  # an id is its content
 FAILURES = (400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 504)
@@ -64,6 +65,7 @@ def create_app(
         redoc_url=None,
         lifespan=service.life,
         responses=failures,
+        dependencies=[Depends(only_known)],
     )
     app.add_middleware(Guard, limits=limits, token=token, hosts=tuple(hosts))
     _add_errors(app)
@@ -74,6 +76,26 @@ def create_app(
     _add_pictures(app, service)
     _add_searches(app, service)
     return app
+
+
+async def only_known(request: Request) -> None:
+    """Refuse fields that an address does not have: a filter that is misspelt would filter nothing."""
+    route = request.scope["route"]
+    if not route.include_in_schema:  # the page, whose script reads its address
+        return
+    known, given = [one.alias for one in route.dependant.query_params], list(request.query_params)
+    if route.path == "/search":
+        known = [one.alias for one in route.dependant.body_params]
+        kind = request.headers.get("content-type", FORMS[0]).partition(";")[0].strip().lower()
+        if kind not in FORMS:
+            raise RefusedError(
+                415, "no_form", f"a search takes a form ({FORMS[0]}) with an image or an id, not {kind[:80]}"
+            )
+        given += list(await request.form())
+    other = next((name for name in given if name not in known), None)
+    if other is not None:
+        fits = f"there are {', '.join(sorted(known))}" if known else "there is none"
+        raise RefusedError(422, "bad_request", f"there is no field {other[:80]}: {fits}")
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -62,6 +62,7 @@ class Searcher:
         rows = self.gallery.rows
         row = row_of(rows, one)
         image = rows.image(row)
+        one = image.id
         if box is None:
             about = {"id": one, "name": image.path, "width": image.width, "height": image.height, "box": None}
             return await self._within(self._answer(rows, rows.embeddings[row], wish, about, 0.0))
@@ -151,7 +152,8 @@ class Searcher:
 
 
 def row_of(rows: Rows, one: str) -> int:
-    """The row of an id."""
-    if one not in rows.position:
-        raise RefusedError(404, "unknown_image", f"the gallery has no image {one[:40]}")
-    return rows.position[one]
+    """The row of an id, or of the beginning of one."""
+    try:
+        return rows.row(one)
+    except DataError as error:
+        raise RefusedError(404, "unknown_image", str(error)) from error

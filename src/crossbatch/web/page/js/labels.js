@@ -38,7 +38,7 @@ export class Labels {
 
   show(labels) {
     this.chosen = labels;
-    const chips = labels.map((label) => element("li", {}, element("button", { type: "button", "aria-label": `Remove ${label}`, onclick: () => this.toggle(label) }, label, icon("i-close"))));
+    const chips = labels.map((label) => element("li", {}, element("button", { type: "button", "aria-label": `Remove ${label}`, title: label, onclick: () => this.toggle(label) }, element("span", { class: "two-lines" }, label), icon("i-close"))));
     byId("chosen").replaceChildren(...chips);
     byId("chosen").hidden = !labels.length;
     this.words.placeholder = labels.length ? "or another" : "Filter by label";

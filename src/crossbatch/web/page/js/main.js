@@ -35,9 +35,9 @@ const labels = new Labels((chosen) => go({ labels: chosen }));
 const threshold = new Threshold((atLeast) => { place = { ...place, atLeast }; places.put(place, { replace: true }); hits(); });
 
 // Search or browse at a changed place, then go there; what fails leaves everything as it was.
-async function go(change, { from = null, replace = false } = {}) {
+async function go(change, { from = null, replace = false, name = "" } = {}) {
   const next = { ...place, ...change };
-  const result = await fetched(next, () => go(change, { from, replace }));
+  const result = await fetched(next, () => go(change, { from, replace, name }), name);
   if (!result) { query.show(place, found?.query); return false; }
   calm();
   places.put(next, { replace });
@@ -48,6 +48,11 @@ async function go(change, { from = null, replace = false } = {}) {
 
 // Back, Forward and the first look: the address has changed already.
 async function arrive(next, scroll = 0) {
+  if (next.lost) {
+    await home();
+    alert("The picture that you brought is gone since the page was loaded again. Choose it once more.");
+    return;
+  }
   const result = await fetched(next, () => arrive(next, scroll));
   if (!result) return;
   calm();
@@ -64,14 +69,14 @@ async function home() {
   show(places.START, result);
 }
 
-async function fetched(next, again) {
+async function fetched(next, again, name = "") {
   asking?.abort();
   const mine = asking = new AbortController();
   const slow = setTimeout(() => busy(true), PROGRESS_MS);
   try {
     return await rowsOf(next, mine.signal);
   } catch (error) {
-    if (error.name !== "AbortError") fail(error, again);
+    if (error.name !== "AbortError") fail(error, again, name);
     return null;
   } finally {
     clearTimeout(slow);
@@ -101,9 +106,10 @@ async function searched(next, signal) {
   return answers.get(key);
 }
 
-function fail(error, again) {
+function fail(error, again, name = "") {
   const mends = error.status === 0 || error.status === 429 || error.status >= 500;
-  alert(error.message, mends ? { name: "Try again", run: again } : null);
+  const told = name ? `${name}: ${error.message}` : error.message;
+  alert(told[0].toUpperCase() + told.slice(1), mends ? { name: "Try again", run: again } : null);
 }
 
 function busy(on) {
@@ -160,7 +166,7 @@ function took(file) {
   const most = gallery?.limits.bytes ?? Infinity;
   const size = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
   if (file.size > most) alert(`${file.name} has ${size(file.size)}; this server takes at most ${size(most)}. Send a smaller copy.`);
-  else go({ upload: places.bring(file), id: null, box: null, all: false });
+  else go({ upload: places.bring(file), id: null, box: null, all: false, lost: false }, { name: file.name });
 }
 
 async function look(view) {

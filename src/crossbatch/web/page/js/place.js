@@ -1,12 +1,12 @@
 // Where a person is: what is searched with, which part, what is filtered and how it is seen; kept in the address.
 
-export const START = Object.freeze({ id: null, upload: null, box: null, labels: [], atLeast: 0, view: "grid", all: false });
+export const START = Object.freeze({ id: null, upload: null, lost: false, box: null, labels: [], atLeast: 0, view: "grid", all: false });
 
 // Files that were brought, while the page is open: an address holds no picture.
 const brought = new Map();
 
 export function bring(file) {
-  const key = String(brought.size + 1);
+  const key = `${Date.now().toString(36)}-${brought.size + 1}`; // of this page: history outlives it
   brought.set(key, file);
   return key;
 }
@@ -25,6 +25,7 @@ export function read(words = location.search) {
   return {
     id: given.get("id"),
     upload: brought.has(upload) ? upload : null,
+    lost: Boolean(upload) && !brought.has(upload),
     box: box.length === 4 && box.every((share) => share >= 0 && share <= 1) && box[0] < box[2] && box[1] < box[3] ? box : null,
     labels: given.getAll("label"),
     atLeast: atLeast > 0 && atLeast <= 1 ? atLeast : 0,

@@ -55,7 +55,7 @@ function nothing({ gallery, place, found, kept, rows, go }) {
     return { title: "Nothing that similar", lines, buttons: [button("Show all neighbours", { atLeast: 0 })] };
   }
   if (place.labels.length) {
-    return { title: "No picture here", lines: [line("The gallery has no other picture of the labels chosen.")], buttons: [button("Any label", { labels: [] })] };
+    return { title: "No picture here", lines: [line(kept ? "The gallery has no other picture of the labels chosen." : "The gallery has no picture of the labels chosen.")], buttons: [button("Any label", { labels: [] })] };
   }
   return { title: "No neighbours", lines: [line("This is the only picture of the gallery.")], buttons: [button("Back to the start", START)] };
 }
