@@ -123,7 +123,7 @@ class CrossBatchLoss(nn.Module):
         """
         self.memory.check(embeddings, labels, ids)
         if self.training and not torch.is_grad_enabled():
-            warnings.warn(FORGOTTEN, stacklevel=3)
+            warnings.warn(FORGOTTEN, stacklevel=5)  # the line that calls the loss
         if self.memory.shard.parts > 1 and not self._is_mean:
             raise SettingError(
                 f"a sharded memory takes a loss of this package, whose sums can be put together, and not "

@@ -1,6 +1,5 @@
 """What cannot be done is said in a sentence, and one stays where one was."""
 
-import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -62,8 +61,7 @@ def test_an_upload_that_is_refused(
     with page.expect_response(lambda answer: answer.url.endswith("/search")) as answer:
         page.locator("#file").set_input_files(refused_files[which])
     assert answer.value.status in {415, 422}
-    expect(page.locator("#alert p")).to_have_text(re.compile(f"{refused_files[which].name}: .*", re.IGNORECASE))
-    expect(page.locator("#alert p")).to_contain_text(answer.value.json()["error"])
+    expect(page.locator("#alert p")).to_have_text(f"{refused_files[which].name}: {answer.value.json()['error']}")
     assert (page.url, page.locator("#query-picture").get_attribute("src")) == before
     page.get_by_role("button", name="Dismiss").click()
     page.locator(".tile").nth(1).click()  # all else goes on

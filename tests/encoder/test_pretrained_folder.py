@@ -58,6 +58,7 @@ def test_the_hub_is_asked_by_its_scheme_alone(tmp_path: Path, run: Path, monkeyp
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr("crossbatch.models.hub_cache._reachable", lambda _: True)
     assert crossbatch.load("hf://somebody/model").dim == 8
     assert asked == [("somebody/model", ["config.json", "model.safetensors"])]
     assert crossbatch.load(Path("hf://somebody/model")).dim == 8  # as a command line gives it

@@ -17,6 +17,7 @@ from galleries import indexed, model_in, opened
 from milvus_lite.adapter.grpc.server import start_server_in_thread
 from PIL import Image
 
+import crossbatch
 from crossbatch.__main__ import main
 from crossbatch.errors import DataError
 from crossbatch.index import changes, description, indexing, projection
@@ -65,6 +66,61 @@ def test_an_album_that_changes(
     assert asked(capsys, "index", gallery, "--prune")["pruned"] == 1
     photos.rename(tmp_path / "moved")  # a disk that is not there has lost nothing
     assert asked(capsys, "index", gallery, "--prune")["pruned"] == 0
+
+
+def test_what_cannot_be_read_now_is_not_pruned(
+    run: Path, photos: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery = str(tmp_path / "gallery")
+    asked(capsys, "index", str(run), "--to", gallery, str(photos))
+    (photos / "class 1" / "0.png").write_bytes(b"")  # half copied, or a disk that fails
+    assert asked(capsys, "index", gallery, str(photos), "--prune")["pruned"] == 0
+    for file in photos.rglob("*.png"):
+        file.unlink()  # a mount point without its disk
+    assert asked(capsys, "index", gallery, "--prune")["pruned"] == 0
+    assert len(opened(tmp_path / "gallery").rows) == 12
+
+
+def test_a_part_of_a_known_folder_is_labelled_as_the_whole_was(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    album = tmp_path / "album"
+    for number, name in enumerate(("apple/red", "apple/green", "test", "pear")):
+        (album / name).mkdir(parents=True)
+        shutil.copy(pictures / "class 5" / f"{number}.png", album / name / "0.png")
+    gallery = str(tmp_path / "gallery")
+    asked(capsys, "index", str(run), "--to", gallery, str(album))
+    assert asked(capsys, "index", gallery, str(album / "apple"))["changed"] == 0
+    shutil.copy(pictures / "class 5" / "5.png", album / "test" / "new.png")
+    shutil.copy(pictures / "class 5" / "4.png", tmp_path / "loose.png")
+    assert main(["index", gallery, str(album / "test"), str(tmp_path / "loose.png")]) == 0
+    assert "note: 1 images have no label" in capsys.readouterr().out
+    rows = opened(tmp_path / "gallery").rows
+    labels = {path: rows.label(row) for row, path in enumerate(rows.paths)}
+    assert labels == {
+        "apple/red/0.png": "apple",
+        "apple/green/0.png": "apple",
+        "test/0.png": "test",
+        "test/new.png": "test",
+        "pear/0.png": "pear",
+        "loose.png": None,
+    }
+
+
+def test_a_gallery_that_another_has_filled_meanwhile_stays(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "note.txt").write_text("text")
+    load = crossbatch.encoder.load
+
+    def meanwhile(*given: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        assert main(["index", str(run), str(photos), "--to", str(tmp_path / "gallery")]) == 0
+        return load(*given, **named)
+
+    monkeypatch.setattr("crossbatch.encoder.load", meanwhile)
+    assert main(["index", str(run), str(tmp_path / "note.txt"), "--to", str(tmp_path / "gallery")]) == 0
+    assert len(opened(tmp_path / "gallery").rows) == 12
 
 
 def test_what_cannot_be_indexed_leaves_nothing(

@@ -140,6 +140,8 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         ("uri", "../victim"),
         ("uri", "."),
         ("uri", "model"),
+        ("uri", "x://../victim/milvus.db"),
+        ("uri", "http://host/victim.db"),
         ("parts", "../part-1.parquet"),
         ("map", "/tmp/map-1.parquet"),
     ],

@@ -125,10 +125,11 @@ def test_a_refusal_has_its_status_and_a_sentence(case: str, client: TestClient) 
 def test_a_misspelt_filter_is_told(client: TestClient) -> None:
     one = client.get("/images").json()["images"][0]["id"]
     answer = client.post("/search", data={"id": one, "labels": "x"})
-    assert answer.json()["error"] == "there is no field labels: there are box, id, image, label, min_similarity, top"
-    for address in ("/images?top=2", f"/similar/{one}?min=1", "/random?n=3", "/gallery?x=1"):
+    assert answer.json()["error"] == "there is no field labels: take box, id, image, label, min_similarity, top"
+    for address in ("/images?top=2", f"/similar/{one}?min=1", "/random?n=3", "/labels?x=1"):
         assert client.get(address).status_code == 422, address
-    assert client.get("/?id=1&picture=2").status_code == 200
+    for address in ("/?id=1&picture=2", "/healthz?probe=1", "/gallery?_=1", f"/thumbnails/{one}?v=1", "/map?x=1"):
+        assert client.get(address).status_code == 200, address
 
 
 def test_an_id_may_be_shortened(client: TestClient) -> None:
@@ -136,6 +137,9 @@ def test_an_id_may_be_shortened(client: TestClient) -> None:
     assert client.get(f"/similar/{one[:12]}").json()["query"]["id"] == one
     whole = client.post("/search", data={"id": one}).json()
     assert client.post("/search", data={"id": one[:6]}).json()["hits"] == whole["hits"]
+    for folder in ("thumbnails", "images"):  # the beginning of an id may be another image's tomorrow
+        assert "immutable" not in client.get(f"/{folder}/{one[:12]}").headers["cache-control"]
+    assert "immutable" in client.get(f"/thumbnails/{one}").headers["cache-control"]
     short = client.get(f"/similar/{one[:4]}")
     assert (short.status_code, short.json()["error"][:30]) == (404, "an id may be shortened to 6 of")
 

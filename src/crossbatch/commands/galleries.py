@@ -4,6 +4,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from crossbatch.typed import typed
 
 if TYPE_CHECKING:
     from crossbatch.index import Gallery
-    from crossbatch.index.description import Database
+    from crossbatch.index.description import Database, Model
     from crossbatch.index.indexing import Outcome
     from crossbatch.index.sources import Found
     from crossbatch.index.writer import Writer
@@ -64,7 +65,7 @@ def fill(
     from crossbatch.index.description import Database, Model, is_gallery, read  # noqa: PLC0415
     from crossbatch.index.indexing import add  # noqa: PLC0415
     from crossbatch.index.milvus import LOCAL, is_server  # noqa: PLC0415
-    from crossbatch.index.writer import writing  # noqa: PLC0415
+    from crossbatch.index.writer import LOCK, writing  # noqa: PLC0415
 
     refuse_other_folder(folder)
     database = Database(uri or LOCAL, f"crossbatch_{uuid.uuid4().hex[:12]}")
@@ -77,22 +78,40 @@ def fill(
     encoder = load(kept_model.kept(folder) if own else source)
     model = Model.of(encoder)
     with writing(folder, model, database) as writer:
-        if writer.description.model != model:
-            told = f"{folder} holds embeddings of {writer.description.model}, and {source} has {model}"
-            raise RunError(f"{told}: they cannot be compared; index into another folder with --to")
+        _refuse_other_model(writer, source, model)
         known = writer.description.database
         if (moved := _at(folder, known, uri)) != known:
             writer.keep_database(moved)
         if not own:
             kept_model.keep(encoder.source, folder)
         outcome = add(writer, found, encoder)
-        if outcome.added + outcome.known or not found:
+        if len(writer.rows()) or not found:
             _finish(writer, milvus, console)
             return outcome
+        if new:
+            _empty(folder)
     if new:
-        shutil.rmtree(folder)
+        with suppress(OSError):  # where there is anything else it stays
+            (folder / LOCK).unlink()
+            folder.rmdir()
     path, why = next(iter(outcome.unreadable.items()))
     raise DataError(f"none of the {len(found):,} images can be read, as {path}: {why}")
+
+
+def _refuse_other_model(writer: "Writer", source: Path, model: "Model") -> None:
+    """Refuse embeddings that cannot be compared with those of the gallery."""
+    if writer.description.model != model:
+        told = f"{writer.folder} holds embeddings of {writer.description.model}, and {source} has {model}"
+        raise RunError(f"{told}: they cannot be compared; index into another folder with --to")
+
+
+def _empty(folder: Path) -> None:
+    """Take away what is written of a gallery in which nothing is, by its writer."""
+    from crossbatch.index import kept_model  # noqa: PLC0415
+    from crossbatch.index.description import FILE  # noqa: PLC0415
+
+    (folder / FILE).unlink()
+    shutil.rmtree(folder / kept_model.FOLDER)
 
 
 def _finish(writer: "Writer", milvus: Milvus, console: Console) -> None:

@@ -61,7 +61,7 @@ def index(
     folder, server, own = _place(run, to, table)
     refuse_other_folder(folder)
     changing = bool(remove) or labels is not None
-    if changing and not run.exists():
+    if changing and not run.exists() and not on_hub(run):
         raise RunError(f"there is no {run}: give a run folder, or a gallery")
     if images or changing or own:
         why = f"{run} is a gallery" if own else "IMAGES are given" if images else "nothing is added"
@@ -76,14 +76,24 @@ def index(
     changed = _change(folder, remove, labels, milvus) if changing else {}
     if prune:
         changed["pruned"] = _prune(folder, outcome, milvus)
-    elif outcome.lost:
-        told = "images are gone or are other images by now: --prune takes these out"
-        notes.append(f"the files of {len(outcome.lost):,} {told}")
+        outcome.lost.clear()
+    notes += _notes(outcome)
     for note in [*notes, *filter(None, [lag(folder)])]:
         console.print(f"note: {note}", soft_wrap=True, highlight=False)
     if found:
         show(console, outcome)
     return _result(folder, outcome, changed, console)
+
+
+def _notes(outcome: "Outcome") -> list[str]:
+    """What a person may want to mend."""
+    told = []
+    if outcome.unlabelled:
+        told.append(f"{outcome.unlabelled:,} images have no label: it is the name of a folder below the one given")
+    if outcome.lost:
+        count = f"{len(outcome.lost):,} images"
+        told.append(f"the files of {count} are gone or are other images by now: --prune takes these out")
+    return told
 
 
 def _result(folder: Path, outcome: "Outcome", changed: dict[str, int], console: Console) -> dict[str, Any]:
@@ -112,6 +122,11 @@ def _result(folder: Path, outcome: "Outcome", changed: dict[str, int], console: 
     return result
 
 
+def on_hub(place: Path) -> bool:
+    """Whether a place is of a model hub, hf://owner/name, rather than of this machine."""
+    return place.parts[:1] == ("hf:",)
+
+
 def _place(run: Path, to: str | None, table: Path | None) -> tuple[Path, str, bool]:
     """The folder of the gallery, the address of its server if it has one, and whether the run is the gallery itself."""
     from crossbatch.index.description import is_gallery  # noqa: PLC0415
@@ -120,7 +135,13 @@ def _place(run: Path, to: str | None, table: Path | None) -> tuple[Path, str, bo
     server = to if to is not None and is_server(to) else ""
     if table is not None and not server:
         raise SettingError("--table goes with --to http://…; a gallery in a folder is --to FOLDER")
+    if to is not None and "://" in to and not server:
+        raise SettingError(f"--to takes a folder, or the address of a server as http://host:19530, got {to}")
     folder = (table or run / GALLERY) if server or to is None else Path(to)
+    if on_hub(folder):
+        raise SettingError(
+            f"a model of the hub has no folder for a gallery: name one with {'--table' if server else '--to'}"
+        )
     if not is_gallery(run):
         return folder, server, False
     if to is not None and (table or not server) and folder.resolve() != run.resolve():
@@ -130,13 +151,13 @@ def _place(run: Path, to: str | None, table: Path | None) -> tuple[Path, str, bo
 
 def _found(images: list[Path], folder: Path) -> tuple[list["Found"], list[str]]:
     """The images that are given, by the folders that the gallery knows; and notes."""
-    from crossbatch.index.description import is_gallery, read  # noqa: PLC0415
+    from crossbatch.index import Gallery  # noqa: PLC0415
+    from crossbatch.index.description import is_gallery  # noqa: PLC0415
     from crossbatch.index.sources import found_in  # noqa: PLC0415
 
     if not images:
         return [], []
-    places = [root.now(folder) for root in read(folder).roots] if is_gallery(folder) else []
-    return found_in(images, [place for place in places if place is not None])
+    return found_in(images, Gallery(folder).rows if is_gallery(folder) else None, folder)
 
 
 def _prune(folder: Path, outcome: "Outcome", milvus: Milvus) -> int:

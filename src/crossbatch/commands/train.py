@@ -64,7 +64,7 @@ def train(
 
         refuse_other_data(resume, loaded)
     parts = build_parts(settings, loaded)
-    for line in [*plan_of(parts), *([] if init is None else _started_from(init, loaded))]:
+    for line in [*plan_of(parts), *([] if init is None else _started_from(init, loaded, settings))]:
         console.print(line, soft_wrap=True, highlight=False)
     outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)
     summary = outcome.summary
@@ -86,10 +86,11 @@ def _from(init: Path, settings: Settings, given: Mapping[str, Any]) -> Settings:
     return with_model_of(init, settings, given.get("model", {})).fresh_at(FRESH_TRAINED)
 
 
-def _started_from(init: Path, loaded: "DataSet") -> list[str]:
+def _started_from(init: Path, loaded: "DataSet", settings: Settings) -> list[str]:
     from crossbatch.training.started_from import seen_before  # noqa: PLC0415
 
-    return [f"weights   all those of {init}", *(f"note      {told}" for told in seen_before(init, loaded))]
+    trained = ("train", "validation") if settings.refit else ("train",)
+    return [f"weights   all those of {init}", *(f"note      {told}" for told in seen_before(init, loaded, trained))]
 
 
 def _check_new(settings: Settings, init: Path | None, of_resume: Mapping[str, bool]) -> None:

@@ -1,7 +1,6 @@
 """Images as a command is given them: files, folders, tables; with the labels that these say."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +13,12 @@ from crossbatch.errors import DataError
 
 
 class Listed(NamedTuple):
-    """An image file, its label where one is known, and the folder that it was found through."""
+    """An image file, its label where one is known, the folder that it was found through; whether a table has it."""
 
     path: Path
     label: str | None
     root: Path
+    labelled: bool = False
 
     @property
     def name(self) -> str:
@@ -49,24 +49,38 @@ def _in(source: Path, notes: list[str], *, skip_missing: bool) -> Iterator[Liste
         if not paths:
             raise DataError(f"there is no image in {shown(source)}{f' ({left[0]})' if left else ''}")
         notes += left
-        yield from labelled_by_folder(source, paths)
+        yield from _labelled_by_folder(source, paths)
     elif source.suffix.lower() in TABLES and source.is_file():
         rows, missing = rows_of(source, skip_missing=skip_missing)
         notes += missing
-        outside = [str(row.path.parent) for row in rows if not row.path.is_relative_to(source.parent)]
-        elsewhere = Path(os.path.commonpath(outside)) if outside else source.parent
         for row in rows:
-            yield Listed(row.path, row.label, source.parent if row.path.is_relative_to(source.parent) else elsewhere)
+            yield Listed(row.path, row.label, _root_of(row.path, source.parent), labelled=True)
     elif source.is_file():
         yield Listed(source, None, source.parent)
     else:
         raise DataError(f"there is no {shown(source)}: give folders of images, tables of path,label, or image files")
 
 
-def labelled_by_folder(root: Path, paths: Sequence[Path]) -> Iterator[Listed]:
-    """Images below a folder, each with the label that its place says."""
-    places = [path.relative_to(root).parts for path in paths]
+def _root_of(path: Path, table: Path) -> Path:
+    """The folder of a table, or, of an image elsewhere, the one above its own: a name then tells no more of a disk."""
+    if path.is_relative_to(table):
+        return table
+    above = path.parent.parent
+    return path.parent if above == Path(path.anchor) or table.is_relative_to(above) else above
+
+
+def _labelled_by_folder(root: Path, paths: Sequence[Path]) -> Iterator[Listed]:
+    deep = roles_come_first(path.relative_to(root).parts for path in paths)
+    for path in paths:
+        yield Listed(path, label_below(path.relative_to(root).parts, deep=deep), root)
+
+
+def roles_come_first(places: Iterable[Sequence[str]]) -> bool:
+    """Whether all first folders are train, test and the like, and the label is that of the next."""
     first = {place[0].lower() for place in places if len(place) > 1}
-    deep = 1 if first and first <= ROLE_OF.keys() else 0
-    for path, place in zip(paths, places, strict=True):
-        yield Listed(path, shown(place[deep]) if len(place) > deep + 1 else None, root)
+    return bool(first) and first <= ROLE_OF.keys()
+
+
+def label_below(place: Sequence[str], *, deep: bool) -> str | None:
+    """The label that the folders above an image say, or none."""
+    return shown(place[deep]) if len(place) > deep + 1 else None

@@ -44,7 +44,7 @@ def card(run: Path, description: Description) -> str:
         f"# {run.name}\n",
         _what_it_is(description, summary),
         f"## Data\n\n`{data.get('name')}`, fingerprint `{data.get('fingerprint', 'unknown')}`; "
-        f"{len(description.class_names):,} training classes.\n"
+        f"{summary.get('training_classes', len(description.class_names)):,} training classes.\n"
         "Metrics are Recall@K and MAP@R: each query searches all other images of its part, or the gallery where there "
         "is one. Unless the data set says otherwise, classes of the test part were not trained on.\n",
         _found(summary, looks),

@@ -1,7 +1,7 @@
 """Putting images into a gallery: each by its content, so that none is embedded twice."""
 
 import hashlib
-import os
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -41,13 +41,15 @@ class Embedder(Protocol):
 class Outcome:
     """What became of the images: `known` were there by content, `changed` of these got another label or place.
 
-    `lost`: ids of images that the gallery has and whose files are gone, or are other images by now.
+    `unlabelled`: of those added, how many have no label. `lost`: ids of images that the gallery has and whose files are
+    gone, or are other images by now.
     """
 
     added: int = 0
     known: int = 0
     changed: int = 0
     copies: int = 0
+    unlabelled: int = 0
     lost: set[str] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
 
@@ -65,6 +67,7 @@ def add(writer: Writer, found: Sequence[Found], model: Embedder) -> Outcome:
     """Embed and write what is not there yet, in whole files; what is there gets the label and place given now."""
     outcome, rows = Outcome(), writer.rows()
     seen: set[str] = set()
+    places: set[tuple[int, bytes | None]] = set()  # of what could be read
     changes: dict[str, Change] = {}
     with ThreadPoolExecutor(cpu_count()) as readers:
         chunks = [found[start : start + CHUNK] for start in range(0, len(found), CHUNK)]
@@ -82,27 +85,47 @@ def add(writer: Writer, found: Sequence[Found], model: Embedder) -> Outcome:
                     new.append(read)
                 if not isinstance(read, str):
                     seen.add(read.id)
+                    places.add(_place(writer, one))
             _embed(writer, new, model, outcome)
     if changes:
         writer.update(changes)
         outcome.changed = len(changes)
-    outcome.lost = lost(writer, {_place(writer, one) for one in found if one.file is not None}, seen)
+    outcome.lost = lost(writer, places, seen)
     writer.compact()
     return outcome
 
 
 def lost(writer: Writer, looked_at: Collection[tuple[int, bytes | None]] = (), seen: Collection[str] = ()) -> set[str]:
-    """Ids of images whose files are gone from folders that are there, or were looked at and are other images now."""
-    rows, found = writer.rows(), set()
+    """Ids of images whose files are gone from their folder, or were looked at and are other images now.
+
+    A folder that is gone, or of which every file is, may be a disk that is not there: it has lost nothing.
+    """
+    rows, replaced = writer.rows(), set()
     folders = [root.now(writer.folder) for root in rows.description.roots]
+    gone, there = defaultdict[int, set[str]](set), set[int]()
     for row, one in enumerate(rows.ids):
         root, file = rows.place(row)
         folder = folders[root] if root >= 0 else None
-        if one in seen or file is None or folder is None:
+        if file is None or folder is None:
             continue
-        if (root, file) in looked_at or not os.path.lexists(folder / fsdecode(file)):
-            found.add(one)
-    return found
+        if one in seen or not _is_gone(folder / fsdecode(file)):
+            there.add(root)
+            if one not in seen and (root, file) in looked_at:
+                replaced.add(one)
+        else:
+            gone[root].add(one)
+    return replaced.union(*(gone[root] for root in there))
+
+
+def _is_gone(file: Path) -> bool:
+    """Whether a file is not there; one that cannot be asked for is."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _read(found: Found, known: Any) -> "_New | str":
@@ -166,6 +189,7 @@ def _embed(writer: Writer, new: Sequence[_New], model: Embedder, outcome: Outcom
     if kept:
         writer.append([_entry(writer, new[number]) for number in kept], rows[kept])
     outcome.added += len(kept)
+    outcome.unlabelled += sum(new[number].found.label is None for number in kept)
 
 
 def _entry(writer: Writer, new: _New) -> Entry:

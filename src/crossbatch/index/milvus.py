@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,8 +114,9 @@ def kind_for(rows: int) -> str:
 
 
 def is_server(uri: str) -> bool:
-    """Whether a place is the address of a server, rather than a folder."""
-    return "://" in uri
+    """Whether a place is the address of a server, rather than a folder; pymilvus opens what ends in .db as a file."""
+    parts = urlsplit(uri)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not uri.endswith(".db")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from crossbatch.errors import DataError
 from crossbatch.index.description import Description
 from crossbatch.index.part_files import ALL_BUT_PICTURES, GROUP, PartFile, doors
 
+HEX = set("0123456789abcdef")
 BEGINNING = 6  # signs of an id, at least, that stand for it
 
 
@@ -84,6 +85,8 @@ class Rows:
         """The row of an id, or of the beginning of one if no other begins so; `DataError` if there is none."""
         if name in self.position:
             return self.position[name]
+        if not set(name) <= HEX or len(name) > 32:
+            raise DataError(f"the gallery has no image {name[:40]}")
         if len(name) < BEGINNING and any(one.startswith(name) for one in self.ids):
             raise DataError(f"an id may be shortened to {BEGINNING} of its 32 signs, got {name}")
         found = [row for row, one in enumerate(self.ids) if len(name) >= BEGINNING and one.startswith(name)]

@@ -1,13 +1,16 @@
 """What is to be indexed: images in folders, tables and data sets, each with what to call it and its label."""
 
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from crossbatch.data.data_set import DataSet, Images
 from crossbatch.data.image_files import FileImages
-from crossbatch.data.listing import Listed, labelled_by_folder, listed
+from crossbatch.data.listing import Listed, label_below, listed, roles_come_first
+from crossbatch.index.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -22,30 +25,44 @@ class Found:
     number: int = -1
 
 
-def found_in(places: Sequence[Path], known: Sequence[Path] = ()) -> tuple[list[Found], list[str]]:
+def found_in(places: Sequence[Path], rows: Rows | None = None, folder: Path = Path()) -> tuple[list[Found], list[str]]:
     """The images of folders, tables and single files, in order; and what was left out, in sentences.
 
-    `known`: folders of the gallery. What lies below one is called as it would be if that folder was given, and labelled
-    so where nothing else says a label.
+    `rows`: what the gallery in a folder holds. What lies below a folder that it knows, and in which labels are names of
+    folders, is called and labelled as if that folder was given; a table has the last word on a label.
     """
     images, notes = listed(places, skip_missing=True)
-    above = sorted((Path(os.path.realpath(one)) for one in known), key=lambda one: len(one.parts))
-    found = [_below(one, above) for one in images]
-    bare = sum(one.label is None for one in found)
-    if bare:
-        notes.append(f"{bare:,} of {len(found):,} images have no label: it is the name of a folder below the one given")
-    return found, notes
+    known = {} if rows is None else _labelled_folders(rows, folder)
+    above = sorted(known, key=lambda one: len(one.parts))
+    real = cache(os.path.realpath)
+    return [_below(one, above, known, real) for one in images], notes
 
 
-def _below(one: Listed, known: Sequence[Path]) -> Found:
+def _below(one: Listed, above: Sequence[Path], roles: Mapping[Path, bool], real: Callable[[Path], str]) -> Found:
     """An image by the outermost folder of the gallery that it lies in, or by the place that was given."""
-    real = Path(os.path.realpath(one.path.parent)) / one.path.name
-    root = next((folder for folder in known if real.is_relative_to(folder)), None)
-    if root is None or root == Path(os.path.realpath(one.root)):
+    file = Path(real(one.path.parent)) / one.path.name
+    root = next((folder for folder in above if file.is_relative_to(folder)), None)
+    if root is None or root == Path(real(one.root)):
         return Found(one.name, one.label, one.root, one.path)
-    again = Listed(real, one.label, root)
-    (labelled,) = labelled_by_folder(root, [real])
-    return Found(again.name, one.label or labelled.label, root, real)
+    label = one.label if one.labelled else label_below(file.relative_to(root).parts, deep=roles[root])
+    return Found(Listed(file, label, root).name, label, root, file)
+
+
+def _labelled_folders(rows: Rows, gallery: Path) -> dict[Path, bool]:
+    """The folders of a gallery in which most labels are names of folders, and whether roles come before these."""
+    places: dict[int, list[tuple[tuple[str, ...], str | None]]] = defaultdict(list)
+    for row in range(len(rows)):
+        root, file = rows.place(row)
+        if root >= 0 and file is not None:
+            places[root].append((Path(os.fsdecode(file)).parts, rows.label(row)))
+    found = {}
+    for number, files in places.items():
+        folder = rows.description.roots[number].now(gallery)
+        deep = roles_come_first(parts for parts, _ in files)
+        right = sum(label is not None and label == label_below(parts, deep=deep) for parts, label in files)
+        if folder is not None and 2 * right > len(files):
+            found[Path(os.path.realpath(folder))] = deep
+    return found
 
 
 def found_in_data_set(loaded: DataSet) -> list[Found]:

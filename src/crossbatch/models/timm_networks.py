@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,19 +43,26 @@ def take(network: nn.Module, name: str, channels: int, sides: tuple[int, int]) -
     """Have a network take images of a height and width: transformers are made for one size, and most can be resized."""
     if sides == tuple(_timm(name).data.resolve_model_data_config(network)["input_size"][1:]):
         return
-    training = network.training
+    training, resize = network.training, getattr(network, "set_input_size", None)
     try:
-        resize: Any = getattr(network, "set_input_size", None)
+        with suppress(AssertionError, RuntimeError, ValueError):
+            _try(network, channels, sides)
+            return  # as it is: what was saved of it before fits
         if resize is not None:
             resize(img_size=sides)
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, channels, *sides))
+        _try(network, channels, sides)
     except (AssertionError, RuntimeError, ValueError) as error:
         raise SettingError(
             f"{name} takes no images of {sides[0]}×{sides[1]} ({_first_line(error)}): "
             "leave --model.image_size out, or name another --model.backbone"
         ) from error
-    network.train(training)
+    finally:
+        network.train(training)
+
+
+def _try(network: nn.Module, channels: int, sides: tuple[int, int]) -> None:
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, channels, *sides))
 
 
 def image_settings(name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from crossbatch.encoder import Encoder, load
 from crossbatch.errors import DataError
 from crossbatch.metrics import effective_dimensions, evaluate
 from crossbatch.metrics.retrieval import refuse_ks
+from crossbatch.training.started_from import trained_classes
 
 
 def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) ->
     images_of_class = labels.bincount(minlength=len(names))
     if images_of_class.max() < 2:
         raise DataError("no class has two images that can be read: there is nothing to find")
-    trained = set(encoder.description.class_names) & set(names)
+    trained = (trained_classes(model) if model.is_dir() else set(encoder.description.class_names)) & set(names)
     if trained:
         notes = [*notes, f"the model was trained on {len(trained):,} of these {len(names):,} classes, by their names"]
 

@@ -1,6 +1,6 @@
 """The network of a run that starts from the model of another: the same one."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,23 @@ from crossbatch.models.checkpoint import described
 from crossbatch.training.settings import Settings
 
 
-def seen_before(init: Path, loaded: DataSet) -> list[str]:
-    """A sentence for each part whose classes the model was trained on already, by their names."""
-    known, told = set(described(init).class_names), []
+def trained_classes(model: Path) -> set[str]:
+    """Names of the classes that a model was trained on; none where they are not known."""
+    names = described(model).class_names
+    summary = runs.read_summary(model) if (model / runs.SUMMARY).is_file() else {}
+    # Early runs kept the names of all classes of the data set.
+    return set(names) if summary.get("training_classes", len(names)) == len(names) else set()
+
+
+def seen_before(init: Path, loaded: DataSet, trained: Collection[str] = ("train",)) -> list[str]:
+    """A sentence for each part whose classes the model was trained on already, by their names.
+
+    `trained`: parts that the new run trains on.
+    """
+    known, told = trained_classes(init), []
     for name, part in loaded.parts.items():
         classes = {loaded.class_names[label] for label in part.labels.unique().tolist()}
-        if name != "train" and classes & known:
+        if name not in trained and classes & known:
             told.append(
                 f"{init} was trained on {len(classes & known):,} of the {len(classes):,} {name} classes, by their "
                 "names: R@1 there is not that of unseen classes"

@@ -17,7 +17,7 @@ from crossbatch import runs
 from crossbatch.cross_batch import CrossBatchLoss
 from crossbatch.durable import whole
 from crossbatch.errors import SettingError
-from crossbatch.models import checkpoint
+from crossbatch.models import backbones, checkpoint
 from crossbatch.processes import started_rank
 from crossbatch.training.augmented_sheet import augmented_sheet
 from crossbatch.training.checkpoint_files import CheckpointFiles, read_whole
@@ -88,7 +88,9 @@ def _fit(
 ) -> Outcome:
     settings, asked = parts.settings, Asked()
     if init is not None:
-        source, _ = checkpoint.load(init)
+        source, about = checkpoint.load(init)
+        seen = parts.feed.evenly.preprocessing
+        backbones.take(source.backbone, about.backbone, seen.channels, seen.sides)
         checkpoint.load_weights(parts.learner.embedder, source.state_dict(), init)
         checkpoint.load_weights(parts.learner.network, source.state_dict(), init)
     throughput = Throughput()
@@ -193,7 +195,9 @@ def _conclude(
         state, best_step = found["state_dict"], found["global_step"]
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         checkpoint.load_weights(network, weights, best)
-    elif steps == 0:  # a forward pass that was stopped has moved the statistics of BatchNorm
+    elif (
+        steps == 0 and (run / runs.START).is_file()
+    ):  # a forward pass that was stopped has moved the statistics of BatchNorm
         checkpoint.load_weights(network, checkpoint.tensors(run / runs.START), run)
     after = None if ended_by else measure(parts.learner.to(device), parts).summary
     network.to("cpu").eval()

@@ -26,7 +26,9 @@ from crossbatch.web.service import Service
 
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-FOREVER = "private, max-age=31536000, immutable"  # an id is its content
+FOREVER = "private, max-age=31536000, immutable"  # an id is its content, the beginning of one is not
+BRIEFLY = "private, max-age=60"
+FILTERED = ("/search", "/similar/{one}", "/images", "/labels", "/random")  # where a misspelt field would filter nothing
 FAILURES = (400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 504)
 CODES = {404: "not_found", 405: "method"}
 
@@ -79,9 +81,9 @@ def create_app(
 
 
 async def only_known(request: Request) -> None:
-    """Refuse fields that an address does not have: a filter that is misspelt would filter nothing."""
+    """Refuse fields that a search does not have: a filter that is misspelt would filter nothing."""
     route = request.scope["route"]
-    if not route.include_in_schema:  # the page, whose script reads its address
+    if route.path not in FILTERED:
         return
     known, given = [one.alias for one in route.dependant.query_params], list(request.query_params)
     if route.path == "/search":
@@ -94,8 +96,7 @@ async def only_known(request: Request) -> None:
         given += list(await request.form())
     other = next((name for name in given if name not in known), None)
     if other is not None:
-        fits = f"there are {', '.join(sorted(known))}" if known else "there is none"
-        raise RefusedError(422, "bad_request", f"there is no field {other[:80]}: {fits}")
+        raise RefusedError(422, "bad_request", f"there is no field {other[:80]}: take {', '.join(sorted(known))}")
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -237,13 +238,16 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         rows = service.gallery.rows
         content = service.gallery.thumbnail(row_of(rows, one), rows)
         kind = "image/png" if content[:4] == b"\x89PNG" else "image/jpeg"
-        return Response(content, media_type=kind, headers={"cache-control": FOREVER})
+        return Response(
+            content, media_type=kind, headers={"cache-control": FOREVER if one in rows.position else BRIEFLY}
+        )
 
     @app.get("/images/{one}", response_class=Response, responses=kinds)
     async def picture(one: Id) -> Response:
         """An image as large as it is there: the original, or else its small picture."""
         found = await service.picture(one)
-        cached = FOREVER if found.kind == "original" else "private, max-age=60"
+        whole = found.kind == "original" and one in service.gallery.rows.position
+        cached = FOREVER if whole else BRIEFLY
         headers = {"cache-control": cached, "x-crossbatch-picture": found.kind}
         return Response(found.content, media_type=found.type, headers=headers)
 

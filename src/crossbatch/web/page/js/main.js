@@ -108,8 +108,8 @@ async function searched(next, signal) {
 
 function fail(error, again, name = "") {
   const mends = error.status === 0 || error.status === 429 || error.status >= 500;
-  const told = name ? `${name}: ${error.message}` : error.message;
-  alert(told[0].toUpperCase() + told.slice(1), mends ? { name: "Try again", run: again } : null);
+  const sentence = error.message.charAt(0).toUpperCase() + error.message.slice(1);
+  alert(name ? `${name}: ${error.message}` : sentence, mends ? { name: "Try again", run: again } : null);
 }
 
 function busy(on) {
