@@ -28,9 +28,8 @@ def batch(step: int, n: int = 6, dtype: torch.dtype = torch.float32):
 def test_a_loss_that_validates_in_training_mode_is_told() -> None:
     loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(size=15, dim=5))
     embeddings, labels, _ = batch(0)
-    with torch.no_grad(), pytest.warns(UserWarning, match=r"enters the memory: call loss_fn.eval\(\)") as told:
+    with torch.no_grad(), pytest.warns(UserWarning, match=r"enters the memory: call loss_fn.eval\(\)"):
         loss_fn(embeddings, labels)
-    assert told[0].filename == __file__
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("error")
         loss_fn.eval()(embeddings, labels)
