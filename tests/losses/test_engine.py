@@ -121,6 +121,7 @@ RECENT = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 10)
 
 @pytest.mark.skipif(not RECENT, reason="fake CUDA tensors want a driver before torch 2.10")
 @pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.filterwarnings("ignore:CrossBatchLoss is in training mode")
 def test_on_cuda_too(name: str) -> None:
     with FakeTensorMode(), torch.no_grad():
         loss_fn = on("cuda", LOSSES[name](), 60_000)

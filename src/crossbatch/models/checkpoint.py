@@ -51,7 +51,8 @@ def load(folder: Path, file: str = WEIGHTS) -> tuple[Embedder, Description]:
         weights = safetensors("keeping a model").load_file(folder / file)
         _check_rows(folder, description, weights["head.weight"].shape[0])  # before a network of any size is built
         model = build(description.backbone, description.dim, description.channels, pooling=description.pooling)
-        backbones.take(model.backbone, description.backbone, description.channels, _sides(description))
+        if "size" in description.preprocessing:
+            backbones.take(model.backbone, description.backbone, description.channels, _sides(description))
     except FileNotFoundError as error:
         raise RunError(f"{folder} holds no trained model ({Path(error.filename or file).name} is missing)") from error
     except CrossBatchError:
