@@ -56,12 +56,13 @@ def index(
         labels: Give images other labels: a table (.csv) of id,label or path,label; the last row of an image counts.
         milvus: How to reach a Milvus server.
     """
+    from crossbatch.encoder.hub import named  # noqa: PLC0415
     from crossbatch.index.indexing import Outcome  # noqa: PLC0415
 
     folder, server, own = _place(run, to, table)
     refuse_other_folder(folder)
     changing = bool(remove) or labels is not None
-    if changing and not run.exists() and not on_hub(run):
+    if changing and not run.exists() and not named(str(run)):
         raise RunError(f"there is no {run}: give a run folder, or a gallery")
     if images or changing or own:
         why = f"{run} is a gallery" if own else "IMAGES are given" if images else "nothing is added"
@@ -122,13 +123,9 @@ def _result(folder: Path, outcome: "Outcome", changed: dict[str, int], console: 
     return result
 
 
-def on_hub(place: Path) -> bool:
-    """Whether a place is of a model hub, hf://owner/name, rather than of this machine."""
-    return place.parts[:1] == ("hf:",)
-
-
 def _place(run: Path, to: str | None, table: Path | None) -> tuple[Path, str, bool]:
     """The folder of the gallery, the address of its server if it has one, and whether the run is the gallery itself."""
+    from crossbatch.encoder.hub import named  # noqa: PLC0415
     from crossbatch.index.description import is_gallery  # noqa: PLC0415
     from crossbatch.index.milvus import is_server  # noqa: PLC0415
 
@@ -138,7 +135,7 @@ def _place(run: Path, to: str | None, table: Path | None) -> tuple[Path, str, bo
     if to is not None and "://" in to and not server:
         raise SettingError(f"--to takes a folder, or the address of a server as http://host:19530, got {to}")
     folder = (table or run / GALLERY) if server or to is None else Path(to)
-    if on_hub(folder):
+    if named(str(folder)):
         raise SettingError(
             f"a model of the hub has no folder for a gallery: name one with {'--table' if server else '--to'}"
         )
