@@ -35,10 +35,9 @@ class CrossBatchLoss(nn.Module):
     The first `warmup_steps` calls fill the memory but return the batch term alone, at weight 1. In `eval()` nothing is
     enqueued and no step is counted; the newest row is then one step old, as in the last training call. Both weights,
     the step from which the memory counts (`start`) and the age in steps up to which rows count (`max_age`) are buffers,
-    to be set from outside. `stats` tells of the last call: the value of
-    both terms, the positives and negatives per anchor of the batch that count in each, and the share of anchors that
-    count against the memory. On a GPU, which is never asked whether the memory counts, both terms are computed during
-    the warm-up too.
+    to be set from outside. `stats` tells of the last call: the value of both terms, the positives and negatives per
+    anchor of the batch that count in each, and the share of anchors that count against the memory. On a GPU, which is
+    never asked whether the memory counts, both terms are computed during the warm-up too.
 
     A memory has one `CrossBatchLoss`: a second would compare a batch with its own rows, which the first has written.
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from crossbatch.errors import DataError
-from crossbatch.index.rows import Rows
+from crossbatch.index.rows import BEGINNING, Rows
 from crossbatch.index.sources import Found
 from crossbatch.index.writer import Change, Writer
 
-ID, BEGINNING = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{6,31}")
+ID = re.compile("[0-9a-f]{32}")
 FITS = 5  # images of a path that are named
 
 

@@ -1,5 +1,6 @@
 """What a gallery holds, as of one revision: read once, never changed."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from crossbatch.errors import DataError
 from crossbatch.index.description import Description
 from crossbatch.index.part_files import ALL_BUT_PICTURES, GROUP, PartFile, doors
 
-HEX = set("0123456789abcdef")
-BEGINNING = 6  # signs of an id, at least, that stand for it
+FEWEST = 6  # signs of an id that stand for it
+BEGINNING = re.compile(f"[0-9a-f]{{{FEWEST},31}}")
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,15 @@ class Rows:
         """The row of an id, or of the beginning of one if no other begins so; `DataError` if there is none."""
         if name in self.position:
             return self.position[name]
-        if not set(name) <= HEX or len(name) > 32:
+        if len(name) < FEWEST and any(one.startswith(name) for one in self.ids):
+            raise DataError(f"an id may be shortened to {FEWEST} of its 32 signs, got {name}")
+        found = []
+        if BEGINNING.fullmatch(name):
+            found = [row for row, one in enumerate(self.ids) if one.startswith(name)]
+        if not found:
             raise DataError(f"the gallery has no image {name[:40]}")
-        if len(name) < BEGINNING and any(one.startswith(name) for one in self.ids):
-            raise DataError(f"an id may be shortened to {BEGINNING} of its 32 signs, got {name}")
-        found = [row for row, one in enumerate(self.ids) if len(name) >= BEGINNING and one.startswith(name)]
-        if len(found) != 1:
-            raise DataError(
-                f"the gallery has no image {name[:40]}" if not found else f"several images begin with {name}"
-            )
+        if len(found) > 1:
+            raise DataError(f"several images begin with {name}")
         return found[0]
 
     @cached_property

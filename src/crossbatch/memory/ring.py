@@ -200,9 +200,8 @@ class CrossBatchMemory(Apart):
 
         Of a batch larger than the memory only the tail stays; the rows dropped get slot −1. So does a row without a
         direction, of zeros, or with an infinite value or NaN, as a step in half precision that overflows leaves it: it
-        is never compared with. Of
-        several processes all give the same rows; where the memory is sharded, one that another process keeps has slot
-        −1 here.
+        is never compared with. Of several processes all give the same rows; where the memory is sharded, one that
+        another process keeps has slot −1 here.
 
         Args:
             embeddings: Float [batch, dim].

@@ -28,7 +28,6 @@ FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 FOREVER = "private, max-age=31536000, immutable"  # an id is its content, the beginning of one is not
 BRIEFLY = "private, max-age=60"
-FILTERED = ("/search", "/similar/{one}", "/images", "/labels", "/random")  # where a misspelt field would filter nothing
 FAILURES = (400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 504)
 CODES = {404: "not_found", 405: "method"}
 
@@ -67,7 +66,6 @@ def create_app(
         redoc_url=None,
         lifespan=service.life,
         responses=failures,
-        dependencies=[Depends(only_known)],
     )
     app.add_middleware(Guard, limits=limits, token=token, hosts=tuple(hosts))
     _add_errors(app)
@@ -81,22 +79,24 @@ def create_app(
 
 
 async def only_known(request: Request) -> None:
-    """Refuse fields that a search does not have: a filter that is misspelt would filter nothing."""
-    route = request.scope["route"]
-    if route.path not in FILTERED:
-        return
-    known, given = [one.alias for one in route.dependant.query_params], list(request.query_params)
-    if route.path == "/search":
-        known = [one.alias for one in route.dependant.body_params]
-        kind = request.headers.get("content-type", FORMS[0]).partition(";")[0].strip().lower()
-        if kind not in FORMS:
-            raise RefusedError(
-                415, "no_form", f"a search takes a form ({FORMS[0]}) with an image or an id, not {kind[:80]}"
-            )
-        given += list(await request.form())
+    """Refuse fields that an address does not have: a filter that is misspelt would filter nothing."""
+    route = request.scope["route"].dependant
+    known = {one.alias for one in (*route.query_params, *route.body_params)}
+    given = [*request.query_params, *(await request.form() if route.body_params else ())]
     other = next((name for name in given if name not in known), None)
     if other is not None:
         raise RefusedError(422, "bad_request", f"there is no field {other[:80]}: take {', '.join(sorted(known))}")
+
+
+async def a_form(request: Request) -> None:
+    """Refuse what is sent in another way than a form: its fields would not be seen."""
+    kind = request.headers.get("content-type", FORMS[0]).partition(";")[0].strip().lower()
+    if kind not in FORMS:
+        told = f"a search takes a form ({FORMS[0]}) with an image or an id, not {kind[:80]}"
+        raise RefusedError(415, "no_form", told)
+
+
+ONLY_KNOWN = [Depends(only_known)]
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -178,7 +178,7 @@ def _add_gallery(app: FastAPI, service: Service) -> None:
         """What there is to search, and how it is searched."""
         return answers.GalleryAnswer(**service.about())
 
-    @app.get("/labels")
+    @app.get("/labels", dependencies=ONLY_KNOWN)
     def labels(
         contains: Label = "",
         offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
@@ -191,7 +191,7 @@ def _add_gallery(app: FastAPI, service: Service) -> None:
         unlabelled = int((rows.label_of < 0).sum())
         return answers.LabelsAnswer(labels=some, total=len(found), unlabelled=unlabelled)
 
-    @app.get("/images")
+    @app.get("/images", dependencies=ONLY_KNOWN)
     def images(
         label: Annotated[Labels, Query()] = [],  # noqa: B006
         offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
@@ -203,7 +203,7 @@ def _add_gallery(app: FastAPI, service: Service) -> None:
         some = chosen[offset : offset + limit].tolist()
         return answers.ImagesAnswer(images=_images(rows, some), total=len(chosen))
 
-    @app.get("/random")
+    @app.get("/random", dependencies=ONLY_KNOWN)
     def drawn(count: Annotated[int, Query(ge=1, le=200)] = 24) -> answers.ImagesAnswer:
         """Images drawn by lot."""
         rows = service.gallery.rows
@@ -255,7 +255,7 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
 def _add_searches(app: FastAPI, service: Service) -> None:
     most = service.limits.top
 
-    @app.get("/similar/{one}")
+    @app.get("/similar/{one}", dependencies=ONLY_KNOWN)
     async def similar(
         one: Id,
         top: Annotated[int, Query(ge=1, le=most)] = min(24, most),
@@ -266,7 +266,7 @@ def _add_searches(app: FastAPI, service: Service) -> None:
         found = await service.searcher.by_id(one, Wish(top, tuple(label), min_similarity))
         return answers.SearchAnswer(**found)
 
-    @app.post("/search")
+    @app.post("/search", dependencies=[Depends(a_form), *ONLY_KNOWN])
     async def search(
         image: Annotated[UploadFile | None, File(description="An image file; or else an id.")] = None,
         id: Annotated[Id | None, Form(description="An image of the gallery.")] = None,  # noqa: A002
