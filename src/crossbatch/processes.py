@@ -100,6 +100,13 @@ class Processes:
         sizes = self.stack(torch.tensor([len(rows)], device=rows.device))[:, 0].tolist()
         return self._rows(rows.detach(), sizes)
 
+    def gather_columns(self, columns: Tensor) -> Tensor:
+        """Columns [anchors, columns] of all processes, any number of each; own ones take gradient, as given to all."""
+        own = columns.T
+        before = self.gather_rows(torch.tensor([len(own)], device=own.device))[: self.rank].sum()
+        every: Tensor = _OwnRows.apply(own, self.gather_rows(own), int(before), 1)
+        return every.T
+
     def stack(self, one: Tensor) -> Tensor:
         """A tensor of each process, all of one shape: [processes, …]."""
         if self.count == 1:

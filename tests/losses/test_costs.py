@@ -7,9 +7,9 @@ from torch.testing import assert_close
 
 from crossbatch.losses.engine import costs
 from crossbatch.losses.engine.costs import Above, Exponent, Written
-from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.losses.engine.sides import Streamed
 from crossbatch.losses.engine.triplets import Triplets
+from crossbatch.losses.pairing import Pairing
 
 COSTS = [Above(0.2), Above(0.2, weigh=True), Above(0.9), Exponent(16.0, 0.5), Exponent(300.0), Exponent(50.0, 0.1)]
 

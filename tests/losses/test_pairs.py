@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from crossbatch.losses.engine.pairs import LAST_BITS, Pairing, _isin
+from crossbatch.losses.pairing import LAST_BITS, Pairing, _isin
 
 
 @pytest.mark.parametrize("least", [-(2**62), -5, 0, 2**62])

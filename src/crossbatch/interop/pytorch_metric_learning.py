@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from crossbatch.errors import MissingExtraError, SettingError, ShapeError
 from crossbatch.losses import Pairing, PairLoss
-from crossbatch.losses.engine.sides import Whole
+from crossbatch.losses.engine.whole import Whole
 from crossbatch.losses.pair_loss import pair_up
 from crossbatch.precision import without_autocast
 

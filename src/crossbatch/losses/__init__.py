@@ -16,7 +16,6 @@ from crossbatch.losses.check import check_loss
 from crossbatch.losses.circle import CircleLoss
 from crossbatch.losses.contrastive import ContrastiveLoss
 from crossbatch.losses.engine.costs import Above, Exponent
-from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.losses.engine.sums import Sums
 from crossbatch.losses.lifted_structure import LiftedStructureLoss
 from crossbatch.losses.margin import MarginLoss
@@ -26,6 +25,7 @@ from crossbatch.losses.n_pair import NPairLoss
 from crossbatch.losses.nca import NCALoss
 from crossbatch.losses.nt_xent import NTXentLoss
 from crossbatch.losses.pair_loss import PairLoss
+from crossbatch.losses.pairing import Pairing
 from crossbatch.losses.reference import reference_loss
 from crossbatch.losses.sup_con import SupConLoss
 from crossbatch.losses.triplet import TripletLoss

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.engine.pairs import Pairing
+from crossbatch.losses.pairing import Pairing
 from crossbatch.precision import without_autocast
 from crossbatch.shapes import unit
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses.any_loss import comparing
-from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.losses.pair_loss import pair_up
+from crossbatch.losses.pairing import Pairing
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, Scalar, unit
 
 

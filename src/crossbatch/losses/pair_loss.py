@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses.engine.costs import Above, Cost, Costs, Exponent
-from crossbatch.losses.engine.pairs import Pairing
-from crossbatch.losses.engine.sides import AtOnce, Streamed, Whole
+from crossbatch.losses.engine.sides import AtOnce, Streamed
 from crossbatch.losses.engine.sums import Sums
+from crossbatch.losses.engine.whole import Whole
+from crossbatch.losses.pairing import Pairing
 from crossbatch.shapes import (
     Embeddings,
     Ids,

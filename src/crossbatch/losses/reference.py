@@ -2,9 +2,9 @@
 
 import torch
 
-from crossbatch.losses.engine.pairs import Pairing
-from crossbatch.losses.engine.sides import Whole
+from crossbatch.losses.engine.whole import Whole
 from crossbatch.losses.pair_loss import PairLoss, pair_up
+from crossbatch.losses.pairing import Pairing
 from crossbatch.precision import exactly
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, Scalar
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from crossbatch.errors import SettingError
 from crossbatch.losses.engine.products import is_known
-from crossbatch.losses.engine.sides import Streamed, Whole
+from crossbatch.losses.engine.sides import Streamed
 from crossbatch.losses.engine.triplets import Triplets
+from crossbatch.losses.engine.whole import Whole
 from crossbatch.losses.pair_loss import Above, Costs, PairLoss, Sums
 
 

@@ -14,60 +14,16 @@ from torch.autograd.function import once_differentiable
 
 from crossbatch.errors import SettingError
 from crossbatch.losses.engine.costs import Absent, Block, Columns, Cost, Declared, Written, parted
-from crossbatch.losses.engine.pairs import Pairing
 from crossbatch.losses.engine.products import STREAMED, columns_at_once, is_known, multiplies, pair_max, product
 from crossbatch.losses.engine.sums import Partial, Sums, merge, merge_across, scaled
+from crossbatch.losses.engine.whole import Whole
+from crossbatch.losses.pairing import Pairing
 from crossbatch.precision import without_autocast
 from crossbatch.processes import Processes
 
 # Similarities up to which a CPU takes the whole matrix; a GPU up to a block. Of a batch with itself every column has a
 # gradient, which takes a second look where it is streamed: 1,024 rows take a quarter to half of the time as a whole.
 SMALL, SMALL_WITHIN = 2**16, 2**22
-
-
-class Whole:
-    """The sides as masks over the matrix of all similarities.
-
-    `farthest`: least similarity of a positive, +∞ without one, constant.
-    """
-
-    def __init__(self, anchors: Tensor, refs: Tensor, positive: Tensor, negative: Tensor) -> None:
-        self.similarities = anchors @ refs.to(anchors).T
-        self.present = {"positive": positive.to(anchors.dtype), "negative": negative.to(anchors.dtype)}
-        self.absent = {"positive": ~positive, "negative": ~negative}
-        self.farthest = -self._nearest("positive", -self.similarities.detach())
-
-    def positives(self, cost: Cost, *context: Tensor, log: bool = False) -> Sums:
-        """Sums over the positives of each anchor."""
-        return self._sums(cost, context, "positive", log)
-
-    def negatives(self, cost: Cost, *context: Tensor, log: bool = False, nearest: bool = False) -> Sums:
-        """Sums over the negatives of each anchor; if asked, the greatest similarity of one."""
-        sums = self._sums(cost, context, "negative", getattr(cost, "log", log))
-        return sums._replace(greatest=self._nearest("negative", self.similarities.detach()) if nearest else None)
-
-    def positive_similarities(self) -> Iterator[Tensor]:
-        """Blocks [anchors, columns], differentiable, +∞ where a pair is not positive: here one."""
-        yield self.similarities.masked_fill(self.absent["positive"], torch.inf)
-
-    def _sums(self, cost: Cost, context: Sequence[Tensor], side: str, log: bool) -> Sums:
-        costs, weights, costly = parted(cost(self.similarities, *context), self.similarities)
-        alike = weights is None  # each pair counts once, or not
-        if costly and not log:
-            weights = (costs > 0).to(costs.dtype)
-        weights = self.present[side] if weights is None else weights * self.present[side]
-        if log:
-            total = (costs + weights.log()).masked_fill(weights == 0, -torch.inf).logsumexp(1)
-        else:
-            total = (costs * weights).sum(1)
-        weight = weights.sum(1)
-        return Sums(total, weight, weight if alike else weights.sign().sum(1), None if log else total)
-
-    def _nearest(self, side: str, similarities: Tensor) -> Tensor:
-        """The greatest similarity of a side; −∞ without one."""
-        if similarities.shape[1] == 0:
-            return similarities.new_full((len(similarities),), -torch.inf)
-        return similarities.masked_fill(self.absent[side], -torch.inf).amax(1)
 
 
 class Streamed:
@@ -115,7 +71,7 @@ class Streamed:
         """Blocks [anchors, columns], differentiable, +∞ where a pair is not positive."""
         if self.across is not None:
             columns = self.pairing.special_columns()[0]
-            found = _Columns.apply(self._positive_similarities(columns), self.across)
+            found = self.across.gather_columns(self._positive_similarities(columns))
             yield from found.split(self.width, 1) if found.shape[1] else ()
             return
         for block in self.of_class:
@@ -221,24 +177,6 @@ class _Side(torch.autograd.Function):
 def _everywhere(by: Tensor | None, of: Tensor, across: Processes) -> Tensor:
     """A derivative by what is the same in all processes: the sum of what the columns of each make of it."""
     return across.sum(torch.zeros_like(of) if by is None else by)
-
-
-class _Columns(torch.autograd.Function):
-    """The columns of all processes side by side, in the order of ranks; each takes the gradient of its own."""
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor, across: Processes) -> Tensor:
-        """How many there are differs."""
-        every = across.gather_rows(own.T.contiguous()).T
-        before = across.gather_rows(torch.tensor([own.shape[1]], device=own.device))[: across.rank].sum()
-        ctx.own = slice(int(before), int(before) + own.shape[1])
-        return every
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, by: Tensor) -> tuple[Tensor | None, ...]:
-        """It is the same in all."""
-        return by[:, ctx.own], None
 
 
 def _second_look(

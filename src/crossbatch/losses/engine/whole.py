@@ -1,0 +1,57 @@
+"""Both sides of every anchor as masks over the matrix of all similarities: plain torch; the judge."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from crossbatch.losses.engine.costs import Cost, parted
+from crossbatch.losses.engine.sums import Sums
+
+
+class Whole:
+    """The sides as masks over the matrix of all similarities.
+
+    `farthest`: least similarity of a positive, +∞ without one, constant.
+    """
+
+    def __init__(self, anchors: Tensor, refs: Tensor, positive: Tensor, negative: Tensor) -> None:
+        self.similarities = anchors @ refs.to(anchors).T
+        self.present = {"positive": positive.to(anchors.dtype), "negative": negative.to(anchors.dtype)}
+        self.absent = {"positive": ~positive, "negative": ~negative}
+        self.farthest = -self._nearest("positive", -self.similarities.detach())
+
+    def positives(self, cost: Cost, *context: Tensor, log: bool = False) -> Sums:
+        """Sums over the positives of each anchor."""
+        return self._sums(cost, context, "positive", log)
+
+    def negatives(self, cost: Cost, *context: Tensor, log: bool = False, nearest: bool = False) -> Sums:
+        """Sums over the negatives of each anchor; if asked, the greatest similarity of one."""
+        sums = self._sums(cost, context, "negative", getattr(cost, "log", log))
+        return sums._replace(greatest=self._nearest("negative", self.similarities.detach()) if nearest else None)
+
+    def positive_similarities(self) -> Iterator[Tensor]:
+        """Blocks [anchors, columns], differentiable, +∞ where a pair is not positive: here one."""
+        yield self.similarities.masked_fill(self.absent["positive"], torch.inf)
+
+    def _sums(self, cost: Cost, context: Sequence[Tensor], side: str, log: bool) -> Sums:
+        costs, weights, costly = parted(cost(self.similarities, *context), self.similarities)
+        counted = self.present[side]
+        if weights is not None:
+            counted = counted * weights
+        elif costly and not log:
+            counted = counted * (costs > 0)
+        if log and weights is None:
+            total = costs.masked_fill(self.absent[side], -torch.inf).logsumexp(1)
+        elif log and weights is not None:
+            total = (costs + weights.log()).masked_fill(counted == 0, -torch.inf).logsumexp(1)
+        else:
+            total = (costs * counted).sum(1)
+        weight = counted.sum(1)
+        return Sums(total, weight, weight if weights is None else counted.sign().sum(1), None if log else total)
+
+    def _nearest(self, side: str, similarities: Tensor) -> Tensor:
+        """The greatest similarity of a side; −∞ without one."""
+        if similarities.shape[1] == 0:
+            return similarities.new_full((len(similarities),), -torch.inf)
+        return similarities.masked_fill(self.absent[side], -torch.inf).amax(1)
