@@ -131,6 +131,23 @@ def test_one_picture(
     expect(page.get_by_role("button", name="Map")).to_be_disabled()
     page.locator(".tile").click()
     expect(page.locator("#nothing")).to_contain_text("This is the only picture of the gallery.")
+    back_after(page, index_more, gallery, tmp_path / "one")
+    page.locator("#home").click()
+    expect(page.locator("#detail")).to_contain_text("of 4 pictures")
+    expect(page.get_by_role("button", name="Map")).to_be_enabled()
+
+
+def index_more(gallery: Path, pictures: Path) -> None:
+    """Three more of a class of its own, as from a terminal beside the page."""
+    draw_pictures(pictures.with_name("more"), classes=1, each=3, seed=1)
+    crossbatch("index", gallery, pictures.with_name("more"))
+
+
+def back_after(page: Any, change: Callable[..., None], *arguments: Any) -> None:
+    """A person comes back to the page; the server sees the change within a second."""
+    change(*arguments)
+    page.wait_for_timeout(1_500)
+    page.evaluate("dispatchEvent(new Event('focus'))")
 
 
 def test_an_empty_gallery(
@@ -142,3 +159,7 @@ def test_an_empty_gallery(
     expect(page.locator("#nothing")).to_contain_text("This gallery is empty")
     expect(page.locator("#nothing")).to_contain_text("crossbatch index")
     expect(page.get_by_role("button", name="Surprise me")).to_be_hidden()
+    back_after(page, index_more, gallery, tmp_path / "one")
+    expect(page.locator(".tile")).to_have_count(3)
+    expect(page.locator("#nothing")).to_be_hidden()
+    expect(page.get_by_role("button", name="Surprise me")).to_be_visible()

@@ -43,6 +43,7 @@ async function go(change, { from = null, replace = false, name = "" } = {}) {
   places.put(next, { replace });
   const another = next.id !== place.id || next.upload !== place.upload || next.all !== place.all;
   morph(from, () => { show(next, result); if (another) scrollTo(0, 0); });
+  follow();
   return true;
 }
 
@@ -169,6 +170,29 @@ function took(file) {
   else go({ upload: places.bring(file), id: null, box: null, all: false, lost: false }, { name: file.name });
 }
 
+// What is indexed while the page is open: at each step, and when a person comes back to it.
+async function follow() {
+  const now = await api.gallery().catch(() => null);
+  if (!now || !gallery || now.revision === gallery.revision) return;
+  const first = !gallery.images || !now.images;
+  gallery = now;
+  map = null;
+  answers.clear();
+  about();
+  if (first) { few = null; await arrive(places.asks(place) ? places.START : place); } else if (found) hits();
+}
+
+// What the gallery is, wherever the page tells of it.
+function about() {
+  document.title = gallery.name ? `${gallery.name} · crossbatch` : "crossbatch";
+  byId("gallery-name").textContent = gallery.name;
+  byId("labels").hidden = !gallery.labels;
+  document.body.classList.toggle("empty", !gallery.images);
+  byId("view-map").disabled = !gallery.map;
+  byId("notes").replaceChildren(...gallery.notes.map((note) => element("p", {}, note)));
+  byId("notes").hidden = !gallery.notes.length;
+}
+
 async function look(view) {
   if (await go({ view })) byId("main").scrollIntoView({ block: "nearest" }); // on a phone it lies below the query
 }
@@ -189,6 +213,8 @@ function wire() {
     b: () => { if (found?.query) query.box.start(); }, "/": () => byId("label-words").focus(),
   });
   places.listen(arrive);
+  addEventListener("focus", follow);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) follow(); });
 }
 
 async function start() {
@@ -204,13 +230,7 @@ async function start() {
   }
   await first;
   if (!found) await home();
-  document.title = gallery.name ? `${gallery.name} · crossbatch` : "crossbatch";
-  byId("gallery-name").textContent = gallery.name;
-  byId("labels").hidden = !gallery.labels;
-  document.body.classList.toggle("empty", !gallery.images);
-  byId("view-map").disabled = !gallery.map;
-  byId("notes").replaceChildren(...gallery.notes.map((note) => element("p", {}, note)));
-  byId("notes").hidden = !gallery.notes.length;
+  about();
   if (found) hits();
   if (few?.length > 3) example(few[0], open);
 }

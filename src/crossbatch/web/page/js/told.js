@@ -43,7 +43,7 @@ function nothing({ gallery, place, found, kept, rows, go }) {
   const line = (...words) => element("p", {}, ...words);
   const button = (name, change) => element("button", { type: "button", onclick: () => go(change) }, name);
   if (gallery?.images === 0) {
-    return { title: "This gallery is empty", lines: [line("Add pictures, then load this page again: "), line(element("code", {}, "crossbatch index RUN PHOTOS --to GALLERY"))], buttons: [] };
+    return { title: "This gallery is empty", lines: [line("Add pictures, then come back to this page: "), line(element("code", {}, "crossbatch index RUN PHOTOS --to GALLERY"))], buttons: [] };
   }
   if (place.view === "map") {
     const few = gallery && !gallery.map;
