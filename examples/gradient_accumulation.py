@@ -23,7 +23,7 @@ def main(root: str, steps: int = 100, classes: int = 8) -> tuple[list[float], Cr
     torch.manual_seed(0)
     seen = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
     photos = ImageFolder(root, v2.Compose([v2.RandomResizedCrop(64, (0.7, 1.0)), *seen]))
-    batches = PKBatches(torch.tensor(photos.targets), classes=classes, images=4, seed=0)
+    batches = PKBatches(torch.tensor(photos.targets), classes=min(classes, len(photos.classes)), images=4, seed=0)
     loader = iter(DataLoader(photos, batch_sampler=[batches[number] for number in range(steps * MICRO_BATCHES)]))
     model = mobilenet_v3_small()
     model.classifier = nn.Linear(576, DIM)

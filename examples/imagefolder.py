@@ -39,6 +39,7 @@ def main(
         v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     ]
     photos = Numbered(train, v2.Compose([v2.RandomResizedCrop(side, (0.7, 1.0)), v2.RandomHorizontalFlip(), *seen]))
+    classes = min(classes, len(photos.classes))
     batches = PKBatches(torch.tensor(photos.targets), classes=classes, images=4, seed=0)  # 4 images of each class
     loader = DataLoader(photos, batch_sampler=[batches[step] for step in range(steps)])
     model = resnet18(weights=weights)

@@ -68,7 +68,7 @@ SMALL = [
         ("train --loss torch.nn.Linear", "Linear needs --loss.in_features, --loss.out_features: --loss.help Linear"),
         ("compare --k 1 --k x", "--k takes a whole number, once each or as [a,b], got x"),
         ("train --loss_options.neg_margin 0.4", "--loss_options.neg_margin is now --loss.neg_margin"),
-        ("train --batch.classes 5000", "lower --batch.classes"),
+        ("train --batch.classes 5000", "take fewer classes (--batch.classes)"),
         ("train --batch.classes 0", "--batch.classes takes a whole number of at least 1, got 0"),
         ("train --optim.ema 1.5", "--optim.ema takes a number from 0 to 1, got 1.5"),
         ("train --optim.lr fast", "--optim.lr takes a number above 0, got fast"),
@@ -340,9 +340,10 @@ def test_a_working_directory_that_is_gone_is_told(
     assert "the working directory cannot be used" in capsys.readouterr().err
 
 
-def test_who_reads_the_output_may_go(pictures: Path) -> None:
+@pytest.mark.parametrize("words", [["inspect", "ROOT", "--json"], ["train", "--loss.help", "TripletLoss"]])
+def test_who_reads_the_output_may_go(pictures: Path, words: list[str]) -> None:
     """As `crossbatch … --json | true` has it."""
-    command = [sys.executable, "-m", "crossbatch", "inspect", str(pictures), "--json"]
+    command = [sys.executable, "-m", "crossbatch", *(str(pictures) if word == "ROOT" else word for word in words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         told = process.stderr.read().decode()

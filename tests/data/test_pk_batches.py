@@ -108,7 +108,7 @@ def test_every_image_of_a_class_is_drawn() -> None:
 
 def test_refuses_what_cannot_be_drawn() -> None:
     labels = torch.tensor([0, 0, 1, 1, 2])
-    with pytest.raises(DataError, match=r"a batch of 3 classes .* there are 2: lower --batch.classes"):
+    with pytest.raises(DataError, match=r"a batch of 3 classes .* there are 2: take fewer classes"):
         PKBatches(labels, 3, 2, seed=0)
     with pytest.raises(DataError, match="no training class has two images"):
         PKBatches(torch.empty(0, dtype=torch.int64), 1, 2, seed=0)

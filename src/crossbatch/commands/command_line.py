@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crossbatch.commands.option_help import help_for
 from crossbatch.commands.options import command_named, parse, parser_for
-from crossbatch.commands.output import console_for, print_json
+from crossbatch.commands.output import console_for, print_json, while_read
 from crossbatch.errors import SettingError
 from crossbatch.imported import imported_module
 from crossbatch.processes import started, started_rank
@@ -21,7 +21,8 @@ def run(name: str, words: Sequence[str]) -> int:
     """Parse, call, print; not 0 where the result says that the run was ended before its end: 143 by SIGTERM, else 1."""
     asked = {"-h", "--help", "--help-all"} & set(words)
     if asked:
-        print(help_for(name, parser_for(name), every="--help-all" in asked), end="")
+        with while_read():
+            print(help_for(name, parser_for(name), every="--help-all" in asked), end="")
         return 0
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # where a class path may lead; behind all else
@@ -29,11 +30,12 @@ def run(name: str, words: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
-    try:
-        options, as_json = parse(name, words)
-    except SystemExit:  # jsonargparse has printed what was asked for, as --loss.help does
-        _tell_recommended(words)
-        return 0
+    with while_read():
+        try:
+            options, as_json = parse(name, words)
+        except SystemExit:  # jsonargparse has printed what was asked for, as --loss.help does
+            _tell_recommended(words)
+            return 0
     if name != "train" and started() > 1:
         raise SettingError(f"crossbatch {name} runs in one process, and {started()} were started: leave torchrun out")
     result = command_named(name)(**options, console=console_for(as_json))

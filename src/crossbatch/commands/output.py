@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,21 @@ def refuse_below_file(place: Path) -> None:
         raise SettingError(f"{place} lies below {above}, which is a file: name a place in a folder")
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON value on standard output; where nobody reads it any more, end as rich's consoles do."""
+@contextmanager
+def while_read() -> Iterator[None]:
+    """Print on standard output; where nobody reads it any more, end as rich's consoles do."""
     try:
-        print(json.dumps(value, indent=1, ensure_ascii=False), flush=True)
+        yield
+        sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of it goes nowhere
         raise SystemExit(1) from None
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on standard output."""
+    with while_read():
+        print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -32,7 +32,7 @@ class PKBatches:
         if len(self.groups) < classes:
             raise DataError(
                 f"a batch of {classes} classes needs as many training classes with two images, "
-                f"there are {len(self.groups)}: lower --batch.classes"
+                f"there are {len(self.groups)}: take fewer classes (--batch.classes)"
             )
         self.classes, self.images, self.seed = classes, images, seed
         self.left_out = len(groups) - len(self.groups)
