@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from crossbatch import data
-from crossbatch.data import image_tree
+from crossbatch.data import csv, image_tree
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.folder import load
 from crossbatch.data.listing import listed
@@ -282,6 +282,30 @@ def test_links_are_followed_to_files_and_from_the_root_to_classes(tmp_path: Path
     assert {one.label for one in images} == {*found.class_names, None}
     assert len(images) == 35
     assert notes == ["not read: 1 × linked folders below a class"]
+
+
+def test_a_table_may_leave_labels_out_where_nothing_is_learnt_from_it(tmp_path: Path) -> None:
+    tree(tmp_path / "root", THREE)
+    (tmp_path / "paths.csv").write_text("path\nroot/class0/0.png\nroot/class1/0.png\n")
+    (tmp_path / "some.csv").write_text("path,label\nroot/class0/0.png,\nroot/class1/0.png,b\n")
+    assert [[one.label for one in listed([tmp_path / name])[0]] for name in ("paths.csv", "some.csv")] == [
+        [None, None],
+        [None, "b"],
+    ]
+    for name, told in (("paths.csv", "has no column label"), ("some.csv", "a row needs a path and a label, got")):
+        with pytest.raises(DataError, match=told):
+            csv.load(tmp_path / name)
+
+
+def test_an_image_given_twice_counts_once_and_is_told_and_has_one_label(tmp_path: Path) -> None:
+    root = tree(tmp_path / "root", THREE)
+    images, notes = listed([root / "class0", root / "class0" / "0.png"])
+    assert (len(images), notes) == (len(listed([root / "class0"])[0]), ["repeated, and counted once: 1 × images"])
+    (tmp_path / "twice.csv").write_text("path,label\nroot/class0/0.png,a\nroot/class0/0.png,b\n")
+    with pytest.raises(
+        DataError, match=r"0\.png is one file under two labels, 'a' and 'b': keep the one"
+    ):
+        listed([tmp_path / "twice.csv"])
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])

@@ -17,7 +17,7 @@ from PIL import Image
 import crossbatch
 from crossbatch import data
 from crossbatch.data.data_set import Part
-from crossbatch.errors import CrossBatchError, DataError, RunError, SettingError
+from crossbatch.errors import CrossBatchError, DataError, DivergedError, RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.models.embedder import Embedder
 
@@ -116,8 +116,37 @@ def test_what_is_no_image_is_refused_by_place_or_name(run: Path, files: list[Pat
 def test_one_path_is_no_list(run: Path) -> None:
     with pytest.raises(SettingError, match=r"embed takes a list of images"):
         crossbatch.load(run).embed("a.jpg")
-    with pytest.raises(SettingError, match=r"batch_size is at least 1, got 0"):
-        crossbatch.load(run).embed([], batch_size=0)
+    for one in (np.zeros((8, 9, 3), np.uint8), torch.zeros(3, 8, 9), np.zeros((8, 9))):
+        with pytest.raises(SettingError, match=r"embed takes a list of images, got one: embed\(\[(ndarray|Tensor)\]"):
+            crossbatch.load(run).embed(one)
+    assert crossbatch.load(run).embed(torch.zeros(2, 3, 8, 9)).shape == (2, 8)
+    for size in (0, 1.5, "8"):
+        with pytest.raises(SettingError, match=r"batch_size is a number of images, at least 1, got"):
+            crossbatch.load(run).embed([], batch_size=size)
+
+
+def test_a_model_is_named_by_a_path() -> None:
+    for name in (None, b"runs/a", ""):
+        with pytest.raises(RunError, match=r"a model is named by a path or hf://owner/name, got"):
+            crossbatch.load(name)
+
+
+def test_a_model_that_has_diverged_says_so(run: Path, files: list[Path]) -> None:
+    model = crossbatch.load(run)
+    torch.nn.init.constant_(next(model.network.parameters()), torch.nan)
+    for embed in (model.embed, model.embed_readable):
+        with pytest.raises(DivergedError, match=r"gives embeddings that are not finite: it has diverged"):
+            embed(files)
+
+
+def test_one_image_is_prepared_the_way_up_that_it_was_taken(run: Path, files: list[Path], tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(files[0]).convert("RGB").resize((40, 24)).save(tmp_path / "turned.png", exif=exif)
+    model = crossbatch.load(run)
+    with Image.open(tmp_path / "turned.png") as image, torch.no_grad():
+        row = model.network(model.preprocess(image)[None]).numpy()
+    np.testing.assert_allclose(row, model.embed([tmp_path / "turned.png"]), atol=1e-5)
 
 
 def test_half_precision_gives_nearly_the_same_rows_of_the_same_model(run: Path, files: list[Path]) -> None:

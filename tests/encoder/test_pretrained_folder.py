@@ -7,9 +7,12 @@ import huggingface_hub
 import numpy as np
 import pytest
 import yaml
+from encoder.conftest import write_run
 
 import crossbatch
 from crossbatch import Encoder
+from crossbatch.__main__ import main
+from crossbatch.encoder import hub
 from crossbatch.errors import MissingExtraError, RunError
 
 
@@ -47,6 +50,34 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path, run: Path) -> None
     assert sorted(file.name for file in tmp_path.iterdir()) == ["notes.txt", "run"]
 
 
+def test_no_card_of_another_model_stays(tmp_path: Path, run: Path) -> None:
+    folder = crossbatch.load(run).save_pretrained(tmp_path / "saved")
+    other = crossbatch.load(write_run(tmp_path / "other", seed=1)).save_pretrained(tmp_path / "bare")
+    (other / "README.md").unlink()
+    crossbatch.load(other).save_pretrained(folder)
+    assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_export_writes_over_no_other_model(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = write_run(tmp_path / "other", seed=1)
+    to = ["--format", "folder", "--out", str(tmp_path / "saved")]
+    assert [main(["export", str(one), *to]) for one in (run, run, other)] == [0, 0, 2]
+    assert "saved holds another model: name another --out, or remove it" in capsys.readouterr().err
+    assert crossbatch.load(tmp_path / "saved").fingerprint == crossbatch.load(run).fingerprint
+
+
+def test_export_of_what_is_no_run_asks_where_to_write(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = crossbatch.load(run).save_pretrained(tmp_path / "saved")
+    monkeypatch.setattr(hub, "fetched", lambda _: folder)
+    monkeypatch.chdir(tmp_path)
+    for words in (["saved", "--format", "folder"], ["hf://somebody/model"]):
+        assert main(["export", *words]) == 2
+        assert "is no run folder: say with --out where to write" in capsys.readouterr().err
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["run", "saved"]
+
+
 def test_the_hub_is_asked_by_its_scheme_alone(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = crossbatch.load(run).save_pretrained(tmp_path / "saved")
     asked: list[tuple[str, list[str]]] = []
@@ -60,7 +91,7 @@ def test_the_hub_is_asked_by_its_scheme_alone(tmp_path: Path, run: Path, monkeyp
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     monkeypatch.setattr("crossbatch.models.hub_cache._reachable", lambda _: True)
     assert crossbatch.load("hf://somebody/model").dim == 8
-    assert asked == [("somebody/model", ["config.json", "model.safetensors"])]
+    assert asked == [("somebody/model", ["config.json", "model.safetensors", "README.md"])]
     assert crossbatch.load(Path("hf://somebody/model")).dim == 8  # as a command line gives it
     assert asked.pop() == asked[0]
     with pytest.raises(RunError, match=r"hf://somebody/gone cannot be fetched \(404: not found\): check the name"):

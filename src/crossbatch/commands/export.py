@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from crossbatch import runs
 from crossbatch.commands.output import refuse_below_file
 from crossbatch.errors import RunError
 
@@ -19,18 +20,24 @@ def export(
     """Write a run's model as an ONNX file, compared with torch, or as a folder in the layout of model hubs.
 
     Args:
-        run: Run folder, or a folder of save_pretrained.
+        run: Run folder, a folder of save_pretrained, or hf://owner/name.
         format: onnx, one file: pixels uint8 [batch, height, width, channels] of the model's size in, unit rows out;
             or folder: model.safetensors, config.json and a model card.
         out: Where to write; by default RUN/model.onnx or RUN/pretrained.
     """
-    from crossbatch.encoder import load  # noqa: PLC0415  (imports Pillow)
+    from crossbatch.encoder import hub, load  # noqa: PLC0415  (imports Pillow)
+    from crossbatch.models.checkpoint import CONFIG  # noqa: PLC0415
 
     if out:
         refuse_below_file(out)
     encoder = load(run, device="cpu")
+    if out is None and (hub.named(str(run)) or (format == "folder" and not (run / runs.CONFIG).is_file())):
+        raise RunError(f"{run} is no run folder: say with --out where to write")
     if format == "folder":
-        folder = encoder.save_pretrained(out or run / "pretrained")
+        folder = out or run / "pretrained"
+        if (folder / CONFIG).is_file() and load(folder, device="cpu").fingerprint != encoder.fingerprint:
+            raise RunError(f"{folder} holds another model: name another --out, or remove it")
+        encoder.save_pretrained(folder)
         console.print(f"{folder}: crossbatch.load({str(folder)!r}) reads it", soft_wrap=True, highlight=False)
         return {"out": str(folder), "format": format, "model": encoder.fingerprint}
     path = out or run / "model.onnx"

@@ -40,8 +40,11 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
 
 
 def rows_of(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], list[str]]:
-    """The rows of a table, at least one; and a sentence if some name a file that is not there, where these may."""
-    rows, _ = _read(root, skip_missing=skip_missing)
+    """The rows of a table, at least one, with a label of "" where it gives none.
+
+    And a sentence if some name a file that is not there, where these may.
+    """
+    rows, _ = _read(root, skip_missing=skip_missing, labelled=False)
     there = [row for row in rows if not skip_missing or _is_file(row.path)]
     if len(there) == len(rows):
         return rows, []
@@ -49,13 +52,14 @@ def rows_of(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], list[
     return there, [f"{len(rows) - len(there):,} of the {len(rows):,} images of {root} are not there, as {first}"]
 
 
-def _read(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], set[str]]:
+def _read(root: Path, *, skip_missing: bool = False, labelled: bool = True) -> tuple[list[Row], set[str]]:
     """The rows of a table and the names of its columns; refuses files that are not there, if not all may be."""
+    needed = ("path", "label") if labelled else ("path",)
     columns: set[str] = set()
     rows = []
-    for place, record in _records(root):
+    for place, record in _records(root, needed):
         columns |= record.keys()
-        rows.append(_row(root, place, record))
+        rows.append(_row(root, place, record, needed))
     if not rows:
         raise DataError(f"no images in {root}: it has a header and no rows")
     missing = [row for row in rows if not _is_file(row.path)]
@@ -66,17 +70,17 @@ def _read(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], set[str
     return rows, columns - {""}
 
 
-def _records(root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _records(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Where each row stands, and its values by the names of the columns."""
     if root.suffix.lower() == ".parquet":
-        yield from _parquet(root)
+        yield from _parquet(root, needed)
         return
     try:
         text = _text(root)
         header = re.split("[\r\n]", text, maxsplit=1)[0]
         lines = io.StringIO(text, newline="")
         reader = csv.DictReader(lines, delimiter=max(SEPARATORS, key=header.count), skipinitialspace=True)
-        reader.fieldnames = _columns(root, reader.fieldnames or [])
+        reader.fieldnames = _columns(root, reader.fieldnames or [], needed)
         for record in reader:
             if any(record.pop(None, None) or ()):  # what is beyond the header
                 told = f"{root}, line {reader.line_num} has more fields than the header"
@@ -97,39 +101,39 @@ def _text(root: Path) -> str:
         raise DataError(f"{root} cannot be read ({error.strerror})") from error
 
 
-def _columns(root: Path, names: Sequence[str]) -> list[str]:
-    """The names of columns without blanks around them and capitals; refuses a table without path or label."""
+def _columns(root: Path, names: Sequence[str], needed: Sequence[str]) -> list[str]:
+    """The names of columns without blanks around them and capitals; refuses a table without those that it needs."""
     columns = [name.strip().lower() for name in names]
     twice = next((one for one in columns if one and columns.count(one) > 1), None)
     if twice:
         raise DataError(f"{root} has several columns {twice} (blanks and capitals aside): keep one of them")
-    missing = [column for column in ("path", "label") if column not in columns]
+    missing = [column for column in needed if column not in columns]
     if missing:
         raise DataError(
             f"{root} has no column {' and no column '.join(missing)}: "
-            f"its header is {','.join(names) or 'empty'}, it must name path and label"
+            f"its header is {','.join(names) or 'empty'}, it must name {' and '.join(needed)}"
         )
     return columns
 
 
-def _parquet(root: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parquet(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     arrow, files = parquet("a .parquet table")
     try:
         table = files.read_table(root)
     except (arrow.ArrowException, OSError) as error:
         raise DataError(f"{root} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
-    table = table.rename_columns(_columns(root, table.column_names))
+    table = table.rename_columns(_columns(root, table.column_names, needed))
     for number, record in enumerate(table.select([one for one in table.column_names if one]).to_pylist()):
         yield f"row {number}", {name: None if value is None else str(value) for name, value in record.items()}
 
 
-def _row(root: Path, place: str, record: Mapping[str, Any]) -> Row:
-    path, label = ((record[column] or "").strip() for column in ("path", "label"))
+def _row(root: Path, place: str, record: Mapping[str, Any], needed: Sequence[str]) -> Row:
+    path, label = ((record.get(column) or "").strip() for column in ("path", "label"))
     role = (record.get("role") or TRAIN).strip().lower()
-    if not path or not label:
+    if not path or ("label" in needed and not label):
         got = f"got {shorten(path, 100)!r} and {shorten(label, 100)!r}"
         hint = "; is a quote not closed?" if "\n" in path + label else ""
-        raise DataError(f"{root}, {place}: a row needs a path and a label, {got}{hint}")
+        raise DataError(f"{root}, {place}: a row needs a {' and a '.join(needed)}, {got}{hint}")
     if role not in ROLE_OF:
         raise DataError(f"{root}, {place}: the role must be one of {', '.join(ROLE_OF)}, got {role!r}")
     file = root.parent / path

@@ -1,5 +1,6 @@
 """Images as a program has them: paths, opened images, arrays, tensors."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from crossbatch.data.crops import Look, opaque, see, upright
 from crossbatch.data.image_files import FileImages
 from crossbatch.errors import DataError
 
-Given = str | Path | Image.Image | NDArray[Any] | Tensor
+Given = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
 FITS = (
     "paths, PIL images, arrays [height, width, 1, 3 or 4] or [height, width] and tensors [1, 3 or 4, height, width] fit"
 )
@@ -61,12 +62,12 @@ class GivenImages:
     def name(self, index: int) -> str:
         """The path, or the place in the list."""
         given = self.images[index]
-        return str(given) if isinstance(given, str | Path) else f"number {index}"
+        return os.fspath(given) if isinstance(given, str | os.PathLike) else f"number {index}"
 
     def _file_or_image(self, index: int) -> FileImages | Image.Image:
         given = self.images[index]
-        if isinstance(given, str | Path):
-            return FileImages([given], Path())
+        if isinstance(given, str | os.PathLike):
+            return FileImages([Path(given)], Path())
         if isinstance(given, Image.Image):
             return given
         try:

@@ -31,13 +31,23 @@ def listed(sources: Sequence[Path], *, skip_missing: bool = False) -> tuple[list
 
     An image's label is what its table says, or the first folder below the one given: of `photos/apple/3.jpg` in
     `photos` it is apple. Where all first folders are train, test and the like, it is the second. Raises DataError for
-    what is not there, and where there is no image at all; `skip_missing` leaves out files that a table names in vain.
+    what is not there, a file under two labels, and where there is no image at all; `skip_missing` leaves out files that
+    a table names in vain.
     """
     found: dict[Path, Listed] = {}
     notes: list[str] = []
+    again = 0
     for source in sources:
         for one in _in(source, notes, skip_missing=skip_missing):
-            found.setdefault(one.path, one)
+            before = found.setdefault(one.path, one)
+            again += before is not one
+            if before.labelled and one.labelled and before.label != one.label:
+                raise DataError(
+                    f"{one.name} is one file under two labels, {before.label!r} and {one.label!r}: "
+                    "keep the one that is right"
+                )
+    if again:
+        notes.append(f"repeated, and counted once: {again:,} × images")
     return list(found.values()), notes
 
 
@@ -54,7 +64,7 @@ def _in(source: Path, notes: list[str], *, skip_missing: bool) -> Iterator[Liste
         rows, missing = rows_of(source, skip_missing=skip_missing)
         notes += missing
         for row in rows:
-            yield Listed(row.path, row.label, _root_of(row.path, source.parent), labelled=True)
+            yield Listed(row.path, row.label or None, _root_of(row.path, source.parent), labelled=bool(row.label))
     elif source.is_file():
         yield Listed(source, None, source.parent)
     else:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from crossbatch.data.crops import Colour, Look, View
+from crossbatch.data.crops import Colour, Look, View, upright
 from crossbatch.errors import RunError, SettingError
 
 SLENDER = 16  # times the shape of what the network sees: no more of an image is scaled
@@ -87,7 +87,7 @@ class Preprocessing:
         return background_colour(self.background)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """One PIL image as the network takes it: float [channels, height, width]."""
+        """One PIL image, turned as its EXIF data say, as the network takes it: float [channels, height, width]."""
         if not isinstance(image, Image.Image):
             told = f"a PIL image is prepared for the network, got {type(image).__name__}"
             raise SettingError(f"{told}: open it with PIL.Image.open, or call embed, which takes files and arrays too")
@@ -95,7 +95,7 @@ class Preprocessing:
 
     def tensor(self, images: Sequence[Image.Image]) -> Tensor:
         """Convert to the right channels, scale, crop the centre or pad, normalise."""
-        return self.normalize([self.look(*image.size).of(image) for image in images])
+        return self.normalize([self.look(*image.size).of(image) for image in map(upright, images)])
 
     def look(self, width: int, height: int) -> View:
         """All of an image, scaled."""

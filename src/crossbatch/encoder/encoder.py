@@ -23,7 +23,7 @@ from crossbatch.data.transforms import Evenly, Pixels, Preprocessing
 from crossbatch.encoder import hub, onnx_file, pretrained_folder
 from crossbatch.encoder.folded import folded
 from crossbatch.encoder.rows import Embedded, Network, all_of, batches_of_rows
-from crossbatch.errors import DataError, RunError, SettingError
+from crossbatch.errors import DataError, DivergedError, RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.models.checkpoint import Description
 from crossbatch.progress import watched
@@ -76,6 +76,7 @@ class Encoder:
 
         Raises:
             DataError: An image cannot be read; the message names it and says why.
+            DivergedError: The model gives embeddings that are not finite.
 
         Examples:
             >>> model = crossbatch.load("runs/photos")
@@ -127,14 +128,19 @@ class Encoder:
         return self.network
 
     def _embed(self, images: Sequence[Given], batch_size: int, on_corrupt: OnCorrupt) -> tuple[Rows, dict[int, str]]:
-        if batch_size < 1:
-            raise SettingError(f"batch_size is at least 1, got {batch_size}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise SettingError(f"batch_size is a number of images, at least 1, got {batch_size!r}")
         rows = np.full((len(images), self.dim), np.nan, dtype=np.float32)
         reader = Reader(GivenImages(images), on_corrupt, tell=lambda _: None)
         places = torch.arange(len(images))
         batches = PartBatches(reader, Part(torch.zeros_like(places), places), self._evenly, batch_size)
         try:
             for found, _, ids in self._stream(batches):
+                if not found.isfinite().all():
+                    raise DivergedError(
+                        f"the model at {self.source} gives embeddings that are not finite: it has diverged; "
+                        "train it again, with a lower --optim.lr"
+                    )
                 if len(ids):
                     rows[ids.numpy()] = found.numpy()
         except DataError as error:
@@ -188,11 +194,13 @@ def load(
         >>> model.embed(["a.jpg"]).shape
         (1, 128)
     """
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
+        raise RunError(f"a model is named by a path or {hub.SCHEME}owner/name, got {name!r}")
     path = hub.fetched(os.fspath(name)) if hub.named(os.fspath(name)) else Path(name)
     if path.suffix == ".onnx":
         if half:
             raise SettingError(f"{path} computes in the precision that it was exported in: leave half out")
-        network = onnx_file.OnnxNetwork(path, device)
+        network = onnx_file.OnnxNetwork(path, None if device is None else str(device))
         return Encoder(network, network.description, path, device, half)
     if not path.is_dir():
         raise RunError(
@@ -215,7 +223,8 @@ def _device(name: str | None) -> torch.device:
 
 
 def _listed(images: Iterable[Given]) -> Sequence[Given]:
-    if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
+    one = isinstance(images, np.ndarray | Tensor) and images.ndim != 4  # whose lines would be taken for images
+    if one or isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
         raise SettingError(f"embed takes a list of images, got one: embed([{type(images).__name__}])")
     return images if isinstance(images, Sequence) else list(images)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crossbatch.errors import MissingExtraError, RunError
-from crossbatch.models.checkpoint import CONFIG, WEIGHTS
+from crossbatch.models.checkpoint import CARD, CONFIG, WEIGHTS
 from crossbatch.models.hub_cache import cache_alone_if_offline
 
 SCHEME = "hf://"
@@ -23,7 +23,8 @@ def fetched(name: str) -> Path:
         raise MissingExtraError(f"to load {name}", "huggingface_hub", "hub") from None
     try:
         with cache_alone_if_offline():
-            folder = huggingface_hub.snapshot_download(name.removeprefix(SCHEME), allow_patterns=[CONFIG, WEIGHTS])
+            files = [CONFIG, WEIGHTS, CARD]
+            folder = huggingface_hub.snapshot_download(name.removeprefix(SCHEME), allow_patterns=files)
     except Exception as error:  # of the network, the hub's answers, the name's spelling
         reason = str(error).strip().split("\n")[0]
         raise RunError(

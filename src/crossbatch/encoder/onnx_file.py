@@ -7,6 +7,7 @@ metadata say how that was done: `crossbatch` holds the description, and `fingerp
 """
 
 import json
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from crossbatch.data.transforms import Preprocessing
 from crossbatch.encoder.rows import Network
-from crossbatch.errors import MissingExtraError, RunError, SettingError
+from crossbatch.errors import DivergedError, MissingExtraError, RunError, SettingError
 from crossbatch.models.checkpoint import Description, description_of
 
 INPUT, OUTPUT = "images", "embeddings"
@@ -36,7 +37,7 @@ class OnnxNetwork:
             raise RunError(f"there is no file {path}: write one with crossbatch export RUN --format onnx")
         there = runtime.get_available_providers()
         wanted = "CUDAExecutionProvider" if (device or "cuda").startswith("cuda") else "CPUExecutionProvider"
-        if device and wanted not in there:
+        if device and (wanted not in there or not device.startswith(("cuda", "cpu"))):
             raise SettingError(f"onnxruntime cannot compute on {device} here: leave the device out, or name cpu")
         try:
             providers = [one for one in (wanted, "CPUExecutionProvider") if one in there]
@@ -82,9 +83,14 @@ def write(path: Path, network: nn.Module, description: Description, fingerprint:
     Compared on noise and smooth pictures, in batches of 1, 2, 3 and 17 images, and of 17 in another order.
     """
     onnx = _onnx()
+    if path.suffix != ".onnx" or path.is_dir():
+        raise RunError(f"an ONNX file ends in .onnx and is no folder, got {path}")
     preprocessing = Preprocessing.restore(description.preprocessing)
-    whole = FromPixels(network.cpu().eval(), preprocessing).eval()
+    whole = FromPixels(deepcopy(network).cpu(), preprocessing).eval()
     shape = (*preprocessing.sides, description.channels)
+    with torch.no_grad():
+        if not whole(_pictures(2, shape)).isfinite().all():
+            raise DivergedError("the network gives rows that are not finite: it has diverged, and nothing is written")
     graph = graph_of(whole, shape, description.backbone)
     for name, value in zip(NAMES, (json.dumps(asdict(description), ensure_ascii=False), fingerprint), strict=True):
         graph.metadata_props.add(key=name, value=value)

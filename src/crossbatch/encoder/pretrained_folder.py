@@ -9,9 +9,8 @@ import yaml
 from crossbatch import runs
 from crossbatch.errors import RunError
 from crossbatch.models import checkpoint
-from crossbatch.models.checkpoint import CONFIG, WEIGHTS, Description
+from crossbatch.models.checkpoint import CARD, CONFIG, WEIGHTS, Description
 
-CARD = "README.md"
 PRIVATE = ("root", "fonts", "weights")  # options that are paths of somebody's machine: their names say enough
 
 
@@ -30,6 +29,8 @@ def write(folder: Path, network: torch.nn.Module, description: Description, sour
     checkpoint.save(folder, network, description, CONFIG)  # type: ignore[arg-type]  # it has the state of an embedder
     if told is not None:
         runs.write_text(folder / CARD, told)
+    elif source.resolve() != folder.resolve():
+        (folder / CARD).unlink(missing_ok=True)  # of another model
     return folder
 
 

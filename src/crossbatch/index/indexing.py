@@ -16,7 +16,7 @@ from PIL import Image
 
 from crossbatch.data.formats import available
 from crossbatch.data.image_files import WAY_OUT, naming
-from crossbatch.errors import DataError, DivergedError
+from crossbatch.errors import DataError
 from crossbatch.index.part_files import Entry
 from crossbatch.index.rows import Rows
 from crossbatch.index.sources import Found
@@ -184,8 +184,6 @@ def _embed(writer: Writer, new: Sequence[_New], model: Embedder, outcome: Outcom
     rows, why = model.embed_readable([one.image for one in new])
     outcome.unreadable |= {new[number].found.path: reason for number, reason in why.items()}
     kept = [number for number in range(len(new)) if number not in why]
-    if not np.isfinite(rows[kept]).all():
-        raise DivergedError("the model gives embeddings that are not finite: it has diverged; train it again")
     if kept:
         writer.append([_entry(writer, new[number]) for number in kept], rows[kept])
     outcome.added += len(kept)

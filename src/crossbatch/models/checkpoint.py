@@ -12,7 +12,7 @@ from crossbatch.models import backbones
 from crossbatch.models.embedder import Embedder, build
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-CONFIG = "config.json"  # the name that model hubs have for the description
+CONFIG, CARD = "config.json", "README.md"  # the names that model hubs have for the description and the card
 FORMAT = 1  # of the description
 MOST_DIMENSIONS = 65_536
 

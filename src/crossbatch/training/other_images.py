@@ -40,7 +40,8 @@ def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) ->
     notes += _twins(images)
     encoder = load(model)
     rows, unreadable = _rows(encoder, images)
-    readable = ~rows.isnan().any(1)
+    readable = torch.ones(len(images), dtype=torch.bool)
+    readable[list(unreadable)] = False
     labels = labels[readable]
     images_of_class = labels.bincount(minlength=len(names))
     if images_of_class.max() < 2:
