@@ -189,6 +189,7 @@ def test_tells_of_both_terms() -> None:
     assert not any(value.requires_grad for value in stats.values())
 
 
+@pytest.mark.usefixtures("as_users_run_it")
 def test_refuses_negative_weights() -> None:
     with pytest.raises(SettingError, match="finite and not negative, got memory_weight=-1"):
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), memory_weight=-1)
@@ -196,6 +197,28 @@ def test_refuses_negative_weights() -> None:
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=-1)
     with pytest.raises(SettingError, match="finite and not negative, got memory_weight=nan"):
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), memory_weight=torch.nan)
+    with pytest.raises(SettingError, match=r"must not be negative, got 1\.5: it is a number of steps"):
+        CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=1.5)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_refuses_what_is_no_number_of_rows() -> None:
+    for size, dim in ((2.5, 5), ("4", 5), (4, None)):
+        with pytest.raises(SettingError, match="a memory needs at least one row and one dimension, got size="):
+            CrossBatchMemory(size, dim)
+
+
+def test_settings_take_plain_numbers_and_keep_their_types() -> None:
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5))
+    loss_fn.memory_weight, loss_fn.start, loss_fn.max_age = 0.3, 7, 9
+    loss_fn.bfloat16()
+    assert loss_fn.memory_weight.equal(torch.tensor(0.3))
+    assert (loss_fn.start.item(), loss_fn.max_age.item(), loss_fn.start.dtype) == (7, 9, torch.int64)
+    assert dict(loss_fn.named_buffers())["start"] == 7
+    with pytest.raises(SettingError, match="finite and not negative, got batch_weight=-1"):
+        loss_fn.batch_weight = -1
+    with pytest.raises(SettingError, match=r"start must not be negative, got 1\.5"):
+        loss_fn.start = 1.5
 
 
 @pytest.mark.usefixtures("as_users_run_it")

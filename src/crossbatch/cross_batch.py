@@ -12,7 +12,7 @@ from crossbatch.losses import Pairing
 from crossbatch.losses.any_loss import comparing
 from crossbatch.losses.engine.products import is_known
 from crossbatch.memory import CrossBatchMemory
-from crossbatch.processes import Gathered, Processes
+from crossbatch.processes import Gathered, KeepsTypes, Processes
 from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, unit
 from crossbatch.uncompiled import eagerly
 
@@ -22,7 +22,7 @@ FORGOTTEN = (
 )
 
 
-class CrossBatchLoss(nn.Module):
+class CrossBatchLoss(KeepsTypes):
     """`batch_weight` × the loss within the batch + `memory_weight` × the loss of the batch against the memory.
 
     `loss` is a pair loss of this package, a subclass of `PairLoss`, or any module that is called
@@ -35,9 +35,9 @@ class CrossBatchLoss(nn.Module):
     The first `warmup_steps` calls fill the memory but return the batch term alone, at weight 1. In `eval()` nothing is
     enqueued and no step is counted; the newest row is then one step old, as in the last training call. Both weights,
     the step from which the memory counts (`start`) and the age in steps up to which rows count (`max_age`) are buffers,
-    to be set from outside. `stats` tells of the last call: the value of both terms, the positives and negatives per
-    anchor of the batch that count in each, and the share of anchors that count against the memory. On a GPU, which is
-    never asked whether the memory counts, both terms are computed during the warm-up too.
+    which may be set, as `loss_fn.memory_weight = 0.5`. `stats` tells of the last call: the value of both terms, the
+    positives and negatives per anchor of the batch that count in each, and the share of anchors that count against the
+    memory. On a GPU, which is never asked whether the memory counts, both terms are computed during the warm-up too.
 
     A memory has one `CrossBatchLoss`: a second would compare a batch with its own rows, which the first has written.
 
@@ -85,11 +85,9 @@ class CrossBatchLoss(nn.Module):
         group: Any = None,
     ) -> None:
         super().__init__()
-        if not (0 <= memory_weight < math.inf and 0 <= batch_weight < math.inf):
-            told = f"got memory_weight={memory_weight} and batch_weight={batch_weight}"
-            raise SettingError(f"weights are finite and not negative, {told}")
-        if warmup_steps < 0:
-            raise SettingError(f"warmup_steps must not be negative, got {warmup_steps}")
+        _require_weight("memory_weight", memory_weight)
+        _require_weight("batch_weight", batch_weight)
+        _require_steps("warmup_steps", warmup_steps)
         if not isinstance(memory, CrossBatchMemory):
             raise SettingError(f"CrossBatchLoss(loss, memory) takes a CrossBatchMemory, got {type(memory).__name__}")
         self.loss: Any = comparing(loss)
@@ -102,6 +100,13 @@ class CrossBatchLoss(nn.Module):
         self.register_buffer("batch_weight", torch.tensor(float(batch_weight)))
         for name, value in {"step": 0, "start": warmup_steps, "max_age": FOREVER}.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.int64))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Take plain numbers for the weights, `start` and `max_age`."""
+        if isinstance(value, int | float) and name in ("memory_weight", "batch_weight", "start", "max_age"):
+            (_require_weight if name.endswith("weight") else _require_steps)(name, value)
+            value = torch.full_like(getattr(self, name), value)
+        super().__setattr__(name, value)
 
     @property
     def memory_is_on(self) -> bool:
@@ -187,3 +192,13 @@ class CrossBatchLoss(nn.Module):
     def _counts(self, term: str) -> dict[str, Tensor]:
         told = self.loss.told if hasattr(self.loss, "told") else self.loss.stats
         return {f"{term}_{name}": each for name, each in told.items() if (term, name) != ("batch", "anchors")}
+
+
+def _require_weight(name: str, value: float) -> None:
+    if not 0 <= value < math.inf:
+        raise SettingError(f"weights are finite and not negative, got {name}={value}")
+
+
+def _require_steps(name: str, value: float) -> None:
+    if not isinstance(value, int) or value < 0:
+        raise SettingError(f"{name} must not be negative, got {value}: it is a number of steps")

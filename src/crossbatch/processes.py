@@ -171,12 +171,24 @@ class _OwnRows(torch.autograd.Function):
         return by[ctx.own] * ctx.count, None, None, None
 
 
-class Apart(nn.Module):
+class KeepsTypes(nn.Module):
+    """A module whose buffers keep their types where `half()` or `to(torch.bfloat16)` changes those of the model."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, was in before.items():
+            now = self._buffers[name]
+            if was is not None and now is not None and now.dtype != was.dtype:
+                self._buffers[name] = was.to(now.device)
+        return self
+
+
+class Apart(KeepsTypes):
     """A module that is passed over by who walks the modules above it, while `state_dict` and `to` reach it.
 
     DistributedDataParallel finds what it broadcasts at every step by such a walk: the memory would cost its size in
-    bytes a step, and the rows of one process would overwrite those of another. `half()` of a module above changes no
-    type in it.
+    bytes a step, and the rows of one process would overwrite those of another.
     """
 
     def named_modules(
@@ -185,16 +197,6 @@ class Apart(nn.Module):
         """Nothing where a module above asks, which hands its memo down; else as any module."""
         if memo is None:
             yield from super().named_modules(None, prefix, remove_duplicate)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move with the model, but keep the types of what is kept when the model changes its own."""
-        before = dict(self._buffers)
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, was in before.items():
-            now = self._buffers[name]
-            if was is not None and now is not None and now.dtype != was.dtype:
-                self._buffers[name] = was.to(now.device)
-        return self
 
 
 def part(length: int, rank: int, count: int) -> slice:

@@ -65,7 +65,8 @@ def require_one_each(count: int, rows: str, **named: Any) -> None:
         if not isinstance(values, Tensor):
             raise ShapeError(f"{name} are a tensor, got {type(values).__name__}: torch.as_tensor makes one")
         if values.ndim != 1:
-            raise ShapeError(f"{name} have the shape [{count}], got {list(values.shape)}: call .flatten() on them")
+            way = ".argmax(1)" if values.ndim == 2 and values.shape[1] > 1 else ".flatten()"  # of one-hot labels
+            raise ShapeError(f"{name} have the shape [{count}], got {list(values.shape)}: call {way} on them")
         if len(values) != count:
             raise ShapeError(f"{count} {rows} need as many {name}, got {len(values)}")
         if values.dtype != torch.int64:

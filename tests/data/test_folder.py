@@ -302,9 +302,7 @@ def test_an_image_given_twice_counts_once_and_is_told_and_has_one_label(tmp_path
     images, notes = listed([root / "class0", root / "class0" / "0.png"])
     assert (len(images), notes) == (len(listed([root / "class0"])[0]), ["repeated, and counted once: 1 × images"])
     (tmp_path / "twice.csv").write_text("path,label\nroot/class0/0.png,a\nroot/class0/0.png,b\n")
-    with pytest.raises(
-        DataError, match=r"0\.png is one file under two labels, 'a' and 'b': keep the one"
-    ):
+    with pytest.raises(DataError, match=r"0\.png is one file under two labels, 'a' and 'b': keep the one"):
         listed([tmp_path / "twice.csv"])
 
 

@@ -15,7 +15,15 @@ from pytorch_metric_learning.miners import (
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 
-from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss, SupConLoss, TripletLoss
+from crossbatch import (
+    ContrastiveLoss,
+    CrossBatchLoss,
+    CrossBatchMemory,
+    MatryoshkaLoss,
+    MultiSimilarityLoss,
+    SupConLoss,
+    TripletLoss,
+)
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.interop.pytorch_metric_learning import CalledLikePML, PMLLoss
 from crossbatch.losses import Pairing
@@ -169,6 +177,24 @@ def test_says_what_does_not_fit() -> None:
         PMLLoss(theirs.ProxyAnchorLoss(num_classes=3, embedding_size=8))
     with pytest.raises(SettingError, match="NCALoss cannot"):
         PMLLoss(theirs.NCALoss())
+    for loss, miner in ((None, None), (theirs.ContrastiveLoss, None), (ContrastiveLoss(), None)):
+        with pytest.raises(SettingError, match="PMLLoss takes a loss of pytorch-metric-learning, as Triplet"):
+            PMLLoss(loss, miner)
+    with pytest.raises(SettingError, match="PMLLoss takes a miner of theirs, as MultiSim"):
+        PMLLoss(theirs.ContrastiveLoss(), MultiSimilarityMiner)
+    with pytest.raises(SettingError, match="CalledLikePML takes a PairLoss, as Contr"):
+        CalledLikePML(MatryoshkaLoss(ContrastiveLoss(), [4, 8]))
+    one, none = torch.tensor([-1]), torch.tensor([], dtype=torch.int64)
+    with pytest.raises(ShapeError, match="points beyond 4 anchors"):
+        CalledLikePML(ContrastiveLoss())(rows(4), torch.arange(4), (one, one, none, none))
+
+
+def test_a_loss_of_theirs_without_references_is_refused_at_the_first_batch() -> None:
+    """And not when the memory first counts, hours later."""
+    for loss in (theirs.ProxyAnchorLoss(4, 8), theirs.NPairsLoss()):
+        loss_fn = CrossBatchLoss(loss, CrossBatchMemory(40, 8), warmup_steps=5)
+        with pytest.raises(SettingError, match=r"Loss cannot compare with a memory \(ref_emb is not supported"):
+            loss_fn(rows(12).float(), torch.arange(12) % 4)
 
 
 @pytest.mark.usefixtures("as_users_run_it")

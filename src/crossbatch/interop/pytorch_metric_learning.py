@@ -40,6 +40,10 @@ class PMLLoss(nn.Module):
     def __init__(self, loss: nn.Module, miner: BaseMiner | None = None) -> None:
         super().__init__()
         name = type(loss).__name__
+        if not isinstance(loss, nn.Module) or isinstance(loss, PairLoss):
+            raise SettingError(f"PMLLoss takes a loss of pytorch-metric-learning, as TripletMarginLoss(), got {loss!r}")
+        if not isinstance(miner, BaseMiner | None):
+            raise SettingError(f"PMLLoss takes a miner of theirs, as MultiSimilarityMiner(), or None, got {miner!r}")
         if hasattr(theirs, name) and name not in WITH_REFERENCES:
             raise SettingError(
                 f"{name} cannot compare chosen pairs with a memory: "
@@ -90,6 +94,8 @@ class CalledLikePML(nn.Module):
 
     def __init__(self, loss: PairLoss) -> None:
         super().__init__()
+        if not isinstance(loss, PairLoss):
+            raise SettingError(f"CalledLikePML takes a PairLoss, as ContrastiveLoss(), got {loss!r}")
         self.loss = loss
 
     def forward(
@@ -108,7 +114,8 @@ class CalledLikePML(nn.Module):
         positive, negative = torch.zeros(2, len(anchors), len(refs), dtype=torch.bool, device=anchors.device)
         of_pos, pos, of_neg, neg = loss_and_miner_utils.convert_to_pairs(indices_tuple, labels, ref_labels)
         for mask, rows, columns in ((positive, of_pos, pos), (negative, of_neg, neg)):
-            if len(rows) and (rows.max() >= len(anchors) or columns.max() >= len(refs)):
+            beyond = (rows < 0) | (rows >= len(anchors)) | (columns < 0) | (columns >= len(refs))
+            if beyond.any():
                 raise ShapeError(
                     f"indices_tuple points beyond {len(anchors)} anchors and {len(refs)} references: "
                     "mine with the same ref_emb as the loss gets"

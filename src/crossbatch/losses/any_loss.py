@@ -1,6 +1,7 @@
 """Any loss that is called with references, where a loss of this package is taken."""
 
 import inspect
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ class AnyLoss(nn.Module):
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
-        self.loss = loss
+        self.loss, self.tried = loss, False
         self.stats: dict[str, Tensor] = {}
 
     def forward(self, embeddings: Tensor, labels: Tensor, *, ids: Tensor | None = None) -> Tensor:
@@ -40,6 +41,7 @@ class AnyLoss(nn.Module):
             if ids is not None:
                 copies = (ids[:, None] == ids) & (ids >= 0)
                 kept = ~copies.tril(-1).any(1)
+            self._try_references(anchors[kept].detach(), pairing.labels[kept])
             with without_autocast(anchors.device):
                 within: Tensor = self.loss(anchors[kept], pairing.labels[kept])
             return within
@@ -59,6 +61,18 @@ class AnyLoss(nn.Module):
         with without_autocast(anchors.device):
             loss: Tensor = self.loss(anchors[counted], pairing.labels[counted], ref_emb=rows, ref_labels=labels)
         return share * loss
+
+    def _try_references(self, rows: Tensor, labels: Tensor) -> None:
+        """Refuse a module that takes no references at the first batch, long before the memory counts."""
+        if self.tried or not len(rows):
+            return
+        self.tried = True
+        try:
+            with torch.no_grad(), torch.random.fork_rng([]), without_autocast(rows.device):
+                deepcopy(self.loss)(rows, labels, ref_emb=rows.clone(), ref_labels=labels.clone())
+        except Exception as error:
+            told = f"{type(self.loss).__name__} cannot compare with a memory ({str(error).splitlines()[0]})"
+            raise SettingError(f"{told}: a loss is called (embeddings, labels, ref_emb=, ref_labels=)") from error
 
 
 def comparing(loss: nn.Module) -> Any:

@@ -29,6 +29,8 @@ def check_loss(loss_fn: PairLoss) -> None:
     Examples:
         >>> check_loss(ContrastiveLoss(neg_margin=0.4))
     """
+    if not isinstance(loss_fn, PairLoss):
+        raise SettingError(f"check_loss takes a PairLoss, as ContrastiveLoss(), got {str(loss_fn)[:80]}")
     loss_fn = deepcopy(loss_fn).double()
     loss_fn.width = WIDTH
     anchors, labels = _drawn(17, CLASSES, seed=0)

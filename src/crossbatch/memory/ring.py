@@ -103,8 +103,8 @@ class CrossBatchMemory(Apart):
         sharded: bool = False,
     ) -> None:
         super().__init__()
-        if size < 1 or dim < 1:
-            raise SettingError(f"a memory needs at least one row and one dimension, got size={size}, dim={dim}")
+        if not all(hasattr(one, "__index__") and one >= 1 for one in (size, dim)):
+            raise SettingError(f"a memory needs at least one row and one dimension, got size={size!r}, dim={dim!r}")
         if dtype not in STORAGE_DTYPES:
             raise SettingError(f"a memory stores float32, bfloat16 or float16, got {dtype}")
         self.processes, self.sharded = Processes(), sharded

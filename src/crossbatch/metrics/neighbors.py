@@ -28,8 +28,8 @@ def nearest(
     Rows may have any length but 0, and are finite (`DivergedError`). A gallery row with the id of the query is
     the query itself and is left out; of equals, the earlier comes first.
     """
-    if k < 1:
-        raise SettingError(f"a search needs k of at least 1, got {k}")
+    if not hasattr(k, "__index__") or k < 1:
+        raise SettingError(f"a search needs k of at least 1, got {k!r}")
     if (query_ids is None) != (gallery_ids is None):
         raise ShapeError("query_ids and gallery_ids go together: bring both, or neither")
     require_one_each(len(query), "queries", query_ids=query_ids)

@@ -128,8 +128,8 @@ def evaluate(
 
 def refuse_ks(ks: Sequence[int]) -> None:
     """Refuse what is no K of Recall@K."""
-    if not isinstance(ks, Sequence):
-        raise SettingError(f"ks is a list of K, as [1, 10], got {ks}")
+    if not isinstance(ks, Sequence) or not all(hasattr(k, "__index__") for k in ks):
+        raise SettingError(f"ks is a list of K, as [1, 10], got {ks!r}")
     if not ks or min(ks) < 1:
         raise SettingError(f"Recall@K needs K of at least 1, got {list(ks)}")
 
