@@ -36,7 +36,7 @@ def main(
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
 
     memory = CrossBatchMemory(size=len(photos), dim=DIM)
-    loss_fn = CrossBatchLoss(recommended("multi-similarity"), memory, warmup_steps=3 * steps // 5)
+    loss_fn = CrossBatchLoss(recommended("sup-con"), memory, warmup_steps=3 * steps // 5)
     losses = []
     for images, labels, ids in loader:
         loss = loss_fn(model(images), labels, ids=ids)

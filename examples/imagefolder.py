@@ -47,7 +47,7 @@ def main(
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
 
     memory = CrossBatchMemory(size=len(photos), dim=DIM)  # 1
-    loss_fn = CrossBatchLoss(recommended("multi-similarity"), memory, warmup_steps=3 * steps // 5)  # 2
+    loss_fn = CrossBatchLoss(recommended("sup-con"), memory, warmup_steps=3 * steps // 5)  # 2
     for images, labels, ids in loader:
         loss = loss_fn(model(images), labels, ids=ids)  # 3: without a memory, `recommended(…)(model(images), labels)`
         optimizer.zero_grad()

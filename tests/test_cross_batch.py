@@ -6,6 +6,7 @@ import warnings
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -197,7 +198,7 @@ def test_refuses_negative_weights() -> None:
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=-1)
     with pytest.raises(SettingError, match="finite and not negative, got memory_weight=nan"):
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), memory_weight=torch.nan)
-    with pytest.raises(SettingError, match=r"must not be negative, got 1\.5: it is a number of steps"):
+    with pytest.raises(SettingError, match=r"warmup_steps is a whole number of steps, got 1\.5"):
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=1.5)
 
 
@@ -208,6 +209,7 @@ def test_refuses_what_is_no_number_of_rows() -> None:
             CrossBatchMemory(size, dim)
 
 
+@pytest.mark.usefixtures("as_users_run_it")
 def test_settings_take_plain_numbers_and_keep_their_types() -> None:
     loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5))
     loss_fn.memory_weight, loss_fn.start, loss_fn.max_age = 0.3, 7, 9
@@ -215,9 +217,18 @@ def test_settings_take_plain_numbers_and_keep_their_types() -> None:
     assert loss_fn.memory_weight.equal(torch.tensor(0.3))
     assert (loss_fn.start.item(), loss_fn.max_age.item(), loss_fn.start.dtype) == (7, 9, torch.int64)
     assert dict(loss_fn.named_buffers())["start"] == 7
+    loss_fn.start, loss_fn.batch_weight = np.int64(3), np.float32(0.5)
+    assert (loss_fn.start.item(), loss_fn.batch_weight.item()) == (3, 0.5)
+    with torch.inference_mode():  # as callbacks of validation are called
+        loss_fn.memory_weight = 0.5
+    loss_fn.start, embeddings = 0, torch.randn(4, 5, requires_grad=True)
+    for _ in range(2):
+        loss_fn(embeddings, torch.arange(4) // 2).backward()
+    for steps in (5.0, np.int64(5), torch.tensor(5)):
+        assert CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=steps).start.item() == 5
     with pytest.raises(SettingError, match="finite and not negative, got batch_weight=-1"):
         loss_fn.batch_weight = -1
-    with pytest.raises(SettingError, match=r"start must not be negative, got 1\.5"):
+    with pytest.raises(SettingError, match=r"start is a whole number of steps, got 1\.5"):
         loss_fn.start = 1.5
 
 

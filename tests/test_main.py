@@ -62,9 +62,10 @@ SMALL = [
         ("train --loss contrastive --loss.neg_margin 1.5", "neg_margin is a cosine"),
         (
             "train --loss.colour 1.5",
-            "MultiSimilarityLoss has no option --loss.colour: --loss.help MultiSimilarityLoss lists",
+            "SupConLoss has no option --loss.colour: --loss.help SupConLoss lists",
         ),
-        ("train --loss.alpha much", "MultiSimilarityLoss does not take this --loss.alpha: --loss.help Multi"),
+        ("train --optim.step 5", "unrecognized arguments: --optim.step: did you mean --optim.steps?"),
+        ("train --loss.room much", "SupConLoss does not take this --loss.room: --loss.help SupConLoss"),
         ("train --loss torch.nn.Linear", "Linear needs --loss.in_features, --loss.out_features: --loss.help Linear"),
         ("compare --k 1 --k x", "--k takes a whole number, once each or as [a,b], got x"),
         ("train --loss_options.neg_margin 0.4", "--loss_options.neg_margin is now --loss.neg_margin"),
@@ -272,7 +273,7 @@ def test_every_recipe_is_understood(recipe: str) -> None:
     settings = parse("compare", ["--recipe", recipe])[0]["settings"]
     assert [parse(name, ["--recipe", recipe])[0]["settings"] for name in ("train", "tune")] == [settings] * 2
     assert settings.data == recipe.split("-", maxsplit=1)[0]
-    assert settings.loss.name in ("contrastive", "multi-similarity")
+    assert settings.loss.name in ("contrastive", "multi-similarity", "sup-con")
 
 
 def test_what_a_user_types_is_spelt_out() -> None:
@@ -294,7 +295,7 @@ def test_a_loss_by_its_name_its_class_or_its_options_alone() -> None:
         for words in (["--loss", name, "--loss.temperature", "0.2"], [f"--loss={name}", "--loss.temperature=0.2"]):
             loss = options(*words)["settings"].loss
             assert (loss.name, loss.init_args) == ("nt-xent", {"temperature": 0.2})
-    assert options("--loss.beta", "40")["settings"].loss.init_args == {"beta": 40}
+    assert options("--loss.temperature", "0.2")["settings"].loss.init_args["temperature"] == 0.2
 
 
 def test_what_the_root_is_names_the_data_set_unless_somebody_does(tmp_path: Path) -> None:

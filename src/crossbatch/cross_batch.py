@@ -22,6 +22,23 @@ FORGOTTEN = (
 )
 
 
+def _weight(name: str, value: Any) -> float:
+    if not 0 <= float(value) < math.inf:
+        raise SettingError(f"weights are finite and not negative, got {name}={value}")
+    return float(value)
+
+
+def _steps(name: str, value: Any) -> int:
+    if int(value) != value or value > FOREVER:
+        raise SettingError(f"{name} is a whole number of steps, got {value}")
+    if value < 0:
+        raise SettingError(f"{name} must not be negative, got {value}")
+    return int(value)
+
+
+CHECKED: dict[str, Any] = {"memory_weight": _weight, "batch_weight": _weight, "start": _steps, "max_age": _steps}
+
+
 class CrossBatchLoss(KeepsTypes):
     """`batch_weight` × the loss within the batch + `memory_weight` × the loss of the batch against the memory.
 
@@ -85,9 +102,8 @@ class CrossBatchLoss(KeepsTypes):
         group: Any = None,
     ) -> None:
         super().__init__()
-        _require_weight("memory_weight", memory_weight)
-        _require_weight("batch_weight", batch_weight)
-        _require_steps("warmup_steps", warmup_steps)
+        memory_weight, batch_weight = _weight("memory_weight", memory_weight), _weight("batch_weight", batch_weight)
+        warmup_steps = _steps("warmup_steps", warmup_steps)
         if not isinstance(memory, CrossBatchMemory):
             raise SettingError(f"CrossBatchLoss(loss, memory) takes a CrossBatchMemory, got {type(memory).__name__}")
         self.loss: Any = comparing(loss)
@@ -96,16 +112,17 @@ class CrossBatchLoss(KeepsTypes):
             memory.processes = Processes(group)
         self.earlier_only = earlier_only
         self._told: dict[str, Tensor] = {}
-        self.register_buffer("memory_weight", torch.tensor(float(memory_weight)))
-        self.register_buffer("batch_weight", torch.tensor(float(batch_weight)))
+        self.register_buffer("memory_weight", torch.tensor(memory_weight))
+        self.register_buffer("batch_weight", torch.tensor(batch_weight))
         for name, value in {"step": 0, "start": warmup_steps, "max_age": FOREVER}.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.int64))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Take plain numbers for the weights, `start` and `max_age`."""
-        if isinstance(value, int | float) and name in ("memory_weight", "batch_weight", "start", "max_age"):
-            (_require_weight if name.endswith("weight") else _require_steps)(name, value)
-            value = torch.full_like(getattr(self, name), value)
+        if name in CHECKED and not isinstance(value, Tensor):
+            value = CHECKED[name](name, value)
+            with torch.inference_mode(False):  # as in a callback of Lightning's validation
+                value = torch.full_like(getattr(self, name), value)
         super().__setattr__(name, value)
 
     @property
@@ -192,13 +209,3 @@ class CrossBatchLoss(KeepsTypes):
     def _counts(self, term: str) -> dict[str, Tensor]:
         told = self.loss.told if hasattr(self.loss, "told") else self.loss.stats
         return {f"{term}_{name}": each for name, each in told.items() if (term, name) != ("batch", "anchors")}
-
-
-def _require_weight(name: str, value: float) -> None:
-    if not 0 <= value < math.inf:
-        raise SettingError(f"weights are finite and not negative, got {name}={value}")
-
-
-def _require_steps(name: str, value: float) -> None:
-    if not isinstance(value, int) or value < 0:
-        raise SettingError(f"{name} must not be negative, got {value}: it is a number of steps")

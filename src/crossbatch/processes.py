@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from crossbatch.errors import SettingError
 
@@ -166,6 +167,7 @@ class _OwnRows(torch.autograd.Function):
         return every
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, by: Tensor) -> tuple[Tensor | None, ...]:
         """By own rows."""
         return by[ctx.own] * ctx.count, None, None, None

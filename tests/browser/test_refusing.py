@@ -132,9 +132,21 @@ def test_one_picture(
     page.locator(".tile").click()
     expect(page.locator("#nothing")).to_contain_text("This is the only picture of the gallery.")
     back_after(page, index_more, gallery, tmp_path / "one")
+    expect(page.locator(".tile")).to_have_count(3)  # of the search that was shown
     page.locator("#home").click()
-    expect(page.locator("#detail")).to_contain_text("of 4 pictures")
-    expect(page.get_by_role("button", name="Map")).to_be_enabled()
+    expect(page.locator(".tile")).to_have_count(4)
+    page.get_by_role("button", name="Map").click()
+    page.wait_for_selector("#map:not(.loading)")
+    back_after(page, crossbatch, "index", gallery, "--remove", "star 1/002.png")
+    expect(page.locator("#detail")).to_contain_text("3 pictures")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/similar/" in request.url else None)
+    page.locator("#points").focus()
+    page.keyboard.press("+")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?id=*&view=map")
+    expect(page.locator("#strip a")).not_to_have_count(0)
+    assert len(asked) == 1  # the map is wired once, whatever it has shown
 
 
 def index_more(gallery: Path, pictures: Path) -> None:

@@ -119,10 +119,17 @@ def test_one_path_is_no_list(run: Path) -> None:
     for one in (np.zeros((8, 9, 3), np.uint8), torch.zeros(3, 8, 9), np.zeros((8, 9))):
         with pytest.raises(SettingError, match=r"embed takes a list of images, got one: embed\(\[(ndarray|Tensor)\]"):
             crossbatch.load(run).embed(one)
-    assert crossbatch.load(run).embed(torch.zeros(2, 3, 8, 9)).shape == (2, 8)
+    assert crossbatch.load(run).embed(torch.zeros(2, 3, 8, 9), batch_size=np.int64(1)).shape == (2, 8)
+    assert crossbatch.load(run).embed(np.zeros((5, 8, 9), np.uint8)).shape == (5, 8)  # grey ones
     for size in (0, 1.5, "8"):
         with pytest.raises(SettingError, match=r"batch_size is a number of images, at least 1, got"):
             crossbatch.load(run).embed([], batch_size=size)
+
+
+def test_paths_may_come_as_an_array(run: Path, files: list[Path]) -> None:
+    model = crossbatch.load(run)
+    for paths in (np.array([str(file) for file in files]), np.array(files, dtype=object)):
+        assert np.array_equal(model.embed(paths), model.embed(files))
 
 
 def test_a_model_is_named_by_a_path() -> None:

@@ -50,19 +50,30 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path, run: Path) -> None
     assert sorted(file.name for file in tmp_path.iterdir()) == ["notes.txt", "run"]
 
 
-def test_no_card_of_another_model_stays(tmp_path: Path, run: Path) -> None:
+def test_another_model_is_not_written_over(tmp_path: Path, run: Path) -> None:
     folder = crossbatch.load(run).save_pretrained(tmp_path / "saved")
-    other = crossbatch.load(write_run(tmp_path / "other", seed=1)).save_pretrained(tmp_path / "bare")
-    (other / "README.md").unlink()
-    crossbatch.load(other).save_pretrained(folder)
-    assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
+    (folder / "README.md").write_text("by hand")
+    bare = crossbatch.load(run).save_pretrained(tmp_path / "bare")
+    (bare / "README.md").unlink()
+    crossbatch.load(bare).save_pretrained(folder)  # the same model
+    assert (folder / "README.md").read_text() == "by hand"
+    other = crossbatch.load(write_run(tmp_path / "other", seed=1))
+    for change in ("none", "strange config", "no config"):
+        if change == "strange config":
+            (folder / "config.json").write_text('{"model_type": "bert"}')
+        if change == "no config":
+            (folder / "config.json").unlink()
+        before = {file.name: file.read_bytes() for file in folder.iterdir()}
+        with pytest.raises(RunError, match="holds another model: name another folder, or remove it"):
+            other.save_pretrained(folder)
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
 def test_export_writes_over_no_other_model(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = write_run(tmp_path / "other", seed=1)
     to = ["--format", "folder", "--out", str(tmp_path / "saved")]
     assert [main(["export", str(one), *to]) for one in (run, run, other)] == [0, 0, 2]
-    assert "saved holds another model: name another --out, or remove it" in capsys.readouterr().err
+    assert "saved holds another model: name another folder, or remove it" in capsys.readouterr().err
     assert crossbatch.load(tmp_path / "saved").fingerprint == crossbatch.load(run).fingerprint
 
 

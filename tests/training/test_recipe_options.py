@@ -124,7 +124,7 @@ def test_an_embedding_that_may_be_cut_off_is_searched_at_each_length(
     assert by_dims["8"] == summary["after_training"]["validation R@1"]
     looked = evaluate_run(tmp_path / "run", build_parts(settings).data, "validation", ks=(1,))
     assert {dims: found["R@1"] for dims, found in looked["cut"].items()} == {dims: by_dims[dims] for dims in ("2", "4")}
-    assert "multi-similarity loss at 2, 4, 8 dimensions" in "\n".join(plan_of(build_parts(settings)))
+    assert "sup-con loss at 2, 4, 8 dimensions" in "\n".join(plan_of(build_parts(settings)))
 
 
 def test_a_run_in_bfloat16_ends_with_sound_weights(quick: Quick, tmp_path: Path, console: Console) -> None:

@@ -511,7 +511,7 @@ def test_runs_without_a_place_are_called_by_their_images(
     words = "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --optim.steps 2 --drift.sample 0"
     for name in ("", "-2"):
         assert main(["train", str(pictures), *words.split(), "--loop.accelerator", "cpu"]) == 0
-        assert runs.is_finished(Path("runs", f"{pictures.name}-multi-similarity-seed0{name}"))
+        assert runs.is_finished(Path("runs", f"{pictures.name}-sup-con-seed0{name}"))
 
 
 def test_a_backbone_of_ones_own_is_known_by_the_module_that_a_variable_names(

@@ -26,7 +26,6 @@ def export(
         out: Where to write; by default RUN/model.onnx or RUN/pretrained.
     """
     from crossbatch.encoder import hub, load  # noqa: PLC0415  (imports Pillow)
-    from crossbatch.models.checkpoint import CONFIG  # noqa: PLC0415
 
     if out:
         refuse_below_file(out)
@@ -35,14 +34,10 @@ def export(
         raise RunError(f"{run} is no run folder: say with --out where to write")
     if format == "folder":
         folder = out or run / "pretrained"
-        if (folder / CONFIG).is_file() and load(folder, device="cpu").fingerprint != encoder.fingerprint:
-            raise RunError(f"{folder} holds another model: name another --out, or remove it")
         encoder.save_pretrained(folder)
         console.print(f"{folder}: crossbatch.load({str(folder)!r}) reads it", soft_wrap=True, highlight=False)
         return {"out": str(folder), "format": format, "model": encoder.fingerprint}
     path = out or run / "model.onnx"
-    if path.suffix != ".onnx":
-        raise RunError(f"an ONNX file ends in .onnx, got {path}")
     if path.exists():
         raise RunError(f"{path} is there already: name another --out, or remove it")
     apart = encoder.save_onnx(path)

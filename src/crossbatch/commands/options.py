@@ -59,6 +59,7 @@ def parser_for(name: str) -> ArgumentParser:
         description=(inspect.getdoc(command) or "").split("\n\nArgs:")[0],
         exit_on_error=False,
         add_help=False,
+        allow_abbrev=False,
     )
     skip: set[str | int] = {*NOT_OPTIONS}
     if {"settings", "root"} & {next(iter(parameters))}:

@@ -70,7 +70,7 @@ def search(
             raise DataError(
                 f"the gallery {opened.folder} is empty: add images with crossbatch index {typed(opened.folder)} IMAGES"
             )
-        unknown = [one for one in label if one not in opened.rows.code]
+        unknown = [one for one in label if not opened.rows.spelt([one])]
         if unknown:
             raise DataError(f"no image of {opened.folder} has the label {unknown[0]}")
         queries = asked(opened, images, id, box)

@@ -24,7 +24,7 @@ def tune(
     out: Path | None = None,
     budget: PositiveInt | None = None,
     minutes: PositiveFloat | None = None,
-    losses: list[str] = ["multi-similarity", "binomial-deviance", "sup-con", "contrastive"],  # noqa: B006
+    losses: list[str] = ["sup-con", "multi-similarity", "binomial-deviance", "contrastive"],  # noqa: B006
     policies: list[Policy] = ["auto", "drawn", "paper"],  # noqa: B006  (the parser shows it and never changes it)
     learning_rates: list[float] = [1e-4, 1e-2],  # noqa: B006
     *,

@@ -11,7 +11,7 @@ from typing import Any
 
 from crossbatch.data.data_set import DataSet
 from crossbatch.data.folder import ROLE_OF
-from crossbatch.data.image_files import shown
+from crossbatch.data.image_files import as_label, shown
 from crossbatch.data.labelled_files import GALLERY, QUERY, TEST, TRAIN, Row, build
 from crossbatch.data.parquet import parquet
 from crossbatch.data.roots import wrong_root
@@ -139,7 +139,7 @@ def _row(root: Path, place: str, record: Mapping[str, Any], needed: Sequence[str
     file = root.parent / path
     if not _is_file(file) and "\\" in path:
         file = root.parent / re.sub(r"\\+", "/", path)
-    return Row(file, shown(label), ROLE_OF[role], f"{place} ({shown(path)})")
+    return Row(file, as_label(label), ROLE_OF[role], f"{place} ({shown(path)})")
 
 
 def _is_file(path: Path) -> bool:

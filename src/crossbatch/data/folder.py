@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crossbatch.data.data_set import DataSet
-from crossbatch.data.image_files import shown
+from crossbatch.data.image_files import as_label, shown
 from crossbatch.data.image_tree import SUFFIXES, Tree, leads
 from crossbatch.data.labelled_files import GALLERY, QUERY, ROLES, TEST, TRAIN, VALIDATION, Row, build
 from crossbatch.data.roots import wrong_root
@@ -41,7 +41,7 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
         tree.beside(place)
         if place == root:
             classes = [one for one in classes if (len(places) == 1) or one.name not in (QUERY, GALLERY)]
-        found = [Row(path, shown(one.name), role, shown(path)) for one in classes for path in tree.images(one)]
+        found = [Row(path, as_label(one.name), role, shown(path)) for one in classes for path in tree.images(one)]
         if not found and (place != root or len(places) == 1):
             _refuse_empty(place, tree)
         rows += found

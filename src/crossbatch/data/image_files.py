@@ -1,6 +1,7 @@
 """Images in files, decoded when they are asked for."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -68,6 +69,12 @@ def shown(path: Path | str) -> str:
     """A path as one line of text that any file takes: bytes that are no UTF-8 and line ends are spelt out."""
     text = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return text.replace("\n", "\\n").replace("\r", "\\r")
+
+
+def as_label(name: str) -> str:
+    """A class as its folder or table spells it: an é of one sign and one of two, as macOS writes it, are the same."""
+    told = shown(name)  # signs without a mark stay: U+F900 and U+8C48 look alike and are two characters
+    return unicodedata.normalize("NFC", told) if any(map(unicodedata.combining, told)) else told
 
 
 def _reason(path: Path, error: Exception) -> str:

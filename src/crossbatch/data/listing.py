@@ -7,7 +7,7 @@ from typing import NamedTuple
 from crossbatch.data import TABLES
 from crossbatch.data.csv import rows_of
 from crossbatch.data.folder import ROLE_OF
-from crossbatch.data.image_files import shown
+from crossbatch.data.image_files import as_label, shown
 from crossbatch.data.image_tree import Tree
 from crossbatch.errors import DataError
 
@@ -41,13 +41,15 @@ def listed(sources: Sequence[Path], *, skip_missing: bool = False) -> tuple[list
         for one in _in(source, notes, skip_missing=skip_missing):
             before = found.setdefault(one.path, one)
             again += before is not one
+            if before.label is None or (one.labelled and not before.labelled):  # a table has the last word
+                found[one.path] = one
             if before.labelled and one.labelled and before.label != one.label:
                 raise DataError(
                     f"{one.name} is one file under two labels, {before.label!r} and {one.label!r}: "
                     "keep the one that is right"
                 )
     if again:
-        notes.append(f"repeated, and counted once: {again:,} × images")
+        notes.append(f"{'1 image was' if again == 1 else f'{again:,} images were'} given again: each counts once")
     return list(found.values()), notes
 
 
@@ -93,4 +95,4 @@ def roles_come_first(places: Iterable[Sequence[str]]) -> bool:
 
 def label_below(place: Sequence[str], *, deep: bool) -> str | None:
     """The label that the folders above an image say, or none."""
-    return shown(place[deep]) if len(place) > deep + 1 else None
+    return as_label(place[deep]) if len(place) > deep + 1 else None

@@ -17,13 +17,13 @@ from torch import Tensor
 from crossbatch import runs
 from crossbatch.data.batches import OnCorrupt, PartBatches, Reader
 from crossbatch.data.data_set import Images, Part
-from crossbatch.data.given_images import Given, GivenImages
+from crossbatch.data.given_images import MODES, Given, GivenImages
 from crossbatch.data.image_files import WAY_OUT
 from crossbatch.data.transforms import Evenly, Pixels, Preprocessing
 from crossbatch.encoder import hub, onnx_file, pretrained_folder
 from crossbatch.encoder.folded import folded
 from crossbatch.encoder.rows import Embedded, Network, all_of, batches_of_rows
-from crossbatch.errors import DataError, DivergedError, RunError, SettingError
+from crossbatch.errors import CrossBatchError, DataError, DivergedError, RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.models.checkpoint import Description
 from crossbatch.progress import watched
@@ -107,9 +107,12 @@ class Encoder:
         """Write model.safetensors, config.json and a model card, README.md, in the layout of model hubs.
 
         Raises:
-            RunError: The folder holds other files, or the model was loaded from an ONNX file.
+            RunError: The folder holds other files or another model, or this one was loaded from an ONNX file.
         """
-        return pretrained_folder.write(Path(folder), self._torch_network(), self.description, self.source)
+        network, place = self._torch_network(), Path(folder)
+        if any((place / name).is_file() for name in (checkpoint.CONFIG, checkpoint.WEIGHTS)) and not self._is_in(place):
+            raise RunError(f"{place} holds another model: name another folder, or remove it")
+        return pretrained_folder.write(place, network, self.description, self.source)
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], **options: Any) -> "Encoder":
@@ -122,13 +125,19 @@ class Encoder:
             f"Encoder({str(self.source)!r}: {self.description.backbone}, {wide}×{high} pixels → {self.dim} dimensions)"
         )
 
+    def _is_in(self, folder: Path) -> bool:
+        try:
+            return load(folder, device="cpu").fingerprint == self.fingerprint
+        except CrossBatchError:
+            return False
+
     def _torch_network(self) -> torch.nn.Module:
         if not isinstance(self.network, torch.nn.Module):
             raise RunError(f"{self.source} holds a graph and no weights: load the run it was exported from")
         return self.network
 
     def _embed(self, images: Sequence[Given], batch_size: int, on_corrupt: OnCorrupt) -> tuple[Rows, dict[int, str]]:
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if not hasattr(batch_size, "__index__") or batch_size < 1:
             raise SettingError(f"batch_size is a number of images, at least 1, got {batch_size!r}")
         rows = np.full((len(images), self.dim), np.nan, dtype=np.float32)
         reader = Reader(GivenImages(images), on_corrupt, tell=lambda _: None)
@@ -138,8 +147,8 @@ class Encoder:
             for found, _, ids in self._stream(batches):
                 if not found.isfinite().all():
                     raise DivergedError(
-                        f"the model at {self.source} gives embeddings that are not finite: it has diverged; "
-                        "train it again, with a lower --optim.lr"
+                        f"the model at {self.source} gives embeddings that are not finite: "
+                        + ("embed without half" if self.half else "it has diverged; train it again, with a lower rate")
                     )
                 if len(ids):
                     rows[ids.numpy()] = found.numpy()
@@ -223,10 +232,17 @@ def _device(name: str | None) -> torch.device:
 
 
 def _listed(images: Iterable[Given]) -> Sequence[Given]:
-    one = isinstance(images, np.ndarray | Tensor) and images.ndim != 4  # whose lines would be taken for images
-    if one or isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
+    if _is_one(images) or isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
         raise SettingError(f"embed takes a list of images, got one: embed([{type(images).__name__}])")
     return images if isinstance(images, Sequence) else list(images)
+
+
+def _is_one(images: Any) -> bool:
+    """Whether these numbers are one image, whose lines or channels would be taken for images."""
+    if isinstance(images, Tensor):
+        return images.ndim == 2 or (images.ndim == 3 and images.shape[0] in MODES)
+    pixels = isinstance(images, np.ndarray) and images.dtype.kind in "buif"
+    return pixels and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] in MODES))
 
 
 def _fingerprint(weights: dict[str, Tensor], description: Description) -> str:

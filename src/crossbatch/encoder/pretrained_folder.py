@@ -29,8 +29,6 @@ def write(folder: Path, network: torch.nn.Module, description: Description, sour
     checkpoint.save(folder, network, description, CONFIG)  # type: ignore[arg-type]  # it has the state of an embedder
     if told is not None:
         runs.write_text(folder / CARD, told)
-    elif source.resolve() != folder.resolve():
-        (folder / CARD).unlink(missing_ok=True)  # of another model
     return folder
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from crossbatch.data.image_files import as_label
 from crossbatch.errors import DataError
 from crossbatch.index.rows import BEGINNING, Rows
 from crossbatch.index.sources import Found
@@ -89,7 +90,7 @@ def _named(table: Path, line: int, row: dict[str | Any, str | Any], key: str) ->
     if None in row or row[key] is None or row["label"] is None:  # how the reader tells of fields too many, and too few
         told = f"line {line} of {table} has more or fewer fields than its first line"
         raise DataError(f"{told}: one with a comma goes into quotes, and a label that is to be taken away is empty")
-    return row[key], row["label"].strip() or None
+    return row[key], as_label(row["label"].strip()) or None
 
 
 def _labels(table: Path) -> list[tuple[str, str | None]]:

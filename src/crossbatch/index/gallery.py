@@ -118,7 +118,8 @@ class Gallery:
         queries = _unit(queries, rows.embeddings.shape[1])
         _refuse(top, labels, without, len(queries))
         more = top + bool(without)
-        if not len(rows):
+        labels = None if labels is None else rows.spelt(labels)
+        if not len(rows) or labels == []:
             found: list[list[tuple[int, float]]] = [[] for _ in queries]
         elif self.method_for(rows).by in (TABLE, MEANWHILE):
             found = nearest(queries, rows.embeddings, more, None if labels is None else rows.labelled(labels))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossbatch.data.image_files import as_label
 from crossbatch.errors import DataError
 from crossbatch.index.description import Description
 from crossbatch.index.part_files import ALL_BUT_PICTURES, GROUP, PartFile, doors
@@ -119,7 +120,12 @@ class Rows:
 
     def labelled(self, labels: Sequence[str]) -> NDArray[np.bool_]:
         """Mask [images] of those with one of these labels."""
-        return np.isin(self.label_of, [self.code[one] for one in labels if one in self.code])
+        return np.isin(self.label_of, [self.code[one] for one in self.spelt(labels)])
+
+    def spelt(self, labels: Sequence[str]) -> list[str]:
+        """These labels as the gallery spells them, without those that it does not have."""
+        asked = {as_label(one) for one in labels}
+        return [one for one in self.labels if as_label(one) in asked]
 
     def thumbnails(self, part: int, group: int) -> list[bytes]:
         """The pictures of a row group of a part."""

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from crossbatch.data.data_set import DataSet, Images
-from crossbatch.data.image_files import FileImages
+from crossbatch.data.image_files import FileImages, as_label
 from crossbatch.data.listing import Listed, label_below, listed, roles_come_first
 from crossbatch.index.rows import Rows
 
@@ -70,7 +70,7 @@ def found_in_data_set(loaded: DataSet) -> list[Found]:
     labels: dict[int, str] = {}
     for part in loaded.parts.values():
         for number, label in zip(part.ids.tolist(), part.labels.tolist(), strict=True):
-            labels[number] = loaded.class_names[label]
+            labels[number] = as_label(loaded.class_names[label])
     images = loaded.images
     if isinstance(images, FileImages):
         return [

@@ -63,16 +63,21 @@ class AnyLoss(nn.Module):
         return share * loss
 
     def _try_references(self, rows: Tensor, labels: Tensor) -> None:
-        """Refuse a module that takes no references at the first batch, long before the memory counts."""
+        """Refuse a module that takes no references at the first batch, long before the memory counts.
+
+        A copy is tried. Only what says that references are what it refuses does; all else may be of this batch alone.
+        """
         if self.tried or not len(rows):
             return
-        self.tried = True
         try:
-            with torch.no_grad(), torch.random.fork_rng([]), without_autocast(rows.device):
-                deepcopy(self.loss)(rows, labels, ref_emb=rows.clone(), ref_labels=labels.clone())
+            trial = deepcopy(self.loss)
+            with torch.enable_grad(), torch.random.fork_rng([]), without_autocast(rows.device):
+                trial(rows.clone().requires_grad_(), labels, ref_emb=rows.clone(), ref_labels=labels.clone())
         except Exception as error:
-            told = f"{type(self.loss).__name__} cannot compare with a memory ({str(error).splitlines()[0]})"
-            raise SettingError(f"{told}: a loss is called (embeddings, labels, ref_emb=, ref_labels=)") from error
+            if isinstance(error, NotImplementedError) or "ref_emb" in str(error):
+                told = f"{type(self.loss).__name__} cannot compare with a memory ({str(error) or 'not implemented'})"
+                raise SettingError(f"{told}: a loss is called (embeddings, labels, ref_emb=, ref_labels=)") from error
+        self.tried = True
 
 
 def comparing(loss: nn.Module) -> Any:

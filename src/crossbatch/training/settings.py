@@ -26,7 +26,7 @@ FRESH_TRAINED, FRESH_FROM_SCRATCH = 0.3, 0.7
 class LossSettings:
     """The pair loss: its class, and the options that its class takes."""
 
-    class_path: str = "crossbatch.MultiSimilarityLoss"
+    class_path: str = "crossbatch.SupConLoss"
     init_args: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

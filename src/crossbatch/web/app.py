@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from crossbatch.data.image_files import as_label
 from crossbatch.errors import CrossBatchError
 from crossbatch.index import Gallery
 from crossbatch.index.rows import Rows
@@ -186,7 +187,7 @@ def _add_gallery(app: FastAPI, service: Service) -> None:
     ) -> answers.LabelsAnswer:
         """Labels by name, with how many images have each."""
         rows = service.gallery.rows
-        found = [one for one in rows.labels if contains.lower() in one.lower()]
+        found = [one for one in rows.labels if as_label(contains).lower() in one.lower()]
         some = [answers.LabelAnswer(label=one, count=rows.counts[one]) for one in found[offset : offset + limit]]
         unlabelled = int((rows.label_of < 0).sum())
         return answers.LabelsAnswer(labels=some, total=len(found), unlabelled=unlabelled)

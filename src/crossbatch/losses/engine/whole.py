@@ -41,12 +41,12 @@ class Whole:
             counted = counted * weights
         elif costly and not log:
             counted = counted * (costs > 0)
-        if log and weights is None:
-            total = costs.masked_fill(self.absent[side], -torch.inf).logsumexp(1)
-        elif log and weights is not None:
-            total = (costs + weights.log()).masked_fill(counted == 0, -torch.inf).logsumexp(1)
-        else:
+        if not log:
             total = (costs * counted).sum(1)
+        elif weights is None:
+            total = costs.masked_fill(self.absent[side], -torch.inf).logsumexp(1)
+        else:
+            total = (costs + weights.log()).masked_fill(counted == 0, -torch.inf).logsumexp(1)
         weight = counted.sum(1)
         return Sums(total, weight, weight if weights is None else counted.sign().sum(1), None if log else total)
 

@@ -27,6 +27,7 @@ let found = null;
 let few = null; // the pictures of the first screen
 let asking = null;
 let map = null; // loaded when it is first looked at
+let following = null;
 
 const open = (image, from) => go({ id: image.id, upload: null, box: null, all: false }, { from });
 const grid = new Grid(byId("tiles"), open);
@@ -141,14 +142,17 @@ function hits() {
 }
 
 async function seen(kept) {
-  byId("map").classList.toggle("loading", !map);
+  const { revision } = gallery;
   try {
-    map ??= import("./map/map.js").then(({ GalleryMap }) => GalleryMap.load(open));
-    await map;
+    map ??= import("./map/map.js").then(({ GalleryMap }) => new GalleryMap(open));
+    const drawn = await map.catch((error) => { map = null; throw error; });
+    if (drawn.revision !== revision) {
+      byId("map").classList.add("loading");
+      await drawn.load(revision);
+    }
     byId("map").classList.remove("loading");
-    (await map).show({ place, query: found.query, hits: kept ?? [] });
+    drawn.show({ place, query: found.query, hits: kept ?? [] });
   } catch (error) {
-    map = null;
     fail(error, () => seen(kept));
   }
 }
@@ -171,15 +175,20 @@ function took(file) {
 }
 
 // What is indexed while the page is open: at each step, and when a person comes back to it.
-async function follow() {
+function follow() {
+  following ??= followed().finally(() => { following = null; });
+}
+
+async function followed() {
   const now = await api.gallery().catch(() => null);
   if (!now || !gallery || now.revision === gallery.revision) return;
-  const first = !gallery.images || !now.images;
   gallery = now;
-  map = null;
+  few = null;
+  asking?.abort(); // else its answer, of before, is kept
   answers.clear();
   about();
-  if (first) { few = null; await arrive(places.asks(place) ? places.START : place); } else if (found) hits();
+  if (now.images || !places.asks(place)) await arrive(place, scrollY);
+  else await home();
 }
 
 // What the gallery is, wherever the page tells of it.

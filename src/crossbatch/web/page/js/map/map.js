@@ -16,12 +16,19 @@ const STRIP = 40;
 const LINES = 12;
 
 export class GalleryMap {
-  static async load(open) {
-    return new GalleryMap(await api.map(), open);
+  constructor(open) {
+    Object.assign(this, { open, revision: null, shown: { hits: [] }, pointed: -1 });
+    this.canvas = byId("points");
+    this.context = this.canvas.getContext("2d", { alpha: false });
+    this.view = new View(() => this.soon());
+    this.wire();
   }
 
-  constructor(data, open) {
-    Object.assign(this, { ids: data.id, labels: data.labels, label: Int32Array.from(data.label), open, shown: { hits: [] }, pointed: -1 });
+  // What the gallery has now.
+  async load(revision) {
+    const data = await api.map();
+    this.point(-1);
+    Object.assign(this, { revision, ids: data.id, labels: data.labels, label: Int32Array.from(data.label), colours: null });
     this.x = Float32Array.from(data.x);
     this.y = Float32Array.from(data.y);
     this.rows = new Map(data.id.map((id, i) => [id, i]));
@@ -29,10 +36,6 @@ export class GalleryMap {
     this.places = new Places(this.x, this.y);
     this.names = placesOfNames(data.labels, this.label, this.x, this.y);
     this.pictures = new Pictures(data.id, () => this.soon());
-    this.canvas = byId("points");
-    this.context = this.canvas.getContext("2d", { alpha: false });
-    this.view = new View(() => this.soon());
-    this.wire();
   }
 
   wire() {
@@ -54,7 +57,7 @@ export class GalleryMap {
 
   resize() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
-    if (!width || !height) return;
+    if (!width || !height || !this.ids) return;
     this.ratio = Math.min(devicePixelRatio || 1, 2);
     Object.assign(this.canvas, { width: Math.round(width * this.ratio), height: Math.round(height * this.ratio) });
     this.image = this.context.createImageData(this.canvas.width, this.canvas.height);
