@@ -139,6 +139,7 @@ def test_one_picture(
     page.wait_for_selector("#map:not(.loading)")
     back_after(page, crossbatch, "index", gallery, "--remove", "star 1/002.png")
     expect(page.locator("#detail")).to_contain_text("3 pictures")
+    page.wait_for_selector("#map:not(.loading)")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/similar/" in request.url else None)
     page.locator("#points").focus()

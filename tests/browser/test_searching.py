@@ -176,11 +176,16 @@ def test_back_leads_to_where_one_had_scrolled(visit: Any, address: str, expect: 
     expect(page.locator("#detail")).to_have_text("288 pictures")
     page.evaluate("scrollTo(0, 1400)")
     page.wait_for_timeout(300)
-    page.locator(".tile img.here").nth(20).click()
+    tile = page.locator(".tile img.here").nth(20)
+    tile.scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    scrolled = page.evaluate("scrollY")
+    assert scrolled > 500
+    tile.click()
     page.wait_for_selector(SEARCH)
     assert page.evaluate("scrollY") == 0
     page.go_back()
-    until(page, "Math.abs(scrollY - 1400) < 300 && scrollY > 0")
+    until(page, "(y) => Math.abs(scrollY - y) < 300", scrolled)
 
 
 def test_an_address_can_be_sent_to_somebody(visit: Any, address: str, expect: Any) -> None:

@@ -27,6 +27,7 @@ let found = null;
 let few = null; // the pictures of the first screen
 let asking = null;
 let map = null; // loaded when it is first looked at
+let mapped = null; // the revision of the gallery that it shows
 let following = null;
 
 const open = (image, from) => go({ id: image.id, upload: null, box: null, all: false }, { from });
@@ -143,13 +144,12 @@ function hits() {
 
 async function seen(kept) {
   const { revision } = gallery;
+  byId("map").classList.toggle("loading", mapped !== revision);
   try {
     map ??= import("./map/map.js").then(({ GalleryMap }) => new GalleryMap(open));
     const drawn = await map.catch((error) => { map = null; throw error; });
-    if (drawn.revision !== revision) {
-      byId("map").classList.add("loading");
-      await drawn.load(revision);
-    }
+    if (mapped !== revision) await drawn.load();
+    mapped = revision;
     byId("map").classList.remove("loading");
     drawn.show({ place, query: found.query, hits: kept ?? [] });
   } catch (error) {

@@ -17,7 +17,7 @@ const LINES = 12;
 
 export class GalleryMap {
   constructor(open) {
-    Object.assign(this, { open, revision: null, shown: { hits: [] }, pointed: -1 });
+    Object.assign(this, { open, shown: { hits: [] }, pointed: -1 });
     this.canvas = byId("points");
     this.context = this.canvas.getContext("2d", { alpha: false });
     this.view = new View(() => this.soon());
@@ -25,10 +25,10 @@ export class GalleryMap {
   }
 
   // What the gallery has now.
-  async load(revision) {
+  async load() {
     const data = await api.map();
     this.point(-1);
-    Object.assign(this, { revision, ids: data.id, labels: data.labels, label: Int32Array.from(data.label), colours: null });
+    Object.assign(this, { ids: data.id, labels: data.labels, label: Int32Array.from(data.label), colours: null });
     this.x = Float32Array.from(data.x);
     this.y = Float32Array.from(data.y);
     this.rows = new Map(data.id.map((id, i) => [id, i]));
