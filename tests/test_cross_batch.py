@@ -228,6 +228,8 @@ def test_settings_take_plain_numbers_and_keep_their_types() -> None:
         assert CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=steps).start.item() == 5
     with pytest.raises(SettingError, match="finite and not negative, got batch_weight=-1"):
         loss_fn.batch_weight = -1
+    with pytest.raises(SettingError, match="max_age is a whole number of steps, got inf"):
+        loss_fn.max_age = torch.inf
     with pytest.raises(SettingError, match=r"start is a whole number of steps, got 1\.5"):
         loss_fn.start = 1.5
 

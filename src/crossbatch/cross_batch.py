@@ -29,7 +29,7 @@ def _weight(name: str, value: Any) -> float:
 
 
 def _steps(name: str, value: Any) -> int:
-    if int(value) != value or value > FOREVER:
+    if not float(value).is_integer() or value > FOREVER:
         raise SettingError(f"{name} is a whole number of steps, got {value}")
     if value < 0:
         raise SettingError(f"{name} must not be negative, got {value}")
