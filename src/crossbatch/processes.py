@@ -98,14 +98,12 @@ class Processes:
         """Rows [rows, …] of all processes, of which each may have another number, without gradient."""
         if self.count == 1:
             return rows
-        sizes = self.stack(torch.tensor([len(rows)], device=rows.device))[:, 0].tolist()
-        return self._rows(rows.detach(), sizes)
+        return self._rows(rows.detach(), self._sizes(rows))
 
     def gather_columns(self, columns: Tensor) -> Tensor:
         """Columns [anchors, columns] of all processes, any number of each; own ones take gradient, as given to all."""
-        own = columns.T
-        before = self.gather_rows(torch.tensor([len(own)], device=own.device))[: self.rank].sum()
-        every: Tensor = _OwnRows.apply(own, self.gather_rows(own), int(before), 1)
+        own, sizes = columns.T, self._sizes(columns.T)
+        every: Tensor = _OwnRows.apply(own, self._rows(own.detach(), sizes), sum(sizes[: self.rank]), 1)
         return every.T
 
     def stack(self, one: Tensor) -> Tensor:
@@ -148,6 +146,11 @@ class Processes:
         """As it can be sent: NCCL takes nothing that is not on a GPU."""
         on_gpu = one.device.type == "cpu" and dist.get_backend(self.group) == "nccl"
         return (one.cuda() if on_gpu else one).contiguous()
+
+    def _sizes(self, rows: Tensor) -> list[int]:
+        """How many rows each process has."""
+        sizes: list[int] = self.stack(torch.tensor([len(rows)], device=rows.device))[:, 0].tolist()
+        return sizes
 
     def _rows(self, rows: Tensor, sizes: list[int]) -> Tensor:
         """Gather rows of which each process has so many: padded and cut, since what is sent must be of one size."""

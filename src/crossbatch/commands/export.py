@@ -29,9 +29,10 @@ def export(
 
     if out:
         refuse_below_file(out)
-    encoder = load(run, device="cpu")
-    if out is None and (hub.named(str(run)) or (format == "folder" and not (run / runs.CONFIG).is_file())):
+    saved = run.is_dir() and not (run / runs.CONFIG).is_file()
+    if out is None and (hub.named(str(run)) or (format == "folder" and saved)):
         raise RunError(f"{run} is no run folder: say with --out where to write")
+    encoder = load(run, device="cpu")
     if format == "folder":
         folder = out or run / "pretrained"
         encoder.save_pretrained(folder)

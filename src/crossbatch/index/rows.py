@@ -1,7 +1,7 @@
 """What a gallery holds, as of one revision: read once, never changed."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,8 +124,15 @@ class Rows:
 
     def spelt(self, labels: Sequence[str]) -> list[str]:
         """These labels as the gallery spells them, without those that it does not have."""
-        asked = {as_label(one) for one in labels}
-        return [one for one in self.labels if as_label(one) in asked]
+        asked = dict.fromkeys(map(as_label, labels))
+        return [one for label in asked for one in self._spellings.get(label, ())]
+
+    @cached_property
+    def _spellings(self) -> dict[str, list[str]]:
+        found = defaultdict(list)
+        for label in self.labels:
+            found[as_label(label)].append(label)
+        return found
 
     def thumbnails(self, part: int, group: int) -> list[bytes]:
         """The pictures of a row group of a part."""

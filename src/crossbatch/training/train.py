@@ -195,9 +195,8 @@ def _conclude(
         state, best_step = found["state_dict"], found["global_step"]
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         checkpoint.load_weights(network, weights, best)
-    elif (
-        steps == 0 and (run / runs.START).is_file()
-    ):  # a forward pass that was stopped has moved the statistics of BatchNorm
+    elif steps == 0 and (run / runs.START).is_file():
+        # A forward pass that was stopped has moved the statistics of BatchNorm.
         checkpoint.load_weights(network, checkpoint.tensors(run / runs.START), run)
     after = None if ended_by else measure(parts.learner.to(device), parts).summary
     network.to("cpu").eval()

@@ -187,7 +187,8 @@ def _add_gallery(app: FastAPI, service: Service) -> None:
     ) -> answers.LabelsAnswer:
         """Labels by name, with how many images have each."""
         rows = service.gallery.rows
-        found = [one for one in rows.labels if as_label(contains).lower() in one.lower()]
+        words = as_label(contains).lower()
+        found = [one for one in rows.labels if words in one.lower()]
         some = [answers.LabelAnswer(label=one, count=rows.counts[one]) for one in found[offset : offset + limit]]
         unlabelled = int((rows.label_of < 0).sum())
         return answers.LabelsAnswer(labels=some, total=len(found), unlabelled=unlabelled)
