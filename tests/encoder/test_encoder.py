@@ -54,6 +54,23 @@ def test_a_row_does_not_depend_on_its_neighbours(run: Path, files: list[Path]) -
     np.testing.assert_allclose(model.embed(files, batch_size=7), rows, atol=1e-6)
 
 
+def test_a_network_that_is_trained_further_embeds_with_its_new_weights(run: Path, files: list[Path]) -> None:
+    model = crossbatch.load(run)
+    assert isinstance(model.network, torch.nn.Module)
+    before, name = model.embed(files), model.fingerprint
+    model.network.train()
+    images = torch.stack([model.preprocess(Image.open(file)) for file in files[:8]])
+    model.network(images)[:, 0].sum().backward()
+    torch.optim.SGD(model.network.parameters(), lr=1.0).step()
+    after = model.embed(files)
+    assert model.network.training
+    assert model.fingerprint != name
+    assert np.abs(after - before).max() > 0.01
+    with torch.no_grad():
+        expected = model.network.eval()(torch.stack([model.preprocess(Image.open(file)) for file in files]))
+    np.testing.assert_allclose(after, expected, atol=1e-5)
+
+
 def test_a_file_and_its_opened_image_have_one_row(run: Path, odd_files: list[Path]) -> None:
     model = crossbatch.load(run)
     rows = model.embed(odd_files)

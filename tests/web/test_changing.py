@@ -57,7 +57,7 @@ def test_a_database_that_is_gone_is_told_in_a_sentence(folder: Path) -> None:
 def test_a_gallery_made_anew_with_another_model_shows_its_own_pictures(folder: Path, tmp_path: Path) -> None:
     gallery = opened(folder)
     with served(gallery) as client:
-        before = client.get("/map")
+        before, version = client.get("/map"), client.get("/gallery").json()["version"]
         one = gallery.rows.ids[0]
         assert client.get(f"/thumbnails/{one}").status_code == client.post("/search", files=PHOTO).status_code == 200
         shutil.rmtree(folder)
@@ -65,6 +65,7 @@ def test_a_gallery_made_anew_with_another_model_shows_its_own_pictures(folder: P
             Image.new("RGB", (16, 16), (40 * number, 0, 9)).save(tmp_path / "photos" / "a" / f"{number}.png")
         indexed(folder, model_in(tmp_path / "other", seed=1), [tmp_path / "photos"], name="another", mapped=True)
         gallery.refresh()
+        assert client.get("/gallery").json()["version"] != version
         one = gallery.rows.ids[0]
         expected = opened(folder).thumbnail(0)
         assert client.get(f"/thumbnails/{one}").content == expected

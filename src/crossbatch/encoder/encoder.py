@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from crossbatch.data.image_files import WAY_OUT
 from crossbatch.data.transforms import Evenly, Pixels, Preprocessing
 from crossbatch.encoder import hub, onnx_file, pretrained_folder
 from crossbatch.encoder.folded import folded
-from crossbatch.encoder.rows import Embedded, Network, all_of, batches_of_rows
+from crossbatch.encoder.rows import Embedded, Network, all_of, batches_of_rows, evaluating
 from crossbatch.errors import CrossBatchError, DataError, DivergedError, RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.models.checkpoint import Description
@@ -37,6 +37,7 @@ class Encoder:
     """Embeds images as the run did that trained the network; what `crossbatch.load` returns.
 
     Attributes:
+        network: The network, which may be trained further; images are embedded in evaluation mode.
         description: Network, dimension, preparation of the images, names of the training classes.
         preprocess: Callable that prepares one PIL image: float [channels, height, width].
         source: Where it was loaded from.
@@ -52,13 +53,14 @@ class Encoder:
             network.to(self.device).eval()
         else:  # a graph, which computes where it was opened and normalises by itself
             self.device, self._evenly = torch.device("cpu"), Pixels(self.preprocess)
+        self._folded: tuple[list[int], Network] | None = None  # how often each weight had been written, and the copy
 
     @property
     def dim(self) -> int:
         """Length of a row."""
         return self.description.dim
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the weights, the network and the preparation: rows of the same can be compared."""
         if isinstance(self.network, onnx_file.OnnxNetwork):
@@ -71,7 +73,8 @@ class Encoder:
         Args:
             images: Paths, PIL images, arrays [height, width, 1, 3 or 4] or [height, width], tensors [1, 3 or 4, height,
                 width]. Levels are uint8, or real numbers from 0 to 1, not normalised. Files of any size and mode that
-                training reads; EXIF orientation and transparency are taken care of.
+                training reads; EXIF orientation and transparency are taken care of. A generator is read to its
+                end first.
             batch_size: Images at a time, for the network's memory.
 
         Raises:
@@ -159,22 +162,28 @@ class Encoder:
 
     def _stream(self, batches: PartBatches) -> Iterator[Embedded]:
         numbers = watched(range(len(batches)), "embedding, in batches")
-        return batches_of_rows(self._rows, batches, self.device, numbers)
+        with evaluating(self.network) if isinstance(self.network, torch.nn.Module) else nullcontext():
+            yield from batches_of_rows(self._rows, batches, self.device, numbers)
 
     def _rows(self, images: Tensor) -> Tensor:
         """The network's, under autocast where half precision was asked for."""
         if not self.half:
-            return self._fast_network(images)
+            return self._fast_network()(images)
         with torch.autocast(self.device.type, torch.float16 if self.device.type == "cuda" else torch.bfloat16):
-            rows = self._fast_network(images)
+            rows = self._fast_network()(images)
         return torch.nn.functional.normalize(rows.float())
 
-    @cached_property
     def _fast_network(self) -> Network:
         """What gives the same rows within 1e-5 in less than half of the time on a CPU; elsewhere the network."""
         if not isinstance(self.network, torch.nn.Module) or self.device.type != "cpu":
             return self.network
-        network = self.network.to(memory_format=torch.channels_last)
+        written = [tensor._version for tensor in self.network.state_dict(keep_vars=True).values()]
+        if self._folded is None or self._folded[0] != written:  # never folded, or trained since
+            self._folded = written, self._fold(self.network)
+        return self._folded[1]
+
+    def _fold(self, network: torch.nn.Module) -> Network:
+        network = network.to(memory_format=torch.channels_last)
         drawn = torch.Generator().manual_seed(0)
         images = torch.randn(1, self.preprocess.channels, *self.preprocess.sides, generator=drawn)
         return folded(network, images.contiguous(memory_format=torch.channels_last))

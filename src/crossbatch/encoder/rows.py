@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,21 @@ Network = Callable[[Tensor], Tensor]  # a batch of images → unit rows float [i
 
 def embedded(network: nn.Module, batches: PartBatches, numbers: Iterable[int] | None = None) -> list[Embedded]:
     """Embedded, each batch or those of some numbers, where the network is; it goes on in the mode that it was in."""
-    training, device = network.training, next(network.parameters()).device
+    device = next(network.parameters()).device
+    with evaluating(network):
+        return [batch for batch in batches_of_rows(network, batches, device, numbers) if len(batch[1])]
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and afterwards each part of the network in the mode that it was in."""
+    training = [module for module in network.modules() if module.training]
     network.eval()
     try:
-        return [batch for batch in batches_of_rows(network, batches, device, numbers) if len(batch[1])]
+        yield
     finally:
-        network.train(training)
+        for module in training:
+            module.training = True
 
 
 def all_of(batches: Iterator[Embedded]) -> Embedded:

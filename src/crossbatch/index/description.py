@@ -101,6 +101,11 @@ class Description:
         """What no other gallery is called, made anew in the same folder neither; a copy keeps it."""
         return self.database.collection
 
+    @property
+    def version(self) -> str:
+        """Changes with every change; no other gallery has the same, nor one made anew in the same folder."""
+        return f"{self.name}-{self.revision}"
+
     def changed(self, **values: Any) -> "Description":
         """The next revision, with other values."""
         return replace(self, revision=self.revision + 1, **values)

@@ -50,7 +50,7 @@ class GalleryAnswer(BaseModel):
     images: int
     labels: int
     unlabelled: int
-    revision: int
+    version: str
     model: ModelAnswer
     search: MethodAnswer
     map: MapAnswer | None

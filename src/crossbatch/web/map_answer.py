@@ -40,4 +40,4 @@ def packed_map(gallery: Gallery, rows: Rows, limit: int) -> Packed:
         "label": rows.label_of[shown].tolist(),
     }
     plain = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-    return Packed(plain, gzip.compress(plain, 4), f'"{rows.description.name}-{rows.description.revision}-{limit}"')
+    return Packed(plain, gzip.compress(plain, 4), f'"{rows.description.version}-{limit}"')

@@ -31,7 +31,7 @@ class Service:
         self.gallery, self.limits, self.token = gallery, limits, token
         self.batcher = Batcher(load)
         self.searcher = Searcher(gallery, self.batcher, limits)
-        self._maps: dict[tuple[str, int, int], Packed] = {}
+        self._maps: dict[tuple[str, int], Packed] = {}
         self._packing = threading.Lock()
         self._pictures = ThreadPoolExecutor(PICTURES, "pictures")
 
@@ -71,10 +71,10 @@ class Service:
                 return self._packed(self.gallery.rows, limit)
 
     def _packed(self, rows: Rows, limit: int) -> Packed:
-        key = (rows.description.name, rows.description.revision, limit)
+        key = (rows.description.version, limit)
         if key not in self._maps:
             made = packed_map(self.gallery, rows, limit)
-            of_now = {one: kept for one, kept in self._maps.items() if one[:2] == key[:2]}
+            of_now = {one: kept for one, kept in self._maps.items() if one[0] == key[0]}
             self._maps = {**(of_now if len(of_now) < 4 else {}), key: made}
         return self._maps[key]
 
@@ -88,7 +88,7 @@ class Service:
             "images": len(rows),
             "labels": len(rows.labels),
             "unlabelled": int((rows.label_of < 0).sum()),
-            "revision": rows.description.revision,
+            "version": rows.description.version,
             "model": {"fingerprint": model.fingerprint, "backbone": model.backbone, "dim": model.dim},
             "search": {"method": method.name, "recall_at_10": method.recall_at_10, "images": len(rows)},
             "map": None if described is None or not len(rows) else {"points": len(rows), "method": described.method},

@@ -27,7 +27,7 @@ let found = null;
 let few = null; // the pictures of the first screen
 let asking = null;
 let map = null; // loaded when it is first looked at
-let mapped = null; // the revision of the gallery that it shows
+let mapped = null; // the version of the gallery that it shows
 let following = null;
 
 const open = (image, from) => go({ id: image.id, upload: null, box: null, all: false }, { from });
@@ -143,13 +143,13 @@ function hits() {
 }
 
 async function seen(kept) {
-  const { revision } = gallery;
-  byId("map").classList.toggle("loading", mapped !== revision);
+  const { version } = gallery;
+  byId("map").classList.toggle("loading", mapped !== version);
   try {
     map ??= import("./map/map.js").then(({ GalleryMap }) => new GalleryMap(open));
     const drawn = await map.catch((error) => { map = null; throw error; });
-    if (mapped !== revision) await drawn.load();
-    mapped = revision;
+    if (mapped !== version) await drawn.load();
+    mapped = version;
     byId("map").classList.remove("loading");
     drawn.show({ place, query: found.query, hits: kept ?? [] });
   } catch (error) {
@@ -181,7 +181,7 @@ function follow() {
 
 async function followed() {
   const now = await api.gallery().catch(() => null);
-  if (!now || !gallery || now.revision === gallery.revision) return;
+  if (!now || !gallery || now.version === gallery.version) return;
   gallery = now;
   few = null;
   asking?.abort(); // else its answer, of before, is kept
