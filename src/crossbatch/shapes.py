@@ -1,9 +1,11 @@
 """The tensors of this package, by name: dtype and shape, checked at run time in tests; unit rows; one label a row."""
 
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -30,6 +32,19 @@ PerAnchor = Float[Tensor, " batch"]
 Counts = Int64[Tensor, " batch"]
 Scalar = Float[Tensor, ""]
 
+Array = NDArray[Any]  # of the same shape, where a program has no tensors
+
+
+@overload
+def tensor_of(values: Tensor | Array) -> Tensor: ...
+@overload
+def tensor_of(values: Tensor | Array | None) -> Tensor | None: ...
+def tensor_of(values: Any) -> Any:
+    """An array of numbers as a tensor, whole numbers as int64; all else as it is."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
+        return values
+    return torch.tensor(values, dtype=None if values.dtype.kind == "f" else torch.int64)
+
 
 def unit(embeddings: Tensor) -> Tensor:
     """Rows scaled to length 1, in float32 at least: half precision loses what a margin compares."""
@@ -52,7 +67,7 @@ def ranked_rows(embeddings: Embeddings, what: str) -> Embeddings:
 def require_rows(name: str, embeddings: Any) -> None:
     """Refuse embeddings that are no tensor of rows."""
     if not isinstance(embeddings, Tensor):
-        raise ShapeError(f"{name} are a tensor, got {type(embeddings).__name__}: torch.as_tensor makes one")
+        raise ShapeError(f"{name} are a tensor, got {_kind(embeddings)}")
     if embeddings.ndim != 2:
         raise ShapeError(f"{name} are [rows, dim], got {list(embeddings.shape)}")
 
@@ -63,7 +78,7 @@ def require_one_each(count: int, rows: str, **named: Any) -> None:
         if values is None:
             continue
         if not isinstance(values, Tensor):
-            raise ShapeError(f"{name} are a tensor, got {type(values).__name__}: torch.as_tensor makes one")
+            raise ShapeError(f"{name} are a tensor, got {_kind(values)}")
         if values.ndim != 1:
             way = ".argmax(1)" if values.ndim == 2 and values.shape[1] > 1 else ".flatten()"  # of one-hot labels
             raise ShapeError(f"{name} have the shape [{count}], got {list(values.shape)}: call {way} on them")
@@ -71,3 +86,10 @@ def require_one_each(count: int, rows: str, **named: Any) -> None:
             raise ShapeError(f"{count} {rows} need as many {name}, got {len(values)}")
         if values.dtype != torch.int64:
             raise ShapeError(f"{name} are int64, got {values.dtype}: call .long() on them")
+
+
+def _kind(values: Any) -> str:
+    """What was given instead, and what makes a tensor of it."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "USO":
+        return f"an array of {values.dtype}: numpy.unique(names, return_inverse=True)[1] numbers them"
+    return f"{type(values).__name__}: torch.as_tensor makes one"

@@ -1,5 +1,8 @@
 """The metrics equal their definitions, written as loops, and another library where it defines the same."""
 
+import warnings
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +14,7 @@ from torch.nn.functional import normalize
 from torch.testing import assert_close
 
 from crossbatch.errors import DivergedError, SettingError, ShapeError
-from crossbatch.metrics import Retrieval, evaluate, nearest, retrieval
+from crossbatch.metrics import Retrieval, effective_dimensions, evaluate, nearest, retrieval
 
 KS = (1, 2, 3, 8)
 CHUNKS = [(1, 1), (2, 3), (5, 4), (512, 8192)]
@@ -231,6 +234,20 @@ def test_refuses_what_cannot_be_measured() -> None:
         evaluate(rows, [0, 0, 0])  # type: ignore[arg-type]
 
 
+def test_arrays_are_measured_as_tensors_are() -> None:
+    rows, labels, ids = torch.randn(30, 8), torch.arange(30) % 5, torch.arange(30) % 29
+    arrays = rows.numpy(), labels.numpy().astype(np.int32), ids.numpy()
+    arrays[0].flags.writeable = False
+    with warnings.catch_warnings(action="error"):
+        assert evaluate(*arrays).summary() == evaluate(rows, labels, ids).summary()
+        assert evaluate(*arrays, *arrays).summary() == evaluate(rows, labels, ids, rows, labels, ids).summary()
+        found = nearest(arrays[0], arrays[0], 3, query_ids=arrays[2], gallery_ids=arrays[2])
+    assert torch.equal(found.positions, nearest(rows, rows, 3, query_ids=ids, gallery_ids=ids).positions)
+    assert effective_dimensions(arrays[0]) == effective_dimensions(rows)
+    with pytest.raises(ShapeError, match=r"labels are a tensor, got an array of <U3: numpy.unique\(names"):
+        evaluate(arrays[0], np.array(["cat"] * 30))
+
+
 def test_a_query_is_never_found_by_itself() -> None:
     rows, labels = torch.randn(30, 8), torch.arange(30) % 5
     alone = evaluate(rows, labels).summary()
@@ -276,7 +293,7 @@ def test_refuses_what_is_of_another_kind() -> None:
         evaluate(rows, labels, gallery_ids=labels)
     with pytest.raises(SettingError, match=r"ks is a list of K, as \[1, 10\], got 5"):
         evaluate(rows, labels, ks=5)
-    with pytest.raises(ShapeError, match="queries are a tensor, got ndarray"):
-        evaluate(rows.numpy(), labels)
+    with pytest.raises(ShapeError, match="queries are a tensor, got list"):
+        evaluate(rows.tolist(), labels)
     with pytest.raises(ShapeError, match=r"gallery rows are \[rows, dim\], got \[4\]"):
         nearest(rows, rows[0], 1)

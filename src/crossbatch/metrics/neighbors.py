@@ -7,7 +7,17 @@ from torch import Tensor
 
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.precision import exactly
-from crossbatch.shapes import Embeddings, Ids, References, RefIds, ranked_rows, require_one_each, require_rows
+from crossbatch.shapes import (
+    Array,
+    Embeddings,
+    Ids,
+    References,
+    RefIds,
+    ranked_rows,
+    require_one_each,
+    require_rows,
+    tensor_of,
+)
 
 QUERY_CHUNK, GALLERY_CHUNK = 512, 8192
 
@@ -21,13 +31,20 @@ class Neighbors(NamedTuple):
 
 @exactly
 def nearest(
-    query: Embeddings, gallery: References, k: int, *, query_ids: Ids | None = None, gallery_ids: RefIds | None = None
+    query: Embeddings | Array,
+    gallery: References | Array,
+    k: int,
+    *,
+    query_ids: Ids | Array | None = None,
+    gallery_ids: RefIds | Array | None = None,
 ) -> Neighbors:
     """The k gallery rows most similar to each query, by cosine.
 
     Rows may have any length but 0, and are finite (`DivergedError`). A gallery row with the id of the query is
-    the query itself and is left out; of equals, the earlier comes first.
+    the query itself and is left out; of equals, the earlier comes first. NumPy arrays do as well as tensors.
     """
+    query, gallery = tensor_of(query), tensor_of(gallery)
+    query_ids, gallery_ids = tensor_of(query_ids), tensor_of(gallery_ids)
     if not hasattr(k, "__index__") or k < 1:
         raise SettingError(f"a search needs k of at least 1, got {k!r}")
     if (query_ids is None) != (gallery_ids is None):

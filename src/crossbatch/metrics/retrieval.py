@@ -25,7 +25,17 @@ from crossbatch.errors import SettingError, ShapeError
 from crossbatch.metrics.neighbors import ranked_alike, same_image
 from crossbatch.precision import exactly
 from crossbatch.row_search import pack, places
-from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, require_one_each
+from crossbatch.shapes import (
+    Array,
+    Embeddings,
+    Ids,
+    Labels,
+    References,
+    RefIds,
+    RefLabels,
+    require_one_each,
+    tensor_of,
+)
 
 # 2 MB of similarities, written over and over: a product into 16 MB of fresh pages takes three times as long.
 QUERY_CHUNK, GALLERY_CHUNK = 512, 1024
@@ -81,19 +91,22 @@ def _mean(values: Tensor) -> float:
 
 @exactly
 def evaluate(
-    query: Embeddings,
-    query_labels: Labels,
-    query_ids: Ids | None = None,
-    gallery: References | None = None,
-    gallery_labels: RefLabels | None = None,
-    gallery_ids: RefIds | None = None,
+    query: Embeddings | Array,
+    query_labels: Labels | Array,
+    query_ids: Ids | Array | None = None,
+    gallery: References | Array | None = None,
+    gallery_labels: RefLabels | Array | None = None,
+    gallery_ids: RefIds | Array | None = None,
     ks: Sequence[int] = (1, 2, 4, 8),
 ) -> Retrieval:
     """Search every query in the gallery, or, without one, among the other queries.
 
     Rows may have any length but 0, and are finite (`DivergedError`). `query_ids`, `gallery_ids`: which image a row
     is (−1: unknown); a gallery row with the query's id is left out. Without a gallery each query's own row is too.
+    NumPy arrays do as well as tensors.
     """
+    query, query_labels, query_ids = tensor_of(query), tensor_of(query_labels), tensor_of(query_ids)
+    gallery, gallery_labels, gallery_ids = tensor_of(gallery), tensor_of(gallery_labels), tensor_of(gallery_ids)
     if (gallery is None) != (gallery_labels is None):
         raise ShapeError("gallery and gallery_labels go together: give both, or neither to search among the queries")
     if gallery is None and gallery_ids is not None:
