@@ -30,7 +30,8 @@ def main(
         images = torch.stack([augment(row["image"].convert("RGB")) for row in rows])
         return images, torch.tensor([row["label"] for row in rows]), torch.tensor([row["id"] for row in rows])
 
-    batches = PKBatches(torch.tensor(photos["label"]), classes=classes, images=4, seed=0)
+    labels = torch.tensor(photos["label"])
+    batches = PKBatches(labels, classes=min(classes, len(labels.unique())), images=4, seed=0)
     photos = photos.add_column("id", list(range(len(photos))))
     loader = DataLoader(photos, batch_sampler=[batches[step].tolist() for step in range(steps)], collate_fn=collate)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
