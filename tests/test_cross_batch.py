@@ -232,6 +232,16 @@ def test_settings_take_plain_numbers_and_keep_their_types() -> None:
         loss_fn.max_age = torch.inf
     with pytest.raises(SettingError, match=r"start is a whole number of steps, got 1\.5"):
         loss_fn.start = 1.5
+    loss_fn.start, loss_fn.memory_weight, loss_fn.step = torch.tensor(5.0), torch.tensor(0.25), 8
+    assert (loss_fn.start.dtype, loss_fn.memory_weight.item(), loss_fn.step.item()) == (torch.int64, 0.25, 8)
+    for wrong, told in (
+        (-torch.ones(()), "got batch_weight=-1.0"),
+        (torch.ones(2), r"got tensor\("),
+        (None, "got None"),
+    ):
+        with pytest.raises(SettingError, match=told):
+            loss_fn.batch_weight = wrong
+    assert loss_fn.batch_weight.item() == 0.5
 
 
 @pytest.mark.usefixtures("as_users_run_it")
@@ -282,3 +292,27 @@ def test_a_compiled_step_is_compiled_no_more_once_the_memory_is_full() -> None:
     """In a process of its own: the checks of shapes that these tests add cannot be traced."""
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class Theirs(torch.nn.Module):
+    def forward(self, embeddings: Any, labels: Any, ref_emb: Any = None, ref_labels: Any = None) -> Any:
+        return (embeddings @ (embeddings if ref_emb is None else ref_emb).T).mean()
+
+
+def test_a_loss_of_another_library_takes_an_empty_batch() -> None:
+    loss_fn = CrossBatchLoss(Theirs(), CrossBatchMemory(8, dim=5))
+    loss_fn(torch.randn(4, 5), torch.arange(4) // 2)
+    empty = torch.zeros(0, 5, requires_grad=True)
+    loss = loss_fn(empty, torch.zeros(0, dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0
+    assert len(loss_fn.memory) == 4
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_a_memory_refuses_steps_and_ids_that_do_not_fit() -> None:
+    memory: Any = CrossBatchMemory(4, dim=2)
+    with pytest.raises(SettingError, match="a step of at least 0, got -5"):
+        memory.enqueue(torch.eye(2), torch.arange(2), step=np.int64(-5))
+    with pytest.raises(ShapeError, match="ids are int64"):
+        memory.lookup(torch.ones(2))

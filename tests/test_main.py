@@ -1,6 +1,7 @@
 """The command line as a person meets it: what is refused and how, what is printed where, how light it is."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import crossbatch
 from crossbatch import runs
 from crossbatch.__main__ import main
-from crossbatch.commands.compare import spread
+from crossbatch.commands.compare import USUAL_RATES, spread
 from crossbatch.commands.options import parse, parser_for, recipes, spelt
+from crossbatch.errors import SettingError
+from crossbatch.training import comparison
 
 SMALL = [
     "--batch.classes",
@@ -211,6 +215,26 @@ def test_compare_prints_one_table_and_writes_the_report(
     assert Path(result["report"]).is_file()
     assert result["search"] == []
     assert {arm["lr"] for arm in result["arms"]} == {0.002}  # one alone is taken, not searched
+
+
+@pytest.mark.parametrize(("options", "rates"), [([], USUAL_RATES), (["--optim.lr", "0.001"], [0.001])])
+def test_a_learning_rate_that_is_given_is_not_searched_for(
+    options: list[str],
+    rates: list[float],
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def remember(*_: object, learning_rates: list[float], **__: object) -> None:
+        raise SettingError(f"rates {learning_rates}")
+
+    monkeypatch.setattr(comparison, "compare", remember)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingError, match=re.escape(f"rates {rates}")):
+        crossbatch.compare(pictures, **({"optim": {"lr": 0.001}} if options else {}))
+    assert main(["compare", str(pictures), *options]) == 2
+    assert f"rates {rates}" in capsys.readouterr().err
 
 
 def test_inspect_counts_and_draws(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

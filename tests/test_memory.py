@@ -203,5 +203,7 @@ def test_says_what_does_not_fit_a_memory() -> None:
     memory = CrossBatchMemory(4, 2)
     with pytest.raises(SettingError, match="a step of at least 0, got -5"):
         memory.enqueue(torch.eye(2), torch.arange(2), step=-5)
+    with pytest.raises(SettingError, match="a step of at least 0, got -5"):
+        memory.enqueue(torch.eye(2), torch.arange(2), step=torch.tensor(-5))
     with pytest.raises(RuntimeError, match="the state is of a memory of size=9, dim=2, this one is size=4, dim=2"):
         memory.load_state_dict(CrossBatchMemory(9, 2).state_dict())

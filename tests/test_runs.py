@@ -1,6 +1,7 @@
 """What a run folder's files say of their format, and files of a format that is not known."""
 
 import json
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,18 @@ def test_what_to_do_with_a_folder_that_is_used_is_told_by_what_it_holds(
     with pytest.raises(RunError) as told:
         runs.refuse_used(out)
     assert str(told.value) == f"{out} is not empty: name another --out, {way_on.format(out)}or remove it"
+
+
+def _look(run: Path, part: str, times: int) -> None:
+    for _ in range(times):
+        runs.add_evaluation(run, {"part": part})
+
+
+def test_no_look_is_lost_where_several_processes_evaluate(tmp_path: Path) -> None:
+    looking = [get_context("fork").Process(target=_look, args=(tmp_path, part, 10)) for part in ("test", "test", "dev")]
+    for process in looking:
+        process.start()
+    for process in looking:
+        process.join()
+    looks = [one["look"] for one in runs.read_evaluations(tmp_path) if one["part"] == "test"]
+    assert looks == list(range(1, 21))

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from numbers import Real
 from typing import Any
 
 import torch
@@ -10,10 +11,9 @@ from torch import Tensor, nn
 from crossbatch.errors import SettingError
 from crossbatch.losses import Pairing
 from crossbatch.losses.any_loss import comparing
-from crossbatch.losses.engine.products import is_known
 from crossbatch.memory import CrossBatchMemory
 from crossbatch.processes import Gathered, KeepsTypes, Processes
-from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, unit
+from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, on_cpu, unit
 from crossbatch.uncompiled import eagerly
 
 FOREVER = 2**62  # steps
@@ -22,21 +22,41 @@ FORGOTTEN = (
 )
 
 
+def _number(name: str, value: Any) -> Any:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if not isinstance(value, Real):
+        raise SettingError(f"{name} is a number, got {value!r}")
+    return value
+
+
+def _is_like(value: Any, before: Tensor) -> bool:
+    """Whether it is the buffer itself, which `+=` sets, or one in its place on a GPU, which is not read."""
+    fits = isinstance(value, Tensor) and value.shape == before.shape and value.dtype == before.dtype
+    return value is before or (fits and not on_cpu(value))
+
+
 def _weight(name: str, value: Any) -> float:
-    if not 0 <= float(value) < math.inf:
+    if not 0 <= (value := _number(name, value)) < math.inf:
         raise SettingError(f"weights are finite and not negative, got {name}={value}")
     return float(value)
 
 
 def _steps(name: str, value: Any) -> int:
-    if not float(value).is_integer() or value > FOREVER:
+    if not float(value := _number(name, value)).is_integer() or value > FOREVER:
         raise SettingError(f"{name} is a whole number of steps, got {value}")
     if value < 0:
         raise SettingError(f"{name} must not be negative, got {value}")
     return int(value)
 
 
-CHECKED: dict[str, Any] = {"memory_weight": _weight, "batch_weight": _weight, "start": _steps, "max_age": _steps}
+CHECKED: dict[str, Any] = {
+    "memory_weight": _weight,
+    "batch_weight": _weight,
+    "step": _steps,
+    "start": _steps,
+    "max_age": _steps,
+}
 
 
 class CrossBatchLoss(KeepsTypes):
@@ -118,11 +138,12 @@ class CrossBatchLoss(KeepsTypes):
             self.register_buffer(name, torch.tensor(value, dtype=torch.int64))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Take plain numbers for the weights, `start` and `max_age`."""
-        if name in CHECKED and not isinstance(value, Tensor):
+        """Take plain numbers for the weights, `step`, `start` and `max_age`."""
+        before = self._buffers.get(name) if name in CHECKED else None
+        if before is not None and not _is_like(value, before):
             value = CHECKED[name](name, value)
             with torch.inference_mode(False):  # as in a callback of Lightning's validation
-                value = torch.full_like(getattr(self, name), value)
+                value = torch.full_like(before, value)
         super().__setattr__(name, value)
 
     @property
@@ -155,7 +176,7 @@ class CrossBatchLoss(KeepsTypes):
         within = Pairing.within(batch.labels, batch.ids)
         loss: Tensor = self.loss.compare(batch.embeddings, batch.embeddings, within)
         self._told = {"batch_loss": loss.detach(), **self._counts("batch")}
-        on, known = self.step >= self.start, is_known(self.step)
+        on, known = self.step >= self.start, on_cpu(self.step)
         since = self.step - self.max_age - int(not self.training)
         own_slots = None
         if self.training and not self.earlier_only:

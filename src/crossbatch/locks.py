@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,12 +15,15 @@ try:
 except ModuleNotFoundError:  # Windows: there a folder is not locked
     fcntl = None  # type: ignore[assignment]
 
+PAUSE = 0.05  # seconds between two tries
 _held = set[Path]()  # by this process, which the system would let in twice
 
 
 @contextmanager
-def locked(file: Path, remedy: str) -> Iterator[None]:
+def locked(file: Path, remedy: str, *, wait: float = 0.0) -> Iterator[None]:
     """Hold the folder of `file` while it is written to; refuse one that another process holds, and say the remedy.
+
+    What is held for a moment alone is waited for, `wait` seconds at most.
 
     A lock of the system on a file, which ends with the process, however that ends, and which loader processes do not
     inherit (POSIX record locks).
@@ -28,11 +32,15 @@ def locked(file: Path, remedy: str) -> Iterator[None]:
         yield
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    told, place = f"{file.parent} is in use by process", file.resolve()
-    if place in _held:  # opening it again and closing it would give the lock back
-        raise RunError(f"{told} {os.getpid()}: {remedy}")
+    told, place, until = f"{file.parent} is in use by process", file.resolve(), time.monotonic() + wait
+    while place in _held:  # opening it again and closing it would give the lock back
+        if time.monotonic() >= until:
+            raise RunError(f"{told} {os.getpid()}: {remedy}")
+        time.sleep(PAUSE)
     with file.open("a+", encoding="utf-8") as opened:
-        if not _taken(opened):
+        while not (taken := _taken(opened)) and time.monotonic() < until:
+            time.sleep(PAUSE)
+        if not taken:
             opened.seek(0)
             raise RunError(f"{told} {opened.read(200).strip() or '?'}: {remedy}")
         with suppress(OSError):  # a full disk does not keep it from being held

@@ -28,6 +28,7 @@ import yaml
 
 from crossbatch import durable
 from crossbatch.errors import RunError
+from crossbatch.locks import locked
 from crossbatch.typed import typed
 
 CONFIG, DATA, SUMMARY = "config.yaml", "data.json", "summary.json"
@@ -237,9 +238,10 @@ def read_evaluations(run: Path) -> list[dict[str, Any]]:
 
 def add_evaluation(run: Path, entry: dict[str, Any]) -> int:
     """Log a look at a part; returns which look at that part it was."""
-    entries = read_evaluations(run)
-    look: int = 1 + sum(earlier["part"] == entry["part"] for earlier in entries)
-    write_json(run / EVALUATIONS, [*entries, {**entry, "look": look}])
+    with locked(run / f"{EVALUATIONS}.lock", "evaluate again", wait=10):
+        entries = read_evaluations(run)
+        look: int = 1 + sum(earlier["part"] == entry["part"] for earlier in entries)
+        write_json(run / EVALUATIONS, [*entries, {**entry, "look": look}])
     return look
 
 

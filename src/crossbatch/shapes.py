@@ -51,6 +51,11 @@ def unit(embeddings: Tensor) -> Tensor:
     return normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))
 
 
+def on_cpu(values: Tensor) -> bool:
+    """Whether reading these values is free; on a GPU it waits for the work before."""
+    return values.device.type == "cpu"
+
+
 def ranked_rows(embeddings: Embeddings, what: str) -> Embeddings:
     """Unit rows, to be searched; refuses those that have no direction, as zero rows and rows that are not finite."""
     rows = unit(embeddings)

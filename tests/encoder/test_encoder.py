@@ -71,6 +71,13 @@ def test_a_network_that_is_trained_further_embeds_with_its_new_weights(run: Path
     np.testing.assert_allclose(after, expected, atol=1e-5)
 
 
+def test_a_model_that_is_loaded_in_inference_mode_embeds(run: Path, files: list[Path]) -> None:
+    with torch.inference_mode():
+        model = crossbatch.load(run)
+        rows = model.embed(files)
+    np.testing.assert_array_equal(model.embed(files), rows)
+
+
 def test_a_file_and_its_opened_image_have_one_row(run: Path, odd_files: list[Path]) -> None:
     model = crossbatch.load(run)
     rows = model.embed(odd_files)

@@ -1,5 +1,6 @@
 """A run: what it leaves, that it can be stopped and gone on with, and that nothing but seed and step decides it."""
 
+import logging
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from crossbatch.__main__ import main
 from crossbatch.data.augment import Augment
 from crossbatch.data.batches import TrainingBatches
 from crossbatch.data.image_files import naming
+from crossbatch.data.split import Split
 from crossbatch.data.transforms import Preprocessing
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES
@@ -30,6 +32,7 @@ from crossbatch.training.cores import torch_threads
 from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.interrupt import Stopped
+from crossbatch.training.loggers import quiet_lightning
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.plan import plan_of
 from crossbatch.training.run_parts import build_parts
@@ -312,6 +315,23 @@ def test_refit_trains_on_all_training_classes(quick: Quick, tmp_path: Path, cons
     outcome = fit(refit, tmp_path / "run", console)
     assert outcome.summary["best_validation_R@1"] is None
     assert_same(weights(tmp_path / "run"), network(tmp_path / "run", "last"))
+
+
+def test_early_stopping_without_validation_is_refused(quick: Quick) -> None:
+    loop = LoopSettings(patience=2, accelerator="cpu", workers=0)
+    with pytest.raises(SettingError, match="patience stops by R@1 on validation classes, and there are none"):
+        build_parts(quick(loop=loop, refit=True))
+    with pytest.raises(SettingError, match="patience stops by R@1"):
+        build_parts(quick(loop=loop, split=Split(validation_share=0)))
+
+
+def test_loggers_of_lightning_are_as_before_a_run_that_fails() -> None:
+    names = ("lightning.pytorch", "lightning.fabric.utilities.distributed")
+    before = [logging.getLogger(name).level for name in names]
+    with suppress(ValueError), quiet_lightning():
+        assert [logging.getLogger(name).level for name in names] == [logging.ERROR] * 2
+        raise ValueError
+    assert [logging.getLogger(name).level for name in names] == before
 
 
 def test_stops_early(quick: Quick, tmp_path: Path, console: Console) -> None:

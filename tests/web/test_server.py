@@ -170,6 +170,15 @@ def test_a_port_that_is_taken_is_named(server: Server, folder: Path, capsys: pyt
     assert f"--port {server.port} cannot be served on" in capsys.readouterr().err
 
 
+def test_a_port_that_is_taken_is_refused_before_a_run_is_indexed(
+    server: Server, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = model_in(tmp_path / "run")
+    assert main(["serve", str(run), "--port", str(server.port), "--data", "folder", "--root", str(pictures)]) == 2
+    assert f"--port {server.port} cannot be served on" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "gallery").exists()
+
+
 REFUSING = """
 import ipaddress, socket, sys
 real = socket.socket.connect

@@ -126,9 +126,9 @@ def test_a_misspelt_filter_is_told(client: TestClient) -> None:
     one = client.get("/images").json()["images"][0]["id"]
     answer = client.post("/search", data={"id": one, "labels": "x"})
     assert answer.json()["error"] == "there is no field labels: take box, id, image, label, min_similarity, top"
-    for address in ("/images?top=2", f"/similar/{one}?min=1", "/random?n=3", "/labels?x=1"):
+    for address in ("/images?top=2", f"/similar/{one}?min=1", "/random?n=3", "/labels?x=1", "/map?limt=9"):
         assert client.get(address).status_code == 422, address
-    for address in ("/?id=1&picture=2", "/healthz?probe=1", "/gallery?_=1", f"/thumbnails/{one}?v=1", "/map?x=1"):
+    for address in ("/?id=1&picture=2", "/healthz?probe=1", "/gallery?_=1", f"/thumbnails/{one}?v=1"):
         assert client.get(address).status_code == 200, address
 
 

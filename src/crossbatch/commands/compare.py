@@ -1,7 +1,7 @@
 """`crossbatch compare`: whether the memory helps on these data, and what it costs."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.commands.output import print_table
 from crossbatch.training.rate_search import alike
-from crossbatch.training.settings import OptimSettings, Settings
+from crossbatch.training.settings import Settings
 from crossbatch.typed import typed
 
 USUAL_RATES = [3e-4, 1e-3, 3e-3, 1e-2]
@@ -24,6 +24,7 @@ def compare(
     equal_time: bool = True,
     k: list[int] = [],  # noqa: B006
     arms: dict[str, Any] = {},  # noqa: B006
+    given: Mapping[str, Any] = {},
     *,
     console: Console,
 ) -> dict[str, Any]:
@@ -37,10 +38,11 @@ def compare(
         out: Folder to make, or to go on with; by default runs/compare-DATA-LOSS.
         seeds: Runs of each arm, with seeds from --seed on.
         learning_rates: Learning rates to try, as [0.0003,0.001]; one alone is taken. By default 0.0003, 0.001, 0.003,
-            0.01, or that of --optim.lr alone where it is not the usual one.
+            0.01, or that of --optim.lr alone where it is given.
         equal_time: Whether to train the arm without memory once more, for as long as the memory's takes.
         k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
         arms: What each arm has of its own, as `crossbatch tune` writes it; then no learning rate is searched.
+        given: The settings among them that somebody gave.
     """
     run = out or Path("runs", f"compare-{settings.data}-{settings.loss.name}")
     settings.check()
@@ -51,7 +53,7 @@ def compare(
 
     rates = learning_rates or []
     if learning_rates is None and not arms:
-        rates = USUAL_RATES if settings.optim.lr == OptimSettings().lr else [float(settings.optim.lr)]
+        rates = [float(settings.optim.lr)] if "lr" in given.get("optim", {}) else USUAL_RATES
         if len(rates) == 1:
             console.print(f"learning rate {rates[0]:g} in both arms; --learning_rates searches", highlight=False)
     result = compare_runs(

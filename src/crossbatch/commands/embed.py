@@ -42,8 +42,8 @@ def embed(
         raise SettingError(f"give images to embed: crossbatch embed {typed(run)} FOLDER --out {typed(out)}")
     refuse_name(out)
     refuse_below_file(out)
-    encoder = load(run, device=device, half=half)
     found, notes = listed(images)
+    encoder = load(run, device=device, half=half)
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True, highlight=False)
     try:

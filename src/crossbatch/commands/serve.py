@@ -5,7 +5,7 @@ import socket
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse.typing import NonNegativeInt
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.console import Console
 from crossbatch.commands.galleries import Milvus, open_gallery
 from crossbatch.errors import MissingExtraError, SettingError
 from crossbatch.web.limits import Limits
+
+if TYPE_CHECKING:
+    from crossbatch.index import Gallery
 
 
 def serve(
@@ -48,16 +51,34 @@ def serve(
     """
     try:
         from crossbatch.web import run as server  # noqa: PLC0415
-        from crossbatch.web.app import LOOPBACK, create_app  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError("the page", str(error.name), "serve") from None
-    from crossbatch.index.kept_model import kept  # noqa: PLC0415
-
     token = token or os.environ.get("CROSSBATCH_TOKEN") or None
     server.check_token(host, token)
     if port > 65_535:
         raise SettingError(f"--port takes a number up to 65535, got {port}")
-    opened = open_gallery(gallery, data, root, milvus, by, console)
+    with server.bound(host, port) as listening:  # before what may take long
+        opened = open_gallery(gallery, data, root, milvus, by, console)
+        address = _serve(opened, listening, limits, host, token, show=open, console=console)
+    console.print("stopped", highlight=False)
+    return {"gallery": str(opened.folder), "address": address}
+
+
+def _serve(
+    opened: "Gallery",
+    listening: socket.socket,
+    limits: Limits,
+    host: str,
+    token: str | None,
+    *,
+    show: bool,
+    console: Console,
+) -> str:
+    """Answer until it is stopped; returns the address."""
+    from crossbatch.index.kept_model import kept  # noqa: PLC0415
+    from crossbatch.web import run as server  # noqa: PLC0415
+    from crossbatch.web.app import LOOPBACK, create_app  # noqa: PLC0415
+
     folder = opened.folder
 
     def load() -> Any:
@@ -73,7 +94,6 @@ def serve(
     shown = socket.gethostname() if everywhere else f"[{host}]" if ":" in host else host
     hosts = (*LOOPBACK, shown) if server.is_loopback(host) else ()
     app = create_app(opened, load, limits, token=token, hosts=hosts)
-    listening = server.bound(host, port)
     address = f"http://{shown}:{listening.getsockname()[1]}/"
 
     def started() -> None:
@@ -82,10 +102,9 @@ def serve(
         console.print(told, soft_wrap=True, highlight=False)
         link = f"{address}#token=…, your token behind it" if token else address
         console.print(f"open {link}; Ctrl-C stops it", soft_wrap=True, highlight=False)
-        if open:
+        if show:
             webbrowser.open(address)
 
     with suppress(KeyboardInterrupt):
         server.serve(app, listening, started)
-    console.print("stopped", highlight=False)
-    return {"gallery": str(folder), "address": address}
+    return address

@@ -31,9 +31,10 @@ Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 
 # Pillow warns of images of 90 million pixels and refuses those of 179 million: the second is enough. Of EXIF data that
-# cannot be read it warns too, for each file.
+# cannot be read, and of TIFF tags, it warns too, for each file.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+for told in ("(Possibly )?[Cc]orrupt EXIF data", "Truncated File Read", "Metadata Warning"):
+    warnings.filterwarnings("ignore", told, UserWarning, "PIL")
 
 
 @dataclass(frozen=True)

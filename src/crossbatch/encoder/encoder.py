@@ -226,7 +226,8 @@ def load(
             f"crossbatch export, or {hub.SCHEME}owner/name"
         )
     runs.refuse_several(path)
-    model, description = checkpoint.load(path, weights)
+    with torch.inference_mode(False):  # tensors that are made in it could not be trained, nor tell of changes
+        model, description = checkpoint.load(path, weights)
     return Encoder(model, description, path, device, half)
 
 

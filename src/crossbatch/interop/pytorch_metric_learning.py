@@ -10,6 +10,7 @@ from crossbatch.losses import Pairing, PairLoss
 from crossbatch.losses.engine.whole import Whole
 from crossbatch.losses.pair_loss import pair_up
 from crossbatch.precision import without_autocast
+from crossbatch.shapes import unit
 
 try:
     from pytorch_metric_learning import losses as theirs
@@ -51,6 +52,11 @@ class PMLLoss(nn.Module):
             )
         self.loss, self.miner, self.mean_over_anchors = loss, miner, False
         self.stats: dict[str, Tensor] = {}
+
+    def forward(self, embeddings: Tensor, labels: Tensor, *, ids: Tensor | None = None) -> Tensor:
+        """The loss within a batch."""
+        anchors = unit(embeddings)
+        return self.compare(anchors, anchors, Pairing.within(labels, ids))
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
         """Their loss of anchors against references; `stats` as of any loss."""

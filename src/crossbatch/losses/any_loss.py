@@ -36,6 +36,8 @@ class AnyLoss(nn.Module):
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
         """The loss of unit-length anchors against unit-length references, all of them in this process."""
         ids = pairing.ids
+        if not len(anchors):
+            return anchors.sum()
         if refs is anchors:
             kept = torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
             if ids is not None:

@@ -34,7 +34,10 @@ class ContrastiveLoss(PairLoss):
     ) -> None:
         super().__init__(room=room)
         if not -1 <= neg_margin < room:
-            raise SettingError(f"neg_margin is a cosine, at least -1 and below room, got {neg_margin} and {room}")
+            raise SettingError(
+                f"neg_margin is a cosine, at least -1 and below room, got {neg_margin} and {room}: "
+                "give a greater room with it, at most 1 (the recommended room is 0.7)"
+            )
         if reduction not in ("mean", "sum") or weigh not in (None, "cost") or (weigh and reduction == "sum"):
             raise SettingError(
                 f'reduction is "mean" or "sum", weigh is None or, of a mean, "cost"; got {reduction!r} and {weigh!r}'

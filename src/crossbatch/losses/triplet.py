@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.engine.products import is_known
 from crossbatch.losses.engine.sides import Streamed
 from crossbatch.losses.engine.triplets import Triplets
 from crossbatch.losses.engine.whole import Whole
 from crossbatch.losses.pair_loss import Above, Costs, PairLoss, Sums
+from crossbatch.shapes import on_cpu
 
 
 class TripletLoss(PairLoss):
@@ -58,7 +58,7 @@ class TripletLoss(PairLoss):
         for similarities in sides.positive_similarities():
             there = similarities < torch.inf
             held = torch.where(there, similarities.clamp(max=self.room), torch.inf).sort(1).values
-            if is_known(held):  # on a GPU the columns of absent positives stay
+            if on_cpu(held):  # on a GPU the columns of absent positives stay
                 held = held[:, : int(there.sum(1).max())].contiguous()
             found = sides.negatives(self.negative, held)
             total, weight, positives = total + found.total, weight + found.weight, positives + there.sum(1)

@@ -1,5 +1,6 @@
 """The cross-batch memory: the embeddings of past batches, with their labels, images and steps."""
 
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from crossbatch.shapes import (
     RefLabels,
     RefMask,
     Slots,
+    on_cpu,
     require_one_each,
     require_rows,
 )
@@ -213,8 +215,10 @@ class CrossBatchMemory(Apart):
             ShapeError: Rows of another length, or labels or ids that are not one a row and int64.
         """
         n = self.check(embeddings, labels, ids)
-        if isinstance(step, int) and step < 0:
-            raise SettingError(f"a row is written at a step of at least 0, got {step}")
+        if step is not None and (not isinstance(step, Tensor) or on_cpu(step)):
+            step = operator.index(step)
+            if step < 0:
+                raise SettingError(f"a row is written at a step of at least 0, got {step}")
         kept = min(n, self.size)
         rows = normalize(embeddings[n - kept :].float()).to(self._embeddings)
         sound = rows.square().sum(1) > 0.5  # of unit length but for rounding; NaN compares as False
@@ -234,6 +238,7 @@ class CrossBatchMemory(Apart):
     @torch.no_grad()
     def lookup(self, ids: Ids) -> Rows:
         """The newest row of each image, aligned with `ids`; slot −1 where the memory holds none."""
+        require_one_each(len(ids), "images", ids=ids)
         self._settle()
         wanted, back = ids.to(self._ids.device).unique(return_inverse=True)
         place = torch.searchsorted(wanted, self._ids).clamp_(max=max(len(wanted) - 1, 0))

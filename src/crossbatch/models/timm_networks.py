@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,6 +66,7 @@ def _try(network: nn.Module, channels: int, sides: tuple[int, int]) -> None:
         network.eval()(torch.zeros(1, channels, *sides))
 
 
+@cache
 def image_settings(name: str) -> dict[str, Any]:
     """What a network was trained with: input_size, crop_pct, mean, std."""
     timm = _timm(name)

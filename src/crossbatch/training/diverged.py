@@ -48,9 +48,10 @@ class StopDiverged(L.Callback):
         if math.isfinite(value):
             return
         files = [self.data.images.name(image) for image in ids.tolist()]
+        more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
         told = (
-            f"training diverged: the loss of step {step} is {value}, of {', '.join(files[:NAMED])} and "
-            f"{len(files) - NAMED} more (all in {self.run / runs.DIVERGED})"
+            f"training diverged: the loss of step {step} is {value}, of {', '.join(files[:NAMED])}{more} "
+            f"(all in {self.run / runs.DIVERGED})"
         )
         runs.write_json(self.run / runs.DIVERGED, {"told": told, "step": step, "loss": str(value), "files": files})
         raise DivergedError(f"{told}: lower --optim.lr, or look at these files; {self._kept()}")

@@ -6,7 +6,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
@@ -83,11 +83,12 @@ class WholeWriter(ExperimentWriter):
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Leave out what Lightning says of choices made here on purpose: loader processes, an endless epoch."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric.utilities.distributed")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), ExitStack() as afterwards:
+        for logger, level in zip(loggers, levels, strict=True):
+            afterwards.callback(logger.setLevel, level)
+            logger.setLevel(logging.ERROR)
         for message in (
             ".*does not have many workers.*",
             ".*resuming from a checkpoint that ended before the epoch ended.*",
@@ -101,4 +102,3 @@ def quiet_lightning() -> Iterator[None]:
         ):
             warnings.filterwarnings("ignore", message)
         yield
-    logger.setLevel(level)

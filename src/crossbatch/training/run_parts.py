@@ -89,6 +89,8 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
         raise DataError(
             "one class is left to train on, and there is nothing to tell it from: bring five classes or more"
         )
+    if settings.loop.patience and (settings.refit or not len(loaded.validation)):
+        raise SettingError("--loop.patience stops by R@1 on validation classes, and there are none: leave it out")
     reader = Reader(loaded.images, settings.loop.on_corrupt)
     settings, reasons = decide(settings, loaded, reader)
     settings.check()

@@ -214,7 +214,7 @@ def _add_gallery(app: FastAPI, service: Service) -> None:
 
 
 def _add_map(app: FastAPI, service: Service) -> None:
-    @app.get("/map", response_model=answers.PointsAnswer)
+    @app.get("/map", dependencies=ONLY_KNOWN, response_model=answers.PointsAnswer)
     def points(request: Request, limit: Annotated[int, Query(ge=1, le=200_000)] = 50_000) -> Response:
         """The place of each image in the plane."""
         packed = service.map(limit)

@@ -59,7 +59,9 @@ class Searcher:
 
     async def by_id(self, one: str, wish: Wish, box: str | None = None) -> dict[str, Any]:
         """Search with an image of the gallery, or a part of it."""
-        rows = self.gallery.rows
+        return await self._by_id(self.gallery.rows, one, wish, box)
+
+    async def _by_id(self, rows: Rows, one: str, wish: Wish, box: str | None) -> dict[str, Any]:
         row = row_of(rows, one)
         image = rows.image(row)
         one = image.id
@@ -78,7 +80,7 @@ class Searcher:
         rows = self.gallery.rows
         one = digest_of(content)
         if box is None and one in rows.position:
-            return await self.by_id(one, wish)
+            return await self._by_id(rows, one, wish, box)
         return await self._within(self._by_query(rows, lambda: self._read(content, box), wish, None, name[-NAME:]))
 
     async def _by_query(self, rows: Rows, read: Any, wish: Wish, one: str | None, name: str) -> dict[str, Any]:

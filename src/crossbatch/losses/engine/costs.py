@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from crossbatch.errors import SettingError, ShapeError
-from crossbatch.losses.engine.products import is_known, pair_max, pair_sum, weighted_rows
+from crossbatch.losses.engine.products import pair_max, pair_sum, weighted_rows
 from crossbatch.losses.engine.sums import Partial
+from crossbatch.shapes import on_cpu
 
 Costs = Tensor | tuple[Tensor, Tensor | None]
 Cost = Callable[..., Costs]
@@ -84,12 +85,12 @@ class Above(Declared):
     def add_up(self, anchors: Tensor, block: Block) -> Partial:
         """The total comes from the derivative by the anchors, for the price of one small product."""
         s, none = block.similarities, torch.zeros_like(anchors[:, 0])
-        if self.weigh and is_known(s) and bool(s.amax() <= self.margin):  # as in most blocks, late
+        if self.weigh and on_cpu(s) and bool(s.amax() <= self.margin):  # as in most blocks, late
             return Partial(none, none, none)
         # Ones and zeros as floats: on a CPU a mask of bools takes several times as long.
         weights = torch.gt(s, self.margin, out=block.spare)
         weight = pairs = pair_sum(weights)
-        if is_known(s) and not bool(pairs.any()):
+        if on_cpu(s) and not bool(pairs.any()):
             return Partial(none, none, none)
         if self.weigh:
             weights = torch.sub(s, self.margin, out=block.spare).relu_()
@@ -129,7 +130,7 @@ class Exponent(Declared):
         else:
             most = (pair_max(s) if block.nearest is None else block.nearest).clamp(min=LEAST)
             top, by = self.scale * (most - self.base), 1.0
-            if is_known(s) and not bool(pairs.any()):
+            if on_cpu(s) and not bool(pairs.any()):
                 return Partial(pairs, pairs, pairs, top=top)
             terms = torch.add(-self.scale * most[:, None], s, alpha=self.scale, out=s).exp_()
         terms = terms if mined is None else terms.mul_(mined)

@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from crossbatch.shapes import on_cpu
+
 AT_ONCE = 4  # columns, in a reduction
 # Similarities of a block. On a CPU what one pass writes the next finds in the caches of the cores; within that, more
 # at once lose less between passes: multi-similarity over 60,000 rows on two cores with 2 MB each took 16.7 ms with
@@ -25,15 +27,10 @@ ASSUMED = 2**19  # bytes of cache, where the system does not tell
 HALF_RANGE = 2.0**15  # what weights in float16 may add up to; its numbers end at 65,504
 
 
-def is_known(values: Tensor) -> bool:
-    """Whether a branch may ask what is in them: on a GPU that would wait for all the work before it."""
-    return values.device.type == "cpu"
-
-
 def columns_at_once(anchors: Tensor) -> int:
     """Columns of a block by default, for this many anchors on this device."""
     cached = torch.get_num_threads() * core_cache() // anchors.element_size()
-    similarities = min(max(FEWEST, cached), MOST) if is_known(anchors) else STREAMED
+    similarities = min(max(FEWEST, cached), MOST) if on_cpu(anchors) else STREAMED
     return max(512, similarities // max(len(anchors), 1))
 
 
@@ -67,7 +64,7 @@ def multiplies(dtype: torch.dtype, device: torch.device) -> bool:
 def product(anchors: Tensor, rows: Tensor, into: Tensor) -> Tensor:
     """`anchors @ rows.T`, written into `into`: fresh pages cost as much as a product."""
     out = into[: len(anchors) * len(rows)]
-    if is_known(anchors) and anchors.dtype in (torch.float32, torch.float64):
+    if on_cpu(anchors) and anchors.dtype in (torch.float32, torch.float64):
         return torch.mm(rows, anchors.T, out=out.view(len(rows), len(anchors))).T
     return torch.mm(anchors, rows.T, out=out.view(len(anchors), len(rows)))
 
@@ -79,7 +76,7 @@ def weighted_rows(weights: Tensor, rows: Tensor, pairs: Tensor | None = None) ->
     multiplied. Weights that float16 would overflow at are brought into its range.
     """
     few = len(rows) // 4
-    if pairs is not None and is_known(rows) and int(pairs.sum()) < few:
+    if pairs is not None and on_cpu(rows) and int(pairs.sum()) < few:
         columns = weights.abs().amax(0).nonzero()[:, 0]
         if len(columns) < few:
             weights, rows = weights.T[columns].T, rows[columns]

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from crossbatch.losses.engine.costs import Block, Costs, Declared, Written
-from crossbatch.losses.engine.products import is_known, pair_sum, weighted_rows
+from crossbatch.losses.engine.products import pair_sum, weighted_rows
 from crossbatch.losses.engine.sums import Partial
 from crossbatch.row_search import pack, places
+from crossbatch.shapes import on_cpu
 
 FEW = 32  # positives of an anchor up to which one at a time is faster than a search among them
 
@@ -48,7 +49,7 @@ class Triplets(Declared):
 
     def add_up(self, anchors: Tensor, block: Block, positives: Tensor) -> Partial:
         """In place on a CPU; elsewhere by autograd."""
-        if not is_known(anchors):
+        if not on_cpu(anchors):
             return Written(self, easy=-1.0).add_up(anchors, block, positives)
         s = block.similarities.clamp_(min=-2)  # an absent pair is farther than any positive, and finite
         against = self._one_by_one if positives.shape[1] <= FEW else self._among_sorted
