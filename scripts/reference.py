@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
 
 def commands() -> Iterator[str]:
     """One section a command, and one for the options that commands which train share."""
-    yield from ("# Commands", "", "Made from the parsers of the installed version, so it is what they take.", "")
+    yield from ("# Commands", "", "This page is made from the command-line parsers: it lists what they accept.", "")
     yield from ("| command | |", "|---|---|")
     yield from (f"| [`crossbatch {name}`](#crossbatch-{name}) | {told} |" for name, told in COMMANDS.items())
     yield from ("", STATUSES, "")
@@ -76,7 +76,7 @@ def commands() -> Iterator[str]:
         if trains:
             yield from ("All [options of a training run](#options-of-a-training-run) too.", "")
     yield from ("## Options of a training run", "")
-    yield "`train` and whatever else trains take these. Each can also stand in a YAML file (`--config FILE`):"
+    yield "`train`, `compare` and `tune` take these. Each can also be given in a YAML file (`--config FILE`):"
     yield from (
         "`--memory.size 0` is `memory: {size: 0}` there. The options of a loss are on [its page](losses.md).",
         "",
@@ -115,7 +115,7 @@ def told_recipes() -> Iterator[str]:
     """What each recipe says of itself, and its options."""
     yield from ("# Recipes", "")
     yield "A recipe is a file of options that comes with the package: `crossbatch train ROOT --recipe sop-resnet50`."
-    yield "What stands after it on the command line wins: `--memory.size 0` turns a recipe's memory off. The recipes"
+    yield "Options on the command line override it: `--memory.size 0` turns a recipe's memory off. The recipes"
     yield "named after published data sets follow the paper, and their published numbers are **not reproduced here**:"
     yield from ("[why](../explanation/reproducibility.md#the-papers-numbers).", "")
     for name in recipes():

@@ -64,7 +64,7 @@ class CrossBatchLoss(KeepsTypes):
 
     `loss` is a pair loss of this package, a subclass of `PairLoss`, or any module that is called
     `(embeddings, labels, ref_emb=, ref_labels=)`. Each training call compares the batch with the rows of earlier
-    batches and then enqueues it. Anchors of which the memory holds no positive are in the mean with 0: they would only
+    batches and then enqueues it. Anchors without a positive in the memory enter the mean as 0: they would only
     be pushed away from where others were. With `earlier_only=False`, as in the authors' code, the batch is enqueued
     first, so that its rows are in the memory term too, all but the anchor's own, and every anchor counts. Rows of the
     same image are ignored where `ids` tell.
@@ -72,9 +72,9 @@ class CrossBatchLoss(KeepsTypes):
     The first `warmup_steps` calls fill the memory but return the batch term alone, at weight 1. In `eval()` nothing is
     enqueued and no step is counted; the newest row is then one step old, as in the last training call. Both weights,
     the step from which the memory counts (`start`) and the age in steps up to which rows count (`max_age`) are buffers,
-    which may be set, as `loss_fn.memory_weight = 0.5`. `stats` tells of the last call: the value of both terms, the
+    which may be set, as `loss_fn.memory_weight = 0.5`. `stats` describes the last call: the value of both terms, the
     positives and negatives per anchor of the batch that count in each, and the share of anchors that count against the
-    memory. On a GPU, which is never asked whether the memory counts, both terms are computed during the warm-up too.
+    memory. On a GPU both terms are computed during the warm-up too, so that no step waits for the device.
 
     A memory has one `CrossBatchLoss`: a second would compare a batch with its own rows, which the first has written.
 

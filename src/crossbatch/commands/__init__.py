@@ -2,8 +2,8 @@
 
 COMMANDS = {
     "train": "Train an embedding model into a run folder.",
-    "compare": "Train without and with memory, and say whether it helps on these data.",
-    "tune": "Search a recipe for these data on validation classes, within a budget.",
+    "compare": "Train without and with memory, and report whether it helps on these data.",
+    "tune": "Search for the best recipe for these data on validation classes, within a budget.",
     "evaluate": "Measure Recall@K, R-precision and MAP@R of a run.",
     "embed": "Embed images with a trained model, into a table.",
     "export": "Write a trained model as an ONNX file, or as a folder for a model hub.",
@@ -12,5 +12,5 @@ COMMANDS = {
     "search": "Find the images of a gallery that are most similar to an image.",
     "serve": "Open a page that searches a gallery.",
     "report": "Write the page that shows a run or a comparison.",
-    "inspect": "Tell what a data set holds.",
+    "inspect": "Show what a data set holds.",
 }

@@ -35,13 +35,13 @@ def compare(
 
     Args:
         settings: All options of a training run.
-        out: Folder to make, or to go on with; by default runs/compare-DATA-LOSS.
+        out: Folder to make or to continue; by default runs/compare-DATA-LOSS.
         seeds: Runs of each arm, with seeds from --seed on.
-        learning_rates: Learning rates to try, as [0.0003,0.001]; one alone is taken. By default 0.0003, 0.001, 0.003,
-            0.01, or that of --optim.lr alone where it is given.
-        equal_time: Whether to train the arm without memory once more, for as long as the memory's takes.
+        learning_rates: Learning rates to try, as [0.0003,0.001]; one is not searched. By default 0.0003, 0.001, 0.003,
+            0.01, or only --optim.lr, if that is given.
+        equal_time: Whether to train the arm without memory once more, for as long as the arm with memory takes.
         k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
-        arms: What each arm has of its own, as `crossbatch tune` writes it; then no learning rate is searched.
+        arms: Settings of each arm alone, as `crossbatch tune` writes them; then no learning rate is searched.
         given: The settings among them that somebody gave.
     """
     run = out or Path("runs", f"compare-{settings.data}-{settings.loss.name}")

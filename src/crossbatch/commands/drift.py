@@ -11,7 +11,7 @@ from crossbatch.errors import SettingError
 
 
 def drift(run: Path, threshold: float = 0.1, *, console: Console) -> dict[str, Any]:
-    """Show how far embeddings move by the steps between, and what it means for the memory; draw drift.svg.
+    """Show how far embeddings move in a number of steps, and what that means for the memory; draw drift.svg.
 
     Args:
         run: Run folder.

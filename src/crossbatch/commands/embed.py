@@ -22,7 +22,7 @@ def embed(
 ) -> dict[str, Any]:
     """Embed images into a table of id, path, label and embedding.
 
-    Stopped or killed, the same command goes on where it was.
+    If it is stopped or killed, the same command continues.
 
     Args:
         run: Run folder, a folder of save_pretrained, an ONNX file, or hf://owner/name.

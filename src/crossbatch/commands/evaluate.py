@@ -35,11 +35,11 @@ def evaluate(
         part: test, for every test list of the data set; one of them, as VehicleID's large; or validation.
         k: The K of Recall@K beside 1, as [10,100]; by default those usual for the data set.
         root: Where the data set is now, if it has moved since the run.
-        data: The path of your own function that reads the data set, where the run was trained on one.
-        worst: Print so many queries, the worst.
-        classes: Print so many classes, the worst.
-        suspects: List so many images whose neighbours agree on another label, pairs of classes that lie among each
-            other, and near copies; the report then shows them.
+        data: Import path of your own function that reads the data set, if the run was trained with one.
+        worst: Number of worst queries to print.
+        classes: Number of worst classes to print.
+        suspects: Number of images to list whose neighbours agree on another label; pairs of classes that overlap
+            and near copies are listed too, and the report shows them.
         on: Other images to measure on, each searched among the others: a folder with a folder for each class, or a
             table of path,label. Nothing is written.
     """

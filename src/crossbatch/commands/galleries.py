@@ -33,8 +33,8 @@ class Milvus:
     """How to reach a Milvus server.
 
     Args:
-        token: Token of the server, or user:password; better in the variable MILVUS_TOKEN, where no list shows it.
-        certificate: File (PEM) with the certificate that an https server is to be trusted by.
+        token: Token of the server, or user:password; better given in MILVUS_TOKEN, which no list of processes shows.
+        certificate: PEM file with the certificate to trust for an https server.
     """
 
     token: str | None = None

@@ -39,20 +39,20 @@ def index(
 ) -> dict[str, Any]:
     """Embed images with the model of a run into a gallery: a table, a Milvus database and a map.
 
-    What is there already, by content, is not embedded again: its label and path become those given now. IMAGES are
+    An image whose content is there already is not embedded again: its label and path are updated. IMAGES are
     folders (the first folder below one is the label), tables of path,label, or image files; without them the images
-    that the run was trained and tested on. Killed at any moment, it goes on when it is called again.
+    that the run was trained and tested on. If it is killed, the same command continues it.
 
     Args:
-        run: Run folder; or a gallery, to add to it, change it, or bring its database in step.
+        run: Run folder; or a gallery, to add to it, change it, or update its database.
         images: Folders, tables (.csv, .tsv, .parquet) or image files.
         to: Gallery folder to make or to add to, by default RUN/gallery; or the address of a Milvus server, as
             http://host:19530.
-        data: The path of your own function that reads the data set, where the run was trained on one.
+        data: Import path of your own function that reads the data set, if the run was trained with one.
         root: Where the run's data set is now, if it has moved.
         table: With a server, the folder of the table, by default RUN/gallery.
-        remove: Take this image out, by its id, the beginning of it, or its path where no other has it; once for each.
-        prune: Take images out whose files are gone from their folder; of IMAGES also those that are other images now.
+        remove: Remove this image, by its id, the start of its id, or its path if no other image has it; repeatable.
+        prune: Remove images whose files are gone, and those of IMAGES whose files hold other images now.
         labels: Give images other labels: a table (.csv) of id,label or path,label; the last row of an image counts.
         milvus: How to reach a Milvus server.
     """

@@ -34,7 +34,7 @@ def inspect(
     *,
     console: Console,
 ) -> dict[str, Any]:
-    """Tell what a data set holds, how it is divided, and what is wrong with it: files, labels, copies.
+    """Show what a data set holds, how it is divided, and what is wrong with it: files, labels, copies.
 
     Args:
         root: Where the images are.
@@ -44,10 +44,10 @@ def inspect(
         script: Draw the characters of this script only.
         split: Division of the classes.
         augment: Random changes of the training images, for --augmented.
-        sheet: Write a contact sheet, one row a class, to this PNG file.
-        augmented: Write what the small network sees in training to this PNG file: a row an image, as in evaluation and
+        sheet: Write a contact sheet, one row per class, to this PNG file.
+        augmented: Write what the small network sees in training to this PNG file: a row per image, as in evaluation and
             then as training changes it.
-        decode: Decode every file whole, and not its header alone; takes minutes for large sets.
+        decode: Decode every file in full instead of reading only its header; takes minutes for large sets.
         near_copies: List images that look the same at 24 by 24 grey pixels; reads every file.
     """
     from crossbatch.data.contact_sheet import contact_sheet  # noqa: PLC0415  (imports Pillow)

@@ -28,7 +28,7 @@ SWITCHED = {**dict.fromkeys(("true", "yes", "on"), "true"), **dict.fromkeys(("fa
 SWITCHED |= {"null": "null"}  # leaves an optional one open
 NOT_OPTIONS = {"settings", "given", "console"}  # parameters of a command that are made here
 ROOT_HELP = (
-    "Your images: a folder with a folder for each class, or a table (.csv, .tsv, .parquet) of path,label[,role]; "
+    "Your images: a folder that holds one folder per class, or a table (.csv, .tsv, .parquet) of path,label[,role]; "
     "or a published data set. Without it, glyphs are drawn."
 )
 
@@ -73,7 +73,7 @@ def parser_for(name: str) -> ArgumentParser:
         told = next(one.description for one in docstrings.params if one.arg_name == "images")
         parser.add_argument("images", nargs="*", type=Path, default=[], help=told)
     if "settings" in parameters:
-        told = "Options from a YAML file, or from a recipe of ours, as sop-resnet50."
+        told = "Options from a YAML file, or from a built-in recipe, such as sop-resnet50."
         parser.add_argument(*FILES, action=OptionsFile, help=told)
         parser.add_class_arguments(Settings, nested_key=None, as_group=False, skip={"root", "loss"})
         told = f"Pair loss: {', '.join(LOSSES)}, or a class path; --loss.help CLASS lists its options."

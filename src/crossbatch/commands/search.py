@@ -45,15 +45,15 @@ def search(
     Args:
         gallery: Gallery; or a run folder, whose images are indexed into RUN/gallery if that is not there yet.
         images: Image files to search with.
-        top: Images to find for each.
-        id: Search with this image of the gallery, by its id or the beginning of it; once for each.
+        top: Number of images to find for each query.
+        id: Search with this image of the gallery, given by its id or the start of its id; repeatable.
         box: Search with a part: left,top,right,bottom in pixels, or in shares of the sides from 0 to 1.
-        label: Only images with this label; once for each.
-        min_similarity: Only images at least so similar, from -1 to 1.
+        label: Find only images with this label; repeatable.
+        min_similarity: Find only images with at least this cosine, from -1 to 1.
         html: Write a page of pictures to this file.
-        by: Who answers: exact, each embedding of the table compared; milvus, the database; auto, the database where it
+        by: How to search: exact compares each row of the table; milvus asks the database; auto asks the database if it
             is a server, else the table, which is faster than Milvus Lite at any size that was measured.
-        data: The path of your own function that reads the data set, where the run was trained on one.
+        data: Import path of your own function that reads the data set, if the run was trained with one.
         root: Where the run's data set is now, if it has moved.
         milvus: How to reach a Milvus server.
     """

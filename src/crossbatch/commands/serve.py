@@ -32,20 +32,20 @@ def serve(
     *,
     console: Console,
 ) -> dict[str, Any]:
-    """Serve a page that searches a gallery, on this machine alone unless told otherwise; Ctrl-C ends it.
+    """Serve a page that searches a gallery, on this machine only unless --host says otherwise; Ctrl-C ends it.
 
-    What `crossbatch index` adds meanwhile is found within a second or two.
+    Images that `crossbatch index` adds meanwhile are found within a second or two.
 
     Args:
         gallery: Gallery; or a run folder, whose images are indexed into RUN/gallery if that is not there yet.
         host: Address to serve on; any but this machine's own, as 0.0.0.0, needs a token.
         port: Port to serve on; 0 takes a free one.
-        token: What every request must bring, at least 16 characters; better in the variable CROSSBATCH_TOKEN.
+        token: Secret that every request must carry, at least 16 characters; better in the variable CROSSBATCH_TOKEN.
         limits: What a request may cost.
-        by: Who answers: exact, each embedding of the table compared; milvus, the database; auto, the database where it
+        by: How to search: exact compares each row of the table; milvus asks the database; auto asks the database if it
             is a server, else the table, which is faster than Milvus Lite at any size that was measured.
         open: Open the page in the browser.
-        data: The path of your own function that reads the data set, where the run was trained on one.
+        data: Import path of your own function that reads the data set, if the run was trained with one.
         root: Where the run's data set is now, if it has moved.
         milvus: How to reach a Milvus server.
     """

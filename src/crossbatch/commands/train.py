@@ -38,10 +38,10 @@ def train(
     Args:
         settings: All options of a training run.
         out: Run folder to make; by default runs/NAME-LOSS-seedN, by the name of ROOT.
-        resume: Run folder to go on with, from its last checkpoint that is whole.
+        resume: Run folder to continue, from its last complete checkpoint.
         init: Run folder whose model to start from, to fine-tune it.
-        trust: With --resume, import the classes that the run folder names, as a loss of your own.
-        force: With --resume, go on although code, versions, data or options are not those it began with; options given
+        trust: With --resume, import the classes that the run folder names, such as a loss of your own.
+        force: With --resume, continue although code, versions, data or options have changed; options given
             beside it are then taken.
         given: Those of the settings that were given, by name.
     """

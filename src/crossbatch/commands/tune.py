@@ -30,18 +30,18 @@ def tune(
     *,
     console: Console,
 ) -> dict[str, Any]:
-    """Search loss, augmentation and learning rate on validation classes, without memory and with it alike.
+    """Search for loss, augmentation and learning rate on validation classes, in the same way without and with memory.
 
-    Many recipes train for a ninth of the steps, the best third of these anew for a third of them, the best of those for
-    all. Test is never looked at. A search that was stopped goes on when started again; so does one whose budget is
+    Many recipes train for a ninth of the steps, the best third of them again for a third, the best third of those for
+    all. No test class is searched. A search that was stopped continues when started again; so does one whose budget is
     raised. The best recipe is kept in OUT/best.yaml, for `crossbatch train --config` and `crossbatch compare --config`.
 
     Args:
         settings: All options of a training run; what is searched need not be given.
-        out: Folder to make, or to go on with; by default runs/tune-DATA.
+        out: Folder to make or to continue; by default runs/tune-DATA.
         budget: Training steps of all runs together, half of them for each arm; by default 20 times --optim.steps.
         minutes: Minutes of training, in place of --budget.
-        losses: Losses to try, as [triplet,nca]; options of the one that --loss names are taken from it.
+        losses: Losses to try, as [triplet,nca]; options given for the loss that --loss names hold for it.
         policies: Policies of augmentation to try, as [drawn,photo].
         learning_rates: The lowest and the highest learning rate.
     """

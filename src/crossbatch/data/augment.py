@@ -14,7 +14,7 @@ class Augment:
     """Random changes of training images; what is not given is as the policy has it.
 
     Args:
-        policy: drawn for characters, icons and drawings (shift, turn, scale, shear); photo (crop, mirror, colour);
+        policy: drawn (shift, turn, scale, shear; for characters); photo (crop, mirror, colour);
             paper (a strong crop and mirror, as in the XBM paper); none; or auto, which chooses by the images.
         crop: Smallest share of the image that a random crop keeps; 1 does not crop.
         crop_ratio: Largest factor by which a crop is wider or higher than what the network takes; 1 keeps its shape.
@@ -26,7 +26,7 @@ class Augment:
         colour: Largest change of brightness, contrast and saturation, as a share.
         grey: Share of the images that lose their colour.
         blur: Share of the images that are blurred.
-        erase: Share of the images of which a rectangle is painted over.
+        erase: Share of the images in which a rectangle is painted over.
     """
 
     policy: Policy = "auto"

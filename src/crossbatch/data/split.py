@@ -8,10 +8,10 @@ class Split:
     """How classes are divided where the data set itself does not say.
 
     Args:
-        validation_share: Share of the training classes held out for validation, whole classes.
-        test_share: Share of all classes held out for test, where the data set brings no test part.
-        seed: Which classes: the same seed makes the same division, whatever the seed of the run.
-        complete: Refuse a published data set that has not the published number of images and classes.
+        validation_share: Share of the training classes that is held out for validation; classes are never divided.
+        test_share: Share of all classes that is held out for test, if the data set has no test part.
+        seed: Seed of the division: it alone decides which classes are held out, whatever the seed of the run.
+        complete: Refuse a published data set whose number of images or classes is not the published one.
     """
 
     validation_share: float = 0.2

@@ -16,7 +16,7 @@ from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLa
 class MatryoshkaLoss(nn.Module):
     """Mean of a loss over embeddings cut off at each of `dims`, scaled to unit length again.
 
-    Memory rows are kept whole; of each a prefix is taken here. `stats` tell of the last of the dims.
+    The memory keeps whole rows; a prefix of each is used here. `stats` describe the whole embedding.
     Source: Kusupati et al., Matryoshka Representation Learning, NeurIPS 2022.
 
     Args:

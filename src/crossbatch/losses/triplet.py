@@ -25,7 +25,7 @@ class TripletLoss(PairLoss):
             positive; hard the farthest positive with the nearest negative, one triplet an anchor.
         weigh: cost weighs triplets by their costs, taken as constants in the gradient, so that thousands of mild ones
             do not hide the few hard ones.
-        room: A cosine; a positive above it counts as at it, while negatives still are pushed.
+        room: A cosine; a positive above it counts as if at it and gets no gradient, while negatives are still pushed.
     """
 
     def __init__(

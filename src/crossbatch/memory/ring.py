@@ -58,7 +58,7 @@ class CrossBatchMemory(Apart):
     are; `model.to(torch.bfloat16)` leaves it alone. Source: Wang et al., CVPR 2020, section 3.3.
 
     Where several processes train together, all enqueue the rows of all in one order, as `CrossBatchLoss` does, and so
-    hold the same rows. With `sharded` each keeps only its share of them, and what it tells is of these alone;
+    hold the same rows. With `sharded` each keeps only its share of them and reports only these;
     `state_dict()` then gathers the whole memory: all processes call it together. It loads with or without `sharded`,
     on any number of processes. `model.modules()` and `model.buffers()` of a module that holds a memory pass it over.
 

@@ -68,11 +68,11 @@ class MemorySettings:
         weight: Weight of the memory term.
         batch_weight: Weight of the batch term once the memory counts.
         dtype: How rows are stored.
-        fill: Whether to fill what is empty of the memory, when it starts, with randomly drawn training images.
+        fill: Whether to fill empty rows with randomly drawn training images when the memory starts.
         follow: Whether rows are carried along with the network, by the motion that a probe of training images shares.
-        earlier_only: Whether an anchor is compared with the rows of earlier batches alone, and only where these hold a
-            positive of it; else with those of its own batch too, as in the authors' code.
-        sharded: Of several processes, each keeps its share of the rows; else each keeps all of them.
+        earlier_only: Whether an anchor is compared with rows of earlier batches only, and only if these hold a
+            positive for it; if false, with rows of its own batch too, as in the authors' code.
+        sharded: Whether each of several processes keeps only its share of the rows; if false, each keeps all.
     """
 
     size: NonNegativeInt | None = None
@@ -95,16 +95,16 @@ class ModelSettings:
         backbone: Network: small (ours), googlenet, bn_inception, or any timm model by name.
         dim: Length of an embedding.
         pretrained: Start the backbone from its published weights; needs an internet connection once.
-        image_size: Side of the square seen in pixels, or HEIGHTxWIDTH; by default the data set's or the backbone's.
+        image_size: Side in pixels of the square seen, or HEIGHTxWIDTH; by default the data set's or the backbone's.
         pooling: How the last feature maps become one vector: avg, max, gem, or grid, which keeps the quarters of an
             image apart; by default grid for small, else as the backbone was made to.
         freeze_bn: Keep the BatchNorm layers of the backbone as they are: statistics, scale and shift.
-        train_stages: Train so many last stages of the backbone, and the head; 0 trains the head alone; by default all.
+        train_stages: Number of last backbone stages to train with the head; 0 trains the head alone; by default all.
         background: Colour that shows where an image is transparent or padded: white, black, … or #rrggbb.
         fit: How an image of another shape is seen in evaluation: its centre (crop), all of it on the background (pad),
             or all of it out of proportion (squash).
-        weights: File to start the backbone from: .safetensors, or .pth, .pt, .bin, of which no code is run.
-        dims: Lengths of which each is an embedding too when it is cut off there, as [32,64,128]: the loss is the mean
+        weights: File to start the backbone from: .safetensors, .pth, .pt or .bin; code in it is never run.
+        dims: Lengths at which an embedding may be cut off, as [32,64,128]: the loss is the mean
             over them, and each is searched in evaluation. The last is --model.dim.
     """
 
@@ -129,12 +129,12 @@ class OptimSettings:
         steps: Training steps, a batch each.
         lr: Learning rate after its warm-up.
         head_lr: Learning rate of the head, which is never pretrained; by default that of the backbone.
-        optimizer: adam, whose weight decay is an L2 penalty, or adamw, which takes it off the weights themselves.
+        optimizer: adam, whose weight decay is an L2 penalty, or adamw, whose weight decay is decoupled.
         weight_decay: L2 penalty of adam; for adamw the share of a weight that a step takes off, at learning rate 1.
         ema: Decay of a running average of the weights, as 0.99, which validation and the saved model then use; less in
             the first steps. 0 keeps none.
         warmup: Steps over which the learning rate rises from 0.
-        schedule: What follows: a cosine down to 0, constant, or a tenth of it from each milestone on.
+        schedule: Learning rate after warm-up: a cosine down to 0, constant, or a tenth from each milestone on.
         milestones: Steps at which the schedule `steps` divides the learning rate by ten.
         clip: Largest gradient norm; 0 does not clip.
     """
@@ -156,24 +156,24 @@ class LoopSettings:
     """How the run goes about it.
 
     Args:
-        check_every: Steps between two looks at the validation classes; by default a twentieth of the steps.
-        patience: Stop after so many looks without a better R@1; 0 never stops early.
-        precision: Lightning's: 32-true, bf16-mixed or 16-mixed.
-        accelerator: Lightning's: cpu, gpu and others, but for mps, which cannot rank in float64; auto is a CUDA GPU
+        check_every: Steps between two validations; by default a twentieth of the steps.
+        patience: Stop after this many validations without a better R@1; 0 never stops early.
+        precision: Precision as Lightning names it: 32-true, bf16-mixed or 16-mixed.
+        accelerator: As Lightning names it: cpu, gpu and others, but not mps, which lacks float64; auto is a CUDA GPU
             where there is one, else the CPU.
-        devices: Processes on this machine that train together, one a device; by default as many as torchrun or SLURM
+        devices: Processes on this machine that train together, one per device; by default as many as torchrun or SLURM
             has started, else one.
-        embed_at_once: Images that go through the network at once; of a larger batch each piece is embedded again in the
+        embed_at_once: Images that go through the network at once; each piece of a larger batch is embedded again in the
             backward pass, which takes the memory of a piece and the time of a further forward pass. By default the
             whole batch; needs a network without BatchNorm, or with --model.freeze_bn.
         workers: Processes that read images; by default none on a CPU, where reading and training take turns on all
             cores, and beside a GPU all cores but one.
         logger: Class path of a further Lightning logger, beside CSV and TensorBoard.
-        check: Before the first step the header of every file is read, or all of it (decode), or none; files that have
+        check: What is read of every file before the first step: header, decode (all of it) or none; files that have
             not changed since the last check are not read again.
-        on_corrupt: An image that cannot be read is named, and then refused or skipped.
+        on_corrupt: Whether an image that cannot be read is refused or skipped; it is named in both cases.
         compile: Compile the network with torch.compile: minutes before the first step, shorter steps on a GPU.
-        channels_last: Whether kernels and images lie channels last in memory; by default on a CPU.
+        channels_last: Whether weights and images are stored channels last; by default only on a CPU.
     """
 
     check_every: PositiveInt | None = None
@@ -202,7 +202,7 @@ class DriftSettings:
     """How drift is measured while training.
 
     Args:
-        sample: Training images that are embedded again every 100 steps, twice; 0 measures nothing.
+        sample: Training images that are embedded twice, 10 steps apart, every 100 steps; 0 measures nothing.
     """
 
     sample: NonNegativeInt = 128
@@ -213,7 +213,7 @@ class Settings:
     """All options of a training run.
 
     Args:
-        root: Your images: a folder with one folder a class, or a table (.csv, .tsv) with path,label[,role]; or where a
+        root: Your images: a folder per class, or a table (.csv, .tsv, .parquet) with path,label[,role]; or where a
             published data set is.
         data: Data set: glyphs, folder, csv, sop, in_shop, vehicle_id, cub, cars, or the path of a function of your
             own; by default what ROOT is.

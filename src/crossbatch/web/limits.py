@@ -11,11 +11,11 @@ class Limits:
     """What a request may cost.
 
     Args:
-        bytes: Bytes of an upload.
-        pixels: Pixels of an image that is searched with.
-        top: Images that a search gives at most.
-        seconds: Seconds that a search may take, and an upload to arrive.
-        waiting: Searches that are worked on or wait; more are told to come again.
+        bytes: Largest size of an upload, in bytes.
+        pixels: Largest number of pixels of a query image.
+        top: Largest number of images that a search returns.
+        seconds: Longest time for a search, and for an upload to arrive, in seconds.
+        waiting: Largest number of searches running or waiting; further ones get status 429.
     """
 
     bytes: PositiveInt = 20_000_000
