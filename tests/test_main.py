@@ -72,7 +72,6 @@ SMALL = [
         ("train --loss.room much", "SupConLoss does not take this --loss.room: --loss.help SupConLoss"),
         ("train --loss torch.nn.Linear", "Linear needs --loss.in_features, --loss.out_features: --loss.help Linear"),
         ("compare --k 1 --k x", "--k takes a whole number, once each or as [a,b], got x"),
-        ("train --loss_options.neg_margin 0.4", "--loss_options.neg_margin is now --loss.neg_margin"),
         ("train --batch.classes 5000", "take fewer classes (--batch.classes)"),
         ("train --batch.classes 0", "--batch.classes takes a whole number of at least 1, got 0"),
         ("train --optim.ema 1.5", "--optim.ema takes a number from 0 to 1, got 1.5"),
@@ -332,14 +331,6 @@ def test_what_the_root_is_names_the_data_set_unless_somebody_does(tmp_path: Path
     ]
     assert options(root, "--data", "cub")["settings"].data == "cub"
     assert options("--recipe", "sop-resnet50", root)["settings"].data == "sop"
-
-
-def test_options_as_they_were_named_before_still_work(tmp_path: Path) -> None:
-    file = tmp_path / "before.yaml"
-    file.write_text("data: glyphs\nloss: contrastive\nloss_options:\n  neg_margin: 0.4\nmemory:\n  size: 100\n")
-    settings = options("--config", str(file), "--memory.start", "7")["settings"]
-    assert (settings.loss.name, settings.loss.init_args) == ("contrastive", {"neg_margin": 0.4})
-    assert (settings.memory.size, settings.memory.start) == (100, 7)
 
 
 def test_the_help_of_a_loss_says_what_a_command_starts_from(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,7 @@ START = "checkpoints/start.safetensors"
 LOGS = "logs"
 REPORT, AUGMENTED = "report.html", "augmented.png"
 CIRCUMSTANCES, DIVERGED, LOCK = "circumstances.json", "diverged.json", "lock"
-FORMAT = 1  # of config.yaml and of every JSON file; files of before it was written down have the same contents
+FORMAT = 1  # of config.yaml and of every JSON file
 
 
 def create(out: Path, config: dict[str, Any], data: dict[str, str], decided: Mapping[str, str] | None = None) -> None:

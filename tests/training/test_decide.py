@@ -152,12 +152,6 @@ def test_both_arms_of_a_comparison_take_one_decision(tmp_path: Path, quick: Quic
     assert "augment.policy" in runs.read_decided(tmp_path / "out")
 
 
-def test_runs_of_before_there_was_a_choice_keep_what_they_had(quick: Quick) -> None:
-    for data, policy in (("folder", "paper"), ("glyphs", "drawn")):
-        plain = {name: value for name, value in quick(data=data).as_dict().items() if name != "augment"}
-        assert Settings.from_dict(plain).augment == Augment(policy)
-
-
 def test_inspect_shows_what_the_network_sees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, sheet = write(tmp_path / "images", character), tmp_path / "new" / "sheet.png"
     assert main(["inspect", str(root), "--augmented", str(sheet)]) == 0

@@ -106,13 +106,6 @@ def test_the_report_and_config_of_a_run_know_it(quick: Quick, tmp_path: Path, co
     assert Settings.from_dict(runs.read_config(tmp_path / "run")).memory.start is None
 
 
-def test_runs_of_before_keep_the_start_they_had(quick: Quick) -> None:
-    plain = quick(steps=50).as_dict()
-    plain["memory"] = {"size": None, "start": None, "max_drift": 0.0, "limit_age": True, "weight": 2.0}
-    memory = Settings.from_dict(plain).memory
-    assert (memory.start, memory.follow, memory.weight) == (10, False, 2.0)
-
-
 def test_how_far_rows_of_all_ages_have_moved_on_average() -> None:
     curve = [(10, 1.0), (20, 1.0)]
     assert mean_movement(curve, 10) == pytest.approx(0.55)

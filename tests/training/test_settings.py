@@ -90,12 +90,3 @@ def test_the_learning_rate_falls_by_ten_at_each_milestone() -> None:
     for wrong in (OptimSettings(schedule="steps"), OptimSettings(milestones=[3])):
         with pytest.raises(SettingError, match=r"--optim.milestones go with --optim.schedule steps"):
             Settings(optim=wrong).check()
-
-
-def test_a_run_of_before_keeps_what_it_took_and_acts_as_it_did() -> None:
-    plain = Settings().as_dict()
-    for ratio in (0, 0.5):
-        plain["loop"]["check_every"], plain["augment"]["crop_ratio"] = 0, ratio
-        settings = Settings.from_dict(plain)
-        assert (settings.check_every, settings.loop.check_every) == (Settings().check_every, None)
-        assert settings.augment.crop_ratio == 1

@@ -17,7 +17,7 @@ from crossbatch.commands.refusals import refusal, refuse_loss, refuse_unusable
 from crossbatch.errors import SettingError
 from crossbatch.imported import imported
 from crossbatch.losses import LOSSES, PairLoss
-from crossbatch.training.option_names import class_path, current
+from crossbatch.training.option_names import class_path, with_class
 from crossbatch.training.plain_values import as_plain, made
 from crossbatch.training.settings import LossSettings, Settings
 
@@ -34,13 +34,13 @@ ROOT_HELP = (
 
 
 class OptionsFile(ActionConfigFile):
-    """`--config FILE` or `--recipe NAME`: options from YAML, under the names of now or of before."""
+    """`--config FILE` or `--recipe NAME`: options from YAML."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         """Put them beneath what follows: on the command line files come first, wherever they stood."""
         path = recipe_path(values) if option_string == "--recipe" else Path(values)
         others = options_of_others(parser)
-        options = {name: value for name, value in current(runs.read_options(path)).items() if name not in others}
+        options = {name: value for name, value in with_class(runs.read_options(path)).items() if name not in others}
         self.apply_config(parser, cfg, self.dest, yaml.safe_dump(options))
 
 
@@ -125,7 +125,7 @@ def by_names(parser: ArgumentParser, given: Mapping[str, Any]) -> Namespace:
     beneath = parser.parse_args(files, defaults=False) if files else None
     if beneath is not None:
         beneath.pop("config")
-    own = current({one: value for one, value in given.items() if one not in names})
+    own = with_class({one: value for one, value in given.items() if one not in names})
     found: Namespace = parser.parse_object(own, beneath, defaults=False)
     return found
 
@@ -133,7 +133,7 @@ def by_names(parser: ArgumentParser, given: Mapping[str, Any]) -> Namespace:
 def names_loss(given: Sequence[str] | Mapping[str, Any]) -> bool:
     """Whether the class of the loss is given, or may be: not, where only options of the one by default are."""
     if isinstance(given, Mapping):
-        loss = current(given).get("loss", {})
+        loss = with_class(given).get("loss", {})
         return not isinstance(loss, Mapping) or "class_path" in loss or any(map(given.get, ("config", "recipe")))
     return any(word.split("=")[0] in ("--loss", "--loss.class_path", *FILES) for word in given)
 
@@ -154,8 +154,6 @@ def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
     begun: list[str] = []
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
         name, equals, value = word.partition("=")
-        if word.startswith("--loss_options."):
-            raise SettingError(f"{word} is now {word.replace('_options', '', 1)}")
         if before in FILES or name in FILES:
             files.append(word)
         elif before in ("--loss", "--loss.help") and not word.startswith(("-", "{")):

@@ -26,7 +26,7 @@ class Description:
     channels: int
     preprocessing: dict[str, Any]
     class_names: list[str]
-    pooling: str | None = None  # as the backbone was made to; runs of before there was a choice have no such field
+    pooling: str | None = None  # None: as the backbone was made to
     dims: list[int] = field(default_factory=list)  # lengths at which an embedding may be cut off; none: only whole
     format: int = FORMAT
 

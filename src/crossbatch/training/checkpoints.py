@@ -39,7 +39,7 @@ class BestModel(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the paths of the checkpoint to be where the run folder is now."""
         here = Path(str(self.dirpath))
-        self.map_at_r = state_dict.get("map_at_r", 0.0)
+        self.map_at_r = state_dict["map_at_r"]
         moved = {key: self._moved(value, here) for key, value in state_dict.items() if key != "map_at_r"}
         moved["best_k_models"] = {self._moved(path, here): score for path, score in state_dict["best_k_models"].items()}
         best = here / Path(moved["best_model_path"]).name

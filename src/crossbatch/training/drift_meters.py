@@ -84,7 +84,7 @@ class DriftMeters(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on measuring."""
         self.rows, self.sample.embedded = state_dict["rows"], state_dict["embedded"]
-        self.sample.carried = state_dict.get("carried", {})
+        self.sample.carried = state_dict["carried"]
         self.returned.total, self.returned.pairs = state_dict["total"], state_dict["pairs"]
         self.returned.ages = state_dict["ages"]
 

@@ -15,7 +15,7 @@ from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.losses import LOSSES, recommended_options
 from crossbatch.models.pooling import Pooling
-from crossbatch.training.option_names import as_they_acted, class_path
+from crossbatch.training.option_names import class_path, with_class
 from crossbatch.training.plain_values import made
 
 # Trained weights move fast at first, and what rows of then say is wrong; from scratch most of the motion is shared.
@@ -323,8 +323,8 @@ class Settings:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Settings":
-        """The settings that `as_dict` made plain, of this version or an earlier one. Nothing they name is imported."""
-        options, parser = as_they_acted(plain), ArgumentParser(exit_on_error=False)
+        """The settings that `as_dict` made plain. Nothing they name is imported."""
+        options, parser = with_class(plain), ArgumentParser(exit_on_error=False)
         loss = options.pop("loss", {})
         parser.add_class_arguments(cls, skip={"loss"})
         try:

@@ -14,10 +14,7 @@ from crossbatch.training.settings import Settings
 
 def trained_classes(model: Path) -> set[str]:
     """Names of the classes that a model was trained on; none where they are not known."""
-    names = described(model).class_names
-    summary = runs.read_summary(model) if (model / runs.SUMMARY).is_file() else {}
-    # Early runs kept the names of all classes of the data set.
-    return set(names) if summary.get("training_classes", len(names)) == len(names) else set()
+    return set(described(model).class_names)
 
 
 def seen_before(init: Path, loaded: DataSet, trained: Collection[str] = ("train",)) -> list[str]:

@@ -102,5 +102,5 @@ class Throughput(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""
         self.seconds, self.images = state_dict["seconds"], state_dict["images"]
-        self._before = state_dict.get("in_all", self.seconds)
-        self._waited = self.waiting.seconds = state_dict.get("waited", 0.0)  # a finished run has no start to come
+        self._before = state_dict["in_all"]
+        self._waited = self.waiting.seconds = state_dict["waited"]  # a finished run has no start to come
