@@ -37,9 +37,9 @@ Every command ends with one of these statuses:
 | status | meaning |
 |---|---|
 | 0 | it is done |
-| 1 | the run failed, or a person stopped it; what was trained is saved |
+| 1 | the run failed, or a person stopped it; the last checkpoint is kept |
 | 2 | bad input: one sentence on standard error names what was given, what fits and the way out |
-| 143 | ended by SIGTERM, as clusters send it; what was trained is saved |
+| 143 | ended by SIGTERM, as clusters send it; the last checkpoint is kept |
 
 `--json` prints the result as JSON on standard output, and nothing else there. `crossbatch COMMAND --help` shows what
 matters first, `--help-all` everything. A switch is given alone (`--refit`) or with a value (`--memory.follow false`).

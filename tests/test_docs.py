@@ -64,6 +64,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             Image.fromarray(draw.integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(place / f"{i}.png")
     embeddings = draw.normal(size=(8, 4)).astype(np.float32)  # as `crossbatch embed --out rows.npz` leaves them
     np.savez(tmp_path / "rows.npz", embedding=embeddings, label=np.repeat(["a", "b"], 4))
+    (tmp_path / "runs" / "tuned").mkdir(parents=True)
+    (tmp_path / "runs" / "tuned" / "best.yaml").write_text("optim:\n  lr: 0.003\n")  # as `crossbatch tune` leaves it
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -167,7 +167,7 @@ class LoopSettings:
             backward pass, which takes the memory of a piece and the time of a further forward pass. By default the
             whole batch; needs a network without BatchNorm, or with --model.freeze_bn.
         workers: Processes that read images; by default none on a CPU, where reading and training take turns on all
-            cores, and beside a GPU all cores but one.
+            cores, and beside a GPU all cores but one, at most 16.
         logger: Class path of a further Lightning logger, beside CSV and TensorBoard.
         check: What is read of every file before the first step: header, decode (all of it) or none; files that have
             not changed since the last check are not read again.
