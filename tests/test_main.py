@@ -13,7 +13,7 @@ from PIL import Image
 import crossbatch
 from crossbatch import runs
 from crossbatch.__main__ import main
-from crossbatch.commands.compare import USUAL_RATES, spread
+from crossbatch.commands.compare import TRAINED_RATES, USUAL_RATES, spread
 from crossbatch.commands.options import parse, parser_for, recipes, spelt
 from crossbatch.errors import SettingError
 from crossbatch.training import comparison
@@ -48,13 +48,16 @@ SMALL = [
         ("train --model.backbone resnet5O", "no backbone 'resnet5O': did you mean resnet50"),
         (
             "train --model.image_size 4",
-            "--model.image_size is a side of at least 8 pixels, as 224, or height and width",
+            "--model.image_size is a side of 8 to 16,384 pixels, as 224, or height and width",
         ),
         ("train --model.image_size 64x", "as 256x128; got 64x"),
-        ("train --model.image_size -1", "at least 8 pixels, as 224, or height and width, as 256x128; got -1"),
+        ("train --model.image_size -1", "8 to 16,384 pixels, as 224, or height and width, as 256x128; got -1"),
         ("train --model.background nope", "--model.background is a colour, as white, black or #8a8f98, got nope"),
         ("train --model.fit stretch", "--model.fit takes one of crop, pad, squash, got stretch"),
         ("train --model.pooling mean", "--model.pooling takes one of avg, max, gem, grid, got mean"),
+        ("train --model.image_size 1000000", "--model.image_size is a side of 8 to 16,384 pixels"),
+        ("train --model.dim 1000000000", "an embedding has 1 to 65,536 dimensions, got --model.dim 1000000000"),
+        ("train --batch.images 3000000", "images fits nowhere: lower --batch.classes or --batch.images"),
         ("train --model.train_stages -1", "--model.train_stages takes a whole number that is not negative, got -1"),
         ("train --memory.size 32", "a memory of 32 rows is too small for batches of 64 images: raise --memory.size"),
         ("train --memory.weight -1", "--memory.weight takes a number that is not negative, got -1"),
@@ -186,6 +189,11 @@ def test_a_network_that_cannot_be_made_gets_one_sentence(
     assert not Path("run").exists()
 
 
+def test_an_empty_word_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", ""]) == 2
+    assert "one of the words is empty: is a variable of the shell not set?" in capsys.readouterr().err
+
+
 def test_a_run_that_started_from_a_file_goes_on_without_it(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,7 +224,10 @@ def test_compare_prints_one_table_and_writes_the_report(
     assert {arm["lr"] for arm in result["arms"]} == {0.002}  # one alone is taken, not searched
 
 
-@pytest.mark.parametrize(("options", "rates"), [([], USUAL_RATES), (["--optim.lr", "0.001"], [0.001])])
+@pytest.mark.parametrize(
+    ("options", "rates"),
+    [([], USUAL_RATES), (["--optim.lr", "0.001"], [0.001]), (["--model.weights", "w.pth"], TRAINED_RATES)],
+)
 def test_a_learning_rate_that_is_given_is_not_searched_for(
     options: list[str],
     rates: list[float],
@@ -230,8 +241,9 @@ def test_a_learning_rate_that_is_given_is_not_searched_for(
 
     monkeypatch.setattr(comparison, "compare", remember)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SettingError, match=re.escape(f"rates {rates}")):
-        crossbatch.compare(pictures, **({"optim": {"lr": 0.001}} if options else {}))
+    if options[:1] != ["--model.weights"]:
+        with pytest.raises(SettingError, match=re.escape(f"rates {rates}")):
+            crossbatch.compare(pictures, **({"optim": {"lr": 0.001}} if options else {}))
     assert main(["compare", str(pictures), *options]) == 2
     assert f"rates {rates}" in capsys.readouterr().err
 

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import crossbatch
 from crossbatch.commands import COMMANDS
-from crossbatch.errors import CrossBatchError, FailedError, MissingExtraError, SettingError, Terminated, of_place
+from crossbatch.errors import (
+    TERMINATED,
+    CrossBatchError,
+    FailedError,
+    MissingExtraError,
+    SettingError,
+    Terminated,
+    of_place,
+)
 
 LISTENED = 3.0  # seconds: torchrun ends all processes when it sees that one has ended, and the first must have told
 USAGE = "crossbatch COMMAND [options]; crossbatch COMMAND --help; crossbatch --version"
@@ -37,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stopped:
         if _first():
             print("crossbatch: stopped", file=sys.stderr)
-        return 143 if isinstance(stopped, Terminated) else 1
+        return TERMINATED if isinstance(stopped, Terminated) else 1
 
 
 def _run(name: str, *rest: str) -> int:

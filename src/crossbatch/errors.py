@@ -4,6 +4,7 @@
   - ShapeError
   - SettingError
   - DataError
+    - UnreadableError
   - RunError
   - FailedError
     - DivergedError
@@ -15,6 +16,7 @@ import errno
 import os
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TERMINATED = 143  # exit status after SIGTERM, as shells and schedulers have it: 128 and the number of the signal
 NO_PLACE = (
     errno.ENOENT,
     errno.ENOTDIR,
@@ -41,6 +43,14 @@ class SettingError(CrossBatchError):
 
 class DataError(CrossBatchError):
     """A data set is missing, broken or too small for what was asked of it."""
+
+
+class UnreadableError(DataError):
+    """An image cannot be read; `reason` is its message without the way out, which depends on who reads."""
+
+    def __init__(self, told: str, way_out: str = "") -> None:
+        super().__init__(f"{told}; {way_out}" if way_out else told)
+        self.reason = told
 
 
 class RunError(CrossBatchError):

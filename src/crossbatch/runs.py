@@ -127,20 +127,15 @@ def _way_on(out: Path) -> str:
     return ""
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file whole: whoever reads it sees the old one or the new one."""
-    durable.write_text(path, text)
-
-
 def write_options(path: Path, options: Mapping[str, Any]) -> None:
     """Write options as YAML, whole, with the format they have."""
-    write_text(path, yaml.safe_dump({"format": FORMAT, **options}, sort_keys=False, allow_unicode=True))
+    durable.write_text(path, yaml.safe_dump({"format": FORMAT, **options}, sort_keys=False, allow_unicode=True))
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole, with the format it has; a list becomes its `rows`."""
     contents = value if isinstance(value, dict) else {"rows": value}
-    write_text(path, json.dumps({"format": FORMAT, **contents}, indent=1, ensure_ascii=False) + "\n")
+    durable.write_text(path, json.dumps({"format": FORMAT, **contents}, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -150,7 +145,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     table.writeheader()
     for row in rows:
         table.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
-    write_text(path, text.getvalue())
+    durable.write_text(path, text.getvalue())
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -49,6 +49,19 @@ def test_without_roles_whole_classes_are_held_out(root: Path) -> None:
             assert found.images.name(image).startswith(found.class_names[label])
 
 
+@pytest.mark.parametrize("header", ["file_name,class", "Image,Category", "label,filename"])
+def test_columns_may_have_the_names_of_other_tools(header: str, root: Path) -> None:
+    turned = header.startswith("label")
+    rows = [",".join(reversed(row.split(","))) if turned else row for row in lines()]
+    assert load(write(root, *rows, header=header)).class_names == tuple(LABELS)
+
+
+def test_test_rows_beside_query_rows_are_refused(root: Path) -> None:
+    rows = [*lines("train", "", "train", "train")[:8], "eel0.png,eel,query", "eel1.png,eel,test"]
+    with pytest.raises(DataError, match="has rows of both test and query: keep the role that is the test part"):
+        load(write(root, *rows, header="path,label,role"))
+
+
 def test_roles_say_who_is_searched_where(root: Path) -> None:
     rows = [*lines("train", "", "train", "train")[:8], "eel0.png,eel,query", "eel1.png,eel,gallery"]
     found = load(write(root, *rows, header="path,label,role"), Split(validation_share=0))
@@ -116,8 +129,8 @@ def test_refuses_what_is_no_file(tmp_path: Path) -> None:
     ("header", "message"),
     [
         ("path,label,Path", "has several columns path"),
-        ("path,class", "has no column label: its header is path,class, it must name path and label"),
-        ("file,class", "has no column path and no column label: its header is file,class"),
+        ("path,kind", "has no column label: its header is path,kind, it must name path and label"),
+        ("place,kind", "has no column path and no column label: its header is place,kind"),
         ("path|label", r"has no column path and no column label: its header is path\|label"),
     ],
 )

@@ -1,6 +1,8 @@
 """A folder per class becomes training, validation and test parts; what cannot work is refused with the way out."""
 
+import shutil
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from shutil import copytree
 from zlib import crc32
@@ -175,11 +177,45 @@ def test_refuses_classes_without_a_pair(tmp_path: Path) -> None:
 
 
 def test_refuses_too_few_classes(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"1 class is too few to hold out --split.test_share=0.3"):
+    with pytest.raises(DataError, match=r"is read as 1 class to train on, 'a'; .* for validation and test it takes 3"):
         load(tree(tmp_path, {"a": 4}))
-    with pytest.raises(DataError, match=r"1 class is too few to hold out --split.validation_share=0.2"):
+    with pytest.raises(DataError, match=r"is read as 2 classes to train on, 'a', 'b'; .*it takes 3 or more: a class"):
         load(tree(tmp_path, {"b": 4}))
     assert load(tmp_path, Split(validation_share=0)).train.classes == 1
+
+
+def test_camera_raw_beside_its_jpeg_is_left_out_and_told(tmp_path: Path) -> None:
+    tree(tmp_path, THREE)
+    for file in list(tmp_path.rglob("*.png")):
+        Image.new("RGB", (8, 8)).save(file.with_suffix(".tif"))
+        file.with_suffix(".tif").rename(file.with_suffix(".NEF"))
+    found, plain = load(tmp_path), sum(THREE.values())
+    assert len(found.images) == plain
+    assert f"not read: {plain} × .nef (camera raw: save it as JPEG or PNG)" in found.notes
+
+
+def test_copies_within_the_test_part_are_told(tmp_path: Path) -> None:
+    tree(tmp_path / "train", THREE)
+    tree(tmp_path / "test", {"x": 2, "y": 2})
+    shutil.copy(tmp_path / "test" / "x" / "0.png", tmp_path / "test" / "x" / "9.png")
+    told = "2 files that are copies byte for byte are in the test part, where each finds the other, as "
+    assert any(note.startswith(told) for note in load(tmp_path).notes)
+
+
+def test_validation_images_of_test_classes_are_told(tmp_path: Path) -> None:
+    tree(tmp_path / "train", dict.fromkeys("abcdef", 2))
+    tree(tmp_path / "val", dict.fromkeys("abcdef", 3))
+    assert "6 validation images are of these, and not used" in load(tmp_path).notes
+
+
+@pytest.mark.parametrize(("name", "files"), data.LISTINGS.items())
+def test_a_published_data_set_is_known_by_its_listing(name: str, files: tuple[str, ...], tmp_path: Path) -> None:
+    assert data.name_for(tmp_path) == "folder"
+    release = import_module(f"crossbatch.data.{name}").RELEASE
+    assert name == "cub" or release.listings == files
+    (tmp_path / files[0]).parent.mkdir(exist_ok=True)
+    (tmp_path / files[0]).touch()
+    assert data.name_for(tmp_path) == name
 
 
 @pytest.mark.parametrize("role", ["query", "gallery"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from crossbatch import runs
+from crossbatch import durable, runs
 from crossbatch.data.transforms import Preprocessing
 from crossbatch.models import checkpoint
 from crossbatch.models.embedder import build
@@ -23,7 +23,7 @@ def write_run(folder: Path, seed: int = 0, **description: object) -> Path:
     plain |= {"preprocessing": PREPROCESSING.__dict__} | description
     folder.mkdir()
     checkpoint.save(folder, model.eval(), checkpoint.Description(**plain))
-    runs.write_text(folder / runs.CONFIG, "format: 1\nroot: /home/somebody/pictures\ndata: folder\nseed: 3\n")
+    durable.write_text(folder / runs.CONFIG, "format: 1\nroot: /home/somebody/pictures\ndata: folder\nseed: 3\n")
     runs.write_json(folder / runs.DATA, {"name": "folder", "fingerprint": "0a0b0c0d"})
     before, after = {"validation R@1": 0.25}, {"steps": 40, "loss": "triplet", "best_validation_R@1": 0.75}
     runs.write_json(folder / runs.SUMMARY, {"before_training": before, "versions": {"torch": "2.14"}, **after})

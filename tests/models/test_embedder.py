@@ -51,5 +51,5 @@ def test_the_seed_decides_the_weights() -> None:
 
 
 def test_refuses_what_cannot_be_built() -> None:
-    with pytest.raises(SettingError, match=r"at least 1 dimension, got --model.dim 0"):
+    with pytest.raises(SettingError, match=r"1 to 65,536 dimensions, got --model.dim 0"):
         build("small", 0, 3)

@@ -125,11 +125,16 @@ def test_a_frozen_backbone_gives_in_training_what_it_gives_in_evaluation() -> No
     assert torch.equal(model.train()(images), model.eval()(images))
 
 
+def test_a_network_without_batch_norm_has_none_to_freeze() -> None:
+    model = model_of("test_vit")
+    freeze(model, "test_vit", batch_norm=True)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert not model.kept
+
+
 def test_refuses_what_cannot_be_frozen() -> None:
     with pytest.raises(SettingError, match=r"test_resnet has 5 stages: --model.train_stages takes 0 to 5, .*got 6"):
         freeze(model_of("test_resnet"), "test_resnet", train_stages=6)
-    with pytest.raises(SettingError, match=r"test_vit has no BatchNorm layer to freeze: leave --model.freeze_bn out"):
-        freeze(model_of("test_vit"), "test_vit", batch_norm=True)
     with torch.device("meta"):
         model = build("pit_ti_224", 8, 3)
     with pytest.raises(SettingError, match=r"timm tells no stages of pit_ti_224: .* set it to 0 to train the head"):

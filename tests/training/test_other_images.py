@@ -105,13 +105,16 @@ def test_images_without_a_label_or_a_partner_are_refused(
     run: Path, others: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("RGB", (8, 8)).save(others / "loose.png")
-    assert main(["evaluate", str(run), "--on", str(others)]) == 2
+    assert main(["evaluate", str(run), "--on", str(others)]) == 0
+    assert "1 image lies in the folder of no class, left out, as" in capsys.readouterr().out
+    assert main(["evaluate", str(run), "--on", str(others / "loose.png"), "--on", str(others)]) == 0
+    (others / "loose.png").rename(others.parent / "loose.png")
+    assert main(["evaluate", str(run), "--on", str(others), "--on", str(others.parent / "loose.png")]) == 2
     assert "1 of 14 images have no label, such as" in capsys.readouterr().err
     assert main(["evaluate", str(run), "--on", str(others / "lonely"), "--on", str(others / "a")]) == 2
     assert "images have no label" in capsys.readouterr().err
     for name in "abc":
         for file in list((others / name).iterdir())[1:]:
             file.unlink()
-    (others / "loose.png").unlink()
     assert main(["evaluate", str(run), "--on", str(others)]) == 2
     assert "no class has two images that can be read" in capsys.readouterr().err

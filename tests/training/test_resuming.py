@@ -12,7 +12,7 @@ import torch
 import yaml
 from rich.console import Console
 
-from crossbatch import runs
+from crossbatch import durable, runs
 from crossbatch.__main__ import main
 from crossbatch.commands.options import parse
 from crossbatch.errors import DiskError, DivergedError, RunError, SettingError
@@ -145,7 +145,7 @@ def test_a_refused_change_leaves_the_run_as_it_was(run: Path, capsys: pytest.Cap
 def test_after_an_end_while_a_change_is_written_it_is_refused_or_forced_again(
     place: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write = runs.write_text
+    write = durable.write_text
 
     def ends(path: Path, text: str) -> None:
         if path.name == place:
@@ -154,7 +154,7 @@ def test_after_an_end_while_a_change_is_written_it_is_refused_or_forced_again(
 
     again = ["train", "--resume", str(run), "--optim.steps", "10"]
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "write_text", ends)
+        patch.setattr(durable, "write_text", ends)
         assert main([*again, "--force"]) == 1
     assert main(again) == 2
     assert "this has changed: option optim.steps (8 → 10)" in capsys.readouterr().err
@@ -374,7 +374,8 @@ def test_a_run_starts_from_the_network_of_another(
     words += ["--optim.steps", "2", "--loop.accelerator", "cpu", "--drift.sample", "0"]
     assert main([*words, "--out", str(tmp_path / "next")]) == 0
     model = runs.read_config(tmp_path / "next")["model"]
-    assert (model["dim"], model["image_size"]) == (8, 16)
+    assert (model["dim"], model["image_size"], model["freeze_bn"]) == (8, 16, False)
+    assert runs.read_config(tmp_path / "next")["optim"]["lr"] == 1e-4
     told = " ".join(capsys.readouterr().out.split())
     assert f"weights all those of {run}" in told
     assert "of the 4 test classes, by their names" not in told  # the same division: its test classes are unseen

@@ -49,9 +49,9 @@ def test_options_of_before_there_were_so_many_take_the_defaults() -> None:
 
 
 def test_options_of_another_version_are_named() -> None:
-    with pytest.raises(RunError, match=r"not those of this version.*colour"):
+    with pytest.raises(RunError, match=r"does not fit this version.*colour"):
         Settings.from_dict({**Settings().as_dict(), "colour": "red"})
-    with pytest.raises(RunError, match=r"not those of this version"):
+    with pytest.raises(RunError, match=r"does not fit this version"):
         Settings.from_dict({**Settings().as_dict(), "model": None})
 
 

@@ -465,6 +465,30 @@ def test_a_run_starts_from_a_file_and_says_what_matched(quick: Quick, tmp_path: 
     assert not [line for line in plan_of(build_parts(quick())) if line.startswith("weights")]
 
 
+@pytest.mark.parametrize(("given", "kept"), [({}, True), ({"freeze_bn": False}, False)])
+def test_trained_weights_keep_their_batch_norm_unless_told_otherwise(
+    given: dict[str, object], kept: bool, quick: Quick, tmp_path: Path
+) -> None:
+    parts = build_parts(quick())
+    file = tmp_path / "weights.pth"
+    torch.save(parts.learner.embedder.state_dict(), file)
+    embedder = build_parts(quick(model=replace(quick().model, weights=file, **given))).learner.embedder
+    norms = [module for module in embedder.backbone.train().modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    embedder.train()
+    assert norms
+    assert {norm.training for norm in norms} == {not kept}
+    assert {parameter.requires_grad for norm in norms for parameter in norm.parameters()} == {not kept}
+    assert not parts.learner.embedder.kept
+
+
+def test_trained_weights_take_a_lower_rate_unless_one_is_given() -> None:
+    trained = Settings(model=ModelSettings(weights=Path("w.pth")))
+    assert trained.at_usual_rate({}).optim.lr == 1e-4
+    assert trained.at_usual_rate({"optim": {"lr": 0.001}}).optim.lr == 1e-3
+    assert Settings().at_usual_rate({"optim": {"steps": 3}}).optim.lr == 1e-3
+    assert Settings().at_usual_rate({}, trained=True).optim.lr == 1e-4
+
+
 def test_training_batches_start_at_the_step_of_the_trainer(quick: Quick) -> None:
     feed = build_parts(quick()).feed
     loader = feed.train_dataloader()

@@ -66,12 +66,15 @@ def _of_gallery(gallery: Gallery, row: int, box: str | None) -> Asked | _Unseen:
 
 
 def _of_file(gallery: Gallery, file: Path, box: str | None) -> Asked | _Unseen:
+    if file.is_dir():
+        raise DataError(f"{file} is a folder: name the images in it that are to be searched with")
     if file.exists() and not file.is_file():
-        raise DataError(f"cannot read the image {file} (it is no file)")
+        raise DataError(f"cannot read the image {file} (it is no file): name an image file")
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read the image {file} ({error.strerror})") from error
+        way_out = "save it as a file first" if str(file).startswith(("http:", "https:")) else "name an image file"
+        raise DataError(f"cannot read the image {file} ({error.strerror}): {way_out}") from error
     row = gallery.rows.position.get(digest_of(content))
     if box is not None:
         return _part(str(file), content, box)

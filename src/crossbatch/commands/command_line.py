@@ -9,12 +9,11 @@ from pathlib import Path
 from crossbatch.commands.option_help import help_for
 from crossbatch.commands.options import command_named, parse, parser_for
 from crossbatch.commands.output import console_for, print_json, while_read
-from crossbatch.errors import SettingError
+from crossbatch.errors import TERMINATED, SettingError
 from crossbatch.imported import imported_module
 from crossbatch.processes import started, started_rank
 
 MODULES = "CROSSBATCH_IMPORT"  # a variable that names modules of one's own, as one that registers a backbone
-TERMINATED = 143  # 128 and the number of SIGTERM, as shells and schedulers have it
 
 
 def run(name: str, words: Sequence[str]) -> int:

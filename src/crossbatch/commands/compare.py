@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.commands.output import print_table
+from crossbatch.commands.output import continuable, print_table
 from crossbatch.training.rate_search import alike
 from crossbatch.training.settings import Settings
 from crossbatch.typed import typed
 
-USUAL_RATES = [3e-4, 1e-3, 3e-3, 1e-2]
+USUAL_RATES, TRAINED_RATES = [3e-4, 1e-3, 3e-3, 1e-2], [3e-5, 1e-4, 3e-4, 1e-3]
 
 
 def compare(
@@ -38,7 +38,7 @@ def compare(
         out: Folder to make or to continue; by default runs/compare-DATA-LOSS.
         seeds: Runs of each arm, with seeds from --seed on.
         learning_rates: Learning rates to try, as [0.0003,0.001]; one is not searched. By default 0.0003, 0.001, 0.003,
-            0.01, or only --optim.lr, if that is given.
+            0.01 (a tenth of these where the network starts from trained weights), or only --optim.lr, if that is given.
         equal_time: Whether to train the arm without memory once more, for as long as the arm with memory takes.
         k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
         arms: Settings of each arm alone, as `crossbatch tune` writes them; then no learning rate is searched.
@@ -53,17 +53,24 @@ def compare(
 
     rates = learning_rates or []
     if learning_rates is None and not arms:
-        rates = [float(settings.optim.lr)] if "lr" in given.get("optim", {}) else USUAL_RATES
+        rates = (
+            [float(settings.optim.lr)]
+            if "lr" in given.get("optim", {})
+            else TRAINED_RATES
+            if settings.model.trained
+            else USUAL_RATES
+        )
         if len(rates) == 1:
-            console.print(f"learning rate {rates[0]:g} in both arms; --learning_rates searches", highlight=False)
-    result = compare_runs(
-        settings, run, console, seeds=seeds, learning_rates=rates, equal_time=equal_time, ks=k, own=arms
-    )
+            console.print(f"learning rate {rates[0]:g} in both arms; --learning_rates searches")
+    with continuable(console):
+        result = compare_runs(
+            settings, run, console, seeds=seeds, learning_rates=rates, equal_time=equal_time, ks=k, own=arms
+        )
     path = write_report(run)
     show(console, result)
-    console.print(f"report: {path}", soft_wrap=True, highlight=False)
+    console.print(f"report: {path}")
     trained = run / next(arm for arm in result["arms"] if arm["memory_rows"])["runs"][0]
-    console.print(f"search it: crossbatch serve {typed(trained)}", soft_wrap=True, highlight=False)
+    console.print(f"search it: crossbatch serve {typed(trained)}")
     return {**result, "report": str(path)}
 
 
@@ -92,25 +99,19 @@ def show(console: Console, result: dict[str, Any]) -> None:
     print_table(console, title, ["arm", "lr", "steps", *metrics, "time, s"], rows)
     for name, ratio in result["error_ratio"].items():
         mean, *by_seed = ("–" if value is None else f"{value:.3f}" for value in (ratio["of means"], *ratio["by seed"]))
-        console.print(
-            f"errors with memory, as a multiple of those {name}: {mean} (seed by seed: {', '.join(by_seed)})",
-            soft_wrap=True,
-            highlight=False,
-        )
+        console.print(f"errors with memory, as a multiple of those {name}: {mean} (seed by seed: {', '.join(by_seed)})")
     for arm in dict.fromkeys(row["arm"] for row in result["search"]):
         if alike(result["search"], arm):
             told = f"warning: {arm}: validation R@1 is the same at every learning rate, and the smallest was taken"
             way_out = "hold more classes out with --split.validation_share"
-            console.print(f"{told}; {way_out}", soft_wrap=True, highlight=False)
+            console.print(f"{told}; {way_out}")
     for run, told in result.get("warnings", {}).items():
         for warning in told:
-            console.print(f"warning: {run}: {warning}", soft_wrap=True, highlight=False)
+            console.print(f"warning: {run}: {warning}")
     cost = result["step_cost"]
     console.print(
         f"a step with memory takes {cost['ratio']:.2f} × the time of one without "
-        f"({cost['with'] * 1e3:.0f} and {cost['without'] * 1e3:.0f} ms, medians of steps in turn)",
-        soft_wrap=True,
-        highlight=False,
+        f"({cost['with'] * 1e3:.0f} and {cost['without'] * 1e3:.0f} ms, medians of steps in turn)"
     )
 
 

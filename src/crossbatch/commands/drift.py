@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from crossbatch import runs
+from crossbatch import durable, runs
 from crossbatch.commands.output import print_table
 from crossbatch.errors import SettingError
 
@@ -26,7 +26,7 @@ def drift(run: Path, threshold: float = 0.1, *, console: Console) -> dict[str, A
         runs.read_config(run)  # which refuses what is no run
     found = read_drift(run, threshold)
     picture = run / runs.DRIFT_FIGURE
-    runs.write_text(picture, figure(found))
+    durable.write_text(picture, figure(found))
     shown = steps_shown(found)
     moved = {age: dict(series) for age, series in found.by_step.items()}
     print_table(
@@ -51,8 +51,8 @@ def drift(run: Path, threshold: float = 0.1, *, console: Console) -> dict[str, A
             for row in found.by_age
         ],
     )
-    console.print(found.sentence, soft_wrap=True, highlight=False)
-    console.print(f"figure: {picture}", soft_wrap=True, highlight=False)
+    console.print(found.sentence)
+    console.print(f"figure: {picture}")
     return {**found._asdict(), "by_age": [row._asdict() for row in found.by_age], "figure": str(picture)}
 
 

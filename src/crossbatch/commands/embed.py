@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from crossbatch.commands.output import refuse_below_file
-from crossbatch.errors import DataError, SettingError
+from crossbatch.errors import SettingError, UnreadableError
 from crossbatch.typed import typed
 
 
@@ -35,7 +35,6 @@ def embed(
     """
     from crossbatch.data.listing import listed  # noqa: PLC0415  (imports Pillow)
     from crossbatch.encoder import load  # noqa: PLC0415
-    from crossbatch.encoder.encoder import IN_PYTHON  # noqa: PLC0415
     from crossbatch.encoder.row_file import refuse_name, write_rows  # noqa: PLC0415
 
     if not images:
@@ -45,16 +44,15 @@ def embed(
     found, notes = listed(images)
     encoder = load(run, device=device, half=half)
     for note in notes:
-        console.print(f"note: {note}", soft_wrap=True, highlight=False)
+        console.print(f"note: {note}")
     try:
         gaps = write_rows(out, encoder, found, skip=skip_corrupt)
-    except DataError as error:
-        reason = str(error)
-        raise DataError(reason.replace(IN_PYTHON, "; leave it out, or give --skip_corrupt")) from error
+    except UnreadableError as error:
+        raise UnreadableError(error.reason, "leave it out, or give --skip_corrupt") from error
     for reason in gaps.values():
-        console.print(f"left out: {reason}", soft_wrap=True, highlight=False)
+        console.print(f"left out: {reason}")
     told = f"{len(found) - len(gaps):,} rows of {encoder.dim} dimensions: {out}"
-    console.print(told, soft_wrap=True, highlight=False)
+    console.print(told)
     return {
         "out": str(out),
         "images": len(found) - len(gaps),

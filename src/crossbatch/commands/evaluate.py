@@ -11,6 +11,7 @@ from crossbatch import runs
 from crossbatch.commands.output import print_table
 from crossbatch.commands.run_data import data_of_run
 from crossbatch.errors import SettingError
+from crossbatch.metrics.retrieval import is_metric
 
 
 def evaluate(
@@ -83,11 +84,11 @@ def _evaluate_on(model: Path, sources: list[Path], ks: list[int], console: Conso
 
 def _tell(console: Console, what: str, sentences: Sequence[str]) -> None:
     for sentence in sentences:
-        console.print(f"{what}: {sentence}", soft_wrap=True, highlight=False)
+        console.print(f"{what}: {sentence}")
 
 
 def _show(console: Console, run: str, result: dict[str, Any], searched: str, look: str = "") -> None:
-    metrics = [name for name in result if name.startswith("R@") or name in ("R-precision", "MAP@R")]
+    metrics = list(filter(is_metric, result))
     title = (
         f"{searched}: {result['queries']:,} queries among {result['gallery']:,} images of "
         f"{result['classes']:,} classes{look}"
@@ -107,14 +108,14 @@ def _show(console: Console, run: str, result: dict[str, Any], searched: str, loo
     before = result["before_training"]
     if before and result["R@1"] < before["R@1"]:
         worse = f"R@1 was {before['R@1']:.4f} before training and is {result['R@1']:.4f} after it"
-        console.print(f"warning: training made it worse: {worse}", soft_wrap=True, highlight=False)
+        console.print(f"warning: training made it worse: {worse}")
     if result["left_out"]:
         names, total = result["classes_left_out"], result["queries"] + result["left_out"]
         shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         why = "have no other image there" if result["alone"] else "are not in the gallery"
         told = f"{result['left_out']:,} of {total:,} queries have nothing to find and do not count: "
         told += f"their classes ({len(names):,}) {why}: {shown}"
-        console.print(told, soft_wrap=True, highlight=False)
+        console.print(told)
 
 
 def _show_table(console: Console, path: Path, rows: int) -> None:

@@ -36,7 +36,7 @@ def export(
     if format == "folder":
         folder = out or run / "pretrained"
         encoder.save_pretrained(folder)
-        console.print(f"{folder}: crossbatch.load({str(folder)!r}) reads it", soft_wrap=True, highlight=False)
+        console.print(f"{folder}: crossbatch.load({str(folder)!r}) reads it")
         return {"out": str(folder), "format": format, "model": encoder.fingerprint}
     path = out or run / "model.onnx"
     if path.exists():
@@ -47,5 +47,5 @@ def export(
         f"{path}: uint8 [batch, {high}, {wide}, {encoder.description.channels}] in, float32 [batch, {encoder.dim}] out",
         f"rows are within {apart:.1e} of torch's, in batches of 1, 2, 3 and 17 (at most 1e-4 is accepted)",
     ):
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line)
     return {"out": str(path), "format": format, "model": encoder.fingerprint, "parity": apart}

@@ -120,7 +120,7 @@ def _finish(writer: "Writer", milvus: Milvus, console: Console) -> None:
     from crossbatch.index.projection import draw_map  # noqa: PLC0415
 
     if draw_map(writer) and writer.description.map:
-        console.print(f"map: {writer.description.map.method}", highlight=False)
+        console.print(f"map: {writer.description.map.method}")
     bring_in_step(writer, milvus.options)
 
 
@@ -192,10 +192,10 @@ def open_gallery(
             refuse_unread(data, root, f"{folder} is there")
             opened = Gallery(folder, milvus.options, by)
             told = f"{folder} is there, with {len(opened):,} images; crossbatch index {typed(place)} adds the run's own"
-            console.print(told, soft_wrap=True, highlight=False)
+            console.print(told)
             return opened
     found, _ = images_of_run(place, data, root)
-    console.print(f"indexing {len(found):,} images of {place} into {folder}", soft_wrap=True, highlight=False)
+    console.print(f"indexing {len(found):,} images of {place} into {folder}")
     show(console, fill(folder, place, found, milvus, console))
     return Gallery(folder, milvus.options, by)
 
@@ -212,8 +212,8 @@ def show(console: Console, outcome: "Outcome") -> None:
     told = f"images: {outcome.added:,} embedded, {outcome.known:,} there already"
     told += f", {outcome.changed:,} of them under another label or path" if outcome.changed else ""
     told += f", {outcome.copies:,} are copies byte for byte" if outcome.copies else ""
-    console.print(told, soft_wrap=True, highlight=False)
+    console.print(told)
     for path, reason in list(outcome.unreadable.items())[:5]:
-        console.print(f"left out: {path}: {reason}", soft_wrap=True, highlight=False)
+        console.print(f"left out: {path}: {reason}")
     if len(outcome.unreadable) > 5:
-        console.print(f"left out: {len(outcome.unreadable):,} images in all that cannot be read", highlight=False)
+        console.print(f"left out: {len(outcome.unreadable):,} images in all that cannot be read")

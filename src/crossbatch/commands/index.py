@@ -80,7 +80,7 @@ def index(
         outcome.lost.clear()
     notes += _notes(outcome)
     for note in [*notes, *filter(None, [lag(folder)])]:
-        console.print(f"note: {note}", soft_wrap=True, highlight=False)
+        console.print(f"note: {note}")
     if found:
         show(console, outcome)
     return _result(folder, outcome, changed, console)
@@ -103,9 +103,9 @@ def _result(folder: Path, outcome: "Outcome", changed: dict[str, int], console: 
     from crossbatch.index.description import read  # noqa: PLC0415
 
     for what, count in changed.items():
-        console.print(f"{what}: {count:,}", highlight=False)
+        console.print(f"{what}: {count:,}")
     description = read(folder)
-    console.print(f"gallery: {folder}, {len(Gallery(folder)):,} images", soft_wrap=True, highlight=False)
+    console.print(f"gallery: {folder}, {len(Gallery(folder)):,} images")
     database = description.database
     result = {
         "gallery": str(folder),
@@ -117,9 +117,9 @@ def _result(folder: Path, outcome: "Outcome", changed: dict[str, int], console: 
     }
     recall = "not measured" if database.recall_at_10 is None else f"{database.recall_at_10:.3f}"
     told = f"database: {database.uri}, {database.kind or 'not made yet'}, recall@10 {recall}"
-    console.print(told, soft_wrap=True, highlight=False)
+    console.print(told)
     told = f"next: crossbatch serve {typed(folder)}; crossbatch search {typed(folder)} PHOTO"
-    console.print(told, soft_wrap=True, highlight=False)
+    console.print(told)
     return result
 
 

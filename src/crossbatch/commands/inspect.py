@@ -63,14 +63,14 @@ def inspect(
     print_table(console, f"{loaded.name} (fingerprint {loaded.fingerprint})", header, rows)
     _show_published(console, loaded)
     for note in loaded.notes:
-        console.print(note, soft_wrap=True, highlight=False)
+        console.print(note)
     problems = _problems(loaded, decode=decode, near=near_copies)
     for what, found in problems.items():
         _show_problem(console, what, found)
     if near_copies and not problems["near copies"]:
-        console.print("near copies: none", highlight=False)
+        console.print("near copies: none")
     if sheet is not None:
-        console.print(f"contact sheet: {sheet}", highlight=False)
+        console.print(f"contact sheet: {sheet}")
     if augmented is not None:
         _show_augmented(console, loaded, name, augment, augmented)
     described = {"data": loaded.name, "fingerprint": loaded.fingerprint, "parts": counts, "notes": loaded.notes}
@@ -102,8 +102,8 @@ def _show_augmented(console: Console, loaded: "DataSet", name: str, augment: Aug
     parts = build_parts(Settings(data=name, augment=augment, loop=loop, batch=smallest), loaded)
     _save(augmented_sheet(parts), file)
     for line in images_of(parts):
-        console.print(line, soft_wrap=True, highlight=False)
-    console.print(f"what the network sees: {file}", highlight=False)
+        console.print(line)
+    console.print(f"what the network sees: {file}")
 
 
 def _problems(loaded: "DataSet", *, decode: bool, near: bool) -> dict[str, list[list[str]]]:

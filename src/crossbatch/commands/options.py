@@ -93,6 +93,8 @@ def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str
     """What to call a command with, of words of a command line or of options by name; and whether JSON is wanted."""
     parser, parameters = parser_for(name), inspect.signature(command_named(name)).parameters
     by_name = isinstance(given, Mapping)
+    if not by_name and "" in given:
+        raise SettingError("one of the words is empty: is a variable of the shell not set?")
     try:
         if isinstance(given, Mapping):
             parsed = by_names(parser, given)

@@ -25,8 +25,9 @@ def console_for(as_json: bool) -> Console:
 
     Of several processes the first alone tells.
     """
-    # Names of files and labels are told as they are: none is markup, or the name of an emoji.
-    console = Console(stderr=as_json, quiet=started_rank() > 0, markup=False, emoji=False)
+    # Names of files and labels are told as they are: none is markup, the name of an emoji, or broken into lines.
+    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
+    console = Console(stderr=as_json, quiet=started_rank() > 0, **plain)
     if not console.is_terminal:
         console.width = max(console.width, FILE_WIDTH)
     return console
@@ -50,6 +51,16 @@ def while_read() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
+@contextmanager
+def continuable(console: Console) -> Iterator[None]:
+    """Say how to go on where a person stops what the same command continues."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("stopped; the same command continues it")
+        raise
+
+
 def print_json(value: Any) -> None:
     """Print one JSON value on standard output."""
     with while_read():
@@ -67,5 +78,5 @@ def print_table(console: Console, title: str, header: Sequence[str], rows: Seque
             table.add_column(name, justify="right", no_wrap=True, min_width=widest)
     for row in rows:
         table.add_row(*row)
-    console.print(title, style="italic", soft_wrap=True, highlight=False)  # a table would wrap it to its own width
-    console.print(table)
+    console.print(title, style="italic")  # a table would wrap it to its own width
+    console.print(table, soft_wrap=False)

@@ -14,5 +14,5 @@ def report(run: Path, *, console: Console) -> dict[str, str]:
     from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
 
     path = write_report(run)
-    console.print(str(path), soft_wrap=True, highlight=False)
+    console.print(str(path))
     return {"report": str(path)}

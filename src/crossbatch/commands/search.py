@@ -79,10 +79,10 @@ def search(
         for query, hits in zip(queries, found, strict=True):
             _show(console, opened, query.name, hits)
             if not hits:
-                console.print(_nearest(opened, query, label), soft_wrap=True, highlight=False)
+                console.print(_nearest(opened, query, label))
         if html is not None:
             _write_page(html, opened, queries, found)
-            console.print(f"page: {html}", soft_wrap=True, highlight=False)
+            console.print(f"page: {html}")
         results = [
             {"query": query.name, "hits": [_plain(hit) for hit in hits]}
             for query, hits in zip(queries, found, strict=True)
@@ -125,7 +125,7 @@ def _plain(hit: "Hit") -> dict[str, Any]:
 
 
 def _write_page(file: Path, opened: "Gallery", queries: Sequence["Asked"], found: list[list["Hit"]]) -> None:
-    from crossbatch import runs  # noqa: PLC0415
+    from crossbatch import durable  # noqa: PLC0415
     from crossbatch.index.hits_page import Shown, hits_page  # noqa: PLC0415
 
     position = opened.rows.position
@@ -140,4 +140,4 @@ def _write_page(file: Path, opened: "Gallery", queries: Sequence["Asked"], found
         for query, hits in zip(queries, found, strict=True)
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_text(file, hits_page(opened.folder.name, searches))
+    durable.write_text(file, hits_page(opened.folder.name, searches))

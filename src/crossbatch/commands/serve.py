@@ -60,7 +60,7 @@ def serve(
     with server.bound(host, port) as listening:  # before what may take long
         opened = open_gallery(gallery, data, root, milvus, by, console)
         address = _serve(opened, listening, limits, host, token, show=open, console=console)
-    console.print("stopped", highlight=False)
+    console.print("stopped")
     return {"gallery": str(opened.folder), "address": address}
 
 
@@ -99,9 +99,9 @@ def _serve(
     def started() -> None:
         method = opened.method
         told = f"{len(opened):,} images of {folder}; {method.name} search, by {method.by}"
-        console.print(told, soft_wrap=True, highlight=False)
+        console.print(told)
         link = f"{address}#token=…, your token behind it" if token else address
-        console.print(f"open {link}; Ctrl-C stops it", soft_wrap=True, highlight=False)
+        console.print(f"open {link}; Ctrl-C stops it")
         if show:
             webbrowser.open(address)
 

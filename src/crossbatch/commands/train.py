@@ -47,6 +47,7 @@ def train(
     """
     if resume is None:
         _check_new(settings, init, {"--trust": trust, "--force": force})
+        settings = settings.at_usual_rate(given)
     else:
         settings = _of_run(resume, settings, given, trust=trust, beside=[out, init])
     run = resume or out or _usual(settings)
@@ -65,7 +66,7 @@ def train(
         refuse_other_data(resume, loaded)
     parts = build_parts(settings, loaded)
     for line in [*plan_of(parts), *([] if init is None else _started_from(init, loaded, settings))]:
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line)
     outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)
     summary = outcome.summary
     told = _told(run, summary, settings.data)
@@ -74,7 +75,7 @@ def train(
         kept = "all is saved" if summary["steps"] else "nothing is trained yet"
         told = [f"{stopped}; {kept}: crossbatch train --resume {typed(run)}"]
     for line in told:
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line)
     return {"run": str(run), **summary}
 
 
@@ -83,7 +84,8 @@ def _from(init: Path, settings: Settings, given: Mapping[str, Any]) -> Settings:
     from crossbatch.training.settings import FRESH_TRAINED  # noqa: PLC0415
     from crossbatch.training.started_from import with_model_of  # noqa: PLC0415
 
-    return with_model_of(init, settings, given.get("model", {})).fresh_at(FRESH_TRAINED)
+    settings = with_model_of(init, settings, given.get("model", {}))
+    return settings.fresh_at(FRESH_TRAINED).at_usual_rate(given, trained=True)
 
 
 def _started_from(init: Path, loaded: "DataSet", settings: Settings) -> list[str]:

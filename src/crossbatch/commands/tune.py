@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse.typing import PositiveFloat, PositiveInt
 from rich.console import Console
 
-from crossbatch.commands.output import print_table
+from crossbatch.commands.output import continuable, print_table
 from crossbatch.data.augment import Policy
 from crossbatch.errors import SettingError
 from crossbatch.training.comparable import WITH
@@ -26,7 +26,7 @@ def tune(
     minutes: PositiveFloat | None = None,
     losses: list[str] = ["sup-con", "multi-similarity", "binomial-deviance", "contrastive"],  # noqa: B006
     policies: list[Policy] = ["auto", "drawn", "paper"],  # noqa: B006  (the parser shows it and never changes it)
-    learning_rates: list[float] = [1e-4, 1e-2],  # noqa: B006
+    learning_rates: list[float] | None = None,
     *,
     console: Console,
 ) -> dict[str, Any]:
@@ -43,8 +43,10 @@ def tune(
         minutes: Minutes of training, in place of --budget.
         losses: Losses to try, as [triplet,nca]; options given for the loss that --loss names hold for it.
         policies: Policies of augmentation to try, as [drawn,photo].
-        learning_rates: The lowest and the highest learning rate.
+        learning_rates: The lowest and the highest learning rate; by default [0.0001,0.01], and a tenth of these where
+            the network starts from trained weights.
     """
+    learning_rates = learning_rates or ([1e-5, 1e-3] if settings.model.trained else [1e-4, 1e-2])
     if budget is not None and minutes is not None:
         raise SettingError("--budget and --minutes both say how long to search: give one of them")
     if not losses or not policies or len(learning_rates) != 2:
@@ -60,9 +62,10 @@ def tune(
     space = tuning.Space(names, tuple(dict.fromkeys(policies)), (low, high))
     given = tuning.Budget(int(budget or TIMES * settings.optim.steps), minutes)
     tuning.check(settings, space, given)
-    console.print(_plan(settings, given), soft_wrap=True, highlight=False)
+    console.print(_plan(settings, given))
     folder = out or Path("runs", f"tune-{settings.data}")
-    result = tuning.tune(settings, folder, console, space, given)
+    with continuable(console):
+        result = tuning.tune(settings, folder, console, space, given)
     best = typed(result["best"])
     result["command"] = f"crossbatch train --config {best} --out {typed(folder / 'best')}"
     show(console, result)
@@ -118,4 +121,4 @@ def show(console: Console, result: dict[str, Any]) -> None:
         f"judge the memory by it, each arm with its own best recipe: crossbatch compare --config {typed(best)}",
     ]
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line)

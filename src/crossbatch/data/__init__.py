@@ -24,13 +24,23 @@ DATA_SETS = {
     "cars": "crossbatch.data.cars.load",
 }
 TABLES = (".csv", ".tsv", ".parquet")
+LISTINGS = {  # of published data sets: a file that no other folder of images has
+    "sop": ("Ebay_train.txt",),
+    "in_shop": ("Eval/list_eval_partition.txt", "list_eval_partition.txt"),
+    "vehicle_id": ("train_test_split/train_list.txt",),
+    "cub": ("image_class_labels.txt",),
+    "cars": ("cars_annos.mat",),
+}
 
 
 def name_for(root: Path | None) -> str:
-    """The data set that a root stands for, where none is named: drawn characters, a table, or a folder."""
+    """The data set that a root stands for, where none is named: glyphs, a table, a published one, or a folder."""
     if root is None:
         return "glyphs"
-    return "csv" if root.suffix.lower() in TABLES else "folder"
+    if root.suffix.lower() in TABLES:
+        return "csv"
+    published = (name for name, files in LISTINGS.items() if any((root / file).is_file() for file in files))
+    return next(published, "folder")
 
 
 def load(

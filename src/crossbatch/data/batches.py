@@ -12,10 +12,9 @@ from torch.utils.data import Dataset
 
 from crossbatch.data.crops import Look
 from crossbatch.data.data_set import Images, Part
-from crossbatch.data.image_files import WAY_OUT
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.transforms import Transform, image_seed
-from crossbatch.errors import DataError
+from crossbatch.errors import DataError, UnreadableError
 from crossbatch.processes import part
 
 OnCorrupt = Literal["refuse", "skip"]
@@ -30,11 +29,17 @@ class Reader:
     """Reads images; those that cannot be read are refused, or skipped: named once, never tried again.
 
     Files are read on as many threads as torch has: they take turns with torch's own on the same cores. A loader
-    process has one.
+    process has one. `way_out`: what a person can do about an image that is refused.
     """
 
-    def __init__(self, images: Images, on_corrupt: OnCorrupt = "refuse", tell: Callable[[str], None] = _tell) -> None:
-        self.images, self.on_corrupt, self.tell = images, on_corrupt, tell
+    def __init__(
+        self,
+        images: Images,
+        on_corrupt: OnCorrupt = "refuse",
+        tell: Callable[[str], None] = _tell,
+        way_out: str = "mend or remove it, or --loop.on_corrupt skip",
+    ) -> None:
+        self.images, self.on_corrupt, self.tell, self.way_out = images, on_corrupt, tell, way_out
         self.corrupt: dict[int, str] = {}  # why, by image
 
     def see(self, indices: Sequence[int], looks: Sequence[Look]) -> list[Tensor | None]:
@@ -58,10 +63,11 @@ class Reader:
     def _admit(self, index: int, found: Tensor | DataError | None) -> Tensor | None:
         if not isinstance(found, DataError):
             return found
+        reason = found.reason if isinstance(found, UnreadableError) else str(found)
         if self.on_corrupt == "refuse":
-            raise found
+            raise UnreadableError(reason, self.way_out) from found
         if index not in self.corrupt:
-            self.corrupt[index] = str(found).removesuffix(WAY_OUT)
+            self.corrupt[index] = reason
             self.tell(f"skipped: {self.corrupt[index]}")
         return None
 

@@ -15,8 +15,8 @@ from PIL import Image
 from crossbatch.data.cache import cache_folder
 from crossbatch.data.data_set import DataSet, Part, Search
 from crossbatch.data.formats import available
-from crossbatch.data.image_files import WAY_OUT, FileImages, naming
-from crossbatch.errors import DataError
+from crossbatch.data.image_files import FileImages, naming
+from crossbatch.errors import DataError, UnreadableError
 from crossbatch.progress import watched
 
 How = Literal["header", "decode", "none"]
@@ -44,9 +44,8 @@ def refuse_unreadable(loaded: DataSet, how: How) -> None:
     """Refuse a data set with files that cannot be read, all together, and write a file that lists them."""
     if found := _found(loaded, how):
         first = next(iter(found.values()))
-        if len(found) == 1:
-            raise DataError(f"{first}{WAY_OUT}")
-        raise DataError(f"{_told(loaded, found)}: {first}; mend or remove them, or --loop.on_corrupt skip")
+        told, them = (first, "it") if len(found) == 1 else (f"{_told(loaded, found)}: {first}", "them")
+        raise DataError(f"{told}; mend or remove {them}, or --loop.on_corrupt skip")
 
 
 def without_unreadable(loaded: DataSet, how: How) -> DataSet:
@@ -90,8 +89,8 @@ def _problem(images: FileImages, number: int, how: How) -> str:
         else:
             with naming(path), Image.open(path, formats=available()):
                 pass
-    except DataError as error:
-        return str(error).removesuffix(WAY_OUT)
+    except UnreadableError as error:
+        return error.reason
     return ""
 
 

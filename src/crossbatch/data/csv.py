@@ -19,6 +19,10 @@ from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
 SEPARATORS = ",;\t"
+ALSO = {  # other names of a column, where a table does not have it by its own
+    "path": ("file_name", "filename", "image_path", "image"),
+    "label": ("class", "class_name", "category"),
+}
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -32,6 +36,8 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
         raise wrong_root("csv", root, "a .csv, .tsv or .parquet file with path,label[,role]")
     rows, columns = _read(root)
     roles = {row.role for row in rows}
+    if {TEST, QUERY} <= roles:
+        raise DataError(f"{root} has rows of both test and query: keep the role that is the test part")
     if GALLERY in roles and not roles & {QUERY, TEST}:
         raise DataError(f"{root} has gallery rows and no query rows: mark the images that are searched for as query")
     unread = sorted(columns - {"path", "label", "role"})
@@ -46,10 +52,14 @@ def rows_of(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], list[
     """
     rows, _ = _read(root, skip_missing=skip_missing, labelled=False)
     there = [row for row in rows if not skip_missing or _is_file(row.path)]
+    notes = [f"the roles in {root} are not read here"] if len({row.role for row in rows}) > 1 else []
     if len(there) == len(rows):
-        return rows, []
+        return rows, notes
     first = shown(next(row.path for row in rows if not _is_file(row.path)))
-    return there, [f"{len(rows) - len(there):,} of the {len(rows):,} images of {root} are not there, as {first}"]
+    return there, [
+        *notes,
+        f"{len(rows) - len(there):,} of the {len(rows):,} images of {root} are not there, as {first}",
+    ]
 
 
 def _read(root: Path, *, skip_missing: bool = False, labelled: bool = True) -> tuple[list[Row], set[str]]:
@@ -104,6 +114,10 @@ def _text(root: Path) -> str:
 def _columns(root: Path, names: Sequence[str], needed: Sequence[str]) -> list[str]:
     """The names of columns without blanks around them and capitals; refuses a table without those that it needs."""
     columns = [name.strip().lower() for name in names]
+    for column, others in ALSO.items():
+        found = next((one for one in others if one in columns), None)
+        if found and column not in columns:
+            columns[columns.index(found)] = column
     twice = next((one for one in columns if one and columns.count(one) > 1), None)
     if twice:
         raise DataError(f"{root} has several columns {twice} (blanks and capitals aside): keep one of them")

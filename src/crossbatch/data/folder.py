@@ -31,7 +31,9 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     root itself. What they leave open, test or validation, is held out of the training classes, whole classes.
     """
     if root is None or not root.is_dir():
-        raise wrong_root("folder", root, "a folder with one folder of images per class")
+        raise wrong_root(
+            "folder", root, "a folder with one folder of images per class; a table is .csv, .tsv or .parquet"
+        )
     tree = Tree()
     folders = {folder.name: folder for folder in tree.classes(root)}
     places, notes = _places(root, folders)

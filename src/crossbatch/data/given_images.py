@@ -12,7 +12,7 @@ from torch import Tensor
 
 from crossbatch.data.crops import Look, opaque, see, upright
 from crossbatch.data.image_files import FileImages
-from crossbatch.errors import DataError
+from crossbatch.errors import UnreadableError
 
 Given = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
 FITS = (
@@ -75,9 +75,9 @@ class GivenImages:
         except (ValueError, TypeError) as error:
             raise self._unreadable(index, error) from error
 
-    def _unreadable(self, index: int, error: Exception) -> DataError:
+    def _unreadable(self, index: int, error: Exception) -> UnreadableError:
         reason = str(error).split("\n")[0] or type(error).__name__
-        return DataError(f"cannot read the image at place {index} of those given ({reason})")
+        return UnreadableError(f"cannot read the image at place {index} of those given ({reason})")
 
 
 def _undecoded(image: Image.Image) -> bytes | None:

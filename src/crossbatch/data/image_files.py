@@ -12,7 +12,7 @@ from torch import Tensor
 
 from crossbatch.data.crops import Look, opaque, see, upright
 from crossbatch.data.formats import available
-from crossbatch.errors import DataError
+from crossbatch.errors import UnreadableError
 
 try:
     from pillow_heif import register_heif_opener
@@ -23,7 +23,6 @@ else:
     register_heif_opener()
 HEIC = (b"heic", b"heix", b"hevc", b"mif1")  # the brand, from the ninth byte on, behind `ftyp`
 NEEDS_HEIF = 'needs pillow-heif: pip install ".[heif]" in the clone of crossbatch'
-WAY_OUT = "; mend or remove it, or --loop.on_corrupt skip"
 
 
 class FileImages:
@@ -62,7 +61,8 @@ def naming(path: Path | str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        raise DataError(f"cannot read the image {shown(path)} ({_reason(Path(path), error)}){WAY_OUT}") from error
+        reason = f"cannot read the image {shown(path)} ({_reason(Path(path), error)})"
+        raise UnreadableError(reason, "mend or remove it") from error
 
 
 def shown(path: Path | str) -> str:
@@ -80,6 +80,8 @@ def as_label(name: str) -> str:
 def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return _what_it_is(path.read_bytes()[:512])
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return re.sub(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error).split("\n")[0]) or type(error).__name__

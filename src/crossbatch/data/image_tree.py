@@ -10,6 +10,10 @@ from crossbatch.data.image_files import HEIC, NEEDS_HEIF, READS_HEIC
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".jp2"}
 HEIC_SUFFIXES = {".heic", ".heif"}
+RAW_SUFFIXES = {  # of cameras: a TIFF by its beginning, of which a decoder sees the thumbnail
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mrw", ".nef", ".nrw", ".orf"),
+    *(".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+}
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
 NOISE = {"__macosx", "@eadir", "$recycle.bin", "lost+found"}  # what systems leave in folders
 
@@ -78,6 +82,9 @@ class Tree:
         suffix = Path(path).suffix.lower()
         if suffix in SUFFIXES:
             return True
+        if suffix in RAW_SUFFIXES:
+            self.left_out[f"{suffix} (camera raw: save it as JPEG or PNG)"] += 1
+            return False
         begins = beginning(path)
         brand = begins[8:12] if begins[4:8] == b"ftyp" else b""
         if suffix in HEIC_SUFFIXES or brand in HEIC:

@@ -44,11 +44,14 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
     }
     train, validation = parts[TRAIN], parts[VALIDATION]
     query, gallery = parts[QUERY] + parts[TEST], parts[GALLERY]
+    _require_classes(root, [names[label] for label in train.labels.unique().tolist()], parts, split)
     if len(query) == 0:
         require_pairs(train, "data set")
         train, query = _hold_out(train, split.test_share, split.seed, "--split.test_share", "test part")
         notes.append(f"no test part given: {query.classes} of {len(names)} classes were held out for test")
-        validation = validation.select(~torch.isin(validation.labels, query.labels))  # nothing is tuned on test classes
+        of_test = torch.isin(validation.labels, query.labels)  # nothing is tuned on test classes
+        notes += [f"{int(of_test.sum()):,} validation images are of these, and not used"] if of_test.any() else []
+        validation = validation.select(~of_test)
     elif len(gallery) == 0:
         require_pairs(query, "test part")
     elif not torch.isin(query.labels, gallery.labels).any():
@@ -71,6 +74,20 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
     test = Search(query, gallery if len(gallery) else None)
     fingerprint = _fingerprint(rows, sizes, root)
     return DataSet(name, files, names, train, validation, {"test": test}, fingerprint, notes=notes, copies=same)
+
+
+def _require_classes(root: Path, classes: Sequence[str], parts: Mapping[str, Part], split: Split) -> None:
+    """Refuse fewer training classes than parts that must have one, and say how the data were read."""
+    test = not len(parts[QUERY] + parts[TEST]) and split.test_share > 0
+    validation = not len(parts[VALIDATION]) and split.validation_share > 0
+    fewest = 1 + test + validation
+    if 0 < len(classes) < fewest:
+        named = "1 class" if len(classes) == 1 else f"{len(classes)} classes"
+        held = " and ".join([*(["validation"] if validation else []), *(["test"] if test else [])])
+        raise DataError(
+            f"{root} is read as {named} to train on, {', '.join(map(repr, classes))}; with classes held out for {held} "
+            f"it takes {fewest} or more: a class is a folder of its own in ROOT, or a label of its own in a table"
+        )
 
 
 def _not_read(split: Split, given: Mapping[str, Part]) -> list[str]:
@@ -126,6 +143,7 @@ def _unbelievable(same: Sequence[Sequence[int]], files: FileImages, labels: Tens
     kinds: dict[str, Callable[[set[int]], bool]] = {
         "stand under more than one label": lambda group: len({int(labels[one]) for one in group}) > 1,
         "are in both training and test": lambda group: bool(group & learnt) and bool(group & tested),
+        "are in the test part, where each finds the other": lambda group: len(group & query) > 1,
         "are in both query and gallery": lambda group: bool(group & query - gallery) and bool(group & gallery),
     }
     for what, is_so in kinds.items():

@@ -18,18 +18,16 @@ from crossbatch import runs
 from crossbatch.data.batches import OnCorrupt, PartBatches, Reader
 from crossbatch.data.data_set import Images, Part
 from crossbatch.data.given_images import MODES, Given, GivenImages
-from crossbatch.data.image_files import WAY_OUT
 from crossbatch.data.transforms import Evenly, Pixels, Preprocessing
 from crossbatch.encoder import hub, onnx_file, pretrained_folder
 from crossbatch.encoder.folded import folded
 from crossbatch.encoder.rows import Embedded, Network, all_of, batches_of_rows, evaluating
-from crossbatch.errors import CrossBatchError, DataError, DivergedError, RunError, SettingError
+from crossbatch.errors import CrossBatchError, DivergedError, RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.models.checkpoint import Description
 from crossbatch.progress import watched
 
 Rows = NDArray[np.float32]
-IN_PYTHON = "; leave it out, or take embed_readable"  # the way out of an image that cannot be read
 BATCH = 64  # images; on a CPU a quarter faster than 256. Evaluation takes as many: rows are the same to the bit
 
 
@@ -143,21 +141,18 @@ class Encoder:
         if not hasattr(batch_size, "__index__") or batch_size < 1:
             raise SettingError(f"batch_size is a number of images, at least 1, got {batch_size!r}")
         rows = np.full((len(images), self.dim), np.nan, dtype=np.float32)
-        reader = Reader(GivenImages(images), on_corrupt, tell=lambda _: None)
+        way_out = "leave it out, or take embed_readable"
+        reader = Reader(GivenImages(images), on_corrupt, tell=lambda _: None, way_out=way_out)
         places = torch.arange(len(images))
         batches = PartBatches(reader, Part(torch.zeros_like(places), places), self._evenly, batch_size)
-        try:
-            for found, _, ids in self._stream(batches):
-                if not found.isfinite().all():
-                    raise DivergedError(
-                        f"the model at {self.source} gives embeddings that are not finite: "
-                        + ("embed without half" if self.half else "it has diverged; train it again, with a lower rate")
-                    )
-                if len(ids):
-                    rows[ids.numpy()] = found.numpy()
-        except DataError as error:
-            reason = str(error).removesuffix(WAY_OUT)
-            raise DataError(f"{reason}{IN_PYTHON}") from error
+        for found, _, ids in self._stream(batches):
+            if not found.isfinite().all():
+                raise DivergedError(
+                    f"the model at {self.source} gives embeddings that are not finite: "
+                    + ("embed without half" if self.half else "it has diverged; train it again, with a lower rate")
+                )
+            if len(ids):
+                rows[ids.numpy()] = found.numpy()
         return rows, dict(reader.corrupt)
 
     def _stream(self, batches: PartBatches) -> Iterator[Embedded]:

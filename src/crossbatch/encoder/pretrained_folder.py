@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import yaml
 
-from crossbatch import runs
+from crossbatch import durable, runs
 from crossbatch.errors import RunError
 from crossbatch.models import checkpoint
 from crossbatch.models.checkpoint import CARD, CONFIG, WEIGHTS, Description
@@ -28,7 +28,7 @@ def write(folder: Path, network: torch.nn.Module, description: Description, sour
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.save(folder, network, description, CONFIG)  # type: ignore[arg-type]  # it has the state of an embedder
     if told is not None:
-        runs.write_text(folder / CARD, told)
+        durable.write_text(folder / CARD, told)
     return folder
 
 

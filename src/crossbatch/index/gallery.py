@@ -21,6 +21,7 @@ from crossbatch.index.pictures import Picture
 from crossbatch.index.projection import Point, read_map
 from crossbatch.index.rows import Image, Rows
 from crossbatch.index.search import exactly, nearest
+from crossbatch.index.thumbnails import media_type
 
 GROUPS = 16  # row groups of thumbnails that are kept: 256 pictures each
 TRIES = 5  # at reading what a writer changes meanwhile
@@ -160,7 +161,7 @@ class Gallery:
         content = self.content(row, rows)
         shown = None if content is None else pictures.to_show(content)
         small = self.thumbnail(row, rows)
-        return shown or Picture(small, "image/png" if small[:4] == b"\x89PNG" else "image/jpeg", "thumbnail")
+        return shown or Picture(small, media_type(small), "thumbnail")
 
     def content(self, row: int, rows: Rows | None = None) -> bytes | None:
         """The bytes of the file of a row, if it is still there and has not changed."""

@@ -5,6 +5,8 @@ import html
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from crossbatch.index.thumbnails import media_type
+
 STYLE = """
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
 body { margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
@@ -41,8 +43,7 @@ def hits_page(gallery: str, searches: Sequence[tuple[Shown, Sequence[Shown]]]) -
 
 
 def _figure(shown: Shown) -> str:
-    kind = "png" if shown.picture[:4] == b"\x89PNG" else "jpeg"
-    source = f"data:image/{kind};base64,{base64.b64encode(shown.picture).decode()}"
+    source = f"data:{media_type(shown.picture)};base64,{base64.b64encode(shown.picture).decode()}"
     told = [html.escape(part) for part in (shown.label, shown.name) if part]
     if shown.similarity is not None:
         told.insert(0, f'<span class="similarity">{shown.similarity:.3f}</span>')

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crossbatch.data.formats import available
-from crossbatch.data.image_files import WAY_OUT, naming
-from crossbatch.errors import DataError
+from crossbatch.data.image_files import naming
+from crossbatch.errors import DataError, UnreadableError
 from crossbatch.index.part_files import Entry
 from crossbatch.index.rows import Rows
 from crossbatch.index.sources import Found
@@ -144,7 +144,7 @@ def _read(found: Found, known: Any) -> "_New | str":
             with Image.open(BytesIO(content), formats=available()) as image:
                 return _New(found, digest, thumbnail(image), path)
     except DataError as error:
-        return str(error).removesuffix(WAY_OUT)
+        return error.reason if isinstance(error, UnreadableError) else str(error)
 
 
 def digest_of(content: bytes) -> str:

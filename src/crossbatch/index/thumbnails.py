@@ -10,6 +10,11 @@ SIDE, TINY = 256, 64  # pixels: the longest side of a thumbnail; an image up to 
 QUALITY = 80
 
 
+def media_type(picture: bytes) -> str:
+    """Of a thumbnail."""
+    return "image/png" if picture[:4] == b"\x89PNG" else "image/jpeg"
+
+
 def thumbnail(image: Image.Image) -> tuple[bytes, int, int]:
     """A JPEG file of an opened image, PNG where it is tiny; and width and height of the upright image."""
     size = image.size[::-1] if orientation(image) in SIDEWAYS else image.size

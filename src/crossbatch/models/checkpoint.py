@@ -9,12 +9,11 @@ from typing import Any
 from crossbatch import durable
 from crossbatch.errors import CrossBatchError, MissingExtraError, RunError
 from crossbatch.models import backbones
-from crossbatch.models.embedder import Embedder, build
+from crossbatch.models.embedder import MOST_DIMENSIONS, Embedder, build
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 CONFIG, CARD = "config.json", "README.md"  # the names that model hubs have for the description and the card
 FORMAT = 1  # of the description
-MOST_DIMENSIONS = 65_536
 
 
 @dataclass(frozen=True)

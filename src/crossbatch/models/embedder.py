@@ -7,6 +7,8 @@ from crossbatch.errors import SettingError
 from crossbatch.models import backbones
 from crossbatch.shapes import Embeddings, Images
 
+MOST_DIMENSIONS = 65_536
+
 
 class Embedder(nn.Module):
     """Images float [batch, channels, height, width] → unit embeddings [batch, dim].
@@ -33,7 +35,7 @@ class Embedder(nn.Module):
 
 def build(backbone: str, dim: int, channels: int, *, pooling: str | None = None, pretrained: bool = False) -> Embedder:
     """Any backbone by its name, pooled as it was made to be, or as named: avg, max or gem."""
-    if dim < 1:
-        raise SettingError(f"the embedding needs at least 1 dimension, got --model.dim {dim}")
+    if not 1 <= dim <= MOST_DIMENSIONS:
+        raise SettingError(f"an embedding has 1 to {MOST_DIMENSIONS:,} dimensions, got --model.dim {dim}")
     network, pool, features = backbones.create(backbone, channels, pooling=pooling, pretrained=pretrained)
     return Embedder(network, pool, features, dim)

@@ -11,20 +11,20 @@ from crossbatch.models.embedder import Embedder
 def freeze(model: Embedder, backbone: str, *, train_stages: int | None = None, batch_norm: bool = False) -> None:
     """Leave the last `train_stages` of the backbone to learn (None: all), and with `batch_norm` no BatchNorm layer.
 
+    A network without BatchNorm has none to freeze, and is taken as it is.
+
     The pooling and the head always learn. A frozen BatchNorm keeps statistics, scale and shift, and is then one fixed
     linear map, as in Proxy-Anchor's code and in torchvision's FrozenBatchNorm2d; the code of the Multi-Similarity loss
     keeps the statistics only, and the paper's own code freezes nothing.
     """
     network = model.backbone
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    if batch_norm and not norms:
-        raise SettingError(f"{backbone} has no BatchNorm layer to freeze: leave --model.freeze_bn out")
+    norms = [module for module in network.modules() if batch_norm and isinstance(module, _BatchNorm)]
     if train_stages is not None:
         _freeze_first(network, backbone, train_stages)
-    for norm in norms if batch_norm else ():
+    for norm in norms:
         norm.requires_grad_(False)
-    if batch_norm or train_stages is not None:
-        still = set(norms if batch_norm else ())
+    if norms or train_stages is not None:
+        still = set(norms)
         model.kept = tuple(
             name for name, module in model.named_modules() if name and (module in still or _is_frozen(module))
         )

@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crossbatch import runs
+from crossbatch import durable, runs
 from crossbatch.errors import MissingExtraError, RunError
 from crossbatch.report import results
 from crossbatch.report.curves import Arm, Chart, charts, read_arm
@@ -56,7 +56,7 @@ def write_report(folder: Path) -> Path:
             "let it finish, or name another folder"
         )
     path = folder / runs.REPORT
-    runs.write_text(path, _render(page))
+    durable.write_text(path, _render(page))
     return path
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from crossbatch import runs
 from crossbatch.errors import RunError
+from crossbatch.metrics.retrieval import is_metric
 
 NONE = "–"
 
@@ -200,11 +201,6 @@ def floor_terms(summary: dict[str, Any]) -> list[tuple[str, str]]:
 def _in_order(metric: str) -> tuple[int, str]:
     """Recall@K by its K, then the others."""
     return (int(metric.removeprefix("R@")), "") if metric.startswith("R@") else (sys.maxsize, metric)
-
-
-def is_metric(name: str) -> bool:
-    """Whether a key of an evaluation is a share that the search measured."""
-    return name.startswith("R@") or name in ("R-precision", "MAP@R")
 
 
 def read_comparison(folder: Path) -> dict[str, Any]:

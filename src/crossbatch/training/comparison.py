@@ -13,6 +13,7 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError, SettingError, Terminated
+from crossbatch.metrics.retrieval import is_metric
 from crossbatch.models import checkpoint
 from crossbatch.training import rate_search
 from crossbatch.training.comparable import (
@@ -115,7 +116,7 @@ def compare(
     ks = sorted({1, *(ks or runs_here.data.ks)})
     parts = build_parts(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
     for line in images_of(replace(parts, reasons=runs_here.reasons)):
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line)
     config = settings.as_dict() | ({"arms": own} if own else {})
     if runs.is_comparison(out, config):
         runs.require_data(out, runs_here.data.identity)
@@ -182,7 +183,7 @@ def _validation(comparison: Comparison, name: str, rate: float) -> rate_search.S
     try:
         summary = runs.read_summary(comparison.run(name, settings))
     except DivergedError as error:
-        comparison.console.print(f"learning rate {rate:g}: {error}", soft_wrap=True, highlight=False)
+        comparison.console.print(f"learning rate {rate:g}: {error}")
         return 0.0, 0.0
     return summary["best_validation_R@1"], summary.get("best_validation_MAP@R", 0.0)
 
@@ -236,7 +237,7 @@ def _arm(
         for folder, one in zip(folders, before, strict=True)
     ]
     summaries = [runs.read_summary(folder) for folder in folders]
-    metrics = [metric for metric in tests[0] if metric.startswith("R@") or metric in ("R-precision", "MAP@R")]
+    metrics = list(filter(is_metric, tests[0]))
     arm = {
         "name": name,
         "lr": rate,

@@ -13,9 +13,10 @@ from typing import Any
 
 import lightning as L
 
+from crossbatch.errors import TERMINATED
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME = 0.5  # seconds: a scheduler that signals a process and its group too means one thing
-TERMINATED = 128 + signal.SIGTERM
 
 
 class Stopped(BaseException):

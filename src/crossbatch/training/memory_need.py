@@ -16,6 +16,7 @@ from crossbatch.training.settings import Settings
 
 ADAM = 3  # gradient and two moments, each as large as the weights that learn
 PER_ROW = 8 * 3  # bytes of a row's label, id and step
+BEYOND = 4  # times what is free: no estimate is so far off
 PROBED = 2  # images by which a batch is reckoned: one has no statistics of its own for BatchNorm
 
 
@@ -69,7 +70,11 @@ def told(settings: Settings, need: int) -> list[str]:
     (_, free), place = there_is(settings), _place(settings)
     if free is None:
         return [f"needs     about {size_of(need)} of {place} beside the data"]
-    tight = "" if need < free else "; this will hardly fit: lower --batch.classes, --model.image_size or --memory.size"
+    way_out = "lower --batch.classes, --batch.images, --model.image_size or --memory.size"
+    if need > BEYOND * free:
+        told = f"this run needs about {size_of(need)} of {place} beside the data, and {size_of(free)} are free"
+        raise SettingError(f"{told}: {way_out}")
+    tight = "" if need < free else f"; this will hardly fit: {way_out}"
     return [f"needs     about {size_of(need)} of {place} beside the data; {size_of(free)} are free{tight}"]
 
 

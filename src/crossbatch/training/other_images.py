@@ -1,6 +1,6 @@
 """A trained model measured on labelled images of one's own, each searched among the others."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,11 @@ def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) ->
     ks = sorted({1, *(ks or DataSet.ks)})
     refuse_ks(ks)
     images, notes = listed(sources)
+    images, stray = _without_stray(images, {source for source in sources if source.is_dir()})
     labels, names = _labels(images)
-    notes += _twins(images)
+    notes += stray + _twins(images)
+    if len(names) == 1:
+        notes.append("there is one class: its R@1 is always 1, bring more")
     encoder = load(model)
     rows, unreadable = _rows(encoder, images)
     readable = torch.ones(len(images), dtype=torch.bool)
@@ -73,6 +76,16 @@ def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) ->
         "unreadable": [{"path": shown(images[place].path), "reason": why} for place, why in unreadable.items()],
         "notes": notes,
     }
+
+
+def _without_stray(images: Sequence[Listed], folders: Collection[Path]) -> tuple[list[Listed], list[str]]:
+    """Without the images that lie beside the folders of classes, in that of none; and a note of them."""
+    stray = [one for one in images if one.label is None and one.path.parent == one.root and one.root in folders]
+    if not stray or len(stray) == len(images) or any(one.label is None and one not in stray for one in images):
+        return list(images), []
+    kept = [one for one in images if one.label is not None]
+    lie = "1 image lies" if len(stray) == 1 else f"{len(stray):,} images lie"
+    return kept, [f"{lie} in the folder of no class, left out, as {shown(stray[0].path)}"]
 
 
 def _labels(images: Sequence[Listed]) -> tuple[Tensor, list[str]]:

@@ -28,7 +28,8 @@ def parts_named(loaded: DataSet, name: str) -> list[str]:
         if one not in loaded.searches or len(loaded.searches[one].query) == 0:
             there = ", ".join(part for part, search in loaded.searches.items() if len(search.query))
             every = ", or test for all lists of test" if len(loaded.tests) > 1 else ""
-            raise DataError(f"{loaded.name} has no {one} part to search: choose one of {there}{every}")
+            way_out = f"choose one of {there}{every}" if there else "measure on other images, with --on FOLDER"
+            raise DataError(f"{loaded.name} has no {one} part to search: {way_out}")
     return names
 
 

@@ -48,7 +48,7 @@ class ProgressBar(L.Callback):
         """One line a validation where there is no bar."""
         if self._progress is None and trainer.is_global_zero and not trainer.sanity_checking:
             step = f"{self.title}  {trainer.global_step}/{trainer.max_steps}"
-            self.console.print(f"{step}  {self._tell(trainer, module)}", soft_wrap=True, highlight=False)
+            self.console.print(f"{step}  {self._tell(trainer, module)}")
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Leave the bar where it stands."""

@@ -1,6 +1,5 @@
 """Going on with a run: from which checkpoint, whether it is still the same run, and how what ends it is told."""
 
-import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.durable import sweep
-from crossbatch.errors import CrossBatchError, DiskError, RunError
+from crossbatch.errors import NO_ROOM, CrossBatchError, DiskError, RunError
 from crossbatch.models import checkpoint
 from crossbatch.processes import started_rank
 from crossbatch.training.checkpoint_files import choose, damage
@@ -23,7 +22,6 @@ from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import RunParts
 from crossbatch.typed import typed
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OF_IMAGES = ("loss_fn.memory.", "following.")  # of the state of a learner
 
 
@@ -85,7 +83,7 @@ def _refuse_ended(run: Path, left: int, changed: list[str]) -> None:
 
 def _warn(console: Console, told: list[str]) -> None:
     for line in told:
-        console.print(f"warning: {line}", soft_wrap=True, highlight=False)
+        console.print(f"warning: {line}")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from crossbatch.data.batches import PartBatches, Reader
 from crossbatch.data.checking import refuse_unreadable, without_unreadable
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches
-from crossbatch.data.transforms import Preprocessing, background_colour
+from crossbatch.data.transforms import MOST_PIXELS, Preprocessing, background_colour
 from crossbatch.errors import DataError, SettingError
 from crossbatch.following import Following
 from crossbatch.imported import imported_class
@@ -151,9 +151,10 @@ def _sides(size: int | str | None) -> int | tuple[int, int] | None:
         return None
     sides = re.fullmatch(r"(\d+)(?:x(\d+))?", str(size))
     high, wide = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
-    if min(high, wide) < 8:
+    if not 8 <= min(high, wide) <= max(high, wide) <= MOST_PIXELS:
         raise SettingError(
-            f"--model.image_size is a side of at least 8 pixels, as 224, or height and width, as 256x128; got {size}"
+            f"--model.image_size is a side of 8 to {MOST_PIXELS:,} pixels, as 224, or height and width, as 256x128; "
+            f"got {size}"
         )
     return high if high == wide else (high, wide)
 
@@ -164,7 +165,7 @@ def _network(settings: Settings, channels: int, sides: tuple[int, int]) -> tuple
     network = build(chosen.backbone, chosen.dim, channels, pooling=chosen.pooling, pretrained=chosen.pretrained)
     weights = None if chosen.weights is None else load_backbone(network.backbone, chosen.backbone, chosen.weights)
     backbones.take(network.backbone, chosen.backbone, channels, sides)
-    freeze(network, chosen.backbone, train_stages=chosen.train_stages, batch_norm=chosen.freeze_bn)
+    freeze(network, chosen.backbone, train_stages=chosen.train_stages, batch_norm=chosen.keeps_bn)
     return network, weights
 
 

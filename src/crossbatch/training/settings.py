@@ -20,6 +20,8 @@ from crossbatch.training.plain_values import made
 
 # Trained weights move fast at first, and what rows of then say is wrong; from scratch most of the motion is shared.
 FRESH_TRAINED, FRESH_FROM_SCRATCH = 0.3, 0.7
+MOST_IMAGES = 1_000_000  # of a batch
+RATE_TRAINED = 1e-4  # a rate ten times as high destroys what trained weights know
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class ModelSettings:
         image_size: Side in pixels of the square seen, or HEIGHTxWIDTH; by default the data set's or the backbone's.
         pooling: How the last feature maps become one vector: avg, max, gem, or grid, which keeps the quarters of an
             image apart; by default grid for small, else as the backbone was made to.
-        freeze_bn: Keep the BatchNorm layers of the backbone as they are: statistics, scale and shift.
+        freeze_bn: Keep the BatchNorm layers of the backbone as they are: statistics, scale and shift. By default only
+            where the network starts from trained weights.
         train_stages: Number of last backbone stages to train with the head; 0 trains the head alone; by default all.
         background: Colour that shows where an image is transparent or padded: white, black, … or #rrggbb.
         fit: How an image of another shape is seen in evaluation: its centre (crop), all of it on the background (pad),
@@ -113,12 +116,22 @@ class ModelSettings:
     pretrained: bool = False
     image_size: PositiveInt | str | None = None
     pooling: Pooling | None = None
-    freeze_bn: bool = False
+    freeze_bn: bool | None = None
     train_stages: NonNegativeInt | None = None
     weights: Path | None = None
     background: str = "white"
     fit: Literal["crop", "pad", "squash"] = "crop"
     dims: list[PositiveInt] = field(default_factory=list)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the network starts from trained weights."""
+        return self.pretrained or self.weights is not None
+
+    @property
+    def keeps_bn(self) -> bool:
+        """Whether BatchNorm layers of the backbone, where there are any, stay as they are."""
+        return self.trained if self.freeze_bn is None else self.freeze_bn
 
 
 @dataclass(frozen=True)
@@ -127,7 +140,7 @@ class OptimSettings:
 
     Args:
         steps: Training steps, a batch each.
-        lr: Learning rate after its warm-up.
+        lr: Learning rate after warm-up; for trained weights 0.0001.
         head_lr: Learning rate of the head, which is never pretrained; by default that of the backbone.
         optimizer: adam, whose weight decay is an L2 penalty, or adamw, whose weight decay is decoupled.
         weight_decay: L2 penalty of adam; for adamw the share of a weight that a step takes off, at learning rate 1.
@@ -255,17 +268,7 @@ class Settings:
 
     def check(self) -> None:
         """Refuse what contradicts itself, before anything is read or written."""
-        batch = (self.batch.classes or 1) * self.batch.images  # of classes that are left open at least one
-        if self.memory.size is not None and 0 < self.memory.size < batch:
-            raise SettingError(
-                f"a memory of {self.memory.size} rows is too small for batches of {batch} images: "
-                f"raise --memory.size to at least {batch}, or set it to 0 to train without memory"
-            )
-        if self.memory.size != 0 and self.memory.weight == self.memory.batch_weight == 0:
-            raise SettingError(
-                "--memory.weight 0 and --memory.batch_weight 0 leave nothing to train by once the memory counts: "
-                "raise one of them, or train without memory, --memory.size 0"
-            )
+        self._check_batch()
         if self.model.pretrained and self.model.weights is not None:
             raise SettingError("--model.pretrained and --model.weights both say what to start from: give one of them")
         dims, dim = list(self.model.dims), self.model.dim
@@ -284,6 +287,22 @@ class Settings:
                 f"got {self.optim.milestones} and {self.optim.schedule}"
             )
 
+    def _check_batch(self) -> None:
+        """Refuse a batch that fits nowhere, and a memory that does not fit the batch."""
+        batch = (self.batch.classes or 1) * self.batch.images  # of classes that are left open at least one
+        if batch > MOST_IMAGES:
+            raise SettingError(f"a batch of {batch:,} images fits nowhere: lower --batch.classes or --batch.images")
+        if self.memory.size is not None and 0 < self.memory.size < batch:
+            raise SettingError(
+                f"a memory of {self.memory.size} rows is too small for batches of {batch} images: "
+                f"raise --memory.size to at least {batch}, or set it to 0 to train without memory"
+            )
+        if self.memory.size != 0 and self.memory.weight == self.memory.batch_weight == 0:
+            raise SettingError(
+                "--memory.weight 0 and --memory.batch_weight 0 leave nothing to train by once the memory counts: "
+                "raise one of them, or train without memory, --memory.size 0"
+            )
+
     def resolved(self) -> "Settings":
         """The same with what follows from other options written out, as it is kept in the run folder.
 
@@ -292,8 +311,7 @@ class Settings:
         pooling = self.model.pooling or ("grid" if self.model.backbone == "small" else None)
         settings = replace(self, model=replace(self.model, pooling=pooling))
         if self.memory.stale is None:
-            trained = self.model.pretrained or self.model.weights is not None
-            settings = settings.fresh_at(FRESH_TRAINED if trained else FRESH_FROM_SCRATCH)
+            settings = settings.fresh_at(FRESH_TRAINED if self.model.trained else FRESH_FROM_SCRATCH)
         if not self.recommended:
             return settings
         options = recommended_options(self.loss.name, self.loss.init_args)
@@ -302,6 +320,12 @@ class Settings:
     def fresh_at(self, stale: float) -> "Settings":
         """The same with this limit for rows of the memory, where none was given."""
         return self if self.memory.stale is not None else replace(self, memory=replace(self.memory, stale=stale))
+
+    def at_usual_rate(self, given: Mapping[str, Any], *, trained: bool = False) -> "Settings":
+        """The same with the learning rate for trained weights, where they start from such and `given` has no rate."""
+        if "lr" in given.get("optim", {}) or not (trained or self.model.trained):
+            return self
+        return replace(self, optim=replace(self.optim, lr=RATE_TRAINED))
 
     @property
     def class_paths(self) -> list[str]:
@@ -330,4 +354,5 @@ class Settings:
         try:
             return made(cls, {**parser.parse_object(options, defaults=False).as_dict(), "loss": loss})
         except (ArgumentError, TypeError) as error:
-            raise RunError(f"the options of this run are not those of this version ({error})") from error
+            told = f"config.yaml of the run does not fit this version ({error})"
+            raise RunError(f"{told}: put it back as it was, or train anew") from error

@@ -36,7 +36,8 @@ def seen_before(init: Path, loaded: DataSet, trained: Collection[str] = ("train"
 def with_model_of(init: Path, settings: Settings, given: Mapping[str, Any]) -> Settings:
     """The settings with the network of a trained model; refuses options, `given` by name, that say another.
 
-    Which images it sees, how large and how fitted, is taken from it too where nothing is said.
+    Which images it sees, how large and how fitted, and whether BatchNorm learns, is taken from it too where nothing is
+    said.
     """
     runs.refuse_several(init)
     found = described(init)
@@ -48,5 +49,7 @@ def with_model_of(init: Path, settings: Settings, given: Mapping[str, Any]) -> S
             raise SettingError(f"{init} has --model.{name} {value}, got {wanted}: leave it out, or --init")
     seen = {"image_size": size if isinstance(size, int) else "x".join(map(str, size or ())) or None, "dims": found.dims}
     seen |= {name: found.preprocessing[name] for name in ("fit", "background") if name in found.preprocessing}
+    if (init / runs.CONFIG).is_file():
+        seen["freeze_bn"] = Settings.from_dict(runs.read_config(init)).model.keeps_bn
     own |= {name: value for name, value in seen.items() if name not in given}
     return replace(settings, model=replace(settings.model, **own))

@@ -78,7 +78,7 @@ def fit(
             held.enter_context(locked(run))
         start = go_on(parts, run, console, force=force) if resume else None
         if start is not None and start.step >= parts.settings.optim.steps and runs.is_finished(run):
-            console.print(f"{run} is finished: nothing is left to do", soft_wrap=True, highlight=False)
+            console.print(f"{run} is finished: nothing is left to do")
             return Outcome(runs.read_summary(run))
         return _fit(parts, run, console, start, init, held)
 

@@ -161,7 +161,7 @@ class Search:
             summary = {"best_validation_R@1": 0.0, "steps": steps, "training_seconds": time.perf_counter() - began}
             summary["warnings"] = ["training diverged: lower the highest of --learning_rates"]
         score = float(summary["best_validation_R@1"])
-        self.console.print(f"{told}: validation R@1 {score:.4f}", soft_wrap=True, highlight=False)
+        self.console.print(f"{told}: validation R@1 {score:.4f}")
         return {
             "steps": summary["steps"],
             "seconds": summary["training_seconds"],

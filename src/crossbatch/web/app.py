@@ -17,6 +17,7 @@ from crossbatch.data.image_files import as_label
 from crossbatch.errors import CrossBatchError
 from crossbatch.index import Gallery
 from crossbatch.index.rows import Rows
+from crossbatch.index.thumbnails import media_type
 from crossbatch.web import answers
 from crossbatch.web.batcher import Model
 from crossbatch.web.guard import COOKIE, HEADERS, Guard, same, session_of
@@ -239,10 +240,8 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         """The small picture of an image."""
         rows = service.gallery.rows
         content = service.gallery.thumbnail(row_of(rows, one), rows)
-        kind = "image/png" if content[:4] == b"\x89PNG" else "image/jpeg"
-        return Response(
-            content, media_type=kind, headers={"cache-control": FOREVER if one in rows.position else BRIEFLY}
-        )
+        kept = {"cache-control": FOREVER if one in rows.position else BRIEFLY}
+        return Response(content, media_type=media_type(content), headers=kept)
 
     @app.get("/images/{one}", response_class=Response, responses=kinds)
     async def picture(one: Id) -> Response:
