@@ -7,6 +7,7 @@ from pytorch_metric_learning import losses, miners
 from torch import Tensor, nn
 
 from crossbatch.losses import Pairing
+from crossbatch.losses.comparing import Comparing
 
 LOSSES = {
     "multi-similarity": lambda: (losses.MultiSimilarityLoss(), miners.MultiSimilarityMiner(epsilon=0.1)),
@@ -32,19 +33,19 @@ class Peer(nn.Module):
         return loss
 
 
-class OfMemory(nn.Module):
+class OfMemory(Comparing):
     """One loss within the batch, another against the memory."""
 
     def __init__(self, within: Any, against: Any) -> None:
         super().__init__()
         self.within, self.against = within, against
-        self.told: dict[str, Tensor] = {}
+        self.mean_over_anchors = True
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
         """By which side is compared with."""
         loss = self.within if refs is anchors else self.against
         value: Tensor = loss.compare(anchors, refs, pairing)
-        self.told = loss.told
+        self.per_anchor = loss.per_anchor
         return value
 
 

@@ -126,12 +126,12 @@ class CrossBatchLoss(KeepsTypes):
         warmup_steps = _steps("warmup_steps", warmup_steps)
         if not isinstance(memory, CrossBatchMemory):
             raise SettingError(f"CrossBatchLoss(loss, memory) takes a CrossBatchMemory, got {type(memory).__name__}")
-        self.loss: Any = comparing(loss)
+        self.loss = comparing(loss)
         self.memory = memory
         if group is not None:
             memory.processes = Processes(group)
         self.earlier_only = earlier_only
-        self._told: dict[str, Tensor] = {}
+        self._last: dict[str, Tensor] = {}
         self.register_buffer("memory_weight", torch.tensor(memory_weight))
         self.register_buffer("batch_weight", torch.tensor(batch_weight))
         for name, value in {"step": 0, "start": warmup_steps, "max_age": FOREVER}.items():
@@ -166,7 +166,7 @@ class CrossBatchLoss(KeepsTypes):
         self.memory.check(embeddings, labels, ids)
         if self.training and not torch.is_grad_enabled():
             warnings.warn(FORGOTTEN, stacklevel=5)  # the line that calls the loss
-        if self.memory.shard.parts > 1 and not self._is_mean:
+        if self.memory.shard.parts > 1 and not self.loss.mean_over_anchors:
             raise SettingError(
                 f"a sharded memory takes a loss of this package, whose sums can be put together, and not "
                 f"{type(getattr(self.loss, 'loss', self.loss)).__name__}: subclass PairLoss, or leave the memory whole"
@@ -174,8 +174,8 @@ class CrossBatchLoss(KeepsTypes):
         anchors = unit(embeddings)
         batch = self.memory.processes.gather(anchors, labels, ids)
         within = Pairing.within(batch.labels, batch.ids)
-        loss: Tensor = self.loss.compare(batch.embeddings, batch.embeddings, within)
-        self._told = {"batch_loss": loss.detach(), **self._counts("batch")}
+        loss = self.loss.compare(batch.embeddings, batch.embeddings, within)
+        self._last = {"batch_loss": loss.detach(), **self._counts("batch")}
         on, known = self.step >= self.start, on_cpu(self.step)
         since = self.step - self.max_age - int(not self.training)
         own_slots = None
@@ -185,7 +185,7 @@ class CrossBatchLoss(KeepsTypes):
             compared, share = self._against_memory(anchors, batch, since, own_slots)
             term = self.loss.compare(*compared)
             term = term if share == 1 else share * term
-            self._told |= {"memory_loss": term.detach(), **self._counts("memory")}
+            self._last |= {"memory_loss": term.detach(), **self._counts("memory")}
             batch_weight, memory_weight = self.batch_weight, self.memory_weight
             if not known:
                 batch_weight, memory_weight = torch.where(on, batch_weight, 1), torch.where(on, memory_weight, 0)
@@ -193,10 +193,6 @@ class CrossBatchLoss(KeepsTypes):
         if self.training and self.earlier_only:
             self._remember(batch)
         return loss
-
-    @property
-    def _is_mean(self) -> bool:
-        return bool(getattr(self.loss, "mean_over_anchors", False))
 
     def _against_memory(
         self, anchors: Tensor, batch: Gathered, since: Tensor, own_slots: Tensor | None
@@ -208,7 +204,7 @@ class CrossBatchLoss(KeepsTypes):
         """
         rows = self.memory.in_use(since)
         labels, ids, share = batch.labels, batch.ids, 1.0
-        if self.memory.shard.parts > 1 or (not self._is_mean and self.memory.processes.count > 1):
+        if self.memory.shard.parts > 1 or (not self.loss.mean_over_anchors and self.memory.processes.count > 1):
             anchors = batch.embeddings
         else:
             labels, ids, share = labels[batch.own], None if ids is None else ids[batch.own], batch.share
@@ -225,8 +221,8 @@ class CrossBatchLoss(KeepsTypes):
     @property
     def stats(self) -> dict[str, Tensor]:
         """Of the last call: the value of each term, and means over the anchors of what counted in it."""
-        return {name: each.detach().to(torch.float32).mean() for name, each in self._told.items()}
+        return {name: each.detach().to(torch.float32).mean() for name, each in self._last.items()}
 
     def _counts(self, term: str) -> dict[str, Tensor]:
-        told = self.loss.told if hasattr(self.loss, "told") else self.loss.stats
-        return {f"{term}_{name}": each for name, each in told.items() if (term, name) != ("batch", "anchors")}
+        counted = self.loss.per_anchor.items()
+        return {f"{term}_{name}": each for name, each in counted if (term, name) != ("batch", "anchors")}

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from crossbatch.errors import MissingExtraError, SettingError, ShapeError
 from crossbatch.losses import Pairing, PairLoss
+from crossbatch.losses.comparing import Comparing
 from crossbatch.losses.engine.whole import Whole
 from crossbatch.losses.pair_loss import pair_up
 from crossbatch.precision import without_autocast
@@ -24,7 +25,7 @@ Indices = tuple[Tensor, ...]  # (anchors, positives, anchors, negatives), or tri
 WITH_REFERENCES = sorted(set(theirs.CrossBatchMemory.supported_losses()) - {"NCALoss"})
 
 
-class PMLLoss(nn.Module):
+class PMLLoss(Comparing):
     """A loss of theirs, if wanted with a miner of theirs, where `CrossBatchLoss` takes one of ours.
 
     Pairs of a row with itself or with a copy of its image, and rows dropped from the memory, are left out of what the
@@ -50,8 +51,7 @@ class PMLLoss(nn.Module):
                 f"{name} cannot compare chosen pairs with a memory: "
                 f"take {', '.join(WITH_REFERENCES)}, or a loss of ours"
             )
-        self.loss, self.miner, self.mean_over_anchors = loss, miner, False
-        self.stats: dict[str, Tensor] = {}
+        self.loss, self.miner = loss, miner
 
     def forward(self, embeddings: Tensor, labels: Tensor, *, ids: Tensor | None = None) -> Tensor:
         """The loss within a batch."""
@@ -59,7 +59,7 @@ class PMLLoss(nn.Module):
         return self.compare(anchors, anchors, Pairing.within(labels, ids))
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
-        """Their loss of anchors against references; `stats` as of any loss."""
+        """Their loss of anchors against references; `per_anchor` as of any loss."""
         kept = slice(None) if pairing.live is None else pairing.live.nonzero()[:, 0]
         positive, negative = pairing.masks(torch.arange(len(refs), device=refs.device)[kept])
         if self.miner is not None and refs is not anchors:  # the easiest positive would be the row itself
@@ -69,7 +69,7 @@ class PMLLoss(nn.Module):
         counted = positive.any(1) if pairing.with_positive_only else torch.ones_like(pairing.labels, dtype=torch.bool)
         share = counted.to(anchors).mean()
         if not counted.any() or not positive.shape[1]:
-            self.stats = dict.fromkeys(("positives", "negatives", "anchors"), torch.zeros_like(share))
+            self.per_anchor = dict.fromkeys(("positives", "negatives", "anchors"), torch.zeros_like(share))
             return 0 * anchors.sum()
         # Of a memory a copy: it is written to before the backward pass, in which some of their losses read the rows.
         rows = refs[kept].to(anchors, copy=refs is not anchors)
@@ -81,11 +81,11 @@ class PMLLoss(nn.Module):
             given = () if refs is anchors else (rows, labels)
             indices = _without(~(positive | negative), self.miner(anchors[counted], of_anchors, *given))
         found = loss_and_miner_utils.convert_to_pairs(indices, of_anchors, labels)
-        self.stats = {
+        self.per_anchor = {
             side: torch.tensor(len(found[place]) / max(len(anchors), 1))
             for side, place in (("positives", 0), ("negatives", 2))
         }
-        self.stats["anchors"] = share
+        self.per_anchor["anchors"] = share
         with without_autocast(anchors.device):
             loss: Tensor = self.loss(anchors[counted], of_anchors, indices, rows, labels)
         return share * loss

@@ -2,18 +2,18 @@
 
 import inspect
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from crossbatch.errors import SettingError
+from crossbatch.losses.comparing import Comparing
 from crossbatch.losses.pairing import Pairing
 from crossbatch.precision import without_autocast
 from crossbatch.shapes import unit
 
 
-class AnyLoss(nn.Module):
+class AnyLoss(Comparing):
     """A module called `(embeddings, labels, ref_emb=, ref_labels=)`, which knows nothing of ids and own rows.
 
     So references that are a row of the batch, or a copy of one of its images, are left out of what it is given, as are
@@ -21,12 +21,9 @@ class AnyLoss(nn.Module):
     where only anchors with a positive count, the others are left out too, and the loss is taken by their share.
     """
 
-    mean_over_anchors = False
-
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
         self.loss, self.tried = loss, False
-        self.stats: dict[str, Tensor] = {}
 
     def forward(self, embeddings: Tensor, labels: Tensor, *, ids: Tensor | None = None) -> Tensor:
         """The loss within a batch, as a loss of this package is called without a memory."""
@@ -57,7 +54,7 @@ class AnyLoss(nn.Module):
         if pairing.with_positive_only:
             counted = torch.isin(pairing.labels, labels)
         share = counted.float().mean()
-        self.stats = {"anchors": share}
+        self.per_anchor = {"anchors": share}
         if not counted.any() or not len(rows):
             return 0 * anchors.sum()
         with without_autocast(anchors.device):
@@ -82,12 +79,12 @@ class AnyLoss(nn.Module):
         self.tried = True
 
 
-def comparing(loss: nn.Module) -> Any:
+def comparing(loss: nn.Module) -> Comparing:
     """The loss itself where it can leave out pairs, as those of this package can; any other in an `AnyLoss`."""
     if not isinstance(loss, nn.Module):
         given = f"the class {loss.__name__}" if isinstance(loss, type) else f"{type(loss).__name__} {loss!r}"
         raise SettingError(f"a loss is a module, as ContrastiveLoss(), got {given[:80]}")
-    if hasattr(loss, "mean_over_anchors"):  # of ours, as `PMLLoss` too
+    if isinstance(loss, Comparing):
         return loss
     taken = inspect.signature(loss.forward).parameters
     if "ref_emb" not in taken and all(one.kind != one.VAR_KEYWORD for one in taken.values()):

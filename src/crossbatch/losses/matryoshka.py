@@ -1,19 +1,19 @@
 """Matryoshka: any loss, taken of the first so many dimensions too, so that an embedding may be cut off there."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses.any_loss import comparing
+from crossbatch.losses.comparing import Comparing
 from crossbatch.losses.pair_loss import pair_up
 from crossbatch.losses.pairing import Pairing
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, Scalar, unit
 
 
-class MatryoshkaLoss(nn.Module):
+class MatryoshkaLoss(Comparing):
     """Mean of a loss over embeddings cut off at each of `dims`, scaled to unit length again.
 
     The memory keeps whole rows; a prefix of each is used here. `stats` describe the whole embedding.
@@ -29,7 +29,8 @@ class MatryoshkaLoss(nn.Module):
 
     def __init__(self, loss: nn.Module, dims: Sequence[int]) -> None:
         super().__init__()
-        self.loss: Any = comparing(loss)
+        self.loss = comparing(loss)
+        self.mean_over_anchors = self.loss.mean_over_anchors
         self.dims = tuple(int(dim) for dim in dims)
         if not self.dims or self.dims[0] < 1 or list(self.dims) != sorted(set(self.dims)):
             raise SettingError(f"dims are lengths of at least 1, ascending, as [32, 64, 128]; got {list(dims)}")
@@ -56,21 +57,5 @@ class MatryoshkaLoss(nn.Module):
             cut = unit(anchors[:, :dim])
             others = cut if refs is anchors else refs if dim == refs.shape[1] else unit(refs[:, :dim])
             values.append(self.loss.compare(cut, others, pairing))
+        self.per_anchor = self.loss.per_anchor  # of the last of the dims, the whole embedding
         return torch.stack(values).mean()
-
-    @property
-    def mean_over_anchors(self) -> bool:
-        """Whether the loss is a mean over the anchors."""
-        return bool(getattr(self.loss, "mean_over_anchors", False))
-
-    @property
-    def stats(self) -> dict[str, Tensor]:
-        """Of the last call, of whole embeddings: as those of the loss."""
-        stats: dict[str, Tensor] = self.loss.stats
-        return stats
-
-    @property
-    def told(self) -> dict[str, Tensor]:
-        """Of the last call, of whole embeddings: as those of the loss, by anchor where it tells that."""
-        told: dict[str, Tensor] = self.loss.told if hasattr(self.loss, "told") else self.loss.stats
-        return told

@@ -2,13 +2,14 @@
 
 import inspect
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from crossbatch.errors import SettingError, ShapeError
+from crossbatch.losses.comparing import Comparing
 from crossbatch.losses.engine.costs import Above, Cost, Costs, Exponent
 from crossbatch.losses.engine.sides import AtOnce, Streamed
 from crossbatch.losses.engine.sums import Sums
@@ -32,7 +33,7 @@ from crossbatch.uncompiled import eagerly
 __all__ = ["Above", "Costs", "Exponent", "PairLoss", "Sums", "pair_up", "require_finite", "require_positive"]
 
 
-class PairLoss(nn.Module, ABC):
+class PairLoss(Comparing):
     """Mean over the anchors of a loss of their pairs. Subclass it with the formula, in plain torch.
 
     Costs are elementwise in the similarities (cosines, [anchors, pairs]). Pairs that cost more than 0 count, and a mean
@@ -63,9 +64,8 @@ class PairLoss(nn.Module, ABC):
             raise SettingError(f"room is a cosine, above -1 and at most 1, got {room}")
         self.room = room
         self.width: int | None = None
-        self.told: dict[str, Tensor] = {}  # of each anchor; `stats` are the means
 
-    mean_over_anchors = True  # so that the means of some anchors, and of others, make that of all
+    mean_over_anchors = True
 
     def context(self, farthest_positive: PerAnchor) -> tuple[PerAnchor, ...]:
         """What a negative's cost depends on beside its similarity: arguments of `negative`, [anchors] each.
@@ -97,11 +97,12 @@ class PairLoss(nn.Module, ABC):
 
         def cost(s: Tensor, total: Tensor) -> Costs:
             # `total` comes as an argument, so that the gradient of a positive's cost reaches the negatives through it.
-            held = s.clamp(max=self.room) if self.room < 1 else s
-            told = self.positive(held, negatives._replace(total=total, cost=None if negatives.cost is None else total))
-            if self.room < 1 and isinstance(told, Tensor) and not self.log_positives:
-                return torch.where(s < self.room, told, 0)
-            return told
+            capped = s.clamp(max=self.room) if self.room < 1 else s
+            cost = None if negatives.cost is None else total
+            costs = self.positive(capped, negatives._replace(total=total, cost=cost))
+            if self.room < 1 and isinstance(costs, Tensor) and not self.log_positives:
+                return torch.where(s < self.room, costs, 0)
+            return costs
 
         positives = sides.positives(cost, negatives.total, log=self.log_positives)
         if self.mean_of_positives:
@@ -142,25 +143,17 @@ class PairLoss(nn.Module, ABC):
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Scalar:
         """The loss of unit-length anchors against unit-length references; `stats` then tells of this call."""
         if len(anchors) == 0:
-            self.told = dict.fromkeys(("positives", "negatives", "anchors"), anchors.new_zeros(1))
+            self.per_anchor = dict.fromkeys(("positives", "negatives", "anchors"), anchors.new_zeros(1))
             return anchors.sum()
         given = (anchors, None if refs is anchors else refs, *self.parameters())
         if not torch.is_grad_enabled():
             given = tuple(None if each is None else each.detach() for each in given)
-        loss: Tensor = AtOnce.apply(self.over, self.told, pairing, self.width, *given)
+        loss: Tensor = AtOnce.apply(self.over, self.per_anchor, pairing, self.width, *given)
         return loss
 
     def tell(self, positives: PerAnchor, negatives: PerAnchor) -> None:
         """Keep, for `stats`, how many pairs of each anchor count."""
-        self.told |= {"positives": positives, "negatives": negatives}
-
-    @property
-    def stats(self) -> dict[str, Scalar]:
-        """Of the last call: the mean number of positives and negatives of an anchor that count in the loss.
-
-        And the share of anchors with a positive.
-        """
-        return {name: each.to(torch.float32).mean() for name, each in self.told.items()}
+        self.per_anchor |= {"positives": positives, "negatives": negatives}
 
     def extra_repr(self) -> str:
         """What `print(loss)` says: the parameters of the class, as they are now; `room` where there is some."""

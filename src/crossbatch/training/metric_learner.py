@@ -12,8 +12,7 @@ from torch.func import functional_call
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.data.batches import Batch
 from crossbatch.following import Following
-from crossbatch.losses import MatryoshkaLoss, PairLoss
-from crossbatch.losses.any_loss import AnyLoss
+from crossbatch.losses.comparing import Comparing
 from crossbatch.metrics import Retrieval, evaluate
 from crossbatch.models.averaged import Averaged
 from crossbatch.models.embedder import Embedder
@@ -30,7 +29,7 @@ class MetricLearner(L.LightningModule):
     def __init__(
         self,
         embedder: Embedder,
-        loss_fn: CrossBatchLoss | PairLoss | AnyLoss | MatryoshkaLoss,
+        loss_fn: CrossBatchLoss | Comparing,
         optim: OptimSettings,
         following: Following | None = None,
         average: Averaged | None = None,

@@ -17,8 +17,9 @@ from crossbatch.data.transforms import MOST_PIXELS, Preprocessing, background_co
 from crossbatch.errors import DataError, SettingError
 from crossbatch.following import Following
 from crossbatch.imported import imported_class
-from crossbatch.losses import MatryoshkaLoss, PairLoss
+from crossbatch.losses import MatryoshkaLoss
 from crossbatch.losses.any_loss import AnyLoss, comparing
+from crossbatch.losses.comparing import Comparing
 from crossbatch.memory import CrossBatchMemory
 from crossbatch.models import backbones
 from crossbatch.models.averaged import averaged
@@ -169,10 +170,10 @@ def _network(settings: Settings, channels: int, sides: tuple[int, int]) -> tuple
     return network, weights
 
 
-def _loss(settings: Settings, train: Part) -> CrossBatchLoss | PairLoss | AnyLoss | MatryoshkaLoss:
+def _loss(settings: Settings, train: Part) -> CrossBatchLoss | Comparing:
     kind = imported_class(settings.loss.class_path, "--loss", nn.Module)
     try:
-        loss: PairLoss | AnyLoss | MatryoshkaLoss = comparing(kind(**settings.loss.init_args))
+        loss = comparing(kind(**settings.loss.init_args))
     except TypeError as error:
         raise SettingError(f"the {settings.loss.name} loss does not take {settings.loss.init_args}: {error}") from error
     if isinstance(loss, AnyLoss):

@@ -192,15 +192,15 @@ class Written(Declared):
         return Partial(total, weight, pairs, (by_anchors, *kept), top)
 
 
-def parted(told: Costs, s: Tensor) -> tuple[Tensor, Tensor | None, bool]:
+def parted(found: Costs, s: Tensor) -> tuple[Tensor, Tensor | None, bool]:
     """Costs and weights of what a cost gave, and whether only pairs count that cost more than 0."""
-    for each in (told,) if isinstance(told, Tensor) else told:
+    for each in (found,) if isinstance(found, Tensor) else found:
         if each is not None and (not isinstance(each, Tensor) or each.shape != s.shape):
             given = list(each.shape) if isinstance(each, Tensor) else repr(each)
             raise ShapeError(
                 f"costs and weights are tensors like s, {list(s.shape)} here, got {given}: one for each pair"
             )
-    if isinstance(told, Tensor):
-        return told, None, True
-    costs, weights = told
+    if isinstance(found, Tensor):
+        return found, None, True
+    costs, weights = found
     return costs, None if weights is None else weights.detach().to(costs.dtype), False

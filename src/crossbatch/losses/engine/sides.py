@@ -56,17 +56,17 @@ class Streamed:
 
     def positives(self, cost: Cost, *context: Tensor, log: bool = False) -> Sums:
         """Sums over the positives of each anchor."""
-        told = Written(cost, 1.0, log)
-        given = (self.anchors, self.refs, *context, *told.reads(self.anchors, context, self.parameters))
-        total, weight, pairs = _Side.apply(self, told, True, False, len(context), *given)
+        each = Written(cost, 1.0, log)
+        given = (self.anchors, self.refs, *context, *each.reads(self.anchors, context, self.parameters))
+        total, weight, pairs = _Side.apply(self, each, True, False, len(context), *given)
         return Sums(total, weight, pairs, None if log else total)
 
     def negatives(self, cost: Cost, *context: Tensor, log: bool = False, nearest: bool = False) -> Sums:
         """Sums over the negatives of each anchor; if asked, the greatest similarity of one."""
-        told = cost if isinstance(cost, Declared) else Written(cost, -1.0, log)
-        given = (self.anchors, self.refs, *context, *told.reads(self.anchors, context, self.parameters))
-        total, weight, pairs, *greatest = _Side.apply(self, told, False, nearest, len(context), *given)
-        return Sums(total, weight, pairs, None if told.log else total, *greatest)
+        each = cost if isinstance(cost, Declared) else Written(cost, -1.0, log)
+        given = (self.anchors, self.refs, *context, *each.reads(self.anchors, context, self.parameters))
+        total, weight, pairs, *greatest = _Side.apply(self, each, False, nearest, len(context), *given)
+        return Sums(total, weight, pairs, None if each.log else total, *greatest)
 
     def positive_similarities(self) -> Iterator[Tensor]:
         """Blocks [anchors, columns], differentiable, +∞ where a pair is not positive."""
@@ -209,13 +209,18 @@ def _second_look(
 class AtOnce(torch.autograd.Function):
     """Mean loss of the anchors with all its gradients, at once: a loss that is kept keeps nothing of the memory.
 
-    `over`: the loss of each anchor of some sides. `refs`: None for a batch compared with itself. `told` takes which
+    `over`: the loss of each anchor of some sides. `refs`: None for a batch compared with itself. `counts` takes which
     anchors have a positive.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, over: Callable[[Any], Tensor], told: dict[str, Any], pairing: Pairing, width: int | None, *given: Any
+        ctx: Any,
+        over: Callable[[Any], Tensor],
+        counts: dict[str, Tensor],
+        pairing: Pairing,
+        width: int | None,
+        *given: Any,
     ) -> Tensor:
         """The mean; `given` are anchors, references or None, and the parameters of the loss."""
         wanted, (anchors, refs, *parameters) = ctx.needs_input_grad[4:], given
@@ -230,7 +235,7 @@ class AtOnce(torch.autograd.Function):
                 sides = Streamed(left, right, pairing, [one for one in parameters if one.requires_grad], width)
             per_anchor, has = over(sides), sides.farthest < torch.inf
             value = (per_anchor.masked_fill(~has, 0) if pairing.with_positive_only else per_anchor).mean()
-        told["anchors"] = has
+        counts["anchors"] = has
         asked = [one for one, needed in zip((left, right, *parameters), wanted, strict=True) if needed]
         found = [torch.zeros_like(one) for one in asked]
         if value.requires_grad:  # which it does not without a pair

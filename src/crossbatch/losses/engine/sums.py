@@ -72,8 +72,8 @@ def merge_across(found: Partial | None, none: Tensor, processes: Processes, *, l
     if found is None:
         found = Partial(none, none, none, top=torch.full_like(none, -torch.inf))
     top = none if found.top is None else found.top
-    told = processes.stack(torch.stack([found.total, found.weight, found.pairs, top]))
-    every = [Partial(total, weight, pairs, (), greatest) for total, weight, pairs, greatest in told]
+    sent = processes.stack(torch.stack([found.total, found.weight, found.pairs, top]))
+    every = [Partial(total, weight, pairs, (), greatest) for total, weight, pairs, greatest in sent]
     every[processes.rank] = found._replace(top=top)
     merged = reduce(merge, every)
     return merged if log else merged._replace(top=None)
