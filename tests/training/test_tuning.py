@@ -11,12 +11,13 @@ from crossbatch import runs
 from crossbatch.commands.options import parse
 from crossbatch.commands.tune import show
 from crossbatch.errors import DivergedError, RunError, SettingError
-from crossbatch.training import comparison, tuning
+from crossbatch.training import comparison, halving
 from crossbatch.training.comparable import WITH, WITHOUT
 from crossbatch.training.comparison import compare
+from crossbatch.training.halving import Budget, Space, shortened
 from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.step_cost import StepCost
-from crossbatch.training.tuning import Budget, Space, shortened, tune
+from crossbatch.training.tuning import tune
 
 Quick = Callable[..., Settings]
 SPACE = Space(("contrastive", "sup-con"), ("none", "drawn"), (1e-3, 1e-1))
@@ -35,7 +36,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Settings]]:
         summary = {"best_validation_R@1": score, "steps": settings.optim.steps, "training_seconds": 1.0}
         runs.write_json(folder / runs.SUMMARY, summary)
 
-    monkeypatch.setattr(tuning, "train_once", run)
+    monkeypatch.setattr(halving, "train_once", run)
     return ran
 
 
@@ -74,7 +75,7 @@ def test_a_search_tells_what_is_wrong_with_its_runs(
         told = {"memory_steps": 50 * on, "warnings": ["embeddings have collapsed"], "training_seconds": 1.0}
         runs.write_json(folder / runs.SUMMARY, summary | told)
 
-    monkeypatch.setattr(tuning, "train_once", run)
+    monkeypatch.setattr(halving, "train_once", run)
     result = tune(quick(steps=90), tmp_path / "t", Console(file=StringIO()), SPACE, Budget(90 * 16))
     recipes = result["arms"][1]["recipes"]
     never = sum(one["memory_steps"] == 0 for one in recipes)
@@ -96,7 +97,7 @@ def test_a_search_that_is_killed_anywhere_ends_where_a_straight_one_does(
 ) -> None:
     settings, budget = quick(steps=18), Budget(18 * 6)
     straight = tune(settings, tmp_path / "straight", console, SPACE, budget)
-    expected, run = list(trained), tuning.train_once
+    expected, run = list(trained), halving.train_once
     for kill in (1, 4, len(expected) - 1):
         left = [kill]
 
@@ -107,10 +108,10 @@ def test_a_search_that_is_killed_anywhere_ends_where_a_straight_one_does(
             run(*given)
 
         trained.clear()
-        monkeypatch.setattr(tuning, "train_once", killed)
+        monkeypatch.setattr(halving, "train_once", killed)
         with pytest.raises(SystemError, match="killed"):
             tune(settings, tmp_path / f"{kill}", console, SPACE, budget)
-        monkeypatch.setattr(tuning, "train_once", run)
+        monkeypatch.setattr(halving, "train_once", run)
         result = tune(settings, tmp_path / f"{kill}", console, SPACE, budget)
         assert trained == expected
         assert result["arms"] == straight["arms"]
@@ -132,7 +133,7 @@ def test_a_recipe_that_diverges_loses_and_minutes_end_a_search(
         summary = {"best_validation_R@1": 0.5, "steps": settings.optim.steps, "training_seconds": 60.0}
         runs.write_json(folder / runs.SUMMARY, summary)
 
-    monkeypatch.setattr(tuning, "train_once", run)
+    monkeypatch.setattr(halving, "train_once", run)
     result = tune(quick(steps=9), tmp_path / "t", console, SPACE, Budget(0, minutes=20))
     assert [600 <= arm["seconds"] <= 661 for arm in result["arms"]] == [True, True]
     assert {one["validation R@1"] for arm in result["arms"] for one in arm["recipes"]} == {0.5, 0.0}

@@ -55,12 +55,12 @@ def tune(
             f"{losses}, {policies} and {learning_rates}"
         )
     settings.check()
-    from crossbatch.training import tuning  # noqa: PLC0415  (imports Lightning)
+    from crossbatch.training import halving, tuning  # noqa: PLC0415  (imports Lightning)
 
     names = tuple(dict.fromkeys(LossSettings(class_path(name)).name for name in losses))
-    low, high = map(tuning.rounded, learning_rates)  # so that no rate that is tried lies outside
-    space = tuning.Space(names, tuple(dict.fromkeys(policies)), (low, high))
-    given = tuning.Budget(int(budget or TIMES * settings.optim.steps), minutes)
+    low, high = map(halving.rounded, learning_rates)  # so that no rate that is tried lies outside
+    space = halving.Space(names, tuple(dict.fromkeys(policies)), (low, high))
+    given = halving.Budget(int(budget or TIMES * settings.optim.steps), minutes)
     tuning.check(settings, space, given)
     console.print(_plan(settings, given))
     folder = out or Path("runs", f"tune-{settings.data}")
