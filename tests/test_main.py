@@ -416,9 +416,11 @@ def test_what_needs_no_torch_does_not_wait_for_it(words: list[str]) -> None:
     assert "torch" not in imported_by(f"from crossbatch.__main__ import main\nmain({words})")
 
 
-def test_the_help_of_a_command_imports_nothing_heavy() -> None:
-    loaded = imported_by("from crossbatch.__main__ import main\nmain(['train', '--help'])")
-    assert not loaded & {"lightning", "timm", "torchvision", "matplotlib", "tensorboard"}
+@pytest.mark.parametrize("asked", ["--help", "--help-all"])
+def test_the_help_of_a_command_imports_nothing_heavy(asked: str) -> None:
+    every = f"[main([name, '{asked}']) for name in COMMANDS]"
+    loaded = imported_by(f"from crossbatch.__main__ import COMMANDS, main\n{every}")
+    assert not loaded & {"torch", "lightning", "timm", "torchvision", "matplotlib", "tensorboard", "PIL", "pymilvus"}
 
 
 def test_suspicious_labels_are_listed_and_shown(

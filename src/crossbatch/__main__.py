@@ -68,7 +68,7 @@ def _run(name: str, *rest: str) -> int:
 def _refused(error: CrossBatchError) -> int:
     """Tell what is wrong. Before they train several processes all refuse the same, and the first alone tells."""
     if not _first():
-        from crossbatch.processes import trains  # noqa: PLC0415  (imports torch)
+        from crossbatch.launched import trains  # noqa: PLC0415  (imports torch)
 
         if not trains():
             time.sleep(LISTENED)

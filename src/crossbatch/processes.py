@@ -1,6 +1,5 @@
 """The processes that train one model together: who they are, and what they tell each other, in the order of ranks."""
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from crossbatch.errors import SettingError
+from crossbatch.launched import started, trains
 
 
 class Gathered(NamedTuple):
@@ -207,23 +207,3 @@ class Apart(KeepsTypes):
 def part(length: int, rank: int, count: int) -> slice:
     """The run of so many things that falls to a process."""
     return slice(rank * length // count, (rank + 1) * length // count)
-
-
-def started() -> int:
-    """How many processes train together, by the process group, or by what started them."""
-    if trains():
-        return dist.get_world_size()
-    return int(os.environ.get("WORLD_SIZE") or 1)
-
-
-def started_rank() -> int:
-    """Which of the processes this is, by the process group, or by what started it."""
-    if trains():
-        return dist.get_rank()
-    told = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
-    return int(next(filter(None, told), 0))
-
-
-def trains() -> bool:
-    """Whether a process group is there, and what goes wrong may do so in one process alone."""
-    return dist.is_available() and dist.is_initialized()

@@ -231,6 +231,11 @@ def read_evaluations(run: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def is_metric(name: str) -> bool:
+    """Whether a table shows this key of an evaluation: Recall@K, R-precision and MAP@R."""
+    return name.startswith("R@") or name in ("R-precision", "MAP@R")
+
+
 def add_evaluation(run: Path, entry: dict[str, Any]) -> int:
     """Log a look at a part; returns which look at that part it was."""
     with locked(run / f"{EVALUATIONS}.lock", "evaluate again", wait=10):

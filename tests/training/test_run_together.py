@@ -14,7 +14,7 @@ from together import together
 from torch.testing import assert_close
 
 from crossbatch import runs
-from crossbatch.processes import started_rank
+from crossbatch.launched import started_rank
 from crossbatch.training import follow_network
 from crossbatch.training.drift_meters import DriftMeters
 from crossbatch.training.fill_memory import FillMemory

@@ -11,7 +11,8 @@ from crossbatch.commands.options import command_named, parse, parser_for
 from crossbatch.commands.output import console_for, print_json, while_read
 from crossbatch.errors import TERMINATED, SettingError
 from crossbatch.imported import imported_module
-from crossbatch.processes import started, started_rank
+from crossbatch.launched import started, started_rank
+from crossbatch.loss_names import CLASSES, RECOMMENDED
 
 MODULES = "CROSSBATCH_IMPORT"  # a variable that names modules of one's own, as one that registers a backbone
 
@@ -21,7 +22,7 @@ def run(name: str, words: Sequence[str]) -> int:
     asked = {"-h", "--help", "--help-all"} & set(words)
     if asked:
         with while_read():
-            print(help_for(name, parser_for(name), every="--help-all" in asked), end="")
+            print(help_for(name, parser_for(name, shown=True), every="--help-all" in asked), end="")
         return 0
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # where a class path may lead; behind all else
@@ -46,11 +47,9 @@ def run(name: str, words: Sequence[str]) -> int:
 
 def _tell_recommended(words: Sequence[str]) -> None:
     """Behind the help of a loss, whose defaults are those of the class: which of them a command line changes."""
-    from crossbatch.losses import LOSSES, RECOMMENDED  # noqa: PLC0415  (imports torch)
-
     asked = {part for word in words for part in word.split("=")}
     for name, options in RECOMMENDED.items():
-        if {name, LOSSES[name].__name__} & asked:
+        if {name, CLASSES[name]} & asked:
             told = ", ".join(f"--loss.{option} {value}" for option, value in options.items())
             print(f"A command starts from {told}; with --recommended false, from the defaults above.")
 

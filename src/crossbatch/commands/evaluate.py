@@ -11,7 +11,6 @@ from crossbatch import runs
 from crossbatch.commands.output import print_table
 from crossbatch.commands.run_data import data_of_run
 from crossbatch.errors import SettingError
-from crossbatch.metrics.retrieval import is_metric
 
 
 def evaluate(
@@ -88,7 +87,7 @@ def _tell(console: Console, what: str, sentences: Sequence[str]) -> None:
 
 
 def _show(console: Console, run: str, result: dict[str, Any], searched: str, look: str = "") -> None:
-    metrics = list(filter(is_metric, result))
+    metrics = list(filter(runs.is_metric, result))
     title = (
         f"{searched}: {result['queries']:,} queries among {result['gallery']:,} images of "
         f"{result['classes']:,} classes{look}"

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from jsonargparse import ArgumentParser
 
-from crossbatch.losses import LOSSES
+from crossbatch.loss_names import CLASSES
 
 ESSENTIAL = (
     "root",
@@ -60,9 +60,7 @@ class Screen(HelpFormatter):
     def _get_help_string(self, action: Action) -> str:
         default = getattr(action.default, "class_path", action.default)
         if action.dest == "loss":
-            default = next(
-                (name for name, one in LOSSES.items() if one.__name__ == default.rpartition(".")[2]), default
-            )
+            default = next((name for name, one in CLASSES.items() if one == default.rpartition(".")[2]), default)
         told = "" if default in (None, SUPPRESS, False, "", []) else f" (default: {default})"
         return f"{action.help}{told}".replace("%", "%%")
 

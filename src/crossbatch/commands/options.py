@@ -10,13 +10,12 @@ from typing import Any, get_args, get_origin
 import yaml
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
-from torch import nn
 
 from crossbatch import runs
 from crossbatch.commands.refusals import refusal, refuse_loss, refuse_unusable
 from crossbatch.errors import SettingError
 from crossbatch.imported import imported
-from crossbatch.losses import LOSSES, PairLoss
+from crossbatch.loss_names import CLASSES
 from crossbatch.training.option_names import class_path, with_class
 from crossbatch.training.plain_values import as_plain, made
 from crossbatch.training.settings import LossSettings, Settings
@@ -50,8 +49,11 @@ def command_named(name: str) -> Callable[..., Any]:
     return found
 
 
-def parser_for(name: str) -> ArgumentParser:
-    """A parameter is an option; `settings` are options named as their fields; the root goes without a name."""
+def parser_for(name: str, *, shown: bool = False) -> ArgumentParser:
+    """A parameter is an option; `settings` are options named as their fields; the root goes without a name.
+
+    One that is only `shown`, as help, knows of no class of a loss, and need not wait for torch.
+    """
     command = command_named(name)
     parameters, docstrings = inspect.signature(command).parameters, parse_docstring(inspect.getdoc(command) or "")
     parser = ArgumentParser(
@@ -76,11 +78,22 @@ def parser_for(name: str) -> ArgumentParser:
         told = "Options from a YAML file, or from a built-in recipe, such as sop-resnet50."
         parser.add_argument(*FILES, action=OptionsFile, help=told)
         parser.add_class_arguments(Settings, nested_key=None, as_group=False, skip={"root", "loss"})
-        told = f"Pair loss: {', '.join(LOSSES)}, or a class path; --loss.help CLASS lists its options."
-        parser.add_subclass_arguments((PairLoss, nn.Module), "loss", as_group=False, metavar="NAME", help=told)
-        parser.set_defaults({"loss": asdict(LossSettings())})
+        told = f"Pair loss: {', '.join(CLASSES)}, or a class path; --loss.help CLASS lists its options."
+        if shown:
+            parser.add_argument("--loss", metavar="NAME", default=LossSettings().class_path, help=told)
+        else:
+            _add_loss(parser, told)
     parser.add_argument("--json", type=bool, default=False, help="Print the result as JSON, and nothing else.")
     return parser
+
+
+def _add_loss(parser: ArgumentParser, told: str) -> None:
+    from torch import nn  # noqa: PLC0415
+
+    from crossbatch.losses import PairLoss  # noqa: PLC0415  (imports torch)
+
+    parser.add_subclass_arguments((PairLoss, nn.Module), "loss", as_group=False, metavar="NAME", help=told)
+    parser.set_defaults({"loss": asdict(LossSettings())})
 
 
 def options_of_others(parser: ArgumentParser) -> set[str]:

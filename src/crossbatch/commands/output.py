@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crossbatch.errors import SettingError
-from crossbatch.processes import started_rank
+from crossbatch.launched import started_rank
 
 FILE_WIDTH = 120  # columns of a table that goes to a file or a pipe
 NUMBER_WIDTH = 12  # of the widest number

@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import nn
 
 from crossbatch.data.augment import AtLeastOne
 from crossbatch.errors import SettingError
@@ -89,11 +88,17 @@ def _without_end(value: Any) -> str:
 def refuse_loss(given: Any) -> None:
     """Refuse a loss that was made, or its class: a run folder keeps a name and options."""
     kind = given if isinstance(given, type) else type(given)
-    if issubclass(kind, nn.Module):
+    if not issubclass(kind, str | dict) and issubclass(kind, _module()):
         raise SettingError(
             f"a loss is given by its name or class path, which the run folder keeps, got a {kind.__name__}: "
             f"give loss={{'class_path': '{kind.__module__}.{kind.__qualname__}', 'init_args': {{…}}}}"
         )
+
+
+def _module() -> type:
+    from torch import nn  # noqa: PLC0415
+
+    return nn.Module
 
 
 def _loss_refusal(value: str, reason: str) -> str:
@@ -112,7 +117,7 @@ def _loss_refusal(value: str, reason: str) -> str:
             return sentence.format(name, found[1].replace(", ", ", --loss."), way_out)
     if value.startswith("{"):
         return f"--loss takes {LOSS}, and its options as init_args, got {value}"
-    imported_class(value, "--loss", nn.Module)  # says what is wrong with a class path
+    imported_class(value, "--loss", _module())  # says what is wrong with a class path
     return f"--loss {value}: {reason}"
 
 

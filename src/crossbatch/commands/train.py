@@ -10,7 +10,7 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.data import DATA_SETS
 from crossbatch.errors import RunError, SettingError
-from crossbatch.processes import started, started_rank
+from crossbatch.launched import started, started_rank
 from crossbatch.training.settings import Settings
 from crossbatch.typed import typed
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from crossbatch.errors import SettingError, ShapeError
+from crossbatch.launched import started, started_rank
 from crossbatch.memory.shard import AT_ONCE, Shard
 from crossbatch.precision import exactly
-from crossbatch.processes import Apart, Processes, started, started_rank
+from crossbatch.processes import Apart, Processes
 from crossbatch.shapes import (
     Embeddings,
     Ids,

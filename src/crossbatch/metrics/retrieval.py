@@ -85,11 +85,6 @@ class Retrieval:
         return recall | {"R-precision": self.r_precision, "MAP@R": self.map_at_r} | found
 
 
-def is_metric(name: str) -> bool:
-    """Whether a table shows this key of a `summary`: all but IR-recall@K."""
-    return name.startswith("R@") or name in ("R-precision", "MAP@R")
-
-
 def _mean(values: Tensor) -> float:
     return values.double().mean().item()
 

@@ -1,14 +1,14 @@
 """Pooling: from the last feature maps to one feature vector an image."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from crossbatch.errors import SettingError
+from crossbatch.models.pooling_names import Pooling
 from crossbatch.shapes import Features, Maps
 
-Pooling = Literal["avg", "max", "gem", "grid"]
 GRID = 2  # rows and columns of places that `grid` keeps apart
 
 

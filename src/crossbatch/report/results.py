@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from crossbatch import runs
 from crossbatch.errors import RunError
-from crossbatch.metrics.retrieval import is_metric
 
 NONE = "–"
 
@@ -161,7 +160,7 @@ def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
     if validated and start is not None and all(entry["part"] != "validation" for entry in entries):
         validated.insert(0, {"part": "validation, before training", "R@1": start})
     entries = [*validated, *entries]
-    metrics = sorted({key for entry in entries for key in entry if is_metric(key)}, key=_in_order)
+    metrics = sorted({key for entry in entries for key in entry if runs.is_metric(key)}, key=_in_order)
     if not metrics:
         return None
     first = {entry["part"]: number for number, entry in reversed(list(enumerate(entries)))}

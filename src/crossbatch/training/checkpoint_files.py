@@ -12,7 +12,7 @@ from lightning.fabric.plugins import CheckpointIO
 from crossbatch import runs
 from crossbatch.durable import whole
 from crossbatch.errors import RunError
-from crossbatch.processes import started_rank
+from crossbatch.launched import started_rank
 
 HASHES = "hashes.json"
 REMEMBERED = 3  # hashes a name: of the file, of the one before it, and of one that a kill left unnamed

@@ -18,8 +18,8 @@ from crossbatch.data import DATA_SETS
 from crossbatch.data.data_set import DataSet
 from crossbatch.errors import RunError, SettingError
 from crossbatch.imported import imported
-from crossbatch.losses import recommended_options
-from crossbatch.processes import started_rank
+from crossbatch.launched import started_rank
+from crossbatch.loss_names import recommended_options
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import RunParts
 from crossbatch.training.settings import LossSettings, Settings

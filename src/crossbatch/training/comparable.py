@@ -6,7 +6,6 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 from crossbatch.errors import RunError, SettingError
-from crossbatch.metrics.retrieval import refuse_ks
 from crossbatch.training.settings import Settings
 
 WITHOUT, WITH = "without memory", "with memory"
@@ -68,6 +67,8 @@ def check(settings: Settings, seeds: int, ks: Sequence[int]) -> None:
         raise SettingError("compare needs a memory to compare with: leave --memory.size out, or set it above 0")
     refuse_late_memory(settings)
     if ks:
+        from crossbatch.metrics.retrieval import refuse_ks  # noqa: PLC0415  (imports torch)
+
         refuse_ks(ks)
     if seeds < 1:
         raise SettingError(f"--seeds must be at least 1, got {seeds}")

@@ -13,7 +13,6 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError, SettingError, Terminated
-from crossbatch.metrics.retrieval import is_metric
 from crossbatch.models import checkpoint
 from crossbatch.training import rate_search
 from crossbatch.training.comparable import (
@@ -237,7 +236,7 @@ def _arm(
         for folder, one in zip(folders, before, strict=True)
     ]
     summaries = [runs.read_summary(folder) for folder in folders]
-    metrics = list(filter(is_metric, tests[0]))
+    metrics = list(filter(runs.is_metric, tests[0]))
     arm = {
         "name": name,
         "lr": rate,

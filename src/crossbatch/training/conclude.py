@@ -8,8 +8,8 @@ import torch
 
 from crossbatch import runs
 from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.launched import started_rank
 from crossbatch.models import checkpoint
-from crossbatch.processes import started_rank
 from crossbatch.training.checkpoint_files import read_whole
 from crossbatch.training.checkpoints import BestModel
 from crossbatch.training.circumstances import versions

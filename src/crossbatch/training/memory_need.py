@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from crossbatch.errors import SettingError
-from crossbatch.processes import Apart, started
+from crossbatch.launched import started
+from crossbatch.processes import Apart
 from crossbatch.training.settings import Settings
 
 ADAM = 3  # gradient and two moments, each as large as the weights that learn

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crossbatch.errors import SettingError
-from crossbatch.losses import LOSSES
+from crossbatch.loss_names import CLASSES
 
 
 def with_class(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,11 +18,11 @@ def with_class(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 def class_path(name: str) -> str:
     """The class of a loss by its short name or the name of its class; a class path is left as it is."""
-    ours = LOSSES | {kind.__name__: kind for kind in LOSSES.values()}
-    if name in ours:
-        return f"crossbatch.{ours[name].__name__}"
+    kind = CLASSES.get(name, name)
+    if kind in CLASSES.values():
+        return f"crossbatch.{kind}"
     if "." not in name:
         raise SettingError(
-            f"there is no loss {name!r}: choose one of {', '.join(LOSSES)}, or give the class path of your own"
+            f"there is no loss {name!r}: choose one of {', '.join(CLASSES)}, or give the class path of your own"
         )
     return name

@@ -13,8 +13,8 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.durable import sweep
 from crossbatch.errors import NO_ROOM, CrossBatchError, DiskError, RunError
+from crossbatch.launched import started_rank
 from crossbatch.models import checkpoint
-from crossbatch.processes import started_rank
 from crossbatch.training.checkpoint_files import choose, damage
 from crossbatch.training.circumstances import accept
 from crossbatch.training.interrupt import Asked, Stopped

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from crossbatch.losses import LOSSES
-from crossbatch.models.pooling import Pooling
+from crossbatch.loss_names import CLASSES
+from crossbatch.models.pooling_names import Pooling
 from crossbatch.training.option_names import class_path
 
 
@@ -27,7 +27,7 @@ class LossSettings:
     def name(self) -> str:
         """The short name of a loss of this package, else the class path."""
         last = self.class_path.rpartition(".")[2]
-        ours = {kind.__name__: name for name, kind in LOSSES.items()}
+        ours = {kind: name for name, kind in CLASSES.items()}
         return ours.get(last, self.class_path) if self.class_path.startswith("crossbatch.") else self.class_path
 
 

@@ -13,7 +13,7 @@ from crossbatch.data import DATA_SETS, name_for
 from crossbatch.data.augment import Augment
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
-from crossbatch.losses import LOSSES, recommended_options
+from crossbatch.loss_names import CLASSES, recommended_options
 from crossbatch.training.option_names import with_class
 from crossbatch.training.plain_values import made
 from crossbatch.training.setting_groups import (
@@ -153,7 +153,7 @@ class Settings:
     def class_paths(self) -> list[str]:
         """What training with these settings would import by name, beside this package."""
         data = None if self.data in DATA_SETS else self.data
-        loss = None if self.loss.name in LOSSES else self.loss.class_path
+        loss = None if self.loss.name in CLASSES else self.loss.class_path
         return [path for path in (data, loss, self.loop.logger) if path]
 
     @property

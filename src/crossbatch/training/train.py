@@ -13,8 +13,8 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.durable import whole
 from crossbatch.errors import SettingError
+from crossbatch.launched import started_rank
 from crossbatch.models import backbones, checkpoint
-from crossbatch.processes import started_rank
 from crossbatch.training.augmented_sheet import augmented_sheet
 from crossbatch.training.checkpoint_files import CheckpointFiles
 from crossbatch.training.circumstances import KeepCircumstances, TakeOptions, circumstances
