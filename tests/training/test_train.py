@@ -472,7 +472,9 @@ def test_trained_weights_keep_their_batch_norm_unless_told_otherwise(
     parts = build_parts(quick())
     file = tmp_path / "weights.pth"
     torch.save(parts.learner.embedder.state_dict(), file)
-    embedder = build_parts(quick(model=replace(quick().model, weights=file, **given))).learner.embedder
+    trained = build_parts(quick(model=replace(quick().model, weights=file, **given)))
+    assert ("BatchNorm kept as it is" in "\n".join(plan_of(trained))) == kept
+    embedder = trained.learner.embedder
     norms = [module for module in embedder.backbone.train().modules() if isinstance(module, torch.nn.BatchNorm2d)]
     embedder.train()
     assert norms
