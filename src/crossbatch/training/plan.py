@@ -100,11 +100,11 @@ def _model(parts: RunParts) -> list[str]:
     count, learns = (sum(one.numel() for one in weights if one.requires_grad or every) for every in (True, False))
     seen = parts.feed.evenly.preprocessing
     options = {name: value for name, value in settings.loss.init_args.items() if value is not None}
-    kept = "BatchNorm kept as it is, " if settings.model.keeps_bn and parts.learner.embedder.kept else ""
+    kept = ", BatchNorm kept as it is" if settings.model.keeps_bn and parts.learner.embedder.kept else ""
     line = (
         f"model     {settings.model.backbone}, {count:,} weights{f' ({learns:,} learn)' if learns < count else ''}, "
-        f"{kept}{f'{settings.model.pooling} pooling, ' if settings.model.pooling else ''}"
-        f"{seen.sides[0]}×{seen.sides[1]}×{seen.channels} images; {settings.loss.name} loss"
+        f"{f'{settings.model.pooling} pooling, ' if settings.model.pooling else ''}"
+        f"{seen.sides[0]}×{seen.sides[1]}×{seen.channels} images{kept}; {settings.loss.name} loss"
         + (f" at {', '.join(map(str, settings.model.dims))} dimensions" if settings.model.dims else "")
         + "".join(f", {name} {value}" for name, value in options.items())
     )
