@@ -38,8 +38,8 @@ def refuse_batch_norm(model: nn.Module, size: int, images: int) -> None:
     if names:
         raise SettingError(
             f"{len(names)} BatchNorm layers, the first is {names[0]!r}, would see the statistics of {size} images "
-            f"and not of {images}: keep them in evaluation mode (--model.freeze_bn, and --model.pooling avg where "
-            "the pooling has one), or take a network without"
+            f"and not of {images}: keep them in evaluation mode, or take a network without (on the command line "
+            "--model.freeze_bn true, and --model.pooling avg where the pooling has one)"
         )
 
 

@@ -1,5 +1,6 @@
 """A CSV of paths and labels becomes a data set; a bad line is refused by its number."""
 
+import json
 from pathlib import Path
 
 import pyarrow
@@ -62,6 +63,23 @@ def test_test_rows_beside_query_rows_are_refused(root: Path) -> None:
         load(write(root, *rows, header="path,label,role"))
 
 
+def test_json_lines_are_read_as_a_table(root: Path) -> None:
+    rows = [dict(zip(("file_name", "label", "width"), (*row.split(","), 4), strict=True)) for row in lines()]
+    file = root.parent / "metadata.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    found = load(file)
+    assert found.class_names == tuple(LABELS)
+    assert any(note.startswith("columns not read: width") for note in found.notes)
+    for line, told in (
+        ("{", "line 2 is not JSON"),
+        ("[1]", "line 2 is not an object"),
+        ('{"path": 1}', "no column label"),
+    ):
+        file.write_text(f"{json.dumps(rows[0])}\n{line}\n")
+        with pytest.raises(DataError, match=told):
+            load(file)
+
+
 def test_roles_say_who_is_searched_where(root: Path) -> None:
     rows = [*lines("train", "", "train", "train")[:8], "eel0.png,eel,query", "eel1.png,eel,gallery"]
     found = load(write(root, *rows, header="path,label,role"), Split(validation_share=0))
@@ -121,7 +139,7 @@ def test_refuses_what_is_no_file(tmp_path: Path) -> None:
         (tmp_path, " is a folder: --data csv takes "),
         (tmp_path / "gone.csv", "gone.csv does not exist: --data csv takes "),
     ):
-        with pytest.raises(DataError, match=f"{told}a .csv, .tsv or .parquet file with path,label"):
+        with pytest.raises(DataError, match=f"{told}a .csv, .tsv, .parquet or .jsonl file with path,label"):
             load(path)
 
 

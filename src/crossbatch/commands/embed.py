@@ -26,8 +26,8 @@ def embed(
 
     Args:
         run: Run folder, a folder of save_pretrained, an ONNX file, or hf://owner/name.
-        images: Image files, folders of them, or tables (.csv, .tsv, .parquet) of path and, if known, label. A folder
-            below a folder names the label.
+        images: Image files, folders of them, or tables (.csv, .tsv, .parquet, .jsonl) of path and, if known, label. A
+            folder below a folder names the label.
         out: File to write: .parquet, or .npz for NumPy.
         skip_corrupt: Leave out images that cannot be read, and name them, instead of stopping.
         half: Compute in half precision.

@@ -45,7 +45,7 @@ def index(
 
     Args:
         run: Run folder; or a gallery, to add to it, change it, or update its database.
-        images: Folders, tables (.csv, .tsv, .parquet) or image files.
+        images: Folders, tables (.csv, .tsv, .parquet, .jsonl) or image files.
         to: Gallery folder to make or to add to, by default RUN/gallery; or the address of a Milvus server, as
             http://host:19530.
         data: Import path of your own function that reads the data set, if the run was trained with one.

@@ -27,8 +27,8 @@ SWITCHED = {**dict.fromkeys(("true", "yes", "on"), "true"), **dict.fromkeys(("fa
 SWITCHED |= {"null": "null"}  # leaves an optional one open
 NOT_OPTIONS = {"settings", "given", "console"}  # parameters of a command that are made here
 ROOT_HELP = (
-    "Your images: a folder that holds one folder per class, or a table (.csv, .tsv, .parquet) of path,label[,role]; "
-    "or a published data set. Without it, glyphs are drawn."
+    "Your images: a folder that holds one folder per class, or a table (.csv, .tsv, .parquet, .jsonl) of "
+    "path,label[,role]; or a published data set. Without it, glyphs are drawn."
 )
 
 

@@ -23,7 +23,7 @@ DATA_SETS = {
     "cub": "crossbatch.data.cub.load",
     "cars": "crossbatch.data.cars.load",
 }
-TABLES = (".csv", ".tsv", ".parquet")
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 LISTINGS = {  # of published data sets: a file that no other folder of images has
     "sop": ("Ebay_train.txt",),
     "in_shop": ("Eval/list_eval_partition.txt", "list_eval_partition.txt"),

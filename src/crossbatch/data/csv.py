@@ -3,8 +3,9 @@
 import codecs
 import csv
 import io
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -27,13 +28,13 @@ MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM
 
 
 def load(root: Path | None, split: Split | None = None) -> DataSet:
-    """Read `path,label[,role]` rows of a CSV, TSV or Parquet file; paths are relative to it.
+    """Read `path,label[,role]` rows of a CSV, TSV, Parquet or JSON Lines file; paths are relative to it.
 
     A role is train, val, test, query or gallery. Separators are commas, semicolons or tabs, as the header has them;
     names of columns may have blanks and capitals; text is UTF-8, or UTF-16 with its mark. Labels stay text as they are.
     """
     if root is None or not root.is_file():
-        raise wrong_root("csv", root, "a .csv, .tsv or .parquet file with path,label[,role]")
+        raise wrong_root("csv", root, "a .csv, .tsv, .parquet or .jsonl file with path,label[,role]")
     rows, columns = _read(root)
     roles = {row.role for row in rows}
     if {TEST, QUERY} <= roles:
@@ -85,6 +86,9 @@ def _records(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[s
     if root.suffix.lower() == ".parquet":
         yield from _parquet(root, needed)
         return
+    if root.suffix.lower() == ".jsonl":
+        yield from _json_lines(root, needed)
+        return
     try:
         text = _text(root)
         header = re.split("[\r\n]", text, maxsplit=1)[0]
@@ -98,6 +102,24 @@ def _records(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[s
             yield f"line {reader.line_num}", record
     except csv.Error as error:
         raise DataError(f"{root} cannot be read as a table ({error}): is a quote not closed?") from error
+
+
+def _json_lines(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """An object a line, as Hugging Face's image folders have it in metadata.jsonl."""
+    for number, line in enumerate(_text(root).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{root}, line {number} is not JSON ({error}): write one object a line") from error
+        if not isinstance(record, dict):
+            raise DataError(f'{root}, line {number} is not an object, as {{"path": "a.jpg", "label": "apple"}}')
+        yield f"line {number}", _as_text(_columns(root, list(record), needed), record.values())
+
+
+def _as_text(names: Sequence[str], values: Iterable[Any]) -> dict[str, str | None]:
+    return {name: None if value is None else str(value) for name, value in zip(names, values, strict=True)}
 
 
 def _text(root: Path) -> str:
@@ -138,7 +160,7 @@ def _parquet(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[s
         raise DataError(f"{root} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     table = table.rename_columns(_columns(root, table.column_names, needed))
     for number, record in enumerate(table.select([one for one in table.column_names if one]).to_pylist()):
-        yield f"row {number}", {name: None if value is None else str(value) for name, value in record.items()}
+        yield f"row {number}", _as_text(list(record), record.values())
 
 
 def _row(root: Path, place: str, record: Mapping[str, Any], needed: Sequence[str]) -> Row:

@@ -32,7 +32,7 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     """
     if root is None or not root.is_dir():
         raise wrong_root(
-            "folder", root, "a folder with one folder of images per class; a table is .csv, .tsv or .parquet"
+            "folder", root, "a folder with one folder of images per class; a table is .csv, .tsv, .parquet or .jsonl"
         )
     tree = Tree()
     folders = {folder.name: folder for folder in tree.classes(root)}

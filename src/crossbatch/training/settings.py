@@ -48,8 +48,8 @@ class Settings:
     """All options of a training run.
 
     Args:
-        root: Your images: a folder per class, or a table (.csv, .tsv, .parquet) with path,label[,role]; or where a
-            published data set is.
+        root: Your images: a folder per class, or a table (.csv, .tsv, .parquet, .jsonl) with path,label[,role]; or
+            where a published data set is.
         data: Data set: glyphs, folder, csv, sop, in_shop, vehicle_id, cub, cars, or the path of a function of your
             own; by default what ROOT is.
         fonts: A font file, or a folder with fonts in it, to draw glyphs from; once per place.
