@@ -68,7 +68,7 @@ def main() -> None:
             seed=seed,
             augment=Augment(arm if options.part == "policies" else "auto"),
             memory=MEMORIES["none"] if options.part == "policies" else MEMORIES[arm],
-            model=ModelSettings(backbone, image_size=options.size, weights=options.weights),
+            model=ModelSettings(backbone, image_size=options.size, weights=options.weights, freeze_bn=False),
             optim=OptimSettings(steps=steps, lr=rate),
             loop=LoopSettings(check_every=max(1, steps // 5)),
             drift=DriftSettings(sample=0),

@@ -299,6 +299,15 @@ class Theirs(torch.nn.Module):
         return (embeddings @ (embeddings if ref_emb is None else ref_emb).T).mean()
 
 
+def test_a_compiled_loss_is_the_loss() -> None:
+    values = []
+    for loss in (ContrastiveLoss(), torch.compile(ContrastiveLoss(), backend="eager")):
+        torch.manual_seed(0)
+        loss_fn, ids = CrossBatchLoss(loss, CrossBatchMemory(16, dim=5)), torch.arange(8)
+        values.append([loss_fn(torch.randn(8, 5), torch.arange(8) // 2, ids=ids).item() for _ in range(3)])
+    assert values[0] == values[1]
+
+
 def test_a_loss_of_another_library_takes_an_empty_batch() -> None:
     loss_fn = CrossBatchLoss(Theirs(), CrossBatchMemory(8, dim=5))
     loss_fn(torch.randn(4, 5), torch.arange(4) // 2)

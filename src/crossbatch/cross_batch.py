@@ -23,7 +23,7 @@ FORGOTTEN = (
 
 
 def _number(name: str, value: Any) -> Any:
-    if isinstance(value, Tensor) and value.numel() == 1:
+    if hasattr(value, "item") and math.prod(value.shape) == 1:  # of torch or NumPy
         value = value.item()
     if not isinstance(value, Real):
         raise SettingError(f"{name} is a number, got {value!r}")

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ except ModuleNotFoundError:  # Windows: there a folder is not locked
     fcntl = None  # type: ignore[assignment]
 
 PAUSE = 0.05  # seconds between two tries
+_noting = threading.Lock()
 _held = set[Path]()  # by this process, which the system would let in twice
 
 
@@ -33,25 +35,33 @@ def locked(file: Path, remedy: str, *, wait: float = 0.0) -> Iterator[None]:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     told, place, until = f"{file.parent} is in use by process", file.resolve(), time.monotonic() + wait
-    while place in _held:  # opening it again and closing it would give the lock back
+    while not _is_first(place):
         if time.monotonic() >= until:
             raise RunError(f"{told} {os.getpid()}: {remedy}")
         time.sleep(PAUSE)
-    with file.open("a+", encoding="utf-8") as opened:
-        while not (taken := _taken(opened)) and time.monotonic() < until:
-            time.sleep(PAUSE)
-        if not taken:
-            opened.seek(0)
-            raise RunError(f"{told} {opened.read(200).strip() or '?'}: {remedy}")
-        with suppress(OSError):  # a full disk does not keep it from being held
-            opened.truncate(0)
-            opened.write(f"{os.getpid()} on {platform.node()}")
-            opened.flush()
-        _held.add(place)
-        try:
+    try:
+        with file.open("a+", encoding="utf-8") as opened:
+            while not (taken := _taken(opened)) and time.monotonic() < until:
+                time.sleep(PAUSE)
+            if not taken:
+                opened.seek(0)
+                raise RunError(f"{told} {opened.read(200).strip() or '?'}: {remedy}")
+            with suppress(OSError):  # a full disk does not keep it from being held
+                opened.truncate(0)
+                opened.write(f"{os.getpid()} on {platform.node()}")
+                opened.flush()
             yield
-        finally:
-            _held.discard(place)
+    finally:
+        _held.discard(place)
+
+
+def _is_first(place: Path) -> bool:
+    """Note that this process holds a place; False if it does already: opening it again would give the lock back."""
+    with _noting:
+        if place in _held:
+            return False
+        _held.add(place)
+        return True
 
 
 def _taken(opened: TextIO) -> bool:

@@ -43,6 +43,7 @@ def tensor_of(values: Any) -> Any:
     """An array of numbers as a tensor, whole numbers as int64; all else as it is."""
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
         return values
+    values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
     return torch.tensor(values, dtype=None if values.dtype.kind == "f" else torch.int64)
 
 

@@ -202,19 +202,30 @@ def test_copies_within_the_test_part_are_told(tmp_path: Path) -> None:
     assert any(note.startswith(told) for note in load(tmp_path).notes)
 
 
+def test_copies_among_queries_are_not_told_where_the_gallery_is_apart(tmp_path: Path) -> None:
+    tree(tmp_path / "train", THREE)
+    for role in ("query", "gallery"):
+        tree(tmp_path / role, {"x": 2, "y": 2})
+    shutil.copy(tmp_path / "query" / "x" / "0.png", tmp_path / "query" / "x" / "9.png")
+    assert not any("each finds the other" in note for note in load(tmp_path).notes)
+
+
 def test_validation_images_of_test_classes_are_told(tmp_path: Path) -> None:
     tree(tmp_path / "train", dict.fromkeys("abcdef", 2))
     tree(tmp_path / "val", dict.fromkeys("abcdef", 3))
     assert "6 validation images are of these, and not used" in load(tmp_path).notes
 
 
-@pytest.mark.parametrize(("name", "files"), data.LISTINGS.items())
-def test_a_published_data_set_is_known_by_its_listing(name: str, files: tuple[str, ...], tmp_path: Path) -> None:
-    assert data.name_for(tmp_path) == "folder"
+@pytest.mark.parametrize(("name", "file"), data.LISTINGS.items())
+def test_a_published_data_set_is_known_by_a_file_of_its_own(name: str, file: str, tmp_path: Path) -> None:
     release = import_module(f"crossbatch.data.{name}").RELEASE
-    assert name == "cub" or release.listings == files
-    (tmp_path / files[0]).parent.mkdir(exist_ok=True)
-    (tmp_path / files[0]).touch()
+    for other in (*release.listings, "image_class_labels.txt") if name in ("cub", "in_shop") else ():
+        (tmp_path / other).parent.mkdir(exist_ok=True)  # which NABirds and Consumer-to-shop have too
+        (tmp_path / other).touch()
+    assert data.name_for(tmp_path) == "folder"
+    assert data.name_for(tmp_path / ("a" * 300)) == "folder"
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
     assert data.name_for(tmp_path) == name
 
 

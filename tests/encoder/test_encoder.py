@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -71,11 +72,22 @@ def test_a_network_that_is_trained_further_embeds_with_its_new_weights(run: Path
     np.testing.assert_allclose(after, expected, atol=1e-5)
 
 
-def test_a_model_that_is_loaded_in_inference_mode_embeds(run: Path, files: list[Path]) -> None:
+def test_a_model_that_is_loaded_in_inference_mode_embeds_and_can_be_trained(run: Path, files: list[Path]) -> None:
     with torch.inference_mode():
         model = crossbatch.load(run)
         rows = model.embed(files)
     np.testing.assert_array_equal(model.embed(files), rows)
+    assert isinstance(model.network, torch.nn.Module)
+    model.network.train()(torch.randn(4, 3, 16, 16)).sum().backward()
+
+
+def test_threads_that_embed_first_at_once_have_the_same_rows(run: Path, files: list[Path]) -> None:
+    expected = crossbatch.load(run).embed(files)
+    for _ in range(3):
+        model = crossbatch.load(run)
+        with ThreadPoolExecutor(6) as pool:
+            for rows in pool.map(model.embed, [files] * 6):
+                np.testing.assert_array_equal(rows, expected)
 
 
 def test_a_file_and_its_opened_image_have_one_row(run: Path, odd_files: list[Path]) -> None:

@@ -20,6 +20,7 @@ from galleries import indexed, model_in
 from uvicorn.server import ServerState
 
 from crossbatch.__main__ import main
+from crossbatch.errors import SettingError
 from crossbatch.web import run as web
 
 
@@ -168,6 +169,11 @@ def test_it_does_not_leave_this_machine_without_a_token(folder: Path, capsys: py
 def test_a_port_that_is_taken_is_named(server: Server, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(folder), "--port", str(server.port)]) == 2
     assert f"--port {server.port} cannot be served on" in capsys.readouterr().err
+
+
+def test_a_port_is_held_from_the_start() -> None:
+    with web.bound("127.0.0.1", 0) as held, pytest.raises(SettingError, match="cannot be served on"):
+        web.bound("127.0.0.1", held.getsockname()[1])
 
 
 def test_a_port_that_is_taken_is_refused_before_a_run_is_indexed(

@@ -45,6 +45,7 @@ def compare(
         given: The settings among them that somebody gave.
     """
     run = out or Path("runs", f"compare-{settings.data}-{settings.loss.name}")
+    settings = settings.at_usual_rate(given)
     settings.check()
     if not runs.is_comparison(run, settings.resolved().as_dict() | ({"arms": arms} if arms else {})):
         runs.refuse_used(run)

@@ -50,6 +50,7 @@ def serve(
         milvus: How to reach a Milvus server.
     """
     try:
+        from crossbatch.web import app as _  # noqa: F401, PLC0415  (all that it needs is there)
         from crossbatch.web import run as server  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError("the page", str(error.name), "serve") from None

@@ -46,7 +46,8 @@ def tune(
         learning_rates: The lowest and the highest learning rate; by default [0.0001,0.01], and a tenth of these where
             the network starts from trained weights.
     """
-    learning_rates = learning_rates or ([1e-5, 1e-3] if settings.model.trained else [1e-4, 1e-2])
+    if learning_rates is None:
+        learning_rates = [1e-5, 1e-3] if settings.model.trained else [1e-4, 1e-2]
     if budget is not None and minutes is not None:
         raise SettingError("--budget and --minutes both say how long to search: give one of them")
     if not losses or not policies or len(learning_rates) != 2:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,12 @@ DATA_SETS = {
     "cars": "crossbatch.data.cars.load",
 }
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
-LISTINGS = {  # of published data sets: a file that no other folder of images has
-    "sop": ("Ebay_train.txt",),
-    "in_shop": ("Eval/list_eval_partition.txt", "list_eval_partition.txt"),
-    "vehicle_id": ("train_test_split/train_list.txt",),
-    "cub": ("image_class_labels.txt",),
-    "cars": ("cars_annos.mat",),
+LISTINGS = {  # of published data sets: a file that others of their kind, as NABirds or Consumer-to-shop, do not have
+    "sop": "Ebay_train.txt",
+    "in_shop": "Anno/list_item_inshop.txt",
+    "vehicle_id": "train_test_split/train_list.txt",
+    "cub": "attributes/class_attribute_labels_continuous.txt",
+    "cars": "cars_annos.mat",
 }
 
 
@@ -39,8 +40,9 @@ def name_for(root: Path | None) -> str:
         return "glyphs"
     if root.suffix.lower() in TABLES:
         return "csv"
-    published = (name for name, files in LISTINGS.items() if any((root / file).is_file() for file in files))
-    return next(published, "folder")
+    with suppress(OSError):  # a name that is too long
+        return next((name for name, file in LISTINGS.items() if (root / file).is_file()), "folder")
+    return "folder"
 
 
 def load(

@@ -31,9 +31,16 @@ Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 
 # Pillow warns of images of 90 million pixels and refuses those of 179 million: the second is enough. Of EXIF data that
-# cannot be read, and of TIFF tags, it warns too, for each file.
+# cannot be read, of TIFF tags and of containers it warns too, for each file.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-for told in ("(Possibly )?[Cc]orrupt EXIF data", "Truncated File Read", "Metadata Warning"):
+for told in (
+    "(Possibly )?[Cc]orrupt EXIF data",
+    "Truncated File Read",
+    "Metadata Warning",
+    "Image appears to be a malformed MPO",
+    "Invalid APNG",
+    "Image was not the expected size",
+):
     warnings.filterwarnings("ignore", told, UserWarning, "PIL")
 
 

@@ -136,13 +136,13 @@ def _text(root: Path) -> str:
 def _columns(root: Path, names: Sequence[str], needed: Sequence[str]) -> list[str]:
     """The names of columns without blanks around them and capitals; refuses a table without those that it needs."""
     columns = [name.strip().lower() for name in names]
+    twice = next((one for one in columns if one and columns.count(one) > 1), None)
+    if twice:
+        raise DataError(f"{root} has several columns {twice} (blanks and capitals aside): keep one of them")
     for column, others in ALSO.items():
         found = next((one for one in others if one in columns), None)
         if found and column not in columns:
             columns[columns.index(found)] = column
-    twice = next((one for one in columns if one and columns.count(one) > 1), None)
-    if twice:
-        raise DataError(f"{root} has several columns {twice} (blanks and capitals aside): keep one of them")
     missing = [column for column in needed if column not in columns]
     if missing:
         raise DataError(
@@ -158,6 +158,8 @@ def _parquet(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[s
         table = files.read_table(root)
     except (arrow.ArrowException, OSError) as error:
         raise DataError(f"{root} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+    flat = [one.name for one in table.schema if not arrow.types.is_nested(one.type)]
+    table = table.select(flat)  # an image in the table itself is no path
     table = table.rename_columns(_columns(root, table.column_names, needed))
     for number, record in enumerate(table.select([one for one in table.column_names if one]).to_pylist()):
         yield f"row {number}", _as_text(list(record), record.values())

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -28,6 +29,7 @@ from crossbatch.models.checkpoint import Description
 from crossbatch.progress import watched
 
 Rows = NDArray[np.float32]
+FOLDING = threading.Lock()  # what is folded is watched while it embeds: by one thread at a time
 BATCH = 64  # images; on a CPU a quarter faster than 256. Evaluation takes as many: rows are the same to the bit
 
 
@@ -51,7 +53,7 @@ class Encoder:
             network.to(self.device).eval()
         else:  # a graph, which computes where it was opened and normalises by itself
             self.device, self._evenly = torch.device("cpu"), Pixels(self.preprocess)
-        self._folded: tuple[list[int], Network] | None = None  # how often each weight had been written, and the copy
+        self._folded: tuple[list[tuple[int, int]], Network] | None = None  # the state of the weights, and the copy
 
     @property
     def dim(self) -> int:
@@ -157,6 +159,8 @@ class Encoder:
 
     def _stream(self, batches: PartBatches) -> Iterator[Embedded]:
         numbers = watched(range(len(batches)), "embedding, in batches")
+        if isinstance(self.network, torch.nn.Module) and self.network.training:
+            self._folded = None  # a write to `.data` is not counted
         with evaluating(self.network) if isinstance(self.network, torch.nn.Module) else nullcontext():
             yield from batches_of_rows(self._rows, batches, self.device, numbers)
 
@@ -172,16 +176,18 @@ class Encoder:
         """What gives the same rows within 1e-5 in less than half of the time on a CPU; elsewhere the network."""
         if not isinstance(self.network, torch.nn.Module) or self.device.type != "cpu":
             return self.network
-        written = [tensor._version for tensor in self.network.state_dict(keep_vars=True).values()]
-        if self._folded is None or self._folded[0] != written:  # never folded, or trained since
-            self._folded = written, self._fold(self.network)
-        return self._folded[1]
+        with FOLDING:
+            written = [(one.data_ptr(), one._version) for one in self.network.state_dict(keep_vars=True).values()]
+            if self._folded is None or self._folded[0] != written:  # never folded, or trained since
+                self._folded = written, self._fold(self.network)
+            return self._folded[1]
 
     def _fold(self, network: torch.nn.Module) -> Network:
-        network = network.to(memory_format=torch.channels_last)
-        drawn = torch.Generator().manual_seed(0)
-        images = torch.randn(1, self.preprocess.channels, *self.preprocess.sides, generator=drawn)
-        return folded(network, images.contiguous(memory_format=torch.channels_last))
+        with torch.inference_mode(False), torch.no_grad():  # else its weights could not be trained any more
+            network = network.to(memory_format=torch.channels_last)
+            drawn = torch.Generator().manual_seed(0)
+            images = torch.randn(1, self.preprocess.channels, *self.preprocess.sides, generator=drawn)
+            return folded(network, images.contiguous(memory_format=torch.channels_last))
 
 
 def load(

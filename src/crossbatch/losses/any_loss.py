@@ -34,6 +34,7 @@ class AnyLoss(Comparing):
         """The loss of unit-length anchors against unit-length references, all of them in this process."""
         ids = pairing.ids
         if not len(anchors):
+            self.per_anchor = {"anchors": anchors.new_zeros(1)}
             return anchors.sum()
         if refs is anchors:
             kept = torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
@@ -84,6 +85,7 @@ def comparing(loss: nn.Module) -> Comparing:
     if not isinstance(loss, nn.Module):
         given = f"the class {loss.__name__}" if isinstance(loss, type) else f"{type(loss).__name__} {loss!r}"
         raise SettingError(f"a loss is a module, as ContrastiveLoss(), got {given[:80]}")
+    loss = getattr(loss, "_orig_mod", loss)  # of torch.compile, which has nothing to gain here
     if isinstance(loss, Comparing):
         return loss
     taken = inspect.signature(loss.forward).parameters

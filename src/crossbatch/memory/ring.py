@@ -217,9 +217,9 @@ class CrossBatchMemory(Apart):
         """
         n = self.check(embeddings, labels, ids)
         if step is not None and (not isinstance(step, Tensor) or on_cpu(step)):
-            step = operator.index(step)
-            if step < 0:
+            if not hasattr(step, "__index__") or operator.index(step) < 0:
                 raise SettingError(f"a row is written at a step of at least 0, got {step}")
+            step = operator.index(step)
         kept = min(n, self.size)
         rows = normalize(embeddings[n - kept :].float()).to(self._embeddings)
         sound = rows.square().sum(1) > 0.5  # of unit length but for rounding; NaN compares as False
@@ -239,7 +239,7 @@ class CrossBatchMemory(Apart):
     @torch.no_grad()
     def lookup(self, ids: Ids) -> Rows:
         """The newest row of each image, aligned with `ids`; slot −1 where the memory holds none."""
-        require_one_each(len(ids), "images", ids=ids)
+        require_one_each(len(ids) if isinstance(ids, Tensor) and ids.ndim else 0, "images", ids=ids)
         self._settle()
         wanted, back = ids.to(self._ids.device).unique(return_inverse=True)
         place = torch.searchsorted(wanted, self._ids).clamp_(max=max(len(wanted) - 1, 0))

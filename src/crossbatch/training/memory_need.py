@@ -17,7 +17,8 @@ from crossbatch.training.settings import Settings
 
 ADAM = 3  # gradient and two moments, each as large as the weights that learn
 PER_ROW = 8 * 3  # bytes of a row's label, id and step
-BEYOND = 4  # times what is free: no estimate is so far off
+BEYOND = 2  # times all that there is: no estimate is so far off
+WAY_OUT = "lower --batch.classes, --batch.images, --model.image_size or --memory.size"
 PROBED = 2  # images by which a batch is reckoned: one has no statistics of its own for BatchNorm
 
 
@@ -68,14 +69,13 @@ def there_is(settings: Settings) -> tuple[int | None, int | None]:
 
 def told(settings: Settings, need: int) -> list[str]:
     """The line of the plan, with a warning where it will hardly fit."""
-    (_, free), place = there_is(settings), _place(settings)
+    (total, free), place = there_is(settings), _place(settings)
+    if total is not None and need > BEYOND * total:
+        there = f"this run needs about {size_of(need)} beside the data, and {place} has {size_of(total)}"
+        raise SettingError(f"{there}: {WAY_OUT}")
     if free is None:
         return [f"needs     about {size_of(need)} of {place} beside the data"]
-    way_out = "lower --batch.classes, --batch.images, --model.image_size or --memory.size"
-    if need > BEYOND * free:
-        told = f"this run needs about {size_of(need)} of {place} beside the data, and {size_of(free)} are free"
-        raise SettingError(f"{told}: {way_out}")
-    tight = "" if need < free else f"; this will hardly fit: {way_out}"
+    tight = "" if need < free else f"; this will hardly fit: {WAY_OUT}"
     return [f"needs     about {size_of(need)} of {place} beside the data; {size_of(free)} are free{tight}"]
 
 

@@ -128,10 +128,11 @@ class Settings:
     def resolved(self) -> "Settings":
         """The same with what follows from other options written out, as it is kept in the run folder.
 
-        That is the recommended options of the loss, the pooling of the small network, and when rows are fresh.
+        That is the recommended options of the loss, the pooling of the small network, whether BatchNorm is kept, and
+        when rows are fresh.
         """
         pooling = self.model.pooling or ("grid" if self.model.backbone == "small" else None)
-        settings = replace(self, model=replace(self.model, pooling=pooling))
+        settings = replace(self, model=replace(self.model, pooling=pooling, freeze_bn=self.model.keeps_bn))
         if self.memory.stale is None:
             settings = settings.fresh_at(FRESH_TRAINED if self.model.trained else FRESH_FROM_SCRATCH)
         if not self.recommended:

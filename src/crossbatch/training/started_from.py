@@ -49,7 +49,9 @@ def with_model_of(init: Path, settings: Settings, given: Mapping[str, Any]) -> S
             raise SettingError(f"{init} has --model.{name} {value}, got {wanted}: leave it out, or --init")
     seen = {"image_size": size if isinstance(size, int) else "x".join(map(str, size or ())) or None, "dims": found.dims}
     seen |= {name: found.preprocessing[name] for name in ("fit", "background") if name in found.preprocessing}
-    if (init / runs.CONFIG).is_file():
-        seen["freeze_bn"] = Settings.from_dict(runs.read_config(init)).model.keeps_bn
+    of_run = (init / runs.CONFIG).is_file()
+    seen["freeze_bn"] = (
+        Settings.from_dict(runs.read_config(init)).model.keeps_bn if of_run else found.backbone != "small"
+    )
     own |= {name: value for name, value in seen.items() if name not in given}
     return replace(settings, model=replace(settings.model, **own))

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from crossbatch.errors import SettingError
 
 HEADER_BYTES, HEADER_SECONDS = 16_384, 10.0
-CONNECTIONS = 512
+CONNECTIONS, BACKLOG = 512, 128
 TOKEN = 16  # characters that a token has at least
 
 
@@ -65,6 +65,7 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
+        opened.listen(BACKLOG)  # else another process could take the port until this one serves
     except socket.gaierror as error:
         opened.close()
         raise SettingError(f"--host {host} is no address of this machine ({error.strerror}): name one") from error
@@ -89,7 +90,7 @@ def serve(app: FastAPI, opened: socket.socket, started: Callable[[], Any]) -> No
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=10,
-        backlog=128,
+        backlog=BACKLOG,
     )
     server = uvicorn.Server(config)
 

@@ -62,7 +62,7 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._pictures, self.gallery.picture, row, rows)
 
     def map(self, limit: int) -> Packed:
-        """The map, made once for a revision; read anew where a writer has just put another in its place."""
+        """The map, made once for a version; read anew where a writer has just put another in its place."""
         with self._packing:
             try:
                 return self._packed(self.gallery.rows, limit)
