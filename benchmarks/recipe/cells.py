@@ -155,7 +155,7 @@ CELLS: dict[str, list[Cell]] = {
     },
     **{
         f"beside-{data}-{size}": [
-            Cell(data, arms=(f"peer {loss}, memory of {size}", WITH), timed=True)
+            Cell(data, "sup-con", arms=(f"peer {loss}, memory of {size}", WITH), timed=True)
             for loss in ("multi-similarity", "contrastive", "sup-con")
         ]
         for data in SETS
