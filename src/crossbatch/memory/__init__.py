@@ -1,6 +1,7 @@
 """The memory of past embeddings: a ring of rows, on one process or shared out over several."""
 
-from crossbatch.memory.ring import STORAGE_DTYPES, CrossBatchMemory, InUse, Rows, carried
+from crossbatch.memory.ring import STORAGE_DTYPES, CrossBatchMemory
+from crossbatch.memory.rows import InUse, Rows, carried
 from crossbatch.memory.shard import Shard
 
 __all__ = ["STORAGE_DTYPES", "CrossBatchMemory", "InUse", "Rows", "Shard", "carried"]

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ from torch.nn.functional import normalize
 
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.launched import started, started_rank
+from crossbatch.memory.rows import InUse, Rows, carried
 from crossbatch.memory.shard import AT_ONCE, Shard
-from crossbatch.precision import exactly
 from crossbatch.processes import Apart, Processes
 from crossbatch.shapes import (
     Embeddings,
@@ -20,7 +20,6 @@ from crossbatch.shapes import (
     References,
     RefIds,
     RefLabels,
-    RefMask,
     Slots,
     on_cpu,
     require_one_each,
@@ -29,25 +28,6 @@ from crossbatch.shapes import (
 
 STORAGE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 EMPTY = {"_embeddings": 0, "_labels": 0, "_ids": -1, "_steps": -1}  # what a slot holds that was never written
-
-
-class Rows(NamedTuple):
-    """Rows of a memory: where each is, and what it holds. Slot −1: no such row, its other fields mean nothing."""
-
-    slots: Tensor
-    embeddings: Tensor
-    labels: Tensor
-    ids: Tensor
-    steps: Tensor
-
-
-class InUse(NamedTuple):
-    """The memory as a loss reads it, without a copy: every slot in use, and which of them count."""
-
-    embeddings: References
-    labels: RefLabels
-    ids: RefIds
-    live: RefMask | None  # None: all of them
 
 
 class CrossBatchMemory(Apart):
@@ -346,11 +326,3 @@ class CrossBatchMemory(Apart):
             if whole is not None and len(whole) == self.size:
                 state_dict[prefix + name] = self.shard.of_whole(whole, empty)
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-@exactly
-def carried(rows: Tensor, motion: Tensor, share: Tensor) -> Tensor:
-    """Unit rows taken a share [rows] of the way along a motion, and scaled to unit length again."""
-    start = rows.float()
-    moved = torch.lerp(start, start @ motion.to(start), share[:, None].to(start))
-    return normalize(moved).to(rows.dtype)
