@@ -104,6 +104,7 @@ SMALL = [
         ("train --resume EMPTY", "is not a run folder"),
         ("train --resume EMPTY --out NEW", "leave --out and --init out"),
         ("train --init EMPTY", "holds no trained model"),
+        ("train --init FORMAT.yaml", "is a file, and holds no weights to train: name a run folder"),
         ("compare --memory.size 0", "compare needs a memory to compare with"),
         ("compare --out FULL", "is not empty: name another --out"),
         ("compare --seeds 0", "--seeds must be at least 1"),
@@ -210,6 +211,8 @@ def test_a_run_that_started_from_a_file_goes_on_without_it(
     assert main(["evaluate", str(second)]) == 0
     kept = runs.read_config(second)
     assert (kept["model"]["weights"], kept["model"]["freeze_bn"], kept["optim"]["lr"]) == (str(file), True, 1e-4)
+    assert main(["train", "--resume", str(second), "--force", "--optim.steps", "6", "--model.freeze_bn", "false"]) == 2
+    assert "cannot go on with other weights that learn: leave --model.freeze_bn" in capsys.readouterr().err
     assert main(["train", "--resume", str(second), "--force", "--optim.steps", "6"]) == 0
     assert runs.read_config(second)["model"]["freeze_bn"] is True
     assert runs.read_summary(second)["steps"] == 6

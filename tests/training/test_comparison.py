@@ -143,7 +143,10 @@ def test_a_learning_rate_that_diverges_loses_the_search(
         quick(steps=8, start=2), tmp_path / "c", console, seeds=1, learning_rates=(1e30, 1e-3), equal_time=False
     )
     assert {arm["lr"] for arm in result["arms"]} == {1e-3}
-    assert "diverged" in console.file.getvalue()
+    told = console.file.getvalue()
+    assert "diverged" in told
+    assert "training  8 steps without and with memory; learning rates 1e+30, 0.001; 1 seed of the best" in told
+    assert "memory    " in told
 
 
 def test_a_finished_comparison_is_told_again_and_takes_further_seeds(

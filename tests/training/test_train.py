@@ -388,7 +388,10 @@ def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
     assert "training images of 6 classes" in plan
     assert "rises to" not in plan
     short = "\n".join(plan_of(build_parts(quick(optim=OptimSettings(steps=4, warmup=50, lr=0.01)))))
-    assert "the learning rate rises to 0.00033 only: --optim.warmup 50 is as long as the run" in short
+    assert "the learning rate rises to 0.00033 only: lower --optim.warmup 50, of" in short
+    for steps, told in ((60, True), (400, False)):
+        plan = "\n".join(plan_of(build_parts(quick(optim=OptimSettings(steps=steps, warmup=50)))))
+        assert ("the learning rate rises to" in plan) == told
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ def tensors(file: Path) -> dict[str, Any]:
 
 def described(folder: Path) -> Description:
     """What is said of the model in a folder: of a run, or in the layout of hubs."""
+    if folder.is_file():
+        raise RunError(f"{folder} is a file, and holds no weights to train: name a run folder, or an exported folder")
     hubs = (folder / CONFIG).is_file() and not (folder / DESCRIPTION).exists()
     file = folder / (CONFIG if hubs else DESCRIPTION)
     try:

@@ -27,7 +27,7 @@ from crossbatch.training.comparable import (
 from crossbatch.training.decide import decide
 from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.lock import locked
-from crossbatch.training.plan import images_of
+from crossbatch.training.plan import plan_of
 from crossbatch.training.run_parts import build_parts, load_data
 from crossbatch.training.settings import Settings
 from crossbatch.training.step_cost import StepCost, measure
@@ -114,8 +114,8 @@ def compare(
         raise SettingError("there are no test classes to compare on: raise --split.test_share")
     ks = sorted({1, *(ks or runs_here.data.ks)})
     parts = build_parts(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
-    for line in images_of(replace(parts, reasons=runs_here.reasons)):
-        console.print(line)
+    for line in plan_of(replace(parts, reasons=runs_here.reasons)):
+        console.print(_training_of(settings, rates, seeds, own=bool(own)) if line.startswith("training") else line)
     config = settings.as_dict() | ({"arms": own} if own else {})
     if runs.is_comparison(out, config):
         runs.require_data(out, runs_here.data.identity)
@@ -125,6 +125,13 @@ def compare(
         result = _result(runs_here, settings, seeds, rates, ks, equal_time=equal_time)
         runs.write_json(out / runs.COMPARISON, result)
     return result
+
+
+def _training_of(settings: Settings, rates: Sequence[float], seeds: int, *, own: bool) -> str:
+    """The line of the plan on training, of all runs."""
+    tried = "learning rates of --arms" if own else f"learning rates {', '.join(f'{rate:g}' for rate in rates)}"
+    many = "1 seed" if seeds == 1 else f"{seeds} seeds"
+    return f"training  {settings.optim.steps:,} steps without and with memory; {tried}; {many} of the best"
 
 
 def _result(

@@ -6,6 +6,8 @@ from crossbatch.training.metric_learner import lr_factor
 from crossbatch.training.run_parts import RunParts
 from crossbatch.training.settings import OptimSettings
 
+REACHED = 0.7  # share of the learning rate that a run should come to at least
+
 
 def plan_of(parts: RunParts) -> list[str]:
     """What the run will do, a sentence a line."""
@@ -137,10 +139,10 @@ def _short_of(optim: OptimSettings) -> list[str]:
     """Whether the learning rate never comes to its value."""
     late = [step for step in optim.milestones if step >= optim.steps]
     told = [f"the learning rate never falls at {late}: the run has {optim.steps:,} steps"] if late else []
-    if optim.warmup < optim.steps:
-        return told
-    highest = optim.lr * max(lr_factor(optim, step) for step in range(optim.steps))
-    told.append(f"the learning rate rises to {highest:.2g} only: --optim.warmup {optim.warmup} is as long as the run")
+    share = max(lr_factor(optim, step) for step in range(optim.steps))
+    if share < REACHED:
+        way_out = f"lower --optim.warmup {optim.warmup}, of {optim.steps:,} steps, or train for longer"
+        told.append(f"the learning rate rises to {share * optim.lr:.2g} only: {way_out}")
     return told
 
 

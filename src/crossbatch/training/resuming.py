@@ -112,4 +112,8 @@ def _told(error: Exception, run: Path, start: Path | None) -> CrossBatchError | 
     if start is None or isinstance(error, CrossBatchError):
         return None
     reason = shorten(f"{type(error).__name__}: {error}", 160, placeholder=" …")
+    if "parameter group" in reason:
+        told = f"{run} cannot go on with other weights that learn"
+        way_out = f"leave --model.freeze_bn and --model.train_stages as they were, or start anew with --init {run}"
+        return RunError(f"{told}: {way_out}")
     return RunError(f"the checkpoint {start} does not fit the run ({reason}): start anew with --init {run}")
