@@ -18,6 +18,7 @@ from PIL import Image
 import crossbatch
 from crossbatch import data
 from crossbatch.data.data_set import Part
+from crossbatch.encoder import encoder
 from crossbatch.errors import CrossBatchError, DataError, DivergedError, RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.models.embedder import Embedder
@@ -79,6 +80,17 @@ def test_a_model_that_is_loaded_in_inference_mode_embeds_and_can_be_trained(run:
     np.testing.assert_array_equal(model.embed(files), rows)
     assert isinstance(model.network, torch.nn.Module)
     model.network.train()(torch.randn(4, 3, 16, 16)).sum().backward()
+
+
+def test_a_network_is_folded_once_for_as_long_as_it_stays(
+    run: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fold, count = encoder.folded, []
+    monkeypatch.setattr(encoder, "folded", lambda *given: count.append(1) or fold(*given))
+    model = crossbatch.load(run)
+    for _ in range(3):
+        model.embed(files[:2])
+    assert len(count) == 1
 
 
 def test_threads_that_embed_first_at_once_have_the_same_rows(run: Path, files: list[Path]) -> None:

@@ -177,9 +177,9 @@ class Encoder:
         if not isinstance(self.network, torch.nn.Module) or self.device.type != "cpu":
             return self.network
         with FOLDING:
-            written = [(one.data_ptr(), one._version) for one in self.network.state_dict(keep_vars=True).values()]
-            if self._folded is None or self._folded[0] != written:  # never folded, or trained since
-                self._folded = written, self._fold(self.network)
+            if self._folded is None or self._folded[0] != _written(self.network):  # never folded, or trained since
+                copy = self._fold(self.network)
+                self._folded = _written(self.network), copy  # folding has laid the weights elsewhere
             return self._folded[1]
 
     def _fold(self, network: torch.nn.Module) -> Network:
@@ -230,6 +230,11 @@ def load(
     with torch.inference_mode(False):  # tensors that are made in it could not be trained, nor tell of changes
         model, description = checkpoint.load(path, weights)
     return Encoder(model, description, path, device, half)
+
+
+def _written(network: torch.nn.Module) -> list[tuple[int, int]]:
+    """Where each tensor of a network lies, and how often it has been written."""
+    return [(one.data_ptr(), one._version) for one in network.state_dict(keep_vars=True).values()]
 
 
 def _device(name: str | None) -> torch.device:
