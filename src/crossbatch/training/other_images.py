@@ -80,10 +80,11 @@ def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) ->
 
 def _without_stray(images: Sequence[Listed], folders: Collection[Path]) -> tuple[list[Listed], list[str]]:
     """Without the images that lie beside the folders of classes, in that of none; and a note of them."""
-    stray = [one for one in images if one.label is None and one.path.parent == one.root and one.root in folders]
-    if not stray or len(stray) == len(images) or any(one.label is None and one not in stray for one in images):
-        return list(images), []
+    bare = [one for one in images if one.label is None]
+    stray = [one for one in bare if one.path.parent == one.root and one.root in folders]
     kept = [one for one in images if one.label is not None]
+    if not stray or not kept or len(stray) < len(bare):
+        return list(images), []
     lie = "1 image lies" if len(stray) == 1 else f"{len(stray):,} images lie"
     return kept, [f"{lie} in the folder of no class, left out, as {shown(stray[0].path)}"]
 
