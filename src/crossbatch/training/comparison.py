@@ -129,9 +129,11 @@ def compare(
 
 def _training_of(settings: Settings, rates: Sequence[float], seeds: int, *, own: bool) -> str:
     """The line of the plan on training, of all runs."""
-    tried = "learning rates of --arms" if own else f"learning rates {', '.join(f'{rate:g}' for rate in rates)}"
     many = "1 seed" if seeds == 1 else f"{seeds} seeds"
-    return f"training  {settings.optim.steps:,} steps without and with memory; {tried}; {many} of the best"
+    tried = "learning rates of --arms" if own else f"learning rate {rates[0]:g}"
+    if len(rates) > 1:
+        tried, many = f"learning rates {', '.join(f'{rate:g}' for rate in rates)}", f"{many} of the best"
+    return f"training  {settings.optim.steps:,} steps without and with memory; {tried}; {many}"
 
 
 def _result(
