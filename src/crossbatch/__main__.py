@@ -1,7 +1,6 @@
 """The command line: which command it is, and how it ends."""
 
 import difflib
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from crossbatch.errors import (
     Terminated,
     of_place,
 )
+from crossbatch.launched import started_rank, trains
 
 LISTENED = 3.0  # seconds: torchrun ends all processes when it sees that one has ended, and the first must have told
 USAGE = "crossbatch COMMAND [options]; crossbatch COMMAND --help; crossbatch --version"
@@ -59,7 +59,7 @@ def _run(name: str, *rest: str) -> int:
         raise SettingError(f"{hint}: did you mean {close[0]}? There are {', '.join(COMMANDS)}")
     else:
         _require_place()
-        from crossbatch.commands.command_line import run  # noqa: PLC0415  (imports torch)
+        from crossbatch.commands.command_line import run  # noqa: PLC0415  (imports jsonargparse)
 
         return run(name, rest[:-1])
     return 0
@@ -67,12 +67,9 @@ def _run(name: str, *rest: str) -> int:
 
 def _refused(error: CrossBatchError) -> int:
     """Tell what is wrong. Before they train several processes all refuse the same, and the first alone tells."""
-    if not _first():
-        from crossbatch.launched import trains  # noqa: PLC0415  (imports torch)
-
-        if not trains():
-            time.sleep(LISTENED)
-            return 2
+    if not _first() and not trains():
+        time.sleep(LISTENED)
+        return 2
     print(f"crossbatch: {' '.join(str(error).split())}", file=sys.stderr)
     return 1 if isinstance(error, FailedError) else 2
 
@@ -87,7 +84,7 @@ def _require_place() -> None:
 
 def _first() -> bool:
     """Whether this is the first of the processes that were started together."""
-    return int(next(filter(None, map(os.environ.get, ("RANK", "SLURM_PROCID", "LOCAL_RANK"))), 0)) == 0
+    return started_rank() == 0
 
 
 if __name__ == "__main__":

@@ -54,13 +54,8 @@ def compare(
 
     rates = learning_rates or []
     if learning_rates is None and not arms:
-        rates = (
-            [float(settings.optim.lr)]
-            if "lr" in given.get("optim", {})
-            else TRAINED_RATES
-            if settings.model.trained
-            else USUAL_RATES
-        )
+        usual = TRAINED_RATES if settings.model.trained else USUAL_RATES
+        rates = [float(settings.optim.lr)] if "lr" in given.get("optim", {}) else usual
         if len(rates) == 1:
             console.print(f"learning rate {rates[0]:g} in both arms; --learning_rates searches")
     with continuable(console):

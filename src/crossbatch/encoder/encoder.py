@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,14 +163,14 @@ class Encoder:
         if isinstance(self.network, torch.nn.Module) and self.network.training:
             self._folded = None  # a write to `.data` is not counted
         with evaluating(self.network) if isinstance(self.network, torch.nn.Module) else nullcontext():
-            yield from batches_of_rows(self._rows, batches, self.device, numbers)
+            yield from batches_of_rows(partial(self._rows, self._fast_network()), batches, self.device, numbers)
 
-    def _rows(self, images: Tensor) -> Tensor:
+    def _rows(self, network: Network, images: Tensor) -> Tensor:
         """The network's, under autocast where half precision was asked for."""
         if not self.half:
-            return self._fast_network()(images)
+            return network(images)
         with torch.autocast(self.device.type, torch.float16 if self.device.type == "cuda" else torch.bfloat16):
-            rows = self._fast_network()(images)
+            rows = network(images)
         return torch.nn.functional.normalize(rows.float())
 
     def _fast_network(self) -> Network:
