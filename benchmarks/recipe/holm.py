@@ -19,7 +19,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 def tell_differences(rows: Sequence[dict[str, str]]) -> None:
     """Print each cell of memory against none with its interval and its adjusted p value, and the mean over cells."""
-    rows = [row for row in rows if row["arm"] == WITH and row["than"] == "without"]
+    rows = [row for row in rows if row["arm"] == WITH and row["than"] == "without" and row["p"]]
     if not rows:
         print("no cell of memory against none is finished")
         return

@@ -22,6 +22,9 @@ AT_ONCE = 4  # columns, in a reduction
 # 1 MB at once and 14.3 ms with 4 MB; with 512 kB each, where 1 MB fits, NT-Xent 40.6 ms so and 35.3 with 2 MB. On a GPU
 # 64 MB, in which 60,000 rows are one block.
 FEWEST, MOST, STREAMED = 2**19, 2**22, 2**24
+# Similarities up to which a CPU takes the whole matrix; a GPU up to a block. Of a batch with itself every column has a
+# gradient, which takes a second look where it is streamed: 1,024 rows take a quarter to half of the time as a whole.
+SMALL, SMALL_WITHIN = 2**16, 2**22
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")  # of Linux
 ASSUMED = 2**19  # bytes of cache, where the system does not tell
 HALF_RANGE = 2.0**15  # what weights in float16 may add up to; its numbers end at 65,504
@@ -32,6 +35,13 @@ def columns_at_once(anchors: Tensor) -> int:
     cached = torch.get_num_threads() * core_cache() // anchors.element_size()
     similarities = min(max(FEWEST, cached), MOST) if on_cpu(anchors) else STREAMED
     return max(512, similarities // max(len(anchors), 1))
+
+
+def most_at_once(anchors: Tensor, *, within: bool) -> int:
+    """Similarities up to which the whole matrix is taken, by default; `within`: of a batch with itself."""
+    if not on_cpu(anchors):
+        return STREAMED
+    return SMALL_WITHIN if within else SMALL
 
 
 @cache

@@ -14,17 +14,13 @@ from torch.autograd.function import once_differentiable
 
 from crossbatch.errors import SettingError
 from crossbatch.losses.engine.costs import Absent, Block, Columns, Cost, Declared, Written, parted
-from crossbatch.losses.engine.products import STREAMED, columns_at_once, multiplies, pair_max, product
+from crossbatch.losses.engine.products import columns_at_once, most_at_once, multiplies, pair_max, product
 from crossbatch.losses.engine.sums import Partial, Sums, merge, merge_across, scaled
 from crossbatch.losses.engine.whole import Whole
 from crossbatch.losses.pairing import Pairing
 from crossbatch.precision import without_autocast
 from crossbatch.processes import Processes
 from crossbatch.shapes import on_cpu
-
-# Similarities up to which a CPU takes the whole matrix; a GPU up to a block. Of a batch with itself every column has a
-# gradient, which takes a second look where it is streamed: 1,024 rows take a quarter to half of the time as a whole.
-SMALL, SMALL_WITHIN = 2**16, 2**22
 
 
 class Streamed:
@@ -227,8 +223,7 @@ class AtOnce(torch.autograd.Function):
         left = anchors.detach().requires_grad_(wanted[0])
         right = left if refs is None else refs.detach().requires_grad_(wanted[1])
         with torch.set_grad_enabled(any(wanted)), without_autocast(anchors.device):
-            most = STREAMED if not on_cpu(left) else SMALL if left is not right else SMALL_WITHIN
-            small = width is None and len(left) * len(right) <= most
+            small = width is None and len(left) * len(right) <= most_at_once(left, within=left is right)
             if small and pairing.across is None:
                 sides: Whole | Streamed = Whole(left, right, *pairing.masks())
             else:
