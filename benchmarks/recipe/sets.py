@@ -43,13 +43,27 @@ SETS = {
     # All 81 classes of the groceries, a folder each, as a user has photographs.
     "photos": Set(Settings(data="folder", model=ModelSettings(image_size=64)), 500, SCRATCH, 0.5),
     "icons": Set(Settings(data="folder", model=ModelSettings(image_size=32)), 2000, SCRATCH, 0.08),
+    # Each a folder a class: icons of one shape in several styles, and words set in one typeface.
+    "phosphor": Set(Settings(data="folder", model=ModelSettings(image_size=32)), 1000, SCRATCH, 0.1),
+    "typefaces": Set(Settings(data="folder", model=ModelSettings(image_size="24x48")), 1000, SCRATCH, 0.15),
     "patches": Set(Settings(data="folder", model=ModelSettings(image_size=32)), 2000, SCRATCH, 0.08),
 }
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
     """Where the sets are that are not drawn here."""
-    for name in ("fonts", "emoji", "grocery", "fashion", "icons", "patches", "photos", "weights"):
+    for name in (
+        "fonts",
+        "emoji",
+        "grocery",
+        "fashion",
+        "icons",
+        "patches",
+        "phosphor",
+        "photos",
+        "typefaces",
+        "weights",
+    ):
         parser.add_argument(f"--{name}", type=Path)
 
 
