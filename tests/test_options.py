@@ -102,6 +102,13 @@ def test_what_cannot_work_in_a_file_gets_one_sentence(
     assert [one.name for one in tmp_path.iterdir()] == ["file.yaml"]
 
 
+def test_a_file_may_name_a_loss_by_its_short_name(tmp_path: Path) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text("loss: {class_path: triplet, init_args: {margin: 0.33}}\n")
+    given = options("train", "--loss triplet --loss.margin 0.33")["settings"]
+    assert options("train", f"--config {file}")["settings"].loss == given.loss
+
+
 def test_what_may_be_left_open_may_be_empty_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "file.yaml"
     file.write_text("root:\nout: null\nbatch: {classes: }\nloop: {channels_last: }\n")

@@ -12,8 +12,9 @@ from benchmarks.kills import QUIET, SMALL, differences, end_at_random
 from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.errors import RunError
+from crossbatch.errors import RunError, Terminated
 from crossbatch.training import fill_memory, floor
+from crossbatch.training.comparison import train_once
 from crossbatch.training.lock import locked
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import build_parts
@@ -122,6 +123,33 @@ def test_sigterm_loses_nothing(
     resumed = fit(build_parts(short(quick)), tmp_path / "run", console, resume=True)
     assert resumed.ended_by is None
     assert differences(straight["run"], tmp_path / "run") == []
+
+
+LAST = {
+    "in the last step": (MetricLearner, "training_step", step_is(11)),
+    "in the last validation": (MetricLearner, "validation_step", step_is(12)),
+}
+
+
+@pytest.mark.parametrize("moment", LAST)
+def test_what_is_asked_to_stop_at_its_end_comes_to_it(
+    moment: str, quick: Quick, straight: dict[str, Path], tmp_path: Path, console: Console
+) -> None:
+    """With its last validation; and who would train more is told that it was asked."""
+    if not straight["run"].exists():
+        fit(build_parts(short(quick)), straight["run"], console)
+    where, name, when = LAST[moment]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(where, name, sent(signal.SIGTERM, when)(getattr(where, name)))
+        outcome = fit(build_parts(short(quick)), tmp_path / "run", console)
+    assert (outcome.ended_by, outcome.asked_by, outcome.summary["steps"]) == (None, "SIGTERM", 12)
+    assert differences(straight["run"], tmp_path / "run") == []
+    parts = build_parts(short(quick))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(where, name, sent(signal.SIGTERM, when)(getattr(where, name)))
+        with pytest.raises(Terminated):
+            train_once(parts.settings, parts.data, tmp_path / "of a comparison", console)
+    assert runs.is_finished(tmp_path / "of a comparison")
 
 
 def test_a_second_ctrl_c_ends_at_once_and_loses_nothing(

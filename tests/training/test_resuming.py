@@ -19,11 +19,12 @@ from crossbatch.errors import DiskError, DivergedError, RunError, SettingError
 from crossbatch.training import checkpoint_files, memory_need
 from crossbatch.training.checkpoint_files import choose, read
 from crossbatch.training.circumstances import changes, with_given
+from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.loggers import loggers_of
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.plan import plan_of
 from crossbatch.training.run_parts import build_parts
-from crossbatch.training.settings import LossSettings, MemorySettings, Settings
+from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.train import fit
 
 Quick = Callable[..., Settings]
@@ -136,7 +137,7 @@ def test_options_that_are_forced_are_trained_with(run: Path) -> None:
 def test_a_refused_change_leaves_the_run_as_it_was(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(run)
     assert main(["train", "--resume", str(run), "--force", "--model.dim", "16", "--optim.steps", "10"]) == 2
-    assert "does not fit the run" in capsys.readouterr().err
+    assert "cannot go on with a changed option model.dim (8 → 16): leave that as it was" in capsys.readouterr().err
     assert contents(run) == before
     assert main(["train", "--resume", str(run)]) == 0
 
@@ -206,6 +207,54 @@ def test_on_other_data_it_goes_on_with_an_empty_memory(
     fit(parts, tmp_path / "run", console, resume=True, force=True)
     assert len(parts.memory) == 6  # the batch of the fifth step
     runs.require_data(tmp_path / "run", parts.data.identity)
+
+
+def test_on_other_data_no_score_of_before_counts(
+    quick: Quick, pictures: Path, tmp_path: Path, console: Console
+) -> None:
+    """The model that is kept is the best on the validation images of now."""
+    root = Path(shutil.copytree(pictures, tmp_path / "pictures"))
+    parts = build_parts(quick(root=root, steps=4, start=2))
+    fit(parts, tmp_path / "run", console)
+    kept = runs.read_json(tmp_path / "run" / runs.SUMMARY)
+    assert (kept["best_step"], kept["before_training"] is None) == (4, False)
+    (root / parts.data.images.name(int(parts.data.train.ids[0]))).unlink()  # validation is the same
+    parts = build_parts(quick(root=root, steps=8, start=2, optim=OptimSettings(steps=8, lr=1e-12, warmup=2)))
+    summary = fit(parts, tmp_path / "run", console, resume=True, force=True).summary
+    assert summary["best_step"] == 8  # no better than that of step 4
+    assert summary["before_training"] is None  # of other images
+    assert evaluate_run(tmp_path / "run", parts.data, "validation")["R@1"] == summary["best_validation_R@1"]
+
+
+def test_a_run_that_stopped_early_goes_on_with_more_patience(quick: Quick, tmp_path: Path, console: Console) -> None:
+    optim, loop = OptimSettings(steps=40, lr=1e-9, warmup=0), LoopSettings(1, patience=2, accelerator="cpu", workers=0)
+    stopped = fit(build_parts(quick(optim=optim, loop=loop)), tmp_path / "run", console).summary["steps"]
+    same = fit(build_parts(quick(optim=optim, loop=loop)), tmp_path / "run", console, resume=True)
+    assert same.summary["steps"] == stopped < 40
+    patient = quick(optim=optim, loop=replace(loop, patience=6))
+    gone_on = fit(build_parts(patient), tmp_path / "run", console, resume=True, force=True)
+    assert gone_on.summary["steps"] == stopped + 4
+
+
+def test_where_a_loss_began_to_learn_from_cannot_be_changed_later(
+    quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    fit(build_parts(quick(loss=LossSettings.named("margin"), steps=4)), tmp_path / "run", console)
+    parts = build_parts(quick(loss=LossSettings.named("margin", beta=0.9), steps=8))
+    with pytest.raises(RunError, match=r"--loss.beta is where the loss starts to learn from, and .* leave it out"):
+        fit(parts, tmp_path / "run", console, resume=True, force=True)
+
+
+@pytest.mark.parametrize("changed", ["--optim.ema 0.9", "--optim.head_lr 0.1", "--memory.size 24"])
+def test_an_option_that_the_checkpoint_does_not_fit_is_named(
+    changed: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(run)
+    assert main(["train", "--resume", str(run), "--force", "--optim.steps", "12", *changed.split()]) == 2
+    told = capsys.readouterr().err
+    assert "cannot go on with a changed option" in told
+    assert changed.split(maxsplit=1)[0].removeprefix("--") in told
+    assert contents(run) == before
 
 
 def test_a_run_without_a_checkpoint_begins_again_from_the_weights_it_had(
@@ -384,7 +433,11 @@ def test_a_run_starts_from_the_network_of_another(
     assert "test classes, by their names: R@1 there is not that of unseen classes" in capsys.readouterr().out
     assert main([*words[:3], str(tmp_path / "divided"), *words[4:], "--out", str(tmp_path / "third")]) == 0
     assert runs.read_config(tmp_path / "third")["model"]["fit"] == "pad"
+    assert main([*words, "--out", str(tmp_path / "cut"), "--model.dims", "[4, 8]"]) == 0
+    assert runs.read_config(tmp_path / "cut")["model"]["dims"] == [4, 8]
     capsys.readouterr()
+    assert main([*words, "--out", str(tmp_path / "longer"), "--model.dims", "[4, 128]"]) == 2
+    assert "--model.dims ascend to --model.dim, got [4, 128] and 8: give [4, 8]" in capsys.readouterr().err
     assert main([*words, "--out", str(tmp_path / "other"), "--model.dim", "4"]) == 2
     told = capsys.readouterr()
     assert "has --model.dim 8, got 4: leave it out, or --init" in told.err

@@ -284,6 +284,16 @@ def test_the_best_model_is_the_one_that_validated_best(quick: Quick, tmp_path: P
     assert looked["R@1"] == pytest.approx(max(values))
 
 
+def test_in_half_precision_it_validates_as_the_model_embeds(quick: Quick, tmp_path: Path, console: Console) -> None:
+    loop = LoopSettings(check_every=4, accelerator="cpu", workers=0, precision="bf16-mixed")
+    parts = build_parts(quick(loop=loop))
+    summary = fit(parts, tmp_path / "run", console).summary
+    found = evaluate_run(tmp_path / "run", parts.data, "validation")
+    assert [found[name] for name in ("R@1", "MAP@R")] == [
+        summary[f"best_validation_{name}"] for name in ("R@1", "MAP@R")
+    ]
+
+
 def test_without_memory(quick: Quick, tmp_path: Path, console: Console) -> None:
     outcome = train(quick(size=0), tmp_path / "run", console)
     assert outcome.summary["memory_rows"] == 0
@@ -315,6 +325,9 @@ def test_refit_trains_on_all_training_classes(quick: Quick, tmp_path: Path, cons
     outcome = fit(refit, tmp_path / "run", console)
     assert outcome.summary["best_validation_R@1"] is None
     assert_same(weights(tmp_path / "run"), network(tmp_path / "run", "last"))
+    told = "the model was trained on the validation classes (--refit)"
+    notes = {part: evaluate_run(tmp_path / "run", tuned.data, part)["notes"] for part in ("validation", "test")}
+    assert [any(told in note for note in notes[part]) for part in notes] == [True, False]
 
 
 def test_early_stopping_without_validation_is_refused(quick: Quick) -> None:

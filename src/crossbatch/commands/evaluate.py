@@ -52,7 +52,7 @@ def evaluate(
     from crossbatch.training.suspect_labels import CLASS_PAIRS, NEAR_COPIES, SUSPECTS  # noqa: PLC0415
 
     results = [evaluate_run(run, loaded, name, k, int(suspects)) for name in parts_named(loaded, part)]
-    _tell(console, "note", loaded.notes)
+    _tell(console, "note", list(dict.fromkeys(note for result in results for note in result["notes"])))
     for result in results:
         named = f"{result['data']} ({result['fingerprint']}), {result['part']}"
         _show(console, run.name, result, named, f"; look {result['look']}")

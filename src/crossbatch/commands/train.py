@@ -85,6 +85,7 @@ def _from(init: Path, settings: Settings, given: Mapping[str, Any]) -> Settings:
     from crossbatch.training.started_from import with_model_of  # noqa: PLC0415
 
     settings = with_model_of(init, settings, given.get("model", {}))
+    settings.check()  # its lengths of embeddings too, now that it is known how long they are
     return settings.fresh_at(FRESH_TRAINED).at_usual_rate(given, trained=True)
 
 
@@ -97,7 +98,7 @@ def _started_from(init: Path, loaded: "DataSet", settings: Settings) -> list[str
 
 def _check_new(settings: Settings, init: Path | None, of_resume: Mapping[str, bool]) -> None:
     """Refuse for a new run what contradicts itself, and what only one that goes on takes."""
-    settings.check()
+    (settings if init is None else replace(settings, model=replace(settings.model, dims=[]))).check()
     for name, given in of_resume.items():
         if given:
             raise SettingError(f"{name} is for a run that goes on: give --resume RUN beside it, or leave it out")

@@ -66,15 +66,15 @@ class SaveLast(Checkpoint):
         self._random: dict[str, Any] = {}
         self._to_restore: dict[str, Any] = {}
         self._ended = False
-        self.saved_at = -1
+        self.saved_at, self.changed = -1, False
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
-        """Go on with the random numbers, and end a run again that had stopped early."""
+        """Go on with the random numbers, and end a run again that had stopped early, unless something has `changed`."""
         if self._to_restore:
             torch.set_rng_state(self._to_restore["cpu"])
             if len(self._to_restore["cuda"]) == torch.cuda.device_count():
                 torch.cuda.set_rng_state_all(self._to_restore["cuda"])
-        trainer.should_stop = self._ended and bool(trainer.early_stopping_callbacks)
+        trainer.should_stop = self._ended and not self.changed and bool(trainer.early_stopping_callbacks)
         self.asked.nothing_to_save = trainer.global_step == 0
         self.asked.listen()  # in place of Lightning, which would end the run with status 0
 
@@ -95,12 +95,14 @@ class SaveLast(Checkpoint):
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
         """Nothing of this validation is done yet, whatever an interrupted one had counted."""
         trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.reset()
-        if self.asked.on_any(trainer):
+        if not _has_ended(trainer) and self.asked.on_any(trainer):
             self._save_before_validation(trainer)
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """A validation may take long: it need not be waited for."""
-        if trainer.world_size == 1 and self.asked.yes:  # processes may have different numbers of batches
+        """A validation may take long: it need not be waited for, but for the last, which ends the run."""
+        if _has_ended(trainer) or trainer.world_size > 1:  # processes may have different numbers of batches
+            return
+        if self.asked.yes:
             self._save_before_validation(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:

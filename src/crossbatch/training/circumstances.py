@@ -23,6 +23,7 @@ from crossbatch.loss_names import recommended_options
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import RunParts
 from crossbatch.training.settings import LossSettings, Settings
+from crossbatch.typed import typed
 
 PACKAGES = ("crossbatch", "torch", "torchvision", "timm", "lightning")
 # Where the data lies, what weights it began from (it has its own now), and how many processes read: none is of the run.
@@ -67,7 +68,19 @@ def accept(run: Path, parts: RunParts, *, force: bool) -> list[str]:
     told = changes(_kept(run), circumstances(parts))
     if not force:
         _refuse(run, told)
+    _refuse_learnt(run, parts)
     return told
+
+
+def _refuse_learnt(run: Path, parts: RunParts) -> None:
+    """Refuse another value to start from for what the loss has learnt meanwhile: it would have no effect."""
+    kept = Settings.from_dict(runs.read_config(run)).loss
+    now, loss_fn = parts.settings.loss, parts.learner.loss_fn
+    learnt = {name for name, _ in loss_fn.named_parameters()} if kept.name == now.name else set()
+    for name, value in now.init_args.items():
+        if value != kept.init_args.get(name) and learnt & {name, f"loss.{name}"}:
+            told = f"--loss.{name} is where the loss starts to learn from, and {run} has learnt since"
+            raise RunError(f"{told}: leave it out, or start anew with --init {typed(run)}")
 
 
 def _refuse(run: Path, told: list[str]) -> None:

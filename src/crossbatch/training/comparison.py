@@ -69,8 +69,8 @@ def _title(name: str) -> str:
 def train_once(settings: Settings, loaded: DataSet, folder: Path, console: Console) -> None:
     """Train a run, unless it is there; go on with one that was stopped.
 
-    Raises KeyboardInterrupt when it is stopped again, `Terminated` by SIGTERM, and again what a run that had diverged
-    was told.
+    Raises KeyboardInterrupt when it is asked to stop, `Terminated` by SIGTERM, also where it came to its end; and again
+    what a run that had diverged was told.
     """
     if runs.is_finished(folder):
         return
@@ -80,8 +80,8 @@ def train_once(settings: Settings, loaded: DataSet, folder: Path, console: Conso
     if folder.exists() and not resume:
         shutil.rmtree(folder)  # stopped before it had begun: nothing to go on from
     outcome = fit(build_parts(settings, loaded), folder, console, resume=resume)
-    if outcome.interrupted:
-        raise Terminated if outcome.ended_by == "SIGTERM" else KeyboardInterrupt
+    if outcome.asked_by is not None:
+        raise Terminated if outcome.asked_by == "SIGTERM" else KeyboardInterrupt
 
 
 def compare(

@@ -53,7 +53,7 @@ def evaluate_run(
         "left_out": searched.measured.left_out,
         "classes_left_out": _left_out(searched, loaded),
         "alone": loaded.searches[part].gallery is None,
-        "notes": loaded.notes,
+        "notes": [*loaded.notes, *_of_refit(run, part)],
         "gallery": len(searched.gallery[1]),
         "classes": loaded.searches[part].query.classes,
         "seconds": round(time.perf_counter() - began, 2),
@@ -62,6 +62,12 @@ def evaluate_run(
     write_examples(run, part, loaded, searched)
     write_tables(run, part, loaded, searched)
     return entry | (write_suspects(run, part, loaded, searched, suspects) if suspects else {})
+
+
+def _of_refit(run: Path, part: str) -> list[str]:
+    refit = part == "validation" and runs.read_config(run).get("refit")
+    told = "the model was trained on the validation classes (--refit): R@1 there is not that of unseen classes"
+    return [told] if refit else []
 
 
 def _cut(searched: Searched, dims: Sequence[int], ks: Sequence[int]) -> dict[str, dict[str, float]]:

@@ -17,6 +17,7 @@ from crossbatch.metrics import Retrieval, evaluate
 from crossbatch.models.averaged import Averaged
 from crossbatch.models.embedder import Embedder
 from crossbatch.pieces import embed_in_pieces
+from crossbatch.precision import without_autocast
 from crossbatch.processes import Processes
 from crossbatch.training.settings import OptimSettings
 
@@ -101,7 +102,8 @@ class MetricLearner(L.LightningModule):
         """Embed one batch of the validation part."""
         images, labels, ids = batch
         if len(labels):
-            self._embedded.append((self.network(images).float(), labels, ids))
+            with without_autocast(images.device):  # as the model embeds once it is trained
+                self._embedded.append((self.network(images).float(), labels, ids))
 
     def on_validation_epoch_end(self) -> None:
         """Search each validation image among the others."""

@@ -13,6 +13,8 @@ def with_class(plain: Mapping[str, Any]) -> dict[str, Any]:
     loss = options.get("loss")
     if isinstance(loss, str):
         options["loss"] = {"class_path": class_path(loss), "init_args": {}}
+    elif isinstance(loss, Mapping) and isinstance(loss.get("class_path"), str):
+        options["loss"] = {**loss, "class_path": class_path(loss["class_path"])}
     return options
 
 

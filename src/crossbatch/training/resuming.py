@@ -23,15 +23,22 @@ from crossbatch.training.run_parts import RunParts
 from crossbatch.typed import typed
 
 OF_IMAGES = ("loss_fn.memory.", "following.")  # of the state of a learner
+HELD = ("model.", "memory.", "loss.", "optim.ema", "optim.head_lr", "refit")  # options that decide what one holds
+MEASURED = ("DriftMeters", "Floor", "BestModel", "EarlyStopping")  # callbacks whose state is what images gave
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run goes on: at a checkpoint and its step, or at its start; and whether on other images than before."""
+    """Where a run goes on: at a checkpoint and its step, or at its start; and what has changed since, in words."""
 
     path: Path | None
     step: int
-    other_images: bool
+    changed: tuple[str, ...]
+
+    @property
+    def other_images(self) -> bool:
+        """Whether it goes on with other images than before."""
+        return any(one.startswith("data ") for one in self.changed)
 
     def adapting(self, learner: MetricLearner) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
         """What takes out of a checkpoint what it holds of images that may be others now; None where they are not."""
@@ -42,7 +49,9 @@ def without_images(learner: MetricLearner, found: dict[str, Any]) -> dict[str, A
     """A checkpoint with an empty memory, and without what was measured on images."""
     state = {name: value for name, value in found["state_dict"].items() if not name.startswith(OF_IMAGES)}
     state |= {name: value for name, value in learner.state_dict().items() if name.startswith(OF_IMAGES)}
-    callbacks = {name: value for name, value in found["callbacks"].items() if name != "DriftMeters"}
+    callbacks = {name: value for name, value in found["callbacks"].items() if not name.startswith(MEASURED)}
+    if "SaveLast" in callbacks:
+        callbacks["SaveLast"] = {**callbacks["SaveLast"], "validation": None}
     if "MemoryStart" in callbacks:
         callbacks["MemoryStart"] = {**callbacks["MemoryStart"], "embedded": {}, "carried": {}}
     return {**found, "state_dict": state, "callbacks": callbacks}
@@ -69,7 +78,7 @@ def go_on(parts: RunParts, run: Path, console: Console, *, force: bool) -> Start
         began_from = checkpoint.tensors(run / runs.START)
         for network in (parts.learner.embedder, parts.learner.network):
             checkpoint.load_weights(network, began_from, run)
-    return Start(path, step, any(one.startswith("data ") for one in changed))
+    return Start(path, step, tuple(changed))
 
 
 def _refuse_ended(run: Path, left: int, changed: list[str]) -> None:
@@ -87,7 +96,7 @@ def _warn(console: Console, told: list[str]) -> None:
 
 
 @contextmanager
-def ending(run: Path, start: Path | None, asked: Asked) -> Iterator[None]:
+def ending(run: Path, start: Start | None, asked: Asked) -> Iterator[None]:
     """What ends a run within is an end that was asked for, or one sentence."""
     try:
         yield
@@ -102,18 +111,18 @@ def ending(run: Path, start: Path | None, asked: Asked) -> Iterator[None]:
         raise told from error
 
 
-def _told(error: Exception, run: Path, start: Path | None) -> CrossBatchError | None:
+def _told(error: Exception, run: Path, start: Start | None) -> CrossBatchError | None:
     """The sentence for what ended a run, or its going on from a checkpoint; None where it has one, or there is none."""
     if isinstance(error, DiskError):
         return DiskError(f"{error}: crossbatch train --resume {typed(run)}")
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         way_out = f"make some, and then crossbatch train --resume {typed(run)}"
         return DiskError(f"no room on the disk ({error}): the last checkpoint is whole; {way_out}")
-    if start is None or isinstance(error, CrossBatchError):
+    if start is None or start.path is None or isinstance(error, CrossBatchError):
         return None
+    anew = f"start anew with --init {typed(run)}"
+    held = [one for one in start.changed if one.removeprefix("option ").startswith(HELD)]
+    if held:
+        return RunError(f"{run} cannot go on with a changed {', '.join(held)}: leave that as it was, or {anew}")
     reason = shorten(f"{type(error).__name__}: {error}", 160, placeholder=" …")
-    if "parameter group" in reason:
-        told = f"{run} cannot go on with other weights that learn"
-        way_out = f"leave --model.freeze_bn and --model.train_stages as they were, or start anew with --init {run}"
-        return RunError(f"{told}: {way_out}")
-    return RunError(f"the checkpoint {start} does not fit the run ({reason}): start anew with --init {run}")
+    return RunError(f"the checkpoint {start.path} does not fit the run ({reason}): {anew}")

@@ -34,10 +34,14 @@ from crossbatch.training.watchers import Watchers, watchers_of
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: its summary, as in its folder, and the signal that ended it before its end, if any."""
+    """What a run came to: its summary, as in its folder, and the signal that ended it before its end, if any.
+
+    `asked_by`: the signal that came at all. One in the last step ends no run, but whoever has more to train stops.
+    """
 
     summary: dict[str, Any]
     ended_by: str | None = None
+    asked_by: str | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -80,6 +84,7 @@ def _fit(
         checkpoint.load_weights(parts.learner.embedder, source.state_dict(), init)
         checkpoint.load_weights(parts.learner.network, source.state_dict(), init)
     watchers = watchers_of(parts, run, asked)
+    watchers.last.changed = start is not None and bool(start.changed)
     resuming = [] if start is None else [TakeOptions(settings), KeepCircumstances(run, parts)]
     callbacks = watchers.callbacks(parts, run, console, resuming)
     with quiet_lightning(), torch_threads(parts.threads):
@@ -91,17 +96,17 @@ def _fit(
             held.enter_context(locked(run))
             _create(parts, run)
         path = None if start is None else start.path
-        with ending(run, path, asked), stop_when_asked(asked), without_traceback():
+        with ending(run, start, asked), stop_when_asked(asked), without_traceback():
             trainer.fit(parts.learner, datamodule=parts.feed, ckpt_path=path, weights_only=True)
     ended_by = asked.by if trainer.global_step < settings.optim.steps else None
     if ended_by and path is not None and asked.nothing_to_save:
-        return Outcome(_as_before(run, start, ended_by), ended_by)
+        return Outcome(_as_before(run, start, ended_by), ended_by, asked.by)
     with torch_threads(parts.threads):
         device, steps = trainer.strategy.root_device, trainer.global_step
         if ended_by:
             steps = max(watchers.last.saved_at, 0 if start is None else start.step)
         summary = conclude(parts, run, watchers, device, steps, ended_by)
-    return Outcome(summary, ended_by)
+    return Outcome(summary, ended_by, asked.by)
 
 
 def _trainer(
