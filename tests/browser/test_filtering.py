@@ -28,6 +28,7 @@ def test_the_slider_keeps_what_is_similar_enough(visit: Any, address: str, expec
     page.route("**/similar/*", spread)
     page.locator(".tile").first.click()
     page.wait_for_selector(SEARCH)
+    expect(page.locator("#at-least-ends")).to_have_text("0.150.95")
     for least, kept in [(0.9, 13), (0.55, 101), (0.95, 1), (0.9, 13)]:
         page.locator("#at-least").fill(f"{least}")
         expect(page.locator("#at-least-value")).to_have_text(f"{least:.2f}")
@@ -36,19 +37,49 @@ def test_the_slider_keeps_what_is_similar_enough(visit: Any, address: str, expec
         assert f"min={least}" in page.url
     page.reload()
     expect(page.locator("#detail")).to_contain_text("13 at 0.90 or more")
+    page.locator(".tile").nth(1).click()  # the threshold was that of another picture
+    expect(page.locator("#at-least-value")).to_have_text("any")
+
+
+def test_where_all_that_were_fetched_are_similar_enough_there_may_be_more(
+    visit: Any, address: str, expect: Any
+) -> None:
+    page = visit(address)
+
+    def alike(route: Any) -> None:
+        answer = route.fetch().json()
+        for place, hit in enumerate(answer["hits"]):
+            hit["similarity"] = round(0.99 - 0.0001 * place, 6)
+        route.fulfill(json=answer)
+
+    page.route("**/similar/*", alike)
+    page.locator(".tile").first.click()
+    page.wait_for_selector(SEARCH)
+    expect(page.locator("#at-least-ends")).to_have_text("0.9700.990")
+    expect(page.locator(".tile .caption b").first).to_have_text("0.990")
+    page.locator("#at-least").fill("0.98")
+    expect(page.locator("#detail")).to_contain_text("101 at 0.980 or more of 288 pictures")
+    page.goto(page.url.replace("min=0.98", "min=0.95"))
+    expect(page.locator("#detail")).to_contain_text("200 nearest, all at 0.950 or more, of 288 pictures")
 
 
 def test_the_slider_by_keys(asked: Any, expect: Any) -> None:
     asked.locator("#at-least").focus()
     asked.keyboard.press("ArrowRight")
-    expect(asked.locator("#at-least-value")).to_have_text("0.01")
-    assert asked.locator("#at-least").get_attribute("aria-valuetext") == "0.01"
+    least, most = asked.locator("#at-least-ends span").all_inner_texts()
+    assert float(least) < float(asked.locator("#at-least-value").inner_text()) < float(most)
+    expect(asked.locator("#at-least")).to_have_attribute(
+        "aria-valuetext", asked.locator("#at-least-value").inner_text()
+    )
+    asked.keyboard.press("Home")
+    expect(asked.locator("#at-least-value")).to_have_text("any")
 
 
 def test_where_nothing_is_similar_enough_the_page_says_what_the_nearest_reaches(asked: Any, expect: Any) -> None:
     nearest = asked.locator(".tile .caption b").first.inner_text()
-    asked.locator("#at-least").fill("1")
-    expect(asked.locator("#nothing")).to_contain_text(f"the nearest reaches {nearest}")
+    digits = len(nearest.partition(".")[2])
+    asked.goto(f"{asked.url}&min=1")
+    expect(asked.locator("#nothing")).to_contain_text(f"None is as similar as {1:.{digits}f}; the nearest reaches 0.")
     asked.get_by_role("button", name="Show all neighbours").click()
     expect(asked.locator(".tile").first).to_be_visible()
 
@@ -80,6 +111,13 @@ def test_a_label_filters_the_gallery_too(visit: Any, address: str, expect: Any) 
     page.get_by_role("option", name="ring 3").click()
     expect(page.locator("#title")).to_have_text("ring 3")
     expect(page.locator("#detail")).to_have_text("24 pictures")
+    page.get_by_role("combobox").click()
+    page.get_by_role("option", name="ring 1").click()
+    expect(page.locator("#chosen button")).to_have_count(2)
+    first = page.locator(".tile").first.bounding_box()
+    for shown in ("#chosen", "#label-words", "#view-map"):
+        box = page.locator(shown).bounding_box()
+        assert box["y"] + box["height"] <= first["y"]  # nothing lies over the pictures
 
 
 def test_no_label_contains_it(visit: Any, address: str, expect: Any) -> None:

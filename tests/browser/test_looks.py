@@ -41,14 +41,15 @@ def test_axe_finds_nothing_serious(visit: Any, address: str, theme: str, width: 
     page.keyboard.press("Escape")
     page.locator(".tile").first.click()
     page.wait_for_selector(SEARCH)
-    page.keyboard.press("Escape")
     page.locator("#part").click()
     page.wait_for_url("**/*box=*")
     at_rest(page)
     found["search"] = serious(page)
-    page.locator("#at-least").fill("1")
+    page.goto(f"{page.url}&min=1")
+    page.get_by_role("button", name="Show all neighbours").wait_for()
+    at_rest(page)
     found["nothing"] = serious(page)
-    page.locator("#at-least").fill("0")
+    page.get_by_role("button", name="Show all neighbours").click()
     page.get_by_role("button", name="Map").click()
     page.wait_for_selector("#strip:not([hidden])")
     found["map"] = serious(page)
@@ -82,6 +83,28 @@ def test_what_a_finger_touches_is_large_enough(visit: Any, address: str, phone: 
     assert small == []
 
 
+def test_hits_are_seen_at_once_on_a_small_screen(visit: Any, address: str, phone: dict[str, Any]) -> None:
+    page = visit(address, **phone)
+    page.locator(".tile").first.tap()
+    page.wait_for_selector(SEARCH)
+    at_rest(page)
+    top, height = page.evaluate("[document.querySelector('.tile').getBoundingClientRect().top, innerHeight]")
+    assert top < 0.66 * height
+
+
+def test_on_paper_there_are_pictures_and_no_buttons(visit: Any, address: str) -> None:
+    page = visit(address)
+    page.locator(".tile").first.click()
+    page.wait_for_selector(SEARCH)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.locator(".tiles li").count() == 200
+    assert (
+        page.locator("header.top, .ways, .filters").evaluate_all("all => all.some((one) => one.checkVisibility())")
+        is False
+    )
+
+
 def test_everything_by_keys_alone(visit: Any, address: str, expect: Any) -> None:
     page = visit(address)
     chosen: list[Any] = []
@@ -109,6 +132,7 @@ def test_everything_by_keys_alone(visit: Any, address: str, expect: Any) -> None
         expect(page.locator(f".tiles li[aria-posinset='{place + 1}'] .tile")).to_be_in_viewport()
     page.keyboard.press("Enter")
     page.wait_for_selector(SEARCH)
+    expect(page.locator(".tiles li[aria-posinset='1'] .tile")).to_be_focused()
     page.keyboard.press("/")
     expect(page.get_by_role("combobox")).to_be_focused()
     page.keyboard.type("ring 1")
@@ -118,6 +142,7 @@ def test_everything_by_keys_alone(visit: Any, address: str, expect: Any) -> None
     page.keyboard.press("Escape")
     page.keyboard.press("m")
     page.wait_for_selector("#map:not([hidden])")
+    expect(page.locator("#points")).to_be_focused()
     page.keyboard.press("m")
     before = page.url
     page.keyboard.press("s")

@@ -105,7 +105,7 @@ def test_the_server_stops_in_the_middle_of_a_search(
     expect(page.locator("#query-name")).to_have_text(stranger.name)
 
 
-def test_a_busy_server_is_asked_again(visit: Any, address: str, stranger: Path) -> None:
+def test_a_busy_server_is_asked_again(visit: Any, address: str, stranger: Path, expect: Any) -> None:
     page = visit(address, refused=True)
     times: list[int] = []
 
@@ -118,7 +118,7 @@ def test_a_busy_server_is_asked_again(visit: Any, address: str, stranger: Path) 
 
     page.route("**/search", busy_at_first)
     page.locator("#file").set_input_files(stranger)
-    page.wait_for_selector(SEARCH)
+    expect(page.locator("#query-hint")).to_contain_text("Your picture")
     assert len(times) == 3
 
 

@@ -19,7 +19,7 @@ def test_the_first_screen_shows_pictures_of_the_gallery(visit: Any, address: str
     expect(page.locator("#detail")).to_have_text("60 of 288 pictures, drawn at random")
     expect(page.locator("#example")).to_be_visible()
     before = page.locator(".tile").first.get_attribute("data-id"), page.locator(".tile").nth(1).get_attribute("data-id")
-    page.get_by_role("button", name="Others").click()
+    page.get_by_role("button", name="Shuffle").click()
     until(
         page,
         "before => [...document.querySelectorAll('.tile')].slice(0, 2).map(t => t.dataset.id).join() !== before.join()",
@@ -138,25 +138,82 @@ def test_one_goes_from_picture_to_picture_and_back_and_forward(
     expect(page.get_by_role("heading", name="Find pictures like yours")).to_be_visible()
 
 
-def test_a_picture_that_was_brought_before_the_page_was_loaded_again_is_not_another(
-    visit: Any, address: str, stranger: Path, picture: Path, expect: Any
+def test_a_picture_that_was_brought_is_still_there_when_the_page_is_loaded_again(
+    visit: Any, address: str, stranger: Path, expect: Any
 ) -> None:
     page = visit(address)
     page.locator("#file").set_input_files(stranger)
+    expect(page.locator("#query-hint")).to_contain_text("Your picture")
+    first = page.locator(".tile").first.get_attribute("data-id")
+    page.reload()
     page.wait_for_selector(SEARCH)
+    expect(page.locator("#query-name")).to_have_text(stranger.name)
+    assert page.locator(".tile").first.get_attribute("data-id") == first
+    expect(page.locator("#alert")).to_be_hidden()
+
+
+def test_a_picture_that_the_browser_did_not_keep_is_not_another(
+    visit: Any, address: str, stranger: Path, picture: Path, expect: Any
+) -> None:
+    page = visit(address)
+    page.add_init_script("Object.defineProperty(window, 'indexedDB', {get() { throw new Error('a private window') }})")
+    page.reload()
+    page.locator("#file").set_input_files(stranger)
+    expect(page.locator("#query-hint")).to_contain_text("Your picture")
     page.reload()
     expect(page.locator("#alert")).to_contain_text("The picture that you brought is gone")
     expect(page.locator(".tile").first).to_be_visible()
     assert page.url == f"{address}/"
     page.get_by_role("button", name="Dismiss").click()
     page.locator("#file").set_input_files(stranger)
-    page.wait_for_selector(SEARCH)
+    expect(page.locator("#query-hint")).to_contain_text("Your picture")
     page.reload()
     expect(page.locator("#alert")).to_be_visible()
     page.locator("#file").set_input_files(picture)
-    page.wait_for_selector(SEARCH)
+    expect(page.locator("#query-hint")).to_contain_text("Yours")
     page.go_back()  # to what has become the start
     expect(page.get_by_role("heading", name="Find pictures like yours")).to_be_visible()
+
+
+def test_a_picture_on_a_slow_way_is_shown_and_can_be_called_back(
+    visit: Any, address: str, stranger: Path, expect: Any
+) -> None:
+    page = visit(address)
+    held: list[Any] = []
+    page.route("**/search", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks what it is given
+    page.locator("#file").set_input_files(stranger)
+    expect(page.locator("#query-hint")).to_have_text("Searching…")
+    assert page.locator("#query-picture").evaluate("picture => picture.naturalWidth") == 96
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("heading", name="Find pictures like yours")).to_be_visible()
+    expect(page.locator("#alert")).to_be_hidden()
+    page.unroute("**/search")
+    page.locator("#file").set_input_files(stranger)
+    expect(page.locator("#query-hint")).to_contain_text("Your picture")
+
+
+@pytest.mark.parametrize("way", ["button", "key"])
+def test_one_leaves_a_search_for_the_start(visit: Any, address: str, way: str, expect: Any) -> None:
+    page = visit(address)
+    page.locator(".tile").first.click()
+    page.wait_for_selector(SEARCH)
+    if way == "key":
+        page.keyboard.press("Escape")
+    else:
+        page.get_by_role("button", name="Back to the start").click()
+    expect(page.get_by_role("heading", name="Find pictures like yours")).to_be_visible()
+    page.go_back()
+    page.wait_for_selector(SEARCH)
+
+
+def test_a_found_picture_opens_as_it_is(visit: Any, address: str, expect: Any) -> None:
+    page = visit(address)
+    page.locator(".tile").first.click()
+    page.wait_for_selector(SEARCH)
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Open").click()
+    assert opened.value.url.startswith(f"{address}/images/")
+    assert opened.value.evaluate("document.images[0].naturalWidth") == 96
 
 
 def test_the_heading_is_seen_when_one_comes_back_from_the_map(visit: Any, address: str, expect: Any) -> None:
@@ -194,11 +251,14 @@ def test_an_address_can_be_sent_to_somebody(visit: Any, address: str, expect: An
     page.wait_for_selector(SEARCH)
     page.keyboard.press("b")
     page.wait_for_url("**/*box=*")
-    page.locator("#at-least").fill("0.2")
+    page.locator("#at-least").focus()
+    page.keyboard.press("ArrowRight")
+    least = page.locator("#at-least-value").inner_text()
     first = page.locator(".tile").first.get_attribute("data-id")
+    assert f"min={float(least)}" in page.url
     other = visit(address, page.url.removeprefix(address))
     expect(other.locator("#title")).to_have_text("Like this part")
-    expect(other.locator("#at-least-value")).to_have_text("0.20")
+    expect(other.locator("#at-least-value")).to_have_text(least)
     assert other.locator(".tile").first.get_attribute("data-id") == first
 
 

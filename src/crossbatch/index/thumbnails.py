@@ -7,6 +7,7 @@ from PIL import Image
 from crossbatch.data.crops import SIDEWAYS, opaque, orientation, upright
 
 SIDE, TINY = 256, 64  # pixels: the longest side of a thumbnail; an image up to this is kept as it is
+SHORTEST, LONGEST = 128, 1024  # pixels of the sides of one that is far from square, which else were a sliver
 QUALITY = 80
 
 
@@ -28,6 +29,13 @@ def thumbnail(image: Image.Image) -> tuple[bytes, int, int]:
     if max(size) <= TINY:
         shown.save(file, "PNG")
     else:
-        shown.thumbnail((SIDE, SIDE), reducing_gap=2.0)
+        shown.thumbnail(_bounds(*shown.size), reducing_gap=2.0)
         shown.save(file, "JPEG", quality=QUALITY)
     return file.getvalue(), *size
+
+
+def _bounds(width: int, height: int) -> tuple[int, int]:
+    """Width and height that a thumbnail has at most."""
+    long, short = max(width, height), min(width, height)
+    factor = max(SIDE / long, min(SHORTEST / short, LONGEST / long))
+    return max(1, round(width * factor)), max(1, round(height * factor))

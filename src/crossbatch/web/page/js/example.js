@@ -2,7 +2,7 @@
 import { search, thumbnail } from "./api.js";
 import { byId, element } from "./element.js";
 import { address, START } from "./place.js";
-import { words } from "./tile.js";
+import { digitsOf } from "./tile.js";
 
 const LEAST_WIDTH = "(min-width: 780px)";
 
@@ -11,7 +11,7 @@ export async function example(image, open) {
   const { hits } = await search({ id: image.id, labels: [], top: 3 }).catch(() => ({ hits: [] }));
   if (hits.length < 3) return;
   const shown = [image, ...hits].map(({ id, similarity }) => element(
-    "span", {}, element("img", { src: thumbnail(id), alt: "" }), similarity === undefined ? null : element("small", {}, words(similarity)),
+    "span", {}, element("img", { src: thumbnail(id), alt: "" }), similarity === undefined ? null : element("small", {}, similarity.toFixed(digitsOf(hits))),
   ));
   const link = byId("example");
   link.replaceChildren(...shown);

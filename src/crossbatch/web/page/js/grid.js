@@ -4,6 +4,7 @@ import { tile } from "./tile.js";
 
 const CAPTION_PX = 34;
 const SPARE_ROWS = 2;
+const PRINTED = 200;
 const TALLEST_PX = 15e6; // browsers lose exactness, then rows, beyond
 const STEPS = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (columns) => -columns, ArrowDown: (columns) => columns, PageUp: (columns) => -4 * columns, PageDown: (columns) => 4 * columns };
 
@@ -13,6 +14,8 @@ export class Grid {
     this.soon = () => { this.asked ??= requestAnimationFrame(() => { this.asked = null; this.draw(); }); };
     addEventListener("scroll", this.soon, { passive: true });
     new ResizeObserver(this.soon).observe(list);
+    addEventListener("beforeprint", () => { this.printed = true; if (this.rows) this.fill(0, Math.min(this.rows.count, PRINTED)); });
+    addEventListener("afterprint", () => { this.printed = false; this.draw(); });
     list.addEventListener("click", (event) => this.click(event));
     list.addEventListener("keydown", (event) => this.key(event));
     list.addEventListener("focusin", (event) => { this.active = this.indexOf(event.target) ?? this.active; });
@@ -38,7 +41,7 @@ export class Grid {
   }
 
   draw() {
-    if (!this.rows || !this.list.clientWidth) return;
+    if (!this.rows || !this.list.clientWidth || this.printed) return;
     const { columns, row, pitch, rows } = this.measure();
     const above = -this.list.getBoundingClientRect().top;
     const within = (value) => Math.max(0, Math.min(rows, value));
@@ -69,7 +72,7 @@ export class Grid {
 
   make(index) {
     const image = this.rows.at(index);
-    const item = element("li", { "aria-setsize": this.rows.count, "aria-posinset": index + 1 }, tile(image, this.place));
+    const item = element("li", { "aria-setsize": this.rows.count, "aria-posinset": index + 1 }, tile(image, this.place, this.rows.digits));
     this.made.set(index, { item, image });
     return item;
   }

@@ -38,7 +38,7 @@ export class Labels {
 
   show(labels) {
     this.chosen = labels;
-    const chips = labels.map((label) => element("li", {}, element("button", { type: "button", "aria-label": `Remove ${label}`, title: label, onclick: () => this.toggle(label) }, element("span", { class: "two-lines" }, label), icon("i-close"))));
+    const chips = labels.map((label) => element("li", {}, element("button", { type: "button", "aria-label": `Remove ${label}`, title: label, onclick: () => this.toggle(label) }, element("span", { class: "two-lines", dir: "auto" }, label), icon("i-close"))));
     byId("chosen").replaceChildren(...chips);
     byId("chosen").hidden = !labels.length;
     this.words.placeholder = labels.length ? "or another" : "Filter by label";
@@ -62,7 +62,7 @@ export class Labels {
     Object.assign(this, { options, at: words && options.length ? 0 : -1 });
     this.list.replaceChildren(...options.map(({ label, count }, index) => element(
       "li", { role: "option", id: `label-${index}`, "aria-selected": String(this.chosen.includes(label)) },
-      element("span", {}, label), element("small", {}, count.toLocaleString("en")),
+      element("span", { dir: "auto" }, label), element("small", {}, count.toLocaleString("en")),
     )));
     const more = total - options.length;
     const told = problem ?? (total ? (more > 0 ? `and ${more.toLocaleString("en")} more: type to find one` : "") : `No label contains “${words}”.`);

@@ -13,6 +13,7 @@ import { Query } from "./query.js";
 import { Listed, Paged } from "./rows.js";
 import { told } from "./told.js";
 import { Threshold } from "./threshold.js";
+import { digitsOf, searchFrom } from "./tile.js";
 import { admit } from "./token.js";
 
 const A_FEW = 60;
@@ -29,8 +30,9 @@ let asking = null;
 let map = null; // loaded when it is first looked at
 let mapped = null; // the version of the gallery that it shows
 let following = null;
+let arriving = null;
 
-const open = (image, from) => go({ id: image.id, upload: null, box: null, all: false }, { from });
+const open = (image, from) => go(searchFrom(place, image.id), { from });
 const grid = new Grid(byId("tiles"), open);
 const query = new Query((box) => go({ box }, { replace: Boolean(box && place.box) }));
 const labels = new Labels((chosen) => go({ labels: chosen }));
@@ -39,19 +41,28 @@ const threshold = new Threshold((atLeast) => { place = { ...place, atLeast }; pl
 // Search or browse at a changed place, then go there; what fails leaves everything as it was.
 async function go(change, { from = null, replace = false, name = "" } = {}) {
   const next = { ...place, ...change };
+  const keyed = byId("tiles").contains(document.activeElement) && document.activeElement.matches(":focus-visible");
+  arriving = null;
   const result = await fetched(next, () => go(change, { from, replace, name }), name);
   if (!result) { query.show(place, found?.query); return false; }
   calm();
   places.put(next, { replace });
   const another = next.id !== place.id || next.upload !== place.upload || next.all !== place.all;
-  morph(from, () => { show(next, result); if (another) scrollTo(0, 0); });
+  morph(from, () => {
+    show(next, result);
+    if (another && next.view === "grid") scrollTo(0, 0);
+    if (keyed && !byId("tiles").hidden) grid.focus(0); // whoever goes by keys goes on from there
+  });
   follow();
   return true;
 }
 
 // Back, Forward and the first look: the address has changed already.
 async function arrive(next, scroll = 0) {
-  if (next.lost) {
+  arriving = next;
+  const here = await places.isHere(next);
+  if (arriving !== next) return;
+  if (!here) {
     await home();
     alert("The picture that you brought is gone since the page was loaded again. Choose it once more.");
     return;
@@ -75,16 +86,31 @@ async function home() {
 async function fetched(next, again, name = "") {
   asking?.abort();
   const mine = asking = new AbortController();
-  const slow = setTimeout(() => busy(true), PROGRESS_MS);
+  const comes = Boolean(next.upload) && next.upload !== place.upload;
+  const slow = setTimeout(() => { busy(true); if (comes) waiting(next); }, PROGRESS_MS);
+  let result = null;
   try {
-    return await rowsOf(next, mine.signal);
+    result = await rowsOf(next, mine.signal);
   } catch (error) {
     if (error.name !== "AbortError") fail(error, again, name);
-    return null;
   } finally {
     clearTimeout(slow);
-    if (asking === mine) { asking = null; busy(false); }
+    if (asking === mine) {
+      asking = null;
+      busy(false);
+      if (comes && !result && found) show(place, found);
+    }
   }
+  return result;
+}
+
+// A picture that takes a while to reach the server is shown at once, and can be called back.
+function waiting(next) {
+  document.body.dataset.mode = "search";
+  query.wait(next);
+  byId("title").textContent = "Searching…";
+  byId("detail").textContent = "";
+  byId("actions").replaceChildren(element("button", { type: "button", class: "quiet", onclick: () => asking?.abort() }, "Cancel"));
 }
 
 async function rowsOf(next, signal) {
@@ -134,7 +160,7 @@ function show(next, result) {
 // The grid and the words over it: all that a threshold changes.
 function hits() {
   const kept = found.hits?.filter((hit) => !place.atLeast || hit.similarity >= place.atLeast);
-  const rows = kept ? new Listed(kept) : found.rows;
+  const rows = kept ? new Listed(kept, digitsOf(found.hits)) : found.rows;
   byId("tiles").hidden = place.view === "map" || !rows.count;
   if (grid.rows !== rows) grid.show(rows, place);
   told({ gallery, place, found, kept, rows, go, shuffle });
@@ -171,7 +197,7 @@ function took(file) {
   const most = gallery?.limits.bytes ?? Infinity;
   const size = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
   if (file.size > most) alert(`${file.name} has ${size(file.size)}; this server takes at most ${size(most)}. Send a smaller copy.`);
-  else go({ upload: places.bring(file), id: null, box: null, all: false, lost: false }, { name: file.name });
+  else go({ ...searchFrom(place, null), upload: places.bring(file) }, { name: file.name });
 }
 
 // What is indexed while the page is open: at each step, and when a person comes back to it.
@@ -203,12 +229,19 @@ function about() {
 }
 
 async function look(view) {
-  if (await go({ view })) byId("main").scrollIntoView({ block: "nearest" }); // on a phone it lies below the query
+  if (!await go({ view })) return;
+  byId("main").scrollIntoView({ block: "nearest" }); // on a phone it lies below the query
+  if (view === "map") byId("points").focus({ preventScroll: true });
+}
+
+function leave() {
+  if (places.asks(place)) go({ ...places.START, view: place.view });
 }
 
 function wire() {
   intake(took);
   byId("surprise").addEventListener("click", surprise);
+  byId("leave").addEventListener("click", leave);
   byId("theme").addEventListener("click", () => window.switchTheme());
   byId("view-grid").addEventListener("click", () => look("grid"));
   byId("view-map").addEventListener("click", () => look("map"));
@@ -219,7 +252,7 @@ function wire() {
   });
   keys({
     u: () => byId("choose").click(), s: surprise, t: () => window.switchTheme(), m: () => look(place.view === "map" ? "grid" : "map"),
-    b: () => { if (found?.query) query.box.start(); }, "/": () => byId("label-words").focus(),
+    escape: leave, b: () => { if (found?.query) query.box.start(); }, "/": () => byId("label-words").focus(),
   });
   places.listen(arrive);
   addEventListener("focus", follow);
@@ -230,7 +263,7 @@ async function start() {
   wire();
   await admit();
   asked = api.gallery();
-  const first = arrive(places.read());
+  const first = arrive(places.read(), history.state?.scroll ?? 0);
   try {
     gallery = await asked;
   } catch (error) {

@@ -1,14 +1,24 @@
 // Where a person is: what is searched with, which part, what is filtered and how it is seen; kept in the address.
+import { keep, newKey, recall } from "./kept.js";
 
-export const START = Object.freeze({ id: null, upload: null, lost: false, box: null, labels: [], atLeast: 0, view: "grid", all: false });
+export const START = Object.freeze({ id: null, upload: null, box: null, labels: [], atLeast: 0, view: "grid", all: false });
 
-// Files that were brought, while the page is open: an address holds no picture.
+// Files that were brought: an address holds no picture.
 const brought = new Map();
 
 export function bring(file) {
-  const key = `${Date.now().toString(36)}-${brought.size + 1}`; // of this page: history outlives it
+  const key = newKey();
   brought.set(key, file);
+  keep(key, file).catch(() => null); // a private window keeps none: then the page tells when it is loaded again
   return key;
+}
+
+// Whether what one searches with is here, or could be fetched from what the browser keeps.
+export async function isHere(place) {
+  if (!place.upload || brought.has(place.upload)) return true;
+  const file = await recall(place.upload).catch(() => undefined);
+  if (file) brought.set(place.upload, file);
+  return Boolean(file);
 }
 
 export const file = (place) => brought.get(place.upload);
@@ -21,11 +31,9 @@ export function read(words = location.search) {
   const given = new URLSearchParams(words);
   const box = (given.get("box") ?? "").split(",").map(Number);
   const atLeast = Number(given.get("min"));
-  const upload = given.get("picture");
   return {
     id: given.get("id"),
-    upload: brought.has(upload) ? upload : null,
-    lost: Boolean(upload) && !brought.has(upload),
+    upload: given.get("picture"),
     box: box.length === 4 && box.every((share) => share >= 0 && share <= 1) && box[0] < box[2] && box[1] < box[3] ? box : null,
     labels: given.getAll("label"),
     atLeast: atLeast > 0 && atLeast <= 1 ? atLeast : 0,

@@ -13,18 +13,34 @@ export class Query {
     this.picture = byId("query-picture");
     this.picture.draggable = false;
     this.picture.addEventListener("error", () => byId("frame").classList.add("unseen"));
+    this.picture.addEventListener("load", () => byId("frame").style.setProperty("--ratio", this.picture.naturalWidth / this.picture.naturalHeight));
     byId("part").addEventListener("click", () => (this.place.box ? changed(null) : this.box.start()));
+  }
+
+  // A picture of one's own that is on its way to the server.
+  wait(place) {
+    byId("asked").hidden = false;
+    byId("part").parentElement.hidden = true;
+    this.box.show(null);
+    this.shown(place.upload, place);
+    byId("query-name").textContent = file(place).name || "A picture";
+    byId("query-hint").textContent = "Searching…";
   }
 
   // `place` may hold no query; `asked` is the query as the server answered.
   show(place, asked) {
     byId("asked").hidden = !asked;
     byId("asked").classList.toggle("boxing", Boolean(place.box));
+    byId("part").parentElement.hidden = false;
     byId("part").replaceChildren(icon(place.box ? "i-close" : "i-part"), element("span", {}, place.box ? "Whole picture" : "Search a part"));
     this.place = place;
     this.box.show(asked ? place.box : null);
     this.shown(asked ? place.id ?? place.upload : null, place, asked);
     if (!asked) return;
+    byId("open").hidden = !asked.id;
+    byId("open").href = asked.id ? original(asked.id) : "";
+    byId("frame").style.setProperty("--ratio", asked.width / asked.height);
+    this.picture.classList.toggle("tiny", isTiny(asked));
     byId("query-name").textContent = asked.name || "A picture";
     byId("query-name").title = asked.name;
     byId("query-hint").textContent = hint(place, asked);
@@ -35,10 +51,8 @@ export class Query {
     this.which = which;
     if (this.url) URL.revokeObjectURL(this.url);
     this.url = null;
-    if (!asked) { this.picture.removeAttribute("src"); return; }
+    if (!which) { this.picture.removeAttribute("src"); return; }
     byId("frame").classList.remove("unseen");
-    byId("frame").style.setProperty("--ratio", Math.max(0.2, Math.min(5, asked.width / asked.height)));
-    this.picture.classList.toggle("tiny", isTiny(asked));
     if (place.upload) this.picture.src = this.url = URL.createObjectURL(file(place));
     else this.load(place.id, asked);
   }

@@ -2,9 +2,9 @@
 import { images } from "./api.js";
 
 export class Listed {
-  constructor(list) {
-    this.list = list;
-    this.count = list.length;
+  // `digits`: decimals of the similarities, where there are some.
+  constructor(list, digits = 2) {
+    Object.assign(this, { list, digits, count: list.length });
   }
   at(index) { return this.list[index]; }
   need() {}

@@ -1,27 +1,36 @@
 // The words over the pictures: what they are, how many, and what to do where there are none.
 import { byId, element, icon } from "./element.js";
 import { asks, START } from "./place.js";
-import { words } from "./tile.js";
+import { digitsOf } from "./tile.js";
 
 const number = (count) => count.toLocaleString("en");
 const many = (count, noun = "picture") => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 
 export function told({ gallery, place, found, kept, rows, go, shuffle }) {
-  const over = asks(place) ? ofSearch(place, found, kept) : ofGallery(gallery, place, found, rows);
+  const over = asks(place) ? ofSearch(gallery, place, found, kept) : ofGallery(gallery, place, found, rows);
   byId("title").textContent = over.title;
   byId("detail").textContent = over.detail;
+  byId("detail").title = over.hint ?? "";
   byId("actions").replaceChildren(...actions(gallery, place, found, go, shuffle));
   const none = nothing({ gallery, place, found, kept, rows, go });
   byId("nothing").hidden = !none;
   if (none) byId("nothing").replaceChildren(icon("mark"), element("h2", {}, none.title), ...none.lines, ...none.buttons);
 }
 
-function ofSearch(place, found, kept) {
-  const { method, recall_at_10: recall } = found.search;
+function ofSearch(gallery, place, found, kept) {
+  const { method, recall_at_10: recall, images } = found.search;
   const took = Object.values(found.milliseconds).reduce((sum, part) => sum + (part ?? 0), 0);
-  const shown = place.atLeast ? `${number(kept.length)} at ${place.atLeast.toFixed(2)} or more` : kept.length === 1 ? "The nearest" : `${number(kept.length)} nearest`;
+  const least = place.atLeast.toFixed(digitsOf(found.hits));
+  const more = kept.length === found.hits.length && kept.length >= (gallery?.limits.top ?? Infinity); // than were asked for
+  const nearest = kept.length === 1 ? "The nearest" : `${number(kept.length)} nearest`;
+  const shown = !place.atLeast ? nearest : more ? `${nearest}, all at ${least} or more,` : `${number(kept.length)} at ${least} or more`;
+  const among = place.labels.length ? "with the labels chosen" : `of ${many(images)}`;
   const how = method === "exact" ? "exact" : `${method.toUpperCase()}${recall === null ? "" : `, recall@10 ${recall.toFixed(3)}`}`;
-  return { title: place.box ? "Like this part" : "Like this picture", detail: `${shown} of ${number(found.search.images)} · ${took < 10 ? took.toFixed(1) : took.toFixed(0)} ms · ${how}` };
+  return {
+    title: place.box ? "Like this part" : "Like this picture",
+    detail: found.hits.length ? `${shown} ${among} · ${how}` : "",
+    hint: `Found in ${took < 10 ? took.toFixed(1) : took.toFixed(0)} ms. Similarity is the cosine of two embeddings: 1 is the same.`,
+  };
 }
 
 function ofGallery(gallery, place, found, rows) {
@@ -36,7 +45,7 @@ function actions(gallery, place, found, go, shuffle) {
   if (asks(place) || place.view === "map" || place.labels.length) return [];
   if (found.few && (gallery?.images ?? 0) <= found.rows.count) return [];
   const button = (name, run) => element("button", { type: "button", class: "quiet", onclick: run }, name);
-  return found.few ? [button("Others", shuffle), button("Show all", () => go({ all: true }))] : [button("A few at random", () => go({ all: false }))];
+  return found.few ? [button("Shuffle", shuffle), button("Show all", () => go({ all: true }))] : [button("Back to a few", () => go({ all: false }))];
 }
 
 function nothing({ gallery, place, found, kept, rows, go }) {
@@ -51,7 +60,9 @@ function nothing({ gallery, place, found, kept, rows, go }) {
   }
   if (kept ? kept.length : rows.count) return null;
   if (kept && found.hits.length) {
-    const lines = [line(`None is as similar as ${place.atLeast.toFixed(2)}; the nearest reaches ${words(found.hits[0].similarity)}.`)];
+    const digits = digitsOf(found.hits);
+    const reached = Math.floor(found.hits[0].similarity * 10 ** digits) / 10 ** digits;
+    const lines = [line(`None is as similar as ${place.atLeast.toFixed(digits)}; the nearest reaches ${reached.toFixed(digits)}.`)];
     return { title: "Nothing that similar", lines, buttons: [button("Show all neighbours", { atLeast: 0 })] };
   }
   if (place.labels.length) {

@@ -2,7 +2,7 @@
 import * as api from "../api.js";
 import { byId, element } from "../element.js";
 import { address } from "../place.js";
-import { words } from "../tile.js";
+import { digitsOf, searchFrom } from "../tile.js";
 import { colours, css } from "./colours.js";
 import { gestures } from "./gestures.js";
 import { drawNames, placesOfNames } from "./names.js";
@@ -62,16 +62,19 @@ export class GalleryMap {
     Object.assign(this.canvas, { width: Math.round(width * this.ratio), height: Math.round(height * this.ratio) });
     this.image = this.context.createImageData(this.canvas.width, this.canvas.height);
     const most = (values) => values.reduce((a, b) => Math.max(a, b), 0);
-    this.view.size(width, height, [most(this.x), most(this.y)]);
+    this.view.size(width, height - byId("strip").offsetHeight, [most(this.x), most(this.y)]);
     this.soon();
   }
 
   // A place with the hits of its search, if there is one: `query` and `hits` as the server gave them.
   show({ place, query, hits }) {
     const at = this.rows.get(query?.id) ?? -1;
-    const found = hits.map((hit) => this.rows.get(hit.id)).filter((i) => i !== undefined);
-    this.shown = { place, at, hits: found, only: place.labels.length ? new Set(place.labels.map((label) => this.labels.indexOf(label))) : null };
-    this.strip(hits.slice(0, STRIP), place);
+    const found = hits.slice(0, STRIP).map((hit) => this.rows.get(hit.id)).filter((i) => i !== undefined);
+    const only = place.labels.length ? new Set(place.labels.map((label) => this.labels.indexOf(label))) : null;
+    const near = new Set([at, ...found]);
+    const lit = query ? (i) => near.has(i) : only ? (i) => only.has(this.label[i]) : null; // which are not dimmed
+    this.shown = { at, hits: found, only, lit };
+    this.strip(hits.slice(0, STRIP), place, digitsOf(hits));
     this.resize();
     const target = at >= 0 ? at : found[0] ?? -1;
     if (target >= 0) this.bringIn(target);
@@ -80,15 +83,15 @@ export class GalleryMap {
   bringIn(i) {
     const [sx, sy] = this.view.toScreen(this.x[i], this.y[i]);
     const { width, height } = this.view;
-    if (sx < 40 || sy < 40 || sx > width - 40 || sy > height - 130) this.view.glide(this.x[i], this.y[i]);
+    if (sx < 40 || sy < 40 || sx > width - 40 || sy > height - 40) this.view.glide(this.x[i], this.y[i]);
   }
 
-  strip(hits, place) {
+  strip(hits, place, digits) {
     byId("strip").hidden = !hits.length;
     byId("strip").replaceChildren(...hits.map((hit) => {
-      const href = address({ ...place, id: hit.id, upload: null, box: null });
+      const href = address(searchFrom(place, hit.id));
       const picture = element("img", { src: api.thumbnail(hit.id), alt: hit.label ?? hit.path, loading: "lazy" });
-      const link = element("a", { href }, picture, words(hit.similarity));
+      const link = element("a", { href }, picture, hit.similarity.toFixed(digits));
       link.addEventListener("click", (event) => {
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
@@ -106,32 +109,31 @@ export class GalleryMap {
     if (!this.image || !this.canvas.clientWidth) return;
     this.colours ??= colours(this.labels.length, this.canvas);
     const { context, view } = this;
-    const seen = this.places.within(view.seen(60));
+    const seen = this.places.within(view.seen(60 + byId("strip").offsetHeight));
     this.size = this.pictures.size(view, this.ids.length);
     clear(this.image, this.colours.ground);
     const radius = Math.min(7, Math.max(1.4, 150 / Math.sqrt(this.ids.length)) * (view.scale / view.fitScale) ** 0.35);
-    const { only } = this.shown;
-    const faint = only ? seen.filter((i) => !only.has(this.label[i])) : [];
+    const { only, lit } = this.shown;
+    const faint = lit ? seen.filter((i) => !lit(i)) : [];
     stamp(this.image, faint, this, view, this.ratio, radius * this.ratio, () => this.colours.dim);
-    stamp(this.image, only ? seen.filter((i) => only.has(this.label[i])) : seen, this, view, this.ratio, radius * this.ratio, (i) => this.colourOf(i));
+    stamp(this.image, lit ? seen.filter(lit) : seen, this, view, this.ratio, radius * this.ratio, (i) => this.colourOf(i));
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.putImageData(this.image, 0, 0);
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     this.chosen = this.size ? this.pictures.choose(this.first(seen), this, view, this.size) : [];
-    for (const picture of this.chosen) this.pictures.draw(context, picture, this.size, this.colourOf(picture.i), only && !only.has(this.label[picture.i]));
     this.drawHits(radius);
+    for (const picture of this.chosen) this.pictures.draw(context, picture, this.size, this.colourOf(picture.i));
+    this.drawQuery(radius);
     drawNames(context, this.names, view, getComputedStyle(document.body).fontFamily, this.colours, only, this);
     this.drawAim();
   }
 
-  // The query and its hits come before the others where there is no room for all.
+  // Which points may have pictures: of a search the query and its hits, the nearest first.
   first(seen) {
-    const { at, hits, only } = this.shown;
+    const { at, hits, lit } = this.shown;
+    if (!lit) return seen;
     const before = [at, ...hits].filter((i) => i >= 0);
-    if (!before.length && !only) return seen;
-    const set = new Set(before);
-    const rest = seen.filter((i) => !set.has(i));
-    return [...before, ...(only ? rest.filter((i) => only.has(this.label[i])) : rest)];
+    return before.length ? before : seen.filter(lit);
   }
 
   colourOf(i) {
@@ -139,7 +141,7 @@ export class GalleryMap {
   }
 
   drawHits(radius) {
-    const { context, view, shown, colours: { ink, ground } } = this;
+    const { context, view, shown, colours: { ink } } = this;
     const where = (i) => view.toScreen(this.x[i], this.y[i]);
     context.lineWidth = 1.5;
     context.strokeStyle = css(ink, 0.45);
@@ -151,8 +153,15 @@ export class GalleryMap {
     }
     const pictured = new Set(this.chosen.map(({ i }) => i));
     for (const hit of shown.hits) if (!pictured.has(hit)) this.ring(where(hit), radius + 1.5, this.colourOf(hit), ink, 1.5);
-    if (shown.at >= 0 && !pictured.has(shown.at)) this.ring(where(shown.at), radius + 5, ink, ground, 3);
-    else if (shown.at >= 0) this.frame(where(shown.at), ink);
+  }
+
+  drawQuery(radius) {
+    const { at } = this.shown;
+    if (at < 0) return;
+    const { ink, ground } = this.colours;
+    const where = this.view.toScreen(this.x[at], this.y[at]);
+    if (this.chosen.some(({ i }) => i === at)) this.frame(where, ink);
+    else this.ring(where, radius + 5, ink, ground, 3);
   }
 
   ring([x, y], radius, fill, line, width) {
@@ -206,11 +215,11 @@ export class GalleryMap {
     this.aimed = true;
     const i = this.middle();
     this.point(i, ...(i < 0 ? [] : this.view.toScreen(this.x[i], this.y[i])));
-    byId("map-says").textContent = i < 0 ? "No picture here" : this.nameOf(i);
+    byId("map-says").textContent = i < 0 ? "No picture here" : this.nameOf(i) || "A picture without a label";
     this.soon();
   }
 
-  nameOf(i) { return this.label[i] < 0 ? "no label" : this.labels[this.label[i]]; }
+  nameOf(i) { return this.label[i] < 0 ? "" : this.labels[this.label[i]]; }
 
   // A card beside the point: its picture and its label.
   point(i, x = 0, y = 0) {
@@ -218,7 +227,7 @@ export class GalleryMap {
     this.canvas.classList.toggle("on-point", i >= 0);
     card.hidden = i < 0;
     if (i < 0) { this.pointed = -1; return; }
-    if (i !== this.pointed) card.replaceChildren(element("img", { src: api.thumbnail(this.ids[i]), alt: "" }), element("p", {}, this.nameOf(i)));
+    if (i !== this.pointed) card.replaceChildren(element("img", { src: api.thumbnail(this.ids[i]), alt: "" }), element("p", { dir: "auto", hidden: !this.nameOf(i) }, this.nameOf(i)));
     this.pointed = i;
     const { width, height } = this.view;
     const left = x + 20 + 148 > width ? x - 20 - 148 : x + 20;

@@ -51,11 +51,10 @@ export class Pictures {
     }
   }
 
-  draw(context, { i, sx, sy }, size, colour, dim) {
+  draw(context, { i, sx, sy }, size, colour) {
     const picture = this.kept.get(i);
     const [left, top] = [sx - size / 2, sy - size / 2];
     context.save();
-    context.globalAlpha = dim ? 0.25 : 1;
     context.beginPath();
     context.roundRect(left, top, size, size, size / 8);
     context.fillStyle = css(colour, 0.3);
