@@ -1,6 +1,7 @@
 """Small galleries for tests: real images, a real network with random weights."""
 
 import io
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,3 +66,12 @@ def uploaded(image: Image.Image, kind: str = "PNG") -> dict[str, tuple[str, byte
     file = io.BytesIO()
     image.save(file, kind)
     return {"image": ("photo.png", file.getvalue())}
+
+
+def of_tiles(side: int) -> bytes:
+    """A TIFF file of 256 × 256 grey pixels, in one tile of this side; its pixels are missing where that is larger."""
+    pixels = bytes(256 * 256)
+    tags = [(256, 256), (257, 256), (258, 8), (259, 1), (262, 1), (277, 1), (322, side), (323, side), (324, 8)]
+    tags.append((325, len(pixels)))
+    table = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + table + bytes(4)

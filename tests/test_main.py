@@ -48,14 +48,14 @@ SMALL = [
         ("train --model.backbone resnet5O", "no backbone 'resnet5O': did you mean resnet50"),
         (
             "train --model.image_size 4",
-            "--model.image_size is a side of 8 to 16,384 pixels, as 224, or height and width",
+            "--model.image_size is a side of 8 to 4,096 pixels, as 224, or height and width",
         ),
         ("train --model.image_size 64x", "as 256x128; got 64x"),
-        ("train --model.image_size -1", "8 to 16,384 pixels, as 224, or height and width, as 256x128; got -1"),
+        ("train --model.image_size -1", "8 to 4,096 pixels, as 224, or height and width, as 256x128; got -1"),
         ("train --model.background nope", "--model.background is a colour, as white, black or #8a8f98, got nope"),
         ("train --model.fit stretch", "--model.fit takes one of crop, pad, squash, got stretch"),
         ("train --model.pooling mean", "--model.pooling takes one of avg, max, gem, grid, got mean"),
-        ("train --model.image_size 1000000", "--model.image_size is a side of 8 to 16,384 pixels"),
+        ("train --model.image_size 1000000", "--model.image_size is a side of 8 to 4,096 pixels"),
         ("train --model.dim 1000000000", "an embedding has 1 to 65,536 dimensions, got --model.dim 1000000000"),
         ("train --batch.images 3000000", "images fits nowhere: lower --batch.classes or --batch.images"),
         ("train --model.train_stages -1", "--model.train_stages takes a whole number that is not negative, got -1"),
@@ -212,7 +212,8 @@ def test_a_run_that_started_from_a_file_goes_on_without_it(
     kept = runs.read_config(second)
     assert (kept["model"]["weights"], kept["model"]["freeze_bn"], kept["optim"]["lr"]) == (str(file), True, 1e-4)
     assert main(["train", "--resume", str(second), "--force", "--optim.steps", "6", "--model.freeze_bn", "false"]) == 2
-    assert "cannot go on with other weights that learn: leave --model.freeze_bn" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "cannot go on with a changed option model.freeze_bn (True → False): leave that as it was" in told
     assert main(["train", "--resume", str(second), "--force", "--optim.steps", "6"]) == 0
     assert runs.read_config(second)["model"]["freeze_bn"] is True
     assert runs.read_summary(second)["steps"] == 6

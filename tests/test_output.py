@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from crossbatch.commands.output import print_table
+from crossbatch.commands.output import console_for, print_table
 
 
 @pytest.mark.parametrize("width", [50, 80, 200])
@@ -19,3 +19,13 @@ def test_numbers_are_never_cut_off_and_words_go_on_in_the_next_line(width: int) 
     columns = [line[: line.index("similarity")] for line in table if "similarity" in line]
     signs = "".join("".join(line[: len(columns[0])].split()) for line in table)
     assert sorted(path + label.replace(" ", "")) == sorted(signs.replace("─", "").removeprefix("pathlabel"))
+
+
+def test_names_cannot_write_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor clear it, nor name its window: a folder may be called anything."""
+    console, name = console_for(False), "cls\x1b]0;mine\x07\x1b[2J\x9b31m.jpg"
+    print_table(console, name, ["path", "label"], [[name, name]])
+    console.print(f"left out: {name}")
+    told = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\x9b"} & set(told)
+    assert told.count(r"cls\x1b]0;mine\x07\x1b[2J\x9b31m.jpg") >= 2

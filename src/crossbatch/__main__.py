@@ -18,6 +18,7 @@ from crossbatch.errors import (
     of_place,
 )
 from crossbatch.launched import started_rank, trains
+from crossbatch.spelt import spelt
 
 LISTENED = 3.0  # seconds: torchrun ends all processes when it sees that one has ended, and the first must have told
 USAGE = "crossbatch COMMAND [options]; crossbatch COMMAND --help; crossbatch --version"
@@ -70,7 +71,7 @@ def _refused(error: CrossBatchError) -> int:
     if not _first() and not trains():
         time.sleep(LISTENED)
         return 2
-    print(f"crossbatch: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"crossbatch: {spelt(' '.join(str(error).split()))}", file=sys.stderr)
     return 1 if isinstance(error, FailedError) else 2
 
 

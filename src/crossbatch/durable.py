@@ -26,7 +26,8 @@ def whole(path: Path, before_rename: Callable[[], None] = _nothing) -> Iterator[
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)  # a link too: what it leads to stays
+        with partial.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

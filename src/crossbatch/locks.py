@@ -1,5 +1,6 @@
 """A lock on a folder, which a dead process does not hold."""
 
+import errno
 import os
 import platform
 import threading
@@ -40,7 +41,7 @@ def locked(file: Path, remedy: str, *, wait: float = 0.0) -> Iterator[None]:
             raise RunError(f"{told} {os.getpid()}: {remedy}")
         time.sleep(PAUSE)
     try:
-        with file.open("a+", encoding="utf-8") as opened:
+        with open(file, "a+", encoding="utf-8", opener=_no_link) as opened:
             while not (taken := _taken(opened)) and time.monotonic() < until:
                 time.sleep(PAUSE)
             if not taken:
@@ -53,6 +54,16 @@ def locked(file: Path, remedy: str, *, wait: float = 0.0) -> Iterator[None]:
             yield
     finally:
         _held.discard(place)
+
+
+def _no_link(file: str, flags: int) -> int:
+    """Open a file, and never one that a link leads to: the folder may be a stranger's, and a lock is written to."""
+    try:
+        return os.open(file, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise RunError(f"{file} is a link, and a lock would be written to where it leads: remove it") from error
+        raise
 
 
 def _is_first(place: Path) -> bool:

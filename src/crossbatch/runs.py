@@ -42,6 +42,7 @@ LOGS = "logs"
 REPORT, AUGMENTED = "report.html", "augmented.png"
 CIRCUMSTANCES, DIVERGED, LOCK = "circumstances.json", "diverged.json", "lock"
 FORMAT = 1  # of config.yaml and of every JSON file
+ALIASES = 20  # of a YAML file
 
 
 def create(out: Path, config: dict[str, Any], data: dict[str, str], decided: Mapping[str, str] | None = None) -> None:
@@ -161,7 +162,7 @@ def read_json(path: Path) -> Any:
         return contents["rows"] if isinstance(contents, dict) and set(contents) == {"rows"} else contents
     except FileNotFoundError as error:
         raise RunError(f"{path.parent} is not a finished run: {path.name} is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({error})") from error
 
 
@@ -171,6 +172,19 @@ def read_summary(run: Path) -> dict[str, Any]:
     if not isinstance(summary, dict):
         raise RunError(f"{run / SUMMARY} is damaged: it holds a {type(summary).__name__}, not a summary")
     return summary
+
+
+class _FewAliases(yaml.SafeLoader):
+    """YAML whose aliases, of aliases, cannot grow a small file into gigabytes."""
+
+    aliases = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Count them."""
+        self.aliases += self.check_event(yaml.AliasEvent)
+        if self.aliases > ALIASES:
+            raise yaml.YAMLError(f"it has more than {ALIASES} aliases")
+        return super().compose_node(parent, index)
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -183,16 +197,16 @@ def read_config(run: Path) -> dict[str, Any]:
 def read_decided(run: Path) -> dict[str, str]:
     """Why options that were left open are as they are, by option."""
     read_config(run)  # refuses what is none
-    return dict(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8")).get("decided") or {})
+    return dict(yaml.load((run / CONFIG).read_text(encoding="utf-8"), _FewAliases).get("decided") or {})  # noqa: S506
 
 
 def read_options(path: Path) -> dict[str, Any]:
     """Options in YAML, as those of a run."""
     try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+        options = yaml.load(path.read_text(encoding="utf-8"), _FewAliases)  # noqa: S506  (a safe loader)
     except OSError as error:
         raise RunError(f"the options in {path} cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(options, dict):
         raise RunError(f"{path} holds no options")

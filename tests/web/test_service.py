@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from galleries import indexed, opened, uploaded
+from galleries import indexed, of_tiles, opened, uploaded
 from PIL import Image
 
 from crossbatch.encoder import Encoder
@@ -16,6 +16,7 @@ from crossbatch.index import Gallery
 from crossbatch.index.part_files import Entry
 from crossbatch.index.writer import writing
 from crossbatch.web.app import create_app
+from crossbatch.web.guard import BY_SIGNS
 from crossbatch.web.limits import Limits
 
 TOKEN = "a token of thirty-two characters"
@@ -111,6 +112,11 @@ REFUSALS: dict[str, tuple[int, str, dict[str, object]]] = {
     "a field that is none": (422, "bad_request", {"data": {"id": "0" * 32, "labels": "x"}}),
     "a file alone": (415, "no_form", {"content": b"x", "headers": {"content-type": "image/jpeg"}}),
     "no form": (415, "no_form", {"json": {"id": 3}}),
+    "a long label": (422, "bad_request", {"data": {"id": "0" * 32, "label": "x" * 1025}}),
+    "many labels": (422, "bad_request", {"data": {"id": "0" * 32, "label": ["x"] * 101}}),
+    "fields without end": (413, "too_large", {"content": b"&" * 50_000, "headers": {"content-type": BY_SIGNS}}),
+    "tiles without end": (415, "not_an_image", {"files": {"image": ("x.tif", of_tiles(26_624))}}),
+    "scans without end": (415, "not_an_image", {"files": {"image": ("x.jpg", b"\xff\xd8" + b"\xff\xda" * 300)}}),
 }
 
 

@@ -4,7 +4,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from crossbatch.commands.option_help import help_for
 from crossbatch.commands.options import command_named, parse, parser_for
@@ -24,8 +23,6 @@ def run(name: str, words: Sequence[str]) -> int:
         with while_read():
             print(help_for(name, parser_for(name, shown=True), every="--help-all" in asked), end="")
         return 0
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # where a class path may lead; behind all else
     _import_own()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -127,8 +127,9 @@ def _place(run: Path, to: str | None, table: Path | None) -> tuple[Path, str, bo
     """The folder of the gallery, the address of its server if it has one, and whether the run is the gallery itself."""
     from crossbatch.encoder.hub import named  # noqa: PLC0415
     from crossbatch.index.description import is_gallery  # noqa: PLC0415
-    from crossbatch.index.milvus import is_server  # noqa: PLC0415
+    from crossbatch.index.milvus import is_server, refuse_secret  # noqa: PLC0415
 
+    refuse_secret(to or "")
     server = to if to is not None and is_server(to) else ""
     if table is not None and not server:
         raise SettingError("--table goes with --to http://…; a gallery in a folder is --to FOLDER")

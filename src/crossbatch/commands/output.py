@@ -15,6 +15,7 @@ from rich.table import Table
 
 from crossbatch.errors import SettingError
 from crossbatch.launched import started_rank
+from crossbatch.spelt import spelt
 
 FILE_WIDTH = 120  # columns of a table that goes to a file or a pipe
 NUMBER_WIDTH = 12  # of the widest number
@@ -27,10 +28,18 @@ def console_for(as_json: bool) -> Console:
     """
     # Names of files and labels are told as they are: none is markup, the name of an emoji, or broken into lines.
     plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
-    console = Console(stderr=as_json, quiet=started_rank() > 0, **plain)
+    console = _Harmless(stderr=as_json, quiet=started_rank() > 0, **plain)
     if not console.is_terminal:
         console.width = max(console.width, FILE_WIDTH)
     return console
+
+
+class _Harmless(Console):
+    """A console that prints no control character of a name, which could do what it likes with the terminal."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's."""
+        super().print(*(spelt(one, keep="\n\t") if isinstance(one, str) else one for one in objects), **options)
 
 
 def refuse_below_file(place: Path) -> None:
@@ -77,6 +86,6 @@ def print_table(console: Console, title: str, header: Sequence[str], rows: Seque
         else:
             table.add_column(name, justify="right", no_wrap=True, min_width=widest)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(spelt, row))
     console.print(title, style="italic")  # a table would wrap it to its own width
     console.print(table, soft_wrap=False)

@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from simplejpeg import decode_jpeg, decode_jpeg_header
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from crossbatch.data.formats import available
+from crossbatch.data.formats import SCANS, opened
 
 SCALES = (1, 2, 4, 8)  # what libjpeg divides by at no cost while it decodes; eighths between them are no faster
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -101,7 +100,7 @@ def see(file: bytes, look: Look) -> Tensor:
     seen = _see_plain_jpeg(file, look)
     if seen is not None:
         return seen
-    with Image.open(BytesIO(file), formats=available()) as image:
+    with opened(file) as image:
         if image.format not in ("JPEG", "MPO"):
             whole = upright(image)
             return look(*whole.size).of(whole)
@@ -115,7 +114,7 @@ def _see_plain_jpeg(file: bytes, look: Look) -> Tensor | None:
 
     That is files with EXIF data, of print colours, enormous or damaged ones, and all that are no JPEG.
     """
-    if not file.startswith(b"\xff\xd8") or b"Exif\0\0" in file:
+    if not file.startswith(b"\xff\xd8") or b"Exif\0\0" in file or file.count(b"\xff\xda") > SCANS:
         return None
     try:
         height, width, colours, _ = decode_jpeg_header(file)

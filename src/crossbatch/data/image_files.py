@@ -4,15 +4,15 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from crossbatch.data.crops import Look, opaque, see, upright
-from crossbatch.data.formats import available
+from crossbatch.data.formats import opened
 from crossbatch.errors import UnreadableError
+from crossbatch.spelt import spelt
 
 try:
     from pillow_heif import register_heif_opener
@@ -39,7 +39,7 @@ class FileImages:
     def read(self, index: int) -> Image.Image:
         """Decode a file as RGB, on white where it is transparent, the way up that its EXIF data say."""
         path = Path(self.paths[index])
-        with naming(path), Image.open(BytesIO(path.read_bytes()), formats=available()) as image:
+        with naming(path), opened(path.read_bytes()) as image:
             return opaque(upright(image)).convert("RGB")
 
     def see(self, index: int, look: Look) -> Tensor:
@@ -66,9 +66,8 @@ def naming(path: Path | str) -> Iterator[None]:
 
 
 def shown(path: Path | str) -> str:
-    """A path as one line of text that any file takes: bytes that are no UTF-8 and line ends are spelt out."""
-    text = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return text.replace("\n", "\\n").replace("\r", "\\r")
+    """A path as one line of text that any file and terminal takes: what is no UTF-8, and controls, are spelt out."""
+    return spelt(str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 def as_label(name: str) -> str:

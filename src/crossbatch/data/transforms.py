@@ -18,7 +18,7 @@ SLENDER = 16  # times the shape of what the network sees: no more of an image is
 RESERVE = 2.0  # for evaluation, as in Pillow's thumbnails: the last reduction by half is left to the resizing
 LUMA = (0.299, 0.587, 0.114)
 Fit = Literal["crop", "pad", "squash"]
-MOST_PIXELS = 16_384  # of a side, in a file that anybody may have written
+MOST_PIXELS = 4096  # of a side, in a file that anybody may have written
 
 
 @runtime_checkable

@@ -96,6 +96,7 @@ def write(path: Path, network: nn.Module, description: Description, fingerprint:
         graph.metadata_props.add(key=name, value=value)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)  # a link too: what it leads to stays
     try:
         onnx.save(graph, partial)
         apart = parity(OnnxNetwork(partial, "cpu"), whole, shape)

@@ -10,7 +10,7 @@ from typing import Any
 
 from crossbatch import durable
 from crossbatch.errors import DataError, RunError
-from crossbatch.index.milvus import LOCAL, is_server
+from crossbatch.index.milvus import LOCAL, is_server, refuse_secret
 from crossbatch.typed import typed
 
 FILE = "gallery.json"
@@ -136,7 +136,7 @@ def read(folder: Path) -> Description:
         raise DataError(f"{told}; make one with crossbatch index RUN IMAGES --to {typed(folder)}") from None
     except RunError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise DataError(
             f"{folder / FILE} cannot be read ({error}): index the images anew, into a new folder"
         ) from error
@@ -147,6 +147,7 @@ def _with_own_files(found: Description) -> Description:
     for name in [*found.parts, *([found.map.file] if found.map else [])]:
         if not re.fullmatch(r"(part|map)-\d+\.parquet", name):
             raise ValueError(f"{name!r} is no file of a gallery")
+    refuse_secret(found.database.uri)
     if found.database.uri != LOCAL and not is_server(found.database.uri):
         raise ValueError(f"{found.database.uri!r} is neither {LOCAL} nor the address of a server")
     return found

@@ -153,7 +153,7 @@ class Gallery:
                 self._groups[key] = rows.thumbnails(part, group)
                 while len(self._groups) > GROUPS:
                     self._groups.popitem(last=False)
-            return self._groups[key][number]
+            return self._groups[key][number] or b""
 
     def picture(self, row: int, rows: Rows | None = None) -> Picture:
         """The image of a row as it may be shown: its file if that is still there, else its thumbnail."""
@@ -167,7 +167,7 @@ class Gallery:
         """The bytes of the file of a row, if it is still there and has not changed."""
         rows = rows or self.rows
         root, file = rows.place(row)
-        if root < 0 or file is None:
+        if not 0 <= root < len(rows.description.roots) or file is None or b"\0" in file:
             return None
         return pictures.original(self.folder, rows.description.roots[root], file, rows.ids[row])
 

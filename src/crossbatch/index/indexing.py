@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from io import BytesIO
 from os import cpu_count, fsdecode, fsencode
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crossbatch.data.formats import available
+from crossbatch.data.formats import opened
 from crossbatch.data.image_files import naming
 from crossbatch.errors import DataError, UnreadableError
 from crossbatch.index.part_files import Entry
@@ -141,7 +140,7 @@ def _read(found: Found, known: Any) -> "_New | str":
             digest = digest_of(content)
             if digest in known:
                 return _New(found, digest, (b"", 0, 0), path)
-            with Image.open(BytesIO(content), formats=available()) as image:
+            with opened(content) as image:
                 return _New(found, digest, thumbnail(image), path)
     except DataError as error:
         return error.reason if isinstance(error, UnreadableError) else str(error)

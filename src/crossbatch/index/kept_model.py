@@ -15,6 +15,8 @@ FILES = ("model.safetensors", "model.json", "config.json")
 def keep(source: Path, gallery: Path) -> None:
     """Copy the files of a model, of a folder or an ONNX file with its description, into a gallery."""
     target = gallery / FOLDER
+    if target.is_symlink():
+        raise RunError(f"{target} is a link, and the model would be written to where it leads: remove it")
     target.mkdir(parents=True, exist_ok=True)
     beside = [source, *source.parent.glob(f"{source.stem}*.json"), *source.parent.glob(f"{source.name}.*")]
     for file in [source / name for name in FILES] if source.is_dir() else beside:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from crossbatch.errors import MissingExtraError, RunError
+from crossbatch.errors import MissingExtraError, RunError, SettingError
 
 LOCAL = "milvus.db"
 FLAT_ROWS = 100_000  # up to here a server compares with every row
@@ -117,6 +117,14 @@ def is_server(uri: str) -> bool:
     """Whether a place is the address of a server, rather than a folder; pymilvus opens what ends in .db as a file."""
     parts = urlsplit(uri)
     return parts.scheme in ("http", "https") and bool(parts.hostname) and not uri.endswith(".db")
+
+
+def refuse_secret(uri: str) -> None:
+    """Refuse a user or a password in the address of a server: it is written into the gallery, and told."""
+    if "@" in urlsplit(uri).netloc:
+        where = uri.rpartition("@")[2]
+        told = f"the address of {where} holds a user or a password"
+        raise SettingError(f"{told}: give it in the variable MILVUS_TOKEN, as user:password")
 
 
 @contextmanager

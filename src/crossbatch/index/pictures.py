@@ -6,10 +6,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from crossbatch.data.crops import opaque, upright
-from crossbatch.data.formats import available
+from crossbatch.data.formats import opened
 from crossbatch.index.description import Root
 from crossbatch.index.indexing import digest_of
 
@@ -53,7 +51,7 @@ def _content(place: Path, file: bytes) -> bytes | None:
 def to_show(content: bytes) -> Picture | None:
     """A file as browsers show it; converted where it is of another format, or enormous."""
     try:
-        with Image.open(BytesIO(content), formats=available()) as image:
+        with opened(content) as image:
             if image.format in BROWSERS and image.width * image.height <= PIXELS:
                 return Picture(content, BROWSERS[image.format], "original")
             if image.width * image.height > 4 * PIXELS:

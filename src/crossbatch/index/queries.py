@@ -1,12 +1,11 @@
 """An image that somebody brings to search with: checked before it is decoded, and cut to its box."""
 
-from io import BytesIO
 from typing import NamedTuple
 
 from PIL import Image
 
 from crossbatch.data.crops import SIDEWAYS, opaque, orientation, upright
-from crossbatch.data.formats import available
+from crossbatch.data.formats import opened
 from crossbatch.errors import DataError, SettingError
 from crossbatch.index.box import Box
 
@@ -36,9 +35,11 @@ def read_query(
     `size`: width and height of what the file is a smaller copy of, which pixels of a box are of.
     """
     try:
-        image = Image.open(BytesIO(content), formats=available())
+        image = opened(content)
     except Image.DecompressionBombError:
         raise TooManyPixelsError(f"the image has more pixels than the {pixels:,} that are read") from None
+    except ValueError as error:
+        raise DataError(f"this cannot be read as an image: {error}") from error
     except Exception as error:  # decoders raise what they like
         what = "it is empty" if not content else "it is of no known format, or damaged"
         raise DataError(f"this cannot be read as an image: {what}") from error

@@ -122,8 +122,9 @@ def _data_uri(folder: Path, item: dict[str, Any]) -> str:
 
 
 def picture_uri(path: Path) -> str:
-    """A PNG file as a data URI; empty where it is gone."""
-    return PNG + base64.b64encode(path.read_bytes()).decode("ascii") if path.is_file() else ""
+    """A PNG file as a data URI; empty where it is gone, or a link to another file: the run may be a stranger's."""
+    content = b"" if path.is_symlink() or not path.is_file() else path.read_bytes()
+    return PNG + base64.b64encode(content).decode("ascii") if content.startswith(b"\x89PNG\r\n") else ""
 
 
 def _has(examples: Path, part: str) -> bool:

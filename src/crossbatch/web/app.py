@@ -29,8 +29,8 @@ FOREVER = "private, max-age=31536000, immutable"  # an id is its content, the be
 BRIEFLY = "private, max-age=60"
 FAILURES = (400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 504)
 
-Label = Annotated[str, Field(max_length=4096)]
-Labels = Annotated[list[Label], Field(max_length=1000)]
+Label = Annotated[str, Field(max_length=1024)]
+Labels = Annotated[list[Label], Field(max_length=100)]
 Similarity = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 Id = Annotated[str, Field(max_length=64)]
 

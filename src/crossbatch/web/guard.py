@@ -29,6 +29,7 @@ HEADERS = {
     "x-frame-options": "DENY",
 }
 SMALL = 32_768  # bytes of a body that needs no token: one token, each character of it escaped
+BY_SIGNS = "application/x-www-form-urlencoded"  # a form that is parsed sign by sign, while nobody else is answered
 OPEN = ("/", "/healthz", "/session", "/favicon.ico")  # without a token, beside the files of the page
 
 
@@ -97,6 +98,7 @@ class Guard:
 
     async def _body(self, headers: dict[str, str], receive: Receive, small: bool) -> bytes:
         """The whole body, if it is not too large and comes in time."""
+        small = small or headers.get("content-type", "").strip().lower().startswith(BY_SIGNS)
         most = SMALL if small else self.limits.bytes + OVERHEAD
         told = f"an upload has {SMALL if small else self.limits.bytes:,} bytes at most"
         length = headers.get("content-length", "0")

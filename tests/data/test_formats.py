@@ -1,0 +1,54 @@
+"""Image files that are opened, and those that would take seconds or gigabytes to decode."""
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from galleries import of_tiles
+from PIL import Image
+
+from crossbatch.data.crops import View, see
+from crossbatch.data.formats import SCANS, opened
+from crossbatch.data.image_files import FileImages
+from crossbatch.errors import UnreadableError
+
+
+def saved(kind: str, **options: object) -> bytes:
+    file = BytesIO()
+    Image.radial_gradient("L").convert("RGB").save(file, kind, **options)
+    return file.getvalue()
+
+
+USUAL = {
+    "a progressive JPEG": saved("JPEG", progressive=True),
+    "a JPEG within a JPEG": saved("JPEG", exif=b"Exif\0\0" + b"\xff\xda" * 20),
+    "a TIFF": saved("TIFF", compression="tiff_deflate"),
+    "a TIFF of tiles": of_tiles(256),
+    "a PPM": saved("PPM"),
+    "a PPM with a comment": saved("PPM").replace(b"P6\n", b"P6\n# made by hand\n"),
+    "a PNG": saved("PNG"),
+}
+ENDLESS = {
+    "scans": b"\xff\xd8" + b"\xff\xda" * (SCANS + 1),
+    "tiles": of_tiles(26_624),
+    "PPM as text": b"P3\n2 2\n255\n" + b"0 " * 12,
+    "with a long comment": b"P6\n#" + b"x" * 5000 + b"\n2 2\n255\n" + bytes(12),
+}
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_usual_files_are_opened(name: str) -> None:
+    assert opened(USUAL[name]).convert("RGB").size == (256, 256)
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_a_few_bytes_could_keep_busy_for_long_is_refused(name: str, tmp_path: Path) -> None:
+    """Wherever a file is read: to search, to embed, to train."""
+    content = ENDLESS[name]
+    with pytest.raises(ValueError, match="save it a"):
+        opened(content)
+    with pytest.raises(ValueError, match="save it a"):
+        see(content, lambda wide, high: View((wide, high), (0, 0, wide, high), (8, 8)))
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(UnreadableError, match="save it a"):
+        FileImages([tmp_path / "x"], tmp_path).read(0)
