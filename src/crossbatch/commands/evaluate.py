@@ -103,7 +103,7 @@ def _show(console: Console, run: str, result: dict[str, Any], searched: str, loo
         for name, one in measured.items()
         if one
     ]
-    print_table(console, title, ["run", *metrics, "effective dimensions"], rows)
+    print_table(console, title, ["run", *metrics, "dimensions used"], rows)
     before = result["before_training"]
     if before and result["R@1"] < before["R@1"]:
         worse = f"R@1 was {before['R@1']:.4f} before training and is {result['R@1']:.4f} after it"

@@ -19,6 +19,8 @@ from crossbatch.spelt import spelt
 
 FILE_WIDTH = 120  # columns of a table that goes to a file or a pipe
 NUMBER_WIDTH = 12  # of the widest number
+WORDS_WIDTH = 8  # that a column of words keeps as long as numbers stay whole
+GAP = 3  # signs between two columns; one fewer where a table would be too wide
 
 
 def console_for(as_json: bool) -> Console:
@@ -77,15 +79,37 @@ def print_json(value: Any) -> None:
 
 
 def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: words to the left, in lines where they need, and numbers to the right, which are never cut off."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for i, (name, *column) in enumerate(zip(header, *rows, strict=True)):
-        widest = max(map(cell_len, column), default=0)
-        if i == 0 or widest > NUMBER_WIDTH:
-            table.add_column(name, overflow="fold")
-        else:
-            table.add_column(name, justify="right", no_wrap=True, min_width=widest)
+    """Print a table: words to the left, numbers to the right; what is too wide goes on in the next line."""
+    rows = [[spelt(cell) for cell in row] for row in rows]
+    cells = [max(map(cell_len, column)) if column else 1 for column in zip(*rows, strict=True)] or [1] * len(header)
+    numbers = [place > 0 and widest <= NUMBER_WIDTH for place, widest in enumerate(cells)]
+    natural = [max(cell_len(head), widest, 1) for head, widest in zip(header, cells, strict=True)]
+    tight = sum(natural) + 2 + GAP * (len(header) - 1) > console.width  # 2: an edge at either side
+    room = console.width - 2 - (GAP - tight) * (len(header) - 1)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=tight)
+    for head, number, width in zip(header, numbers, _fitted(natural, header, cells, numbers, room), strict=True):
+        table.add_column(head, justify="right" if number else "left", overflow="fold", width=width)
     for row in rows:
-        table.add_row(*map(spelt, row))
+        table.add_row(*row)
     console.print(title, style="italic")  # a table would wrap it to its own width
     console.print(table, soft_wrap=False)
+
+
+def _fitted(
+    natural: Sequence[int], header: Sequence[str], cells: Sequence[int], numbers: Sequence[bool], room: int
+) -> list[int]:
+    """Widths that fit side by side. Heads above numbers give way first, by words; then words; numbers last."""
+    by_word = [max(widest, *map(cell_len, head.split())) for head, widest in zip(header, cells, strict=True)]
+    narrow = [min(width, WORDS_WIDTH) for width in natural]
+    stages = (
+        [one if number else width for one, width, number in zip(by_word, natural, numbers, strict=True)],
+        [one if number else width for one, width, number in zip(by_word, narrow, numbers, strict=True)],
+        [max(1, one) if number else width for one, width, number in zip(cells, narrow, numbers, strict=True)],
+        [1] * len(natural),
+    )
+    widths = list(natural)
+    for least in stages:
+        while sum(widths) > room and widths != least:
+            wide = [place for place, width in enumerate(widths) if width > least[place]]
+            widths[max(wide, key=widths.__getitem__)] -= 1
+    return widths
