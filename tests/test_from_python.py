@@ -26,7 +26,7 @@ def test_train_returns_what_the_json_says(pictures: Path, tmp_path: Path, capsys
     assert summary["loss"] == "triplet"
     assert set(summary["versions"]) == {"crossbatch", "torch", "torchvision", "timm", "lightning"}
     assert runs.read_config(out)["loss"]["init_args"] == {"room": 0.7, "weigh": "cost"}
-    assert "negatives per anchor" in capsys.readouterr().out
+    assert "of other classes" in capsys.readouterr().out
 
 
 def test_compare_returns_its_table(pictures: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A run: what it leaves, that it can be stopped and gone on with, and that nothing but seed and step decides it."""
 
+import io
 import logging
 import os
 import shutil
@@ -34,7 +35,7 @@ from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.interrupt import Stopped
 from crossbatch.training.loggers import quiet_lightning
 from crossbatch.training.metric_learner import MetricLearner
-from crossbatch.training.plan import plan_of
+from crossbatch.training.plan import plan_of, print_plan
 from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import (
     BatchSettings,
@@ -395,9 +396,8 @@ def test_a_corrupt_image_is_skipped_or_refused(quick: Quick, pictures: Path, tmp
 
 def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
     plan = "\n".join(plan_of(build_parts(quick(memory=MemorySettings(size=20, start=4)))))
-    assert "negatives per anchor in the batch" in plan
-    assert "6 = 3 classes × 2 images: 4 negatives" in plan
-    assert "memory    20 rows of 8 (float32), 0.0 MB" in plan
+    assert "6 = 3 classes × 2 images: each image is compared with 4 of other classes" in plan
+    assert "memory    20 rows of 8 numbers (float32), 0.0 MB" in plan
     assert "training images of 6 classes" in plan
     assert "rises to" not in plan
     short = "\n".join(plan_of(build_parts(quick(optim=OptimSettings(steps=4, warmup=50, lr=0.01)))))
@@ -407,10 +407,22 @@ def test_the_plan_says_what_the_run_will_do(quick: Quick) -> None:
         assert ("the learning rate rises to" in plan) == told
 
 
+def test_a_terminal_gets_the_plan_broken_between_words_and_a_pipe_a_sentence_a_line() -> None:
+    lines = [f"memory    {'a sentence of words ' * 6}/and/a/path-with-hyphens".rstrip(), f"{' ' * 10}short"]
+    shown = {terminal: io.StringIO() for terminal in (True, False)}
+    for terminal, file in shown.items():
+        print_plan(Console(file=file, width=60, force_terminal=terminal, soft_wrap=True, highlight=False), lines)
+    assert shown[False].getvalue().splitlines() == lines
+    first, *others = shown[True].getvalue().splitlines()
+    assert all(line.startswith(" " * 10) for line in others)
+    assert max(map(len, [first, *others])) <= 60
+    assert " ".join(" ".join([first, *others]).split()) == " ".join(" ".join(lines).split())
+
+
 @pytest.mark.parametrize(
     ("memory", "told"),
     [
-        (MemorySettings(size=12), "it holds 2 batches: 75% of the anchors find an earlier row of their class there"),
+        (MemorySettings(size=12), "it holds 2 batches: 75% of the images find an earlier row of their class there"),
         (MemorySettings(size=12, earlier_only=False), None),
         (MemorySettings(size=30), None),
     ],

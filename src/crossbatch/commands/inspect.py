@@ -94,15 +94,14 @@ def _save(image: "Image", file: Path) -> None:
 def _show_augmented(console: Console, loaded: "DataSet", name: str, augment: Augment, file: Path) -> None:
     """Write the sheet, and say what is done and why."""
     from crossbatch.training.augmented_sheet import augmented_sheet  # noqa: PLC0415  (imports Lightning)
-    from crossbatch.training.plan import images_of  # noqa: PLC0415
+    from crossbatch.training.plan import images_of, print_plan  # noqa: PLC0415
     from crossbatch.training.run_parts import build_parts  # noqa: PLC0415
     from crossbatch.training.settings import BatchSettings, LoopSettings, Settings  # noqa: PLC0415
 
     loop, smallest = LoopSettings(on_corrupt="skip"), BatchSettings(1, 2)  # no batch is drawn
     parts = build_parts(Settings(data=name, augment=augment, loop=loop, batch=smallest), loaded)
     _save(augmented_sheet(parts), file)
-    for line in images_of(parts):
-        console.print(line)
+    print_plan(console, images_of(parts))
     console.print(f"what the network sees: {file}")
 
 

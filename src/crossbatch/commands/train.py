@@ -53,7 +53,7 @@ def train(
     run = resume or out or _usual(settings)
     if resume is None and started_rank() == 0:
         runs.refuse_used(run)
-    from crossbatch.training.plan import plan_of  # noqa: PLC0415  (imports Lightning)
+    from crossbatch.training.plan import plan_of, print_plan  # noqa: PLC0415  (imports Lightning)
     from crossbatch.training.run_parts import build_parts, load_data  # noqa: PLC0415
     from crossbatch.training.train import fit  # noqa: PLC0415
 
@@ -65,8 +65,7 @@ def train(
 
         refuse_other_data(resume, loaded)
     parts = build_parts(settings, loaded)
-    for line in [*plan_of(parts), *([] if init is None else _started_from(init, loaded, settings))]:
-        console.print(line)
+    print_plan(console, [*plan_of(parts), *([] if init is None else _started_from(init, loaded, settings))])
     outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)
     summary = outcome.summary
     told = _told(run, summary, settings.data)

@@ -27,7 +27,7 @@ from crossbatch.training.comparable import (
 from crossbatch.training.decide import decide
 from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.lock import locked
-from crossbatch.training.plan import plan_of
+from crossbatch.training.plan import plan_of, print_plan
 from crossbatch.training.run_parts import build_parts, load_data
 from crossbatch.training.settings import Settings
 from crossbatch.training.step_cost import StepCost, measure
@@ -114,8 +114,9 @@ def compare(
         raise SettingError("there are no test classes to compare on: raise --split.test_share")
     ks = sorted({1, *(ks or runs_here.data.ks)})
     parts = build_parts(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
-    for line in plan_of(replace(parts, reasons=runs_here.reasons)):
-        console.print(_training_of(settings, rates, seeds, own=bool(own)) if line.startswith("training") else line)
+    of_all = _training_of(settings, rates, seeds, own=bool(own))
+    lines = plan_of(replace(parts, reasons=runs_here.reasons))
+    print_plan(console, (of_all if line.startswith("training") else line for line in lines))
     config = settings.as_dict() | ({"arms": own} if own else {})
     if runs.is_comparison(out, config):
         runs.require_data(out, runs_here.data.identity)

@@ -1,5 +1,10 @@
 """The plan of a run, printed before its first step."""
 
+import textwrap
+from collections.abc import Iterable
+
+from rich.console import Console
+
 from crossbatch.training import memory_need
 from crossbatch.training.follow_network import every
 from crossbatch.training.metric_learner import lr_factor
@@ -7,6 +12,15 @@ from crossbatch.training.run_parts import RunParts
 from crossbatch.training.settings import OptimSettings
 
 REACHED = 0.7  # share of the learning rate that a run should come to at least
+INDENT = " " * 10  # of what belongs to the line above
+
+
+def print_plan(console: Console, lines: Iterable[str]) -> None:
+    """Print the lines of a plan; a terminal gets them broken between words, and what goes on stands indented."""
+    breaker = textwrap.TextWrapper(console.width, subsequent_indent=INDENT)
+    breaker.break_long_words = breaker.break_on_hyphens = False
+    for line in lines:
+        console.print(breaker.fill(line) if console.is_terminal else line)
 
 
 def plan_of(parts: RunParts) -> list[str]:
@@ -36,7 +50,7 @@ def images_of(parts: RunParts) -> list[str]:
         "model.image_size": f"seen at {seen.sides[0]}×{seen.sides[1]} (height × width)",
     }
     lines = [f"{said}{f' ({parts.reasons[name]})' if name in parts.reasons else ''}" for name, said in told.items()]
-    return [f"{'images' if number == 0 else '':10}{line}" for number, line in enumerate(lines)]
+    return [f"{'images':10}{lines[0]}", *(f"{INDENT}{line}" for line in lines[1:])]
 
 
 def _batch(parts: RunParts) -> list[str]:
@@ -44,18 +58,18 @@ def _batch(parts: RunParts) -> list[str]:
     size = len(batches)
     lines = [
         f"batch     {size} = {batches.classes} classes × {per_class} images: "
-        f"{size - per_class} negatives per anchor in the batch"
+        f"each image is compared with {size - per_class} of other classes"
         + "".join(f" ({why})" for option, why in parts.reasons.items() if option == "batch.classes")
     ]
     if batches.classes == 1:
-        lines.append("          a batch has one class and no negative: raise --batch.classes")
+        lines.append(f"{INDENT}a batch has one class and no negative: raise --batch.classes")
     if batches.short_classes:
         lines.append(
-            f"          {batches.short_classes} classes have fewer than {per_class} images: drawn with replacement"
+            f"{INDENT}{batches.short_classes} classes have fewer than {per_class} images: some are drawn more than once"
         )
     if batches.left_out:
         one = "class has" if batches.left_out == 1 else "classes have"
-        lines.append(f"          {batches.left_out} training {one} one image, and no batch has images of it")
+        lines.append(f"{INDENT}{batches.left_out} training {one} one image, and no batch has images of it")
     return lines
 
 
@@ -69,31 +83,31 @@ def _memory(parts: RunParts) -> list[str]:
         else f"from step {settings.memory.start} on"
     )
     lines = [
-        f"memory    {memory.size:,} rows of {memory.dim} ({settings.memory.dtype}), {memory.nbytes / 1e6:.1f} MB: "
-        f"up to {memory.size:,} pairs more per anchor; it counts {start}"
+        f"memory    {memory.size:,} rows of {memory.dim} numbers ({settings.memory.dtype}), "
+        f"{memory.nbytes / 1e6:.1f} MB: each image is compared with up to {memory.size:,} more; it counts {start}"
     ]
     if settings.memory.start is not None and settings.memory.start >= settings.optim.steps:
-        lines.append(f"          it will not count: the run has {settings.optim.steps:,} steps; lower --memory.start")
+        lines.append(f"{INDENT}it will not count: the run has {settings.optim.steps:,} steps; lower --memory.start")
     if memory.size > len(parts.data.train):
         lines.append(
-            f"          it is larger than the {len(parts.data.train):,} training images: older rows of the same image "
+            f"{INDENT}it is larger than the {len(parts.data.train):,} training images: older rows of the same image "
             "stay in it too"
         )
     if settings.memory.start is None and settings.optim.steps <= every(parts):
         lines.append(
-            f"          it will not count: whether rows are fresh is seen every {every(parts)} steps, and the run has "
+            f"{INDENT}it will not count: whether rows are fresh is seen every {every(parts)} steps, and the run has "
             f"{settings.optim.steps}; give --memory.start to have it count"
         )
     if parts.learner.following is not None and settings.optim.steps > every(parts):
         images = len(parts.learner.following.probe)
         lines.append(
-            f"          rows are carried along with the network every {every(parts)} steps, by {images} images"
+            f"{INDENT}its rows are carried along with the network every {every(parts)} steps, as {images} images move"
         )
     share = parts.feed.batches.share_seen(memory.size // size)
     if settings.memory.earlier_only and share < 0.99:
         advice = "; a larger --memory.size raises it" if memory.size < len(parts.data.train) else ""
-        found = f"{share:.0%} of the anchors find an earlier row of their class there, and only these count{advice}"
-        lines.append(f"          it holds {round(memory.size / size, 1):,g} batches: {found}")
+        found = f"{share:.0%} of the images find an earlier row of their class there, and only these count{advice}"
+        lines.append(f"{INDENT}it holds {round(memory.size / size, 1):,g} batches: {found}")
     return lines
 
 
