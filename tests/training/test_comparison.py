@@ -46,6 +46,9 @@ def test_compares(quick: Callable[..., Settings], tmp_path: Path, console: Conso
     untested = {path.parent.name for path in out.glob("*/summary.json")} - {r for a in arms.values() for r in a["runs"]}
     assert not any((out / run / "evaluations.json").exists() for run in untested)
     error = [1 - sum(arms[name]["test"]["R@1"]) / 2 for name in (WITH, WITHOUT)]
+    told = [line for line in console.file.getvalue().splitlines() if line.startswith("run ")]
+    assert [line.partition(":")[0] for line in told] == [f"run {number} of 8" for number in range(1, 9)]
+    assert told[-1].startswith("run 8 of 8: without memory, equal time, learning rate 0.")
     if error[1]:
         assert result["error_ratio"][WITHOUT]["of means"] == pytest.approx(error[0] / error[1])
 

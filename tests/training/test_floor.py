@@ -64,7 +64,7 @@ def test_a_sound_run_is_measured_before_and_after_and_warned_of_nothing(
     assert after["training R@1"] > before["training R@1"] + 0.05
     assert 4 < after["effective dimensions"] <= 64
     assert summary["warnings"] == []
-    assert f"({before['validation R@1']:.3f} before training)" in printed
+    assert f"before training: R@1 {before['validation R@1']:.3f} on the validation classes" in printed
     assert (run / runs.START).is_file()
 
 

@@ -41,6 +41,8 @@ class Comparison:
 
     def __init__(self, settings: Settings, own: dict[str, Any], out: Path, console: Console) -> None:
         self.out, self.console = out, console
+        self.numbers: dict[Path, int] = {}  # of its runs, in the order in which they are asked for
+        self.expected = 0
         self.data: DataSet = load_data(replace(settings, refit=False))
         self.settings, self.reasons = decide(settings, self.data)  # once, for every run
         self.own = {name: with_options(self.settings, options) for name, options in own.items()}
@@ -52,11 +54,19 @@ class Comparison:
         memory = settings.memory if name == WITH else replace(settings.memory, size=0)
         return replace(settings, memory=memory, optim=replace(settings.optim, **changes))
 
+    def expect(self, searched: int, seeds: int, *, equal_time: bool) -> None:
+        """So many runs, of which the search has made one of each arm, unless they are to be trained on all classes."""
+        again = 2 if searched and not self.settings.refit else 0
+        self.expected = searched - again + (2 + equal_time) * seeds
+
     def run(self, name: str, settings: Settings) -> Path:
         """Train one run, unless it is there; go on with one that was stopped."""
         refit = "-refit" if settings.refit else ""
         folder = self.out / f"{_title(name)}-lr{settings.optim.lr:g}-seed{settings.seed}{refit}"
+        number = self.numbers.setdefault(folder, len(self.numbers) + 1)
         if not runs.is_finished(folder):
+            told = f"{name}, learning rate {settings.optim.lr:g}, seed {settings.seed}"
+            self.console.print(f"run {number} of {self.expected}: {told}")
             train_once(settings, load_data(settings) if settings.refit else self.data, folder, self.console)
         return folder
 
@@ -147,8 +157,10 @@ def _result(
     equal_time: bool,
 ) -> dict[str, Any]:
     """Train and test what is not yet trained and tested."""
+    runs_here.expect(2 * len(rates) if len(rates) > 1 else 0, seeds, equal_time=equal_time)
     score = partial(_validation, runs_here)
     search = rate_search.search(score, (WITHOUT, WITH), rates) if len(rates) > 1 else []
+    runs_here.expect(len(search), seeds, equal_time=equal_time)  # it may have gone on beyond an end
     fixed = {name: runs_here.arm(name).optim.lr if runs_here.own else rates[0] for name in (WITHOUT, WITH)}
     chosen = {name: rate_search.best(search, name) or lr for name, lr in fixed.items()}
     folders = {
