@@ -44,7 +44,7 @@ def main() -> None:
         print(f"{name}: zero-shot R@1 {zero_shot(settings):.4f}")
         out = options.out / name
         result = compare(settings, out, console, seeds=options.seeds, learning_rates=options.rates, equal_time=False)
-        show(console, result)
+        show(console, result, result["data"])
         print(write_report(out))
 
 

@@ -141,13 +141,18 @@ def test_bad_input_gets_one_sentence_and_status_2(
 def test_train_evaluate_report_and_resume(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(tmp_path / "run")
     assert main(["train", "--data", "folder", "--root", str(pictures), "--out", run, *SMALL]) == 0
-    assert "of other classes" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "of other classes" in told
+    assert f"data      {pictures.name} (fingerprint " in told
     assert main(["evaluate", run, "--json"]) == 0
     looked = json.loads(capsys.readouterr().out)
     assert looked["look"] == 1
+    assert looked["data"] == runs.read_json(tmp_path / "run" / runs.DATA)["name"] == "folder"
     assert set(looked) >= {"R@1", "R@8", "MAP@R", "R-precision", "queries", "gallery", "fingerprint"}
     assert main(["evaluate", run, "--k", "[1,3]"]) == 0
-    assert "look 2" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "look 2" in told
+    assert f"{pictures.name} ({looked['fingerprint']}), test" in told
     assert main(["report", run]) == 0
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     assert main(["train", "--resume", run]) == 0
@@ -264,7 +269,7 @@ def test_inspect_counts_and_draws(pictures: Path, tmp_path: Path, capsys: pytest
     assert sum(part["classes"] for part in counts.values()) == 12
     assert sheet.read_bytes().startswith(b"\x89PNG")
     assert main(["inspect", "--data", "folder", "--root", str(pictures)]) == 0
-    assert "fingerprint" in capsys.readouterr().out
+    assert f"{pictures.name} (fingerprint " in capsys.readouterr().out
 
 
 def test_a_sheet_has_a_gap_for_what_cannot_be_read(

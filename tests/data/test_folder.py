@@ -216,6 +216,23 @@ def test_validation_images_of_test_classes_are_told(tmp_path: Path) -> None:
     assert "6 validation images are of these, and not used" in load(tmp_path).notes
 
 
+@pytest.mark.parametrize(
+    ("name", "root", "called"),
+    [
+        ("folder", "a/photos/", "photos"),
+        ("csv", "a/table.csv", "table.csv"),
+        ("folder", "/", "folder"),
+        ("folder", "a/caf\udce9", "caf\\xe9"),
+        ("cub", "a/birds", "cub"),
+        ("glyphs", None, "glyphs"),
+    ],
+)
+def test_people_read_the_last_part_of_root_where_the_name_says_only_how_images_lie_there(
+    name: str, root: str | None, called: str
+) -> None:
+    assert data.called(name, root) == called
+
+
 @pytest.mark.parametrize(("name", "file"), data.LISTINGS.items())
 def test_a_published_data_set_is_known_by_a_file_of_its_own(name: str, file: str, tmp_path: Path) -> None:
     release = import_module(f"crossbatch.data.{name}").RELEASE

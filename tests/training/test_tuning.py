@@ -81,7 +81,7 @@ def test_a_search_tells_what_is_wrong_with_its_runs(
     never = sum(one["memory_steps"] == 0 for one in recipes)
     assert 0 < never < len(recipes)
     console = Console(file=StringIO(), width=200)
-    show(console, {**result, "command": "crossbatch train"})
+    show(console, {**result, "command": "crossbatch train"}, "photos")
     said = console.file.getvalue()
     assert f"warning: the memory never counted in {never} of {len(recipes)} recipes with memory" in said
     assert said.count("warning: best with memory: embeddings have collapsed") == 1

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.commands.output import continuable, print_table
+from crossbatch.data import called
 from crossbatch.training.rate_search import alike
 from crossbatch.training.settings import Settings
 from crossbatch.typed import typed
@@ -63,15 +64,15 @@ def compare(
             settings, run, console, seeds=seeds, learning_rates=rates, equal_time=equal_time, ks=k, own=arms
         )
     path = write_report(run)
-    show(console, result)
+    show(console, result, called(result["data"], settings.root))
     console.print(f"report: {path}")
     trained = run / next(arm for arm in result["arms"] if arm["memory_rows"])["runs"][0]
     console.print(f"search it: crossbatch serve {typed(trained)}")
     return {**result, "report": str(path)}
 
 
-def show(console: Console, result: dict[str, Any]) -> None:
-    """Print the table of a comparison and what follows from it."""
+def show(console: Console, result: dict[str, Any], name: str) -> None:
+    """Print the table of a comparison and what follows from it; `name`: what the data set is called."""
     recall = [metric for metric in result["arms"][0]["test"] if metric.startswith("R@")]
     metrics = [*dict.fromkeys([recall[0], recall[-1]]), "MAP@R"]  # all of them are in the report
     rows = [
@@ -89,13 +90,13 @@ def show(console: Console, result: dict[str, Any]) -> None:
         rows.insert(0, ["before training", "", "0", *(spread(before[metric]) for metric in metrics), ""])
     seeds = "1 seed" if result["seeds"] == 1 else f"{result['seeds']} seeds"
     title = (
-        f"{result['data']} ({result['fingerprint']}), {result['loss']} loss, test: {result['test']['queries']:,} "
+        f"{name} ({result['fingerprint']}), {result['loss']} loss, test: {result['test']['queries']:,} "
         f"queries of {result['test']['classes']:,} classes, {seeds}"
     )
     print_table(console, title, ["arm", "lr", "steps", *metrics, "time, s"], rows)
-    for name, ratio in result["error_ratio"].items():
+    for arm, ratio in result["error_ratio"].items():
         mean, *by_seed = ("–" if value is None else f"{value:.3f}" for value in (ratio["of means"], *ratio["by seed"]))
-        console.print(f"errors with memory, as a multiple of those {name}: {mean} (seed by seed: {', '.join(by_seed)})")
+        console.print(f"errors with memory, as a multiple of those {arm}: {mean} (seed by seed: {', '.join(by_seed)})")
     for arm in dict.fromkeys(row["arm"] for row in result["search"]):
         if alike(result["search"], arm):
             told = f"warning: {arm}: validation R@1 is the same at every learning rate, and the smallest was taken"

@@ -10,6 +10,7 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.commands.output import print_table
 from crossbatch.commands.run_data import data_of_run
+from crossbatch.data import called
 from crossbatch.errors import SettingError
 
 
@@ -53,8 +54,9 @@ def evaluate(
 
     results = [evaluate_run(run, loaded, name, k, int(suspects)) for name in parts_named(loaded, part)]
     _tell(console, "note", list(dict.fromkeys(note for result in results for note in result["notes"])))
+    name = called(loaded.name, root or runs.read_config(run).get("root"))
     for result in results:
-        named = f"{result['data']} ({result['fingerprint']}), {result['part']}"
+        named = f"{name} ({result['fingerprint']}), {result['part']}"
         _show(console, run.name, result, named, f"; look {result['look']}")
         for file, rows in ((runs.CLASSES, classes), (runs.WORST, worst)):
             if rows > 0:

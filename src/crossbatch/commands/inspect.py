@@ -60,7 +60,7 @@ def inspect(
         _save(contact_sheet(loaded), sheet)
     header = ["part", "images", "classes", "fewest per class", "median", "most", "classes of one image"]
     rows = [[name, *(f"{value:,}" for value in count.values())] for name, count in counts.items()]
-    print_table(console, f"{loaded.name} (fingerprint {loaded.fingerprint})", header, rows)
+    print_table(console, f"{data_sets.called(loaded.name, root)} (fingerprint {loaded.fingerprint})", header, rows)
     _show_published(console, loaded)
     for note in loaded.notes:
         console.print(note)

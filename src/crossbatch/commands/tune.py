@@ -8,6 +8,7 @@ from jsonargparse.typing import PositiveFloat, PositiveInt
 from rich.console import Console
 
 from crossbatch.commands.output import continuable, print_table
+from crossbatch.data import called
 from crossbatch.data.augment import Policy
 from crossbatch.errors import SettingError
 from crossbatch.training.comparable import WITH
@@ -69,7 +70,7 @@ def tune(
         result = tuning.tune(settings, folder, console, space, given)
     best = typed(result["best"])
     result["command"] = f"crossbatch train --config {best} --out {typed(folder / 'best')}"
-    show(console, result)
+    show(console, result, called(result["data"], settings.root))
     return result
 
 
@@ -94,8 +95,8 @@ def _plan(settings: Settings, budget: Any) -> str:
     return f"search    {much}, half without memory and half with it; a whole run is {settings.optim.steps:,} steps"
 
 
-def show(console: Console, result: dict[str, Any]) -> None:
-    """Print the table of a search, and how to go on."""
+def show(console: Console, result: dict[str, Any], name: str) -> None:
+    """Print the table of a search, and how to go on; `name`: what the data set is called."""
     rows = [
         [
             arm["name"],
@@ -110,7 +111,7 @@ def show(console: Console, result: dict[str, Any]) -> None:
     ]
     there, tried = result["validation"], " and ".join(f"{len(arm['recipes'])} {arm['name']}" for arm in result["arms"])
     title = (
-        f"{result['data']} ({result['fingerprint']}), validation: {there['images']:,} images of {there['classes']:,} "
+        f"{name} ({result['fingerprint']}), validation: {there['images']:,} images of {there['classes']:,} "
         f"classes; recipes tried: {tried}"
     )
     print_table(console, title, ["arm", "loss", "augmentation", "lr", "steps", "validation R@1"], rows)

@@ -1,6 +1,7 @@
 """Data sets by name, or by the path of a function of one's own: `load(root, split) -> DataSet`."""
 
 import difflib
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,12 @@ def name_for(root: Path | None) -> str:
     with suppress(OSError):  # a name that is too long
         return next((name for name, file in LISTINGS.items() if (root / file).is_file()), "folder")
     return "folder"
+
+
+def called(name: str, root: Path | str | None) -> str:
+    """What people read for a data set: the last part of its ROOT where the name says only how images lie there."""
+    last = "" if root is None or name not in ("folder", "csv") else Path(root).resolve().name
+    return os.fsencode(last).decode("utf-8", "backslashreplace") or name
 
 
 def load(

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from crossbatch import durable, runs
+from crossbatch.data import called
 from crossbatch.errors import MissingExtraError, RunError
 from crossbatch.report import results
 from crossbatch.report.curves import Arm, Chart, charts, read_arm
 from crossbatch.report.gallery import Gallery, gallery, picture_uri, suspicious
 from crossbatch.report.plots import Colour, Stroke
+from crossbatch.typed import typed
 
 WITHOUT, LONGER, WITH = "without", "longer", "with"  # how an arm is drawn, whatever it is called
 DRAWN: dict[str, tuple[Colour, Stroke]] = {
@@ -39,7 +41,7 @@ class Page(NamedTuple):
     warnings: Sequence[str] = ()
     augmented: str = ""  # what the network sees, as a data URI
     augmented_note: str = ""
-    run: str = ""  # where the run lies that a page of its own can search with; FOLDER is where this one does
+    search_command: str = ""  # opens a page that searches with the run
 
 
 def write_report(folder: Path) -> Path:
@@ -72,10 +74,12 @@ def _of_comparison(folder: Path) -> Page:
     summary = runs.read_summary(first) if first else {}
     begun = runs.read_summary(remembering) if remembering else {}
     summary |= {name: begun[name] for name in ("memory_start", "memory_start_reason") if name in begun}
-    data = str(comparison.get("data", "unknown data"))
+    config = _config(first or folder)
+    data, name = str(comparison.get("data", "unknown data")), _name(comparison, config)
+    examples = [arm.folders[0] for arm in arms if arm.stroke == "solid" and arm.folders]
     found = gallery([arm for arm in arms if arm.stroke == "solid"])
     return Page(
-        title=f"{data}: training with a memory, and without",
+        title=f"{name}: training with a memory, and without",
         sentence=results.comparison_sentence(comparison, names),
         subtitle=f"{comparison.get('loss', '')} loss · {seeds} seed{'s' * (seeds > 1)}",
         tiles=results.comparison_tiles(comparison, names),
@@ -84,13 +88,13 @@ def _of_comparison(folder: Path) -> Page:
         charts=charts(arms),
         search=results.search_table(comparison, colours),
         gallery=found,
-        how_to_get_examples="" if found else f"crossbatch evaluate {folder.resolve().name}/RUN",
-        settings=_settings({**summary, **comparison}, _config(first or folder)),
+        how_to_get_examples="" if found else "; ".join(_command("evaluate", run, config) for run in examples),
+        settings=_settings({**summary, **comparison}, config, name),
         notes=_notes(data),
         warnings=[f"{run}: {told}" for run, some in (comparison.get("warnings") or {}).items() for told in some],
         augmented=picture_uri(first / runs.AUGMENTED) if first else "",
         augmented_note=_augmentation(first, folder) if first else "",
-        run=f"FOLDER/{remembering.name}" if remembering else "",
+        search_command=_command("serve", remembering, config) if remembering else "",
     )
 
 
@@ -99,10 +103,11 @@ def _of_run(folder: Path) -> Page:
     role = WITH if summary.get("memory_rows") else WITHOUT
     name = f"{role} memory"
     arm = read_arm(name, *DRAWN[role], [folder])
-    data = str(summary.get("data", "unknown data"))
+    config = _config(folder)
+    data, data_name = str(summary.get("data", "unknown data")), _name(summary, config)
     found = gallery([arm])
     return Page(
-        title=f"{data}: a run {name}",
+        title=f"{data_name}: a run {name}",
         sentence=results.run_sentence(summary),
         subtitle=f"{summary.get('loss', '')} loss · {folder.resolve().name}",
         tiles=[],
@@ -111,14 +116,14 @@ def _of_run(folder: Path) -> Page:
         charts=charts([arm]),
         search=None,
         gallery=found,
-        how_to_get_examples="" if found else f"crossbatch evaluate {folder.resolve().name}",
-        settings=[*results.floor_terms(summary), *_settings(summary, _config(folder))],
+        how_to_get_examples="" if found else _command("evaluate", folder, config),
+        settings=[*results.floor_terms(summary), *_settings(summary, config, data_name)],
         notes=_notes(data),
         suspects=suspicious(arm),
         warnings=summary.get("warnings") or [],
         augmented=picture_uri(folder / runs.AUGMENTED),
         augmented_note=_augmentation(folder, folder),
-        run="FOLDER",
+        search_command=_command("serve", folder, config),
     )
 
 
@@ -143,6 +148,17 @@ def _config(folder: Path) -> dict[str, Any]:
     return runs.read_config(folder) if (folder / runs.CONFIG).is_file() else {}
 
 
+def _name(result: dict[str, Any], config: dict[str, Any]) -> str:
+    """What people call the data set of a run or a comparison."""
+    return called(str(result.get("data", "unknown data")), config.get("root"))
+
+
+def _command(name: str, run: Path, config: dict[str, Any]) -> str:
+    """A command for a run as it is typed where this one was."""
+    data = config.get("data") or ""
+    return f"crossbatch {name} {typed(run)}" + (f" --data {typed(data)}" if "." in data else "")  # one of one's own
+
+
 def _augmentation(run: Path, decided: Path) -> str:
     """The policy of a run, and why it is that one where it was left open, as a folder keeps it."""
     policy = (_config(run).get("augment") or {}).get("policy")
@@ -150,13 +166,13 @@ def _augmentation(run: Path, decided: Path) -> str:
     return f"Augmentation {policy}" + (f", chosen because {reason}." if reason else ".") if policy else ""
 
 
-def _settings(result: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str]]:
+def _settings(result: dict[str, Any], config: dict[str, Any], name: str) -> list[tuple[str, str]]:
     """The small print, as terms and values; what is not known is left out."""
     test, batch, memory = result.get("test") or {}, config.get("batch") or {}, config.get("memory") or {}
     model, optim = config.get("model") or {}, config.get("optim") or {}
     rows = max([result.get("memory_rows") or 0, *(arm.get("memory_rows") or 0 for arm in result.get("arms", []))])
     terms: dict[str, tuple[str, Sequence[Any]]] = {
-        "data set": ("{}", [result.get("data")]),
+        "data set": ("{}", [name if "data" in result else None]),
         "fingerprint of the data": ("{}", [result.get("fingerprint")]),
         "test": ("{:,} queries of {:,} classes", [test.get("queries"), test.get("classes")]),
         "loss": ("{}", [result.get("loss")]),

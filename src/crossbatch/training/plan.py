@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
+from crossbatch.data import called
 from crossbatch.training import memory_need
 from crossbatch.training.follow_network import every
 from crossbatch.training.metric_learner import lr_factor
@@ -30,8 +31,9 @@ def plan_of(parts: RunParts) -> list[str]:
     if parts.settings.refit:
         validation = "no validation, whose classes are trained on (--refit)"
     return [
-        f"data      {data.name} (fingerprint {data.fingerprint}): {len(data.train):,} training images of "
-        f"{data.train.classes:,} classes; {validation}; test {len(data.query):,} of {data.query.classes:,}",
+        f"data      {called(data.name, parts.settings.root)} (fingerprint {data.fingerprint}): "
+        f"{len(data.train):,} training images of {data.train.classes:,} classes; {validation}; "
+        f"test {len(data.query):,} of {data.query.classes:,}",
         *images_of(parts),
         *_batch(parts),
         *_memory(parts),
