@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from crossbatch import durable, runs
 from crossbatch.data import called
 from crossbatch.errors import MissingExtraError, RunError
-from crossbatch.report import results
+from crossbatch.report import headline, results
 from crossbatch.report.curves import Arm, Chart, charts, read_arm
 from crossbatch.report.gallery import Gallery, gallery, picture_uri, suspicious
 from crossbatch.report.plots import Colour, Stroke
@@ -74,15 +74,16 @@ def _of_comparison(folder: Path) -> Page:
     summary = runs.read_summary(first) if first else {}
     begun = runs.read_summary(remembering) if remembering else {}
     summary |= {name: begun[name] for name in ("memory_start", "memory_start_reason") if name in begun}
+    apart = headline.apart_of([path for arm in arms if arm.colour == WITH for path in arm.folders])
     config = _config(first or folder)
     data, name = str(comparison.get("data", "unknown data")), _name(comparison, config)
     examples = [arm.folders[0] for arm in arms if arm.stroke == "solid" and arm.folders]
     found = gallery([arm for arm in arms if arm.stroke == "solid"])
     return Page(
         title=f"{name}: training with a memory, and without",
-        sentence=results.comparison_sentence(comparison, names),
+        sentence=headline.comparison_sentence(comparison, names, headline.queries_of(first, comparison), apart),
         subtitle=f"{comparison.get('loss', '')} loss · {seeds} seed{'s' * (seeds > 1)}",
-        tiles=results.comparison_tiles(comparison, names),
+        tiles=results.comparison_tiles(comparison, names, apart),
         table=results.comparison_table(comparison, colours),
         table_note=f"Metrics in %, on the test classes, which training never saw. {spread}.",
         charts=charts(arms),
@@ -108,8 +109,8 @@ def _of_run(folder: Path) -> Page:
     found = gallery([arm])
     return Page(
         title=f"{data_name}: a run {name}",
-        sentence=results.run_sentence(summary),
-        subtitle=f"{summary.get('loss', '')} loss · {folder.resolve().name}",
+        sentence=headline.run_sentence(folder, summary),
+        subtitle=f"{headline.trained(summary)} · {summary.get('loss', '')} loss · {folder.resolve().name}",
         tiles=[],
         table=results.evaluation_table(folder, summary),
         table_note="Metrics in %. Look: which look at this part it was; what is chosen after one is tuned on it.",

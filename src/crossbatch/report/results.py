@@ -1,4 +1,4 @@
-"""The results of a page in words and table cells: of a comparison, or of one run."""
+"""The results of a page in numbers and table cells: of a comparison, or of one run."""
 
 import statistics
 import sys
@@ -58,36 +58,21 @@ def duration(seconds: float | None) -> str:
     )
 
 
-def comparison_sentence(comparison: dict[str, Any], names: dict[str, str]) -> str:
-    """The result in plain words; `names` says which arm is drawn "without" and which "with"."""
-    ratios = comparison.get("error_ratio") or {}
-    ratio = (ratios.get(names.get("without", "")) or {}).get("of means")
-    seeds = int(comparison.get("seeds") or 1)
-    if ratio is None:
-        return "Without memory every test query is answered right or nothing was measured: there is no ratio of errors."
-    said = (
-        f"With the memory there are {ratio:.3f} × as many errors on the test classes as without "
-        f"({seeds} seed{'s' * (seeds > 1)}; an error is a query whose nearest image has another class)"
-    )
-    cost = (comparison.get("step_cost") or {}).get("ratio")
-    said += f"; a step takes {cost:.2f} × as long." if cost else "."
-    return said
-
-
-def comparison_tiles(comparison: dict[str, Any], names: dict[str, str]) -> list[Tile]:
-    """R@1 of both, the ratio of errors with its range over seeds, and the cost of a step."""
+def comparison_tiles(comparison: dict[str, Any], names: dict[str, str], apart: str = "") -> list[Tile]:
+    """R@1 of both, the ratio of errors with its range over seeds unless memory stood `apart`, the cost of a step."""
     tiles = []
     tests = {arm["name"]: arm.get("test", {}).get("R@1") for arm in comparison["arms"]}
     before, after = tests.get(names.get("without", "")), tests.get(names.get("with", ""))
     if before and after:
         numbers = f"{100 * statistics.mean(before):.1f} → {100 * statistics.mean(after):.1f} %"
         tiles.append(Tile(numbers, "R@1 on the test classes, without → with memory"))
-    ratio = (comparison.get("error_ratio") or {}).get(names.get("without", "")) or {}
+    ratios = {} if apart else comparison.get("error_ratio") or {}
+    ratio = ratios.get(names.get("without", "")) or {}
     if ratio.get("of means") is not None:
         by_seed = [value for value in ratio.get("by seed") or [] if value is not None]
         spread = f"; seed by seed {min(by_seed):.3f} to {max(by_seed):.3f}" if len(by_seed) > 1 else ""
         tiles.append(Tile(f"{ratio['of means']:.3f} ×", f"errors with memory, as a multiple of those without{spread}"))
-    longer = ((comparison.get("error_ratio") or {}).get(names.get("longer", "")) or {}).get("of means")
+    longer = (ratios.get(names.get("longer", "")) or {}).get("of means")
     if longer is not None:
         tiles.append(Tile(f"{longer:.3f} ×", "the same ratio, where training without memory takes as long a time"))
     cost = comparison.get("step_cost") or {}
@@ -109,8 +94,8 @@ def comparison_table(comparison: dict[str, Any], colours: dict[str, str]) -> Tab
             mean_and_spread(arm["test"][metric]) if arm.get("test", {}).get(metric) else Cell(NONE)
             for metric in metrics
         ]
-        settings = [Cell(_plain(arm.get(key))) for key in ("lr", "steps")]
-        costs = [Cell(_plain(arm.get("memory_rows"))), Cell(duration(arm.get("training_seconds")))]
+        settings = [Cell(plain(arm.get(key))) for key in ("lr", "steps")]
+        costs = [Cell(plain(arm.get("memory_rows"))), Cell(duration(arm.get("training_seconds")))]
         rows.append([Cell(arm["name"]), *settings, *measured, *costs])
     heads = ["arm", "lr", "steps", *metrics, "memory rows", "training"]
     return Table(heads, rows, [colours.get(row[0].text, "") for row in rows])
@@ -138,25 +123,23 @@ def search_table(comparison: dict[str, Any], colours: dict[str, str]) -> Table |
     return Table(["arm", *(f"lr {rate:g}" for rate in rates)], rows, [colours.get(name, "") for name in names])
 
 
-def run_sentence(summary: dict[str, Any]) -> str:
-    """What one run came to."""
-    steps, best = summary.get("steps"), summary.get("best_validation_R@1")
-    trained = f"{_plain(steps)} steps in {duration(summary.get('training_seconds'))} of training"
-    if "waiting_for_data" in summary:
-        trained += f" ({summary['waiting_for_data']:.0%} of it waiting for data)"
-    if summary.get("interrupted"):
-        trained += f", where {summary.get('ended_by') or 'a signal'} stopped it; crossbatch train --resume goes on"
-    if best is None:
-        return f"{trained}; there is no validation."
-    return f"Best R@1 on the validation classes: {percent(best)} %, in {trained}."
+def _validated(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """What training found on validation: with the last weights, and with those that were best, which are kept."""
+    last, best, step = (summary.get(name) for name in ("last_validation", "best_validation_R@1", "best_step"))
+    if last and step is not None and step == summary.get("steps"):
+        return [{**last, "part": f"validation, kept weights (step {step:,}, the last)"}]
+    found = [{**last, "part": "validation, last weights"}] if last else []
+    if step is not None and best is not None:
+        kept = {"part": f"validation, kept weights (step {step:,})", "R@1": best}
+        found.append(kept | {"MAP@R": summary.get("best_validation_MAP@R")})
+    return found
 
 
 def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
-    """Every look at a part with the model that is kept, and the last validation, which is of the last weights."""
+    """Every look at a part with the model that is kept, and what training found on validation."""
     entries = runs.read_evaluations(run)
-    last = summary.get("last_validation")
     start = (summary.get("before_training") or {}).get("validation R@1")
-    validated = [{"part": "validation, last weights", **last}] if last else []
+    validated = _validated(summary)
     if validated and start is not None and all(entry["part"] != "validation" for entry in entries):
         validated.insert(0, {"part": "validation, before training", "R@1": start})
     entries = [*validated, *entries]
@@ -170,9 +153,9 @@ def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
         for one in (*(_before(entry) if first[entry["part"]] == number else []), entry)
     ]
     rows = [
-        [Cell(entry["part"]), Cell(_plain(entry.get("look")))]
+        [Cell(entry["part"]), Cell(plain(entry.get("look")))]
         + [Cell(percent(entry[metric])) if entry.get(metric) is not None else Cell(NONE) for metric in metrics]
-        + [Cell(_plain(entry.get("queries")))]
+        + [Cell(plain(entry.get("queries")))]
         for entry in entries
     ]
     return Table(["part", "look", *metrics, "queries"], rows, [""] * len(rows))
@@ -211,7 +194,8 @@ def read_comparison(folder: Path) -> dict[str, Any]:
     return comparison
 
 
-def _plain(value: float | None) -> str:
+def plain(value: float | None) -> str:
+    """A number as it is, with commas."""
     if value is None:
         return NONE
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"

@@ -1,0 +1,92 @@
+"""The result of a page in one sentence, and what it is told by."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from crossbatch import runs
+from crossbatch.report.results import duration, percent, plain
+
+
+def comparison_sentence(
+    comparison: dict[str, Any], names: dict[str, str], queries: int | None = None, apart: str = ""
+) -> str:
+    """The result in plain words; `names` says which arm is drawn "without" and which "with".
+
+    `queries`: how many of the test classes were searched with. `apart`: why the memory can have made no difference.
+    """
+    if apart:
+        return f"No difference was measured: {apart}."
+    ratios = comparison.get("error_ratio") or {}
+    ratio = (ratios.get(names.get("without", "")) or {}).get("of means")
+    if ratio is None:
+        return "Without memory every test query is answered right or nothing was measured: there is no ratio of errors."
+    change = round(100 * (ratio - 1))
+    much = f"{abs(change)} % {'more' if change > 0 else 'fewer'} errors" if change else "As many errors as without it"
+    seeds = int(comparison.get("seeds") or 1)
+    counted = _errors(comparison, names, queries) + ("1 seed" if seeds == 1 else f"mean of {seeds} seeds")
+    said = f"{much} on the test classes with the memory ({counted}; an error: the nearest image has another class)"
+    cost = (comparison.get("step_cost") or {}).get("ratio")
+    return said + (f"; a step takes {cost:.2f} × as long." if cost else ".")
+
+
+def _errors(comparison: dict[str, Any], names: dict[str, str], queries: int | None) -> str:
+    """How many queries are answered wrong, without and with memory; nothing where that is not known."""
+    found = {arm["name"]: arm.get("test", {}).get("R@1") for arm in comparison["arms"]}
+    both = [found.get(names.get(role, "")) for role in ("without", "with")]
+    if queries is None or not all(both):
+        return ""
+    wrong = [queries * (1 - statistics.mean(values)) for values in both if values]
+    few = max(wrong) < 100 and any(abs(one - round(one)) > 0.01 for one in wrong)  # a mean over seeds
+    told = " → ".join(f"{one:,.{1 if few else 0}f}" for one in wrong)
+    return f"{told} of {queries:,} queries, "
+
+
+def run_sentence(run: Path, summary: dict[str, Any]) -> str:
+    """What one run came to: on test where that was looked at, else on validation."""
+    entry = last_test(run)
+    if entry is not None and entry.get("R@1") is not None:
+        closed = any("training and test" in note and "closed-set" in note for note in entry.get("notes") or [])
+        where = "On test images of classes that it was trained on too" if closed else "On classes that it never saw"
+        of = f" of {entry['queries']:,} queries" if entry.get("queries") else " of the queries"
+        before = (entry.get("before_training") or {}).get("R@1")
+        start = "" if before is None else f" ({100 * before:.1f} % before training)"
+        return f"{where}, the nearest image is right for {100 * entry['R@1']:.1f} %{of}{start}."
+    best = summary.get("best_validation_R@1")
+    if best is None:
+        return "Trained; there is no validation, and test was not looked at yet."
+    return f"Best R@1 on the validation classes: {percent(best)} %. Test was not looked at yet."
+
+
+def trained(summary: dict[str, Any]) -> str:
+    """How long a run trained."""
+    told = f"{plain(summary.get('steps'))} steps in {duration(summary.get('training_seconds'))} of training"
+    if "waiting_for_data" in summary:
+        told += f" ({summary['waiting_for_data']:.0%} of it waiting for data)"
+    if summary.get("interrupted"):
+        told += f", where {summary.get('ended_by') or 'a signal'} stopped it; crossbatch train --resume goes on"
+    return told
+
+
+def last_test(run: Path) -> dict[str, Any] | None:
+    """The last look at test, at the first of its lists; None if there was none."""
+    looks = [entry for entry in runs.read_evaluations(run) if entry["part"] != "validation"]
+    return next((entry for entry in reversed(looks) if entry["part"] == looks[0]["part"]), None)
+
+
+def apart_of(remembering: Sequence[Path]) -> str:
+    """Why the memory can have made no difference to the models of these runs; nothing where it can."""
+    found = [runs.read_summary(path) for path in remembering if (path / runs.SUMMARY).is_file()]
+    if found and all(one.get("memory_steps") == 0 for one in found):
+        return "the memory never counted in " + ("this run" if len(found) == 1 else f"these {len(found)} runs")
+    late = [one.get("memory_start") is not None and (one.get("best_step") or 0) <= one["memory_start"] for one in found]
+    known = all(one.get("best_step") is not None for one in found)
+    return "the models that were kept are from before the memory counted" if found and known and all(late) else ""
+
+
+def queries_of(run: Path | None, comparison: dict[str, Any]) -> int | None:
+    """How many queries of test count: those that have something to find."""
+    looked = last_test(run) if run else None
+    found = (looked or {}).get("queries") or (comparison.get("test") or {}).get("queries")
+    return None if found is None else int(found)
