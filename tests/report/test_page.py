@@ -170,6 +170,15 @@ def test_marks_are_more_than_a_colour(page: Reader) -> None:
     assert words.count("wrong") == page.text.partition("for its class.")[2].count("✗") > 0
 
 
+def test_where_nothing_can_be_pointed_at_the_class_stands_below_what_is_wrong(text: str, page: Reader) -> None:
+    named = [shown for shown in re.findall(r'<span class="named"[^>]*>(.*?)</span>', text) if shown]
+    assert len(named) == page.text.partition("for its class.")[2].count("✗") > 0
+    style = " ".join(text.partition("@media (hover: none) {")[2].partition("</style>")[0].split())
+    assert style.startswith(".row .wrong .named { display: block;")
+    assert ".point { display: none; }" in style
+    assert ".named { display: none; }" in text.partition("@media (hover: none)")[0]
+
+
 def test_names_arrive_as_text(comparison: Path) -> None:
     change(comparison, "comparison.json", data=HOSTILE, loss=HOSTILE)
     drop_logs(comparison)

@@ -14,11 +14,12 @@ PNG = "data:image/png;base64,"
 
 
 class Picture(NamedTuple):
-    """A thumbnail as a data URI (empty where the file is gone), and what it shows in words."""
+    """A thumbnail as a data URI (empty where the file is gone), what it shows in words, and its class alone."""
 
     uri: str
     text: str
     right: bool = False
+    name: str = ""
 
 
 class Row(NamedTuple):
@@ -114,7 +115,7 @@ def _first(query: dict[str, Any]) -> bool:
 def _neighbor(folder: Path, neighbor: dict[str, Any]) -> Picture:
     right = bool(neighbor["right"])
     text = f"{'right' if right else 'wrong'}: {neighbor['class']} (similarity {neighbor['similarity']:.2f})"
-    return Picture(_data_uri(folder, neighbor), text, right)
+    return Picture(_data_uri(folder, neighbor), text, right, str(neighbor["class"]))
 
 
 def _data_uri(folder: Path, item: dict[str, Any]) -> str:
