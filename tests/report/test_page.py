@@ -306,6 +306,23 @@ def test_a_refit_has_no_validation(run: Path) -> None:
     assert "there is no validation" in page.text
 
 
+def test_captions_speak_of_arms_and_seeds_only_where_there_are_several(page: Reader, run: Path) -> None:
+    of_several = ("the same formula for every arm", "every seed has the same")
+    alone = read(run)
+    assert [told in page.text for told in of_several] == [True, True]
+    assert [told in alone.text for told in of_several] == [False, False]
+
+
+def test_a_curve_that_lies_under_another_is_told(comparison: Path, page: Reader) -> None:
+    told = "“without memory” and “with memory” coincide."
+    validation = "Each validation image is searched among the others."
+    assert f"{validation} “" not in page.text
+    for seed in range(3):
+        log = f"-lr0.001-seed{seed}/logs/csv/from_00000000/metrics.csv"
+        shutil.copy(comparison / f"with-memory{log}", comparison / f"without-memory{log}")
+    assert f"{validation} {told}" in " ".join(read(comparison).text.split())
+
+
 def test_a_run_without_memory(comparison: Path) -> None:
     page = read(comparison / "without-memory-lr0.001-seed0")
     assert [heading.split()[0] for heading in page.charts] == ["R@1", "Loss", "Hard", "Learning"]

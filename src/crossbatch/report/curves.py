@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 from crossbatch import runs
 from crossbatch.errors import RunError
-from crossbatch.report.plots import Colour, Line, Series, Stroke, draw
+from crossbatch.report.plots import Colour, Line, Series, Stroke, draw, mean
 
 POINTS = 150  # a chart about 450 pixels wide shows no more
+SEEN = 200  # a difference of less than one such part of a chart's height is not seen
 Metrics = dict[str, Series]
 
 
@@ -56,7 +58,7 @@ def _validation(arms: Sequence[Arm]) -> Chart | None:
 def _loss(arms: Sequence[Arm]) -> Chart | None:
     lines = [_line(arm, arm.name, "batch_loss", "loss") for arm in arms]
     memory = [_line(arm, "memory term", "memory_loss")._replace(stroke="dotted") for arm in arms]
-    caption = "The loss within the batch: the same formula for every arm."
+    caption = "The loss within the batch" + (": the same formula for every arm." if len(arms) > 1 else ".")
     if any(line.seeds for line in memory):
         caption += " Dotted: the term that compares the batch with the memory."
     return _chart("Loss", caption, lines + memory)
@@ -78,7 +80,8 @@ def _hard_negatives(arms: Sequence[Arm]) -> Chart | None:
 def _learning_rate(arms: Sequence[Arm]) -> Chart | None:
     lines = [_line(arm, arm.name, "lr") for arm in arms]
     lines = [line._replace(seeds=line.seeds[:1]) for line in lines]
-    return _chart("Learning rate", "As the optimizer used it; every seed has the same.", lines, from_zero=True)
+    alike = "; every seed has the same." if any(len(arm.folders) > 1 for arm in arms) else "."
+    return _chart("Learning rate", f"As the optimizer used it{alike}", lines, from_zero=True)
 
 
 def _drift(arms: Sequence[Arm]) -> Chart | None:
@@ -125,7 +128,23 @@ def _chart(
     if thinned and group > 1:
         caption += f" Each point is the mean of {group} logged steps."
         present = [line._replace(seeds=[_thin(series, group) for series in line.seeds]) for line in present]
+    caption += "".join(f" “{one}” and “{other}” coincide." for one, other in _hidden(present, logarithmic))
     return Chart(heading, caption, present, draw(heading, present, logarithmic=logarithmic, from_zero=from_zero))
+
+
+def _hidden(lines: Sequence[Line], logarithmic: bool) -> list[tuple[str, str]]:
+    """Labels of lines of which one lies under the other along its whole length, and cannot be seen."""
+    height = math.log if logarithmic else float
+    drawn = [
+        {step: height(value) for step, value in mean(line.seeds) if value > 0 or not logarithmic} for line in lines
+    ]
+    values = [value for curve in drawn for value in curve.values()]
+    near = (max(values) - min(values)) / SEEN if values else 0
+    return [
+        (lines[below].label, lines[above].label)
+        for (below, one), (above, other) in combinations(enumerate(drawn), 2)
+        if one and one.keys() == other.keys() and all(abs(one[step] - other[step]) <= near for step in one)
+    ]
 
 
 def _line(arm: Arm, label: str, *names: str, scale: float = 1) -> Line:

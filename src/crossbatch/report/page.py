@@ -113,7 +113,8 @@ def _of_run(folder: Path) -> Page:
         subtitle=f"{headline.trained(summary)} · {summary.get('loss', '')} loss · {folder.resolve().name}",
         tiles=[],
         table=results.evaluation_table(folder, summary),
-        table_note="Metrics in %. Look: which look at this part it was; what is chosen after one is tuned on it.",
+        table_note="Metrics in %. Look: how often this part had been measured by then; settings that are chosen by it "
+        "make the number optimistic.",
         charts=charts([arm]),
         search=None,
         gallery=found,
