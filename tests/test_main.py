@@ -280,8 +280,9 @@ def test_a_sheet_has_a_gap_for_what_cannot_be_read(
         file.write_bytes(file.read_bytes()[:60])
     assert main(["inspect", str(root), "--sheet", str(tmp_path / "sheet.png")]) == 0
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.crop((0, 0, 66, 66)).getcolors() == [(66 * 66, (128, 128, 128))]
-        assert len(sheet.crop((66, 0, 132, 66)).getcolors(66 * 66) or []) > 1
+        first, second = (sheet.crop((left, 0, left + 66, 66)) for left in (sheet.width - 6 * 66, sheet.width - 5 * 66))
+        assert first.getcolors() == [(66 * 66, (128, 128, 128))]
+        assert len(second.getcolors(66 * 66) or []) > 1
 
 
 def test_inspect_says_what_is_wrong(

@@ -44,7 +44,7 @@ def inspect(
         script: Draw the characters of this script only.
         split: Division of the classes.
         augment: Random changes of the training images, for --augmented.
-        sheet: Write a contact sheet, one row per class, to this PNG file.
+        sheet: Write a contact sheet, one row per class with its name, to this PNG file.
         augmented: Write what the small network sees in training to this PNG file: a row per image, as in evaluation and
             then as training changes it.
         decode: Decode every file in full instead of reading only its header; takes minutes for large sets.

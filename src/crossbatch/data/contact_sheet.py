@@ -1,12 +1,17 @@
-"""A picture of a data set: some classes, a row each, some of their images."""
+"""A picture of a data set: some classes, a row each, with its name and some of its images."""
+
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DataError
 
 CLASSES, IMAGES, TILE, GAP = 16, 12, 64, 2
+NAME, LETTER = 220, 13  # pixels: the longest name, and the height of its letters
+SLENDER = 8  # a picture is shown at most so many times as long as it is wide: the middle of what is more slender
 
 
 def contact_sheet(loaded: DataSet) -> Image.Image:
@@ -14,16 +19,47 @@ def contact_sheet(loaded: DataSet) -> Image.Image:
     part = loaded.train
     classes = part.labels.unique()
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(0))[:CLASSES]
-    step = TILE + GAP
-    sheet = Image.new("RGB", (IMAGES * step + GAP, len(order) * step + GAP), "#808080")
-    for row, label in enumerate(classes[order.sort().values].tolist()):
-        for column, image in enumerate(part.ids[part.labels == label][:IMAGES].tolist()):
+    rows = {label: part.ids[part.labels == label][:IMAGES].tolist() for label in classes[order.sort().values].tolist()}
+    font = _font()
+    names = [_shortened(loaded.class_names[label], font) for label in rows]
+    left = 4 * GAP + max((round(font.getlength(name)) for name in names), default=0)
+    step, widest = TILE + GAP, max(map(len, rows.values()), default=0)
+    sheet = Image.new("RGB", (left + widest * step + GAP, len(rows) * step + GAP), "#808080")
+    draw = ImageDraw.Draw(sheet)
+    for row, (name, images) in enumerate(zip(names, rows.values(), strict=True)):
+        draw.text((2 * GAP, GAP + row * step + TILE // 2), name, "black", font, "lm")
+        for column, image in enumerate(images):
             try:
-                tile = loaded.images.read(image).convert("RGB")
+                tile = _tile(loaded.images.read(image))
             except DataError:
                 continue
-            tile.thumbnail((TILE, TILE))
-            if (loaded.image_size or TILE) < TILE:
-                tile = tile.resize((TILE, TILE), Image.Resampling.NEAREST) if tile.width == tile.height else tile
-            sheet.paste(tile, (GAP + column * step + (TILE - tile.width) // 2, GAP + row * step))
+            across, down = (TILE - tile.width) // 2, (TILE - tile.height) // 2
+            sheet.paste(tile, (left + GAP + column * step + across, GAP + row * step + down))
     return sheet
+
+
+def _tile(image: Image.Image) -> Image.Image:
+    """As large as a tile has room for, the pixels of small pictures as squares."""
+    most = SLENDER * min(image.size)
+    size = (min(image.width, most), min(image.height, most))
+    across, down = (image.width - size[0]) // 2, (image.height - size[1]) // 2
+    seen = image.convert("RGB").crop((across, down, across + size[0], down + size[1]))
+    method = Image.Resampling.NEAREST if max(size) < TILE else Image.Resampling.LANCZOS
+    return ImageOps.contain(seen, (TILE, TILE), method)
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """DejaVu Sans, which has most alphabets and comes with matplotlib; else Pillow's own."""
+    found = find_spec("matplotlib")
+    file = Path(found.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if found and found.origin else None
+    return ImageFont.truetype(file, LETTER) if file and file.is_file() else ImageFont.load_default(LETTER)
+
+
+def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """A name in one line, without its middle where it is too long."""
+    whole = " ".join(name.split())
+    kept, shown = len(whole), whole
+    while font.getlength(shown) > NAME and kept > 2:
+        kept -= 1
+        shown = f"{whole[: (kept + 1) // 2]}…{whole[len(whole) - kept // 2 :]}"
+    return shown
