@@ -183,6 +183,7 @@ def test_from_a_run_to_a_search(
     assert [len(one["hits"]) for one in several] == [2, 2]
     assert page.read_text(encoding="utf-8").count("data:image/png;base64,") == 6
     assert "http" not in page.read_text(encoding="utf-8")
+    assert f"<title>Similar images in {tmp_path.name}</title>" in page.read_text(encoding="utf-8"), "the service's name"
     one = found["hits"][0]["id"]
     by_id = asked(capsys, "search", gallery, "--id", one[:8])
     assert by_id["query"] == found["hits"][0]["path"]

@@ -140,4 +140,4 @@ def _write_page(file: Path, opened: "Gallery", queries: Sequence["Asked"], found
         for query, hits in zip(queries, found, strict=True)
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
-    durable.write_text(file, hits_page(opened.folder.name, searches))
+    durable.write_text(file, hits_page(opened.title, searches))

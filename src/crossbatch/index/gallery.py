@@ -58,6 +58,12 @@ class Gallery:
         self.rows = self._read()
 
     @property
+    def title(self) -> str:
+        """What pages call it: RUN, where it is RUN/gallery."""
+        place = self.folder.resolve()
+        return place.parent.name if place.name == "gallery" else place.name
+
+    @property
     def description(self) -> Description:
         """What is known of it."""
         return self.rows.description

@@ -15,7 +15,8 @@ ul { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
      padding: 0; margin: 0; }
 figure { margin: 0; } figcaption { font-size: .8rem; overflow-wrap: anywhere; }
 img { width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: .4rem; background: #8881; }
-.query { width: 9rem; } .similarity { font-variant-numeric: tabular-nums; font-weight: 600; }
+.query { width: 9rem; } .similarity { font-variant-numeric: tabular-nums; }
+.path { opacity: .7; }
 """
 
 
@@ -31,7 +32,7 @@ class Shown(NamedTuple):
 def hits_page(gallery: str, searches: Sequence[tuple[Shown, Sequence[Shown]]]) -> str:
     """The page of a gallery's hits."""
     parts = [
-        f'<section><h2>{html.escape(query.name)}</h2><div class="query">{_figure(query)}</div>'
+        f'<section><h2>{html.escape(query.name)}</h2><div class="query">{_picture(query)}</div>'
         f"<h2>{len(hits)} most similar</h2><ul>{''.join(f'<li>{_figure(hit)}</li>' for hit in hits)}</ul></section>"
         for query, hits in searches
     ]
@@ -43,9 +44,14 @@ def hits_page(gallery: str, searches: Sequence[tuple[Shown, Sequence[Shown]]]) -
 
 
 def _figure(shown: Shown) -> str:
-    source = f"data:{media_type(shown.picture)};base64,{base64.b64encode(shown.picture).decode()}"
-    told = [html.escape(part) for part in (shown.label, shown.name) if part]
+    told = [f'<span class="path">{html.escape(shown.name)}</span>']
+    if shown.label:
+        told.insert(0, f"<b>{html.escape(shown.label)}</b>")
     if shown.similarity is not None:
         told.insert(0, f'<span class="similarity">{shown.similarity:.3f}</span>')
-    picture = f'<img src="{source}" alt="{html.escape(shown.name)}">'
-    return f"<figure>{picture}<figcaption>{'<br>'.join(told)}</figcaption></figure>"
+    return f"<figure>{_picture(shown)}<figcaption>{'<br>'.join(told)}</figcaption></figure>"
+
+
+def _picture(shown: Shown) -> str:
+    source = f"data:{media_type(shown.picture)};base64,{base64.b64encode(shown.picture).decode()}"
+    return f'<img src="{source}" alt="{html.escape(shown.name)}">'

@@ -82,9 +82,8 @@ class Service:
         """What a page needs first."""
         gallery, rows = self.gallery, self.gallery.rows
         model, method, described = rows.description.model, gallery.method, rows.description.map
-        name = gallery.folder.resolve()
         return {
-            "name": name.parent.name if name.name == "gallery" else name.name,
+            "name": gallery.title,
             "images": len(rows),
             "labels": len(rows.labels),
             "unlabelled": int((rows.label_of < 0).sum()),
