@@ -305,7 +305,7 @@ def test_inspect_says_what_is_wrong(
     assert main(["inspect", str(root), "--decode", "--near_copies", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["problems"]
     assert [case[0] for case in found["unreadable"]] == ["class 0/0.png", "class 1/1.png"]
-    assert "truncated" in found["unreadable"][1][1]
+    assert "incomplete" in found["unreadable"][1][1]
     assert ["class 4/a.png", "class 4/larger.jpg"] in found["near copies"]
     assert main(["inspect", str(root)]) == 0
     assert "unreadable: 2" in capsys.readouterr().out  # what decoding found is remembered

@@ -32,7 +32,7 @@ def test_headers_find_some_and_decoding_finds_all(images: FileImages) -> None:
     assert list(found) == [1, 2, 3]
     assert "1.png (the file is empty)" in found[1]
     assert "2.png (it is text)" in found[2]
-    assert "truncated" in found[3]
+    assert "(the file is incomplete: its end is missing)" in found[3]
 
 
 def test_what_has_not_changed_is_not_read_again(images: FileImages, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def test_a_part_of_a_known_folder_is_labelled_as_the_whole_was(
     shutil.copy(pictures / "class 5" / "5.png", album / "test" / "new.png")
     shutil.copy(pictures / "class 5" / "4.png", tmp_path / "loose.png")
     assert main(["index", gallery, str(album / "test"), str(tmp_path / "loose.png")]) == 0
-    assert "note: 1 images have no label" in capsys.readouterr().out
+    assert "note: 1 image has no label" in capsys.readouterr().out
     rows = opened(tmp_path / "gallery").rows
     labels = {path: rows.label(row) for row, path in enumerate(rows.paths)}
     assert labels == {

@@ -1,13 +1,16 @@
 """A picture is shown only as it was indexed: no other file can be read by a gallery."""
 
 import os
+import re
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from galleries import indexed, model_in, opened
 from PIL import Image
 
+from crossbatch.data import image_files
 from crossbatch.errors import DataError, SettingError
 from crossbatch.index.box import Box
 from crossbatch.index.description import Root
@@ -80,14 +83,37 @@ def test_a_query_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     Image.new("1", (20_000, 10_000)).save(tmp_path / "larger.png")
     with pytest.raises(TooManyPixelsError, match="more pixels than the 50,000,000"):
         read_query((tmp_path / "larger.png").read_bytes())
-    for content in (
-        b"",
-        b"text",
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-        b"\x89PNG\r\n\x1a\n" + b"0" * 99,
-    ):
-        with pytest.raises(DataError, match="cannot be read as an image"):
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "the file is empty"),
+        (b"text", "it is text"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is text"),
+        (b"\x89PNG\r\n\x1a\n" + b"0" * 99, ""),
+        (b"\0\0\0\x18ftypheic" + b"\xff" * 99, 'HEIC needs pillow-heif: pip install ".[heif]" in the clone'),
+    ],
+)
+def test_what_is_no_image_is_refused_in_the_words_that_a_data_set_has_for_it(
+    content: bytes, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_files, "READS_HEIC", False)
+    with pytest.raises(DataError, match=re.escape(f"this cannot be read as an image: {why}")):
+        read_query(content)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+def test_a_query_that_was_cut_off_is_called_incomplete(kind: str) -> None:
+    file = BytesIO()
+    Image.effect_noise((200, 200), 90).convert("RGB").save(file, kind)
+    whole = file.getvalue()
+    for content in (whole[:-200], whole[: len(whole) // 2]):
+        with pytest.raises(DataError, match="cannot be read as an image: ") as refused:
             read_query(content)
+        assert "bytes not processed" not in str(refused.value)
+        if kind == "jpeg":
+            assert str(refused.value).endswith("the file is incomplete: its end is missing")
 
 
 def test_a_box_is_cut_from_the_upright_image(tmp_path: Path) -> None:

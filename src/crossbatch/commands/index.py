@@ -90,8 +90,11 @@ def _notes(outcome: "Outcome") -> list[str]:
     """What a person may want to mend."""
     told = []
     if outcome.unlabelled:
-        told.append(f"{outcome.unlabelled:,} images have no label: it is the name of a folder below the one given")
-    if outcome.lost:
+        bare = "1 image has" if outcome.unlabelled == 1 else f"{outcome.unlabelled:,} images have"
+        told.append(f"{bare} no label: it is the name of a folder below the one given")
+    if len(outcome.lost) == 1:
+        told.append("the file of 1 image is gone or is another image by now: --prune takes it out")
+    elif outcome.lost:
         count = f"{len(outcome.lost):,} images"
         told.append(f"the files of {count} are gone or are other images by now: --prune takes these out")
     return told

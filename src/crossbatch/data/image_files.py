@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,7 +61,8 @@ def naming(path: Path | str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        reason = f"cannot read the image {shown(path)} ({_reason(Path(path), error)})"
+        told = reason_of(error, lambda: Path(path).read_bytes()[:512])
+        reason = f"cannot read the image {shown(path)} ({told})"
         raise UnreadableError(reason, "mend or remove it") from error
 
 
@@ -76,13 +77,16 @@ def as_label(name: str) -> str:
     return unicodedata.normalize("NFC", told) if any(map(unicodedata.combining, told)) else told
 
 
-def _reason(path: Path, error: Exception) -> str:
+def reason_of(error: Exception, beginning: Callable[[], bytes]) -> str:
+    """Why a decoder raised this, in words for people; `beginning` reads that of the file where it tells more."""
     if isinstance(error, UnidentifiedImageError):
-        return _what_it_is(path.read_bytes()[:512])
+        return _what_it_is(beginning())
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if "truncated" in str(error).lower():
+        return "the file is incomplete: its end is missing"
     return re.sub(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error).split("\n")[0]) or type(error).__name__
 
 
@@ -90,7 +94,7 @@ def _what_it_is(head: bytes) -> str:
     if not head:
         return "the file is empty"
     if head[4:8] == b"ftyp" and head[8:12] in HEIC:
-        return f"HEIC {NEEDS_HEIF}"
+        return "it is HEIC, and damaged" if READS_HEIC else f"HEIC {NEEDS_HEIF}"
     try:
         head.decode("ascii")
     except UnicodeDecodeError:

@@ -6,6 +6,7 @@ from PIL import Image
 
 from crossbatch.data.crops import SIDEWAYS, opaque, orientation, upright
 from crossbatch.data.formats import opened
+from crossbatch.data.image_files import reason_of
 from crossbatch.errors import DataError, SettingError
 from crossbatch.index.box import Box
 
@@ -38,11 +39,8 @@ def read_query(
         image = opened(content)
     except Image.DecompressionBombError:
         raise TooManyPixelsError(f"the image has more pixels than the {pixels:,} that are read") from None
-    except ValueError as error:
-        raise DataError(f"this cannot be read as an image: {error}") from error
     except Exception as error:  # decoders raise what they like
-        what = "it is empty" if not content else "it is of no known format, or damaged"
-        raise DataError(f"this cannot be read as an image: {what}") from error
+        raise _unreadable(error, content) from error
     with image:
         if image.width * image.height > pixels:
             told = f"the image has {image.width} × {image.height} pixels"
@@ -56,6 +54,9 @@ def read_query(
         try:
             whole = opaque(upright(image))
         except Exception as error:  # decoders raise what they like
-            why = str(error).splitlines()[0] if str(error) else "it is damaged"
-            raise DataError(f"this cannot be read as an image: {why}") from error
+            raise _unreadable(error, content) from error
         return Query(whole if part is None else whole.crop(part.pixels(*whole.size)), width, height, part)
+
+
+def _unreadable(error: Exception, content: bytes) -> DataError:
+    return DataError(f"this cannot be read as an image: {reason_of(error, lambda: content[:512])}")

@@ -102,7 +102,8 @@ def _what_validation_says(watchers: Watchers) -> dict[str, Any]:
 
 def _what_it_took(parts: RunParts, throughput: Throughput) -> dict[str, Any]:
     on_cpu = not torch.cuda.is_available()
-    cores = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    cores = f"{platform.machine()}, {threads} thread{'s' * (threads > 1)}"
     return {
         "training_seconds": round(throughput.seconds, 2),
         "waiting_for_data": round(throughput.waiting_share, 4),
