@@ -188,6 +188,7 @@ def test_tells_of_both_terms() -> None:
     assert 0 < stats["memory_anchors"] <= 1
     assert stats["memory_negatives"] > stats["batch_negatives"] > 0
     assert not any(value.requires_grad for value in stats.values())
+    deepcopy(loss_fn)  # nothing of a graph stays behind, which cannot be copied
 
 
 @pytest.mark.usefixtures("as_users_run_it")

@@ -56,6 +56,11 @@ def test_a_model_has_its_format_too(tmp_path: Path) -> None:
         checkpoint.load(tmp_path)
 
 
+def test_a_table_keeps_six_digits_of_a_number_and_all_of_a_count(tmp_path: Path) -> None:
+    runs.write_table(tmp_path / "table.csv", [{"step": 1_234_567, "distance": 0.123456789}])
+    assert runs.read_table(tmp_path / "table.csv") == [{"step": "1234567", "distance": "0.123457"}]
+
+
 @pytest.mark.parametrize(
     ("files", "way_on"),
     [
@@ -78,6 +83,12 @@ def test_what_to_do_with_a_folder_that_is_used_is_told_by_what_it_holds(
     with pytest.raises(RunError) as told:
         runs.refuse_used(out)
     assert str(told.value) == f"{out} is not empty: name another --out, {way_on.format(out)}or remove it"
+
+
+def test_looks_are_counted_for_each_part_by_itself(tmp_path: Path) -> None:
+    parts = ("test", "validation", "test", "validation", "test")
+    assert [runs.add_evaluation(tmp_path, {"part": part}) for part in parts] == [1, 1, 2, 2, 3]
+    assert [look["look"] for look in runs.read_evaluations(tmp_path)] == [1, 1, 2, 2, 3]
 
 
 def _look(run: Path, part: str, times: int) -> None:

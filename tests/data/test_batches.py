@@ -78,6 +78,20 @@ def test_a_batch_is_a_pure_function_of_its_step(images: FileImages) -> None:
     assert not torch.equal(in_sequence[0][0], in_sequence[1][0])
 
 
+def test_another_seed_or_variant_changes_each_image_in_another_way(images: FileImages) -> None:
+    seeds: list[int] = []
+
+    class Noting(Evenly):
+        def look(self, seed: int) -> object:
+            seeds.append(seed)
+            return super().look(seed)
+
+    for seed, variant in ((0, 0), (1, 0), (0, 1)):
+        batches = PKBatches(LABELS, 2, 3, seed=seed)
+        TrainingBatches(Reader(images), PART, batches, Noting(PREPROCESSING), variant=variant)[5]
+    assert len(set(seeds)) == len(seeds) == 18
+
+
 def test_a_batch_does_not_depend_on_who_reads_it(images: FileImages) -> None:
     """One thread or several, or a loader process forked after torch's threads have run; named once either way."""
     noise = Image.effect_noise((90, 70), 90)

@@ -51,6 +51,14 @@ def test_what_has_not_changed_is_not_read_again(images: FileImages, monkeypatch:
     assert looked[7:] == [0, 1, 2, 3, 4, 5]
 
 
+def test_a_file_that_was_written_anew_in_the_same_size_is_read_again(images: FileImages) -> None:
+    assert list(unreadable(images, "header")) == [1, 2]
+    file = Path(images.paths[0])
+    file.write_bytes(b"x" * file.stat().st_size)
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+    assert list(unreadable(images, "header")) == [0, 1, 2]
+
+
 def test_a_cache_that_cannot_be_written_costs_no_check(
     images: FileImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,6 +241,11 @@ def test_tables_as_people_save_them(root: Path, header: str, separator: str, enc
     assert len(found.images) == 16
 
 
+def test_the_header_alone_says_what_separates(root: Path) -> None:
+    found = load(write(root, *(f"{line};of;a;kind" for line in lines())))
+    assert found.class_names == tuple(f"{label};of;a;kind" for label in LABELS)
+
+
 def test_backslashes_part_folders(root: Path) -> None:
     (root.parent / "deep").mkdir()
     for label in LABELS:

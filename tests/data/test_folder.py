@@ -14,6 +14,7 @@ from PIL import Image
 
 from crossbatch import data
 from crossbatch.data import csv, image_tree
+from crossbatch.data.copies import copies
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.folder import load
 from crossbatch.data.listing import listed
@@ -208,6 +209,13 @@ def test_copies_among_queries_are_not_told_where_the_gallery_is_apart(tmp_path: 
         tree(tmp_path / role, {"x": 2, "y": 2})
     shutil.copy(tmp_path / "query" / "x" / "0.png", tmp_path / "query" / "x" / "9.png")
     assert not any("each finds the other" in note for note in load(tmp_path).notes)
+
+
+def test_long_files_of_one_size_that_differ_in_the_middle_alone_are_no_copies(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for path, middle in zip(paths, (b"x", b"y", b"x"), strict=True):
+        path.write_bytes(b"a" * 10_000 + middle + b"a" * 10_000)
+    assert copies(paths, [path.stat().st_size for path in paths]) == [[0, 2]]
 
 
 def test_validation_images_of_test_classes_are_told(tmp_path: Path) -> None:

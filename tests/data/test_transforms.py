@@ -251,6 +251,20 @@ def test_colour_changes_by_no_more_than_it_says_and_is_what_torchvision_does() -
     assert coloured.amax() <= 1.2 * (bright.amax() + level.amax() * 0.2)
 
 
+def test_brightness_and_contrast_each_change_by_no_more_than_they_say() -> None:
+    """Levels become `contrast · brightness · level + (1 − contrast) / 2`, so that black and white tell both."""
+    image = Image.new("RGB", (12, 12))
+    image.paste((255, 255, 255), (0, 0, 6, 12))
+    transform = Augmentation(Preprocessing(12, 12, 3, (0.0,) * 3, (1.0,) * 3), Amounts(colour=0.2))
+    found = seen(transform, [image] * 400, list(range(400)))
+    white, black = found[:, 0, 0, 0], found[:, 0, 0, -1]
+    contrast = 1 - 2 * black
+    for factor in (contrast, (white - black) / contrast):
+        assert factor.min() == pytest.approx(0.8, abs=0.01)
+        assert factor.max() == pytest.approx(1.2, abs=0.01)
+        assert 0.8 - 1e-4 < factor.min() < factor.max() < 1.2 + 1e-4
+
+
 @pytest.mark.parametrize("policy", list(POLICIES))
 def test_a_field_that_is_given_takes_the_place_of_the_policys(policy: str) -> None:
     assert Augment(policy).amounts == POLICIES[policy]

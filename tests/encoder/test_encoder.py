@@ -56,14 +56,20 @@ def test_a_row_does_not_depend_on_its_neighbours(run: Path, files: list[Path]) -
     np.testing.assert_allclose(model.embed(files, batch_size=7), rows, atol=1e-6)
 
 
-def test_a_network_that_is_trained_further_embeds_with_its_new_weights(run: Path, files: list[Path]) -> None:
+@pytest.mark.parametrize("way", ["a step", "a write to .data"])
+def test_a_network_that_is_trained_further_embeds_with_its_new_weights(way: str, run: Path, files: list[Path]) -> None:
+    """A write to `.data` is counted by nobody."""
     model = crossbatch.load(run)
     assert isinstance(model.network, torch.nn.Module)
     before, name = model.embed(files), model.fingerprint
     model.network.train()
-    images = torch.stack([model.preprocess(Image.open(file)) for file in files[:8]])
-    model.network(images)[:, 0].sum().backward()
-    torch.optim.SGD(model.network.parameters(), lr=1.0).step()
+    if way == "a step":
+        images = torch.stack([model.preprocess(Image.open(file)) for file in files[:8]])
+        model.network(images)[:, 0].sum().backward()
+        torch.optim.SGD(model.network.parameters(), lr=1.0).step()
+    else:
+        for parameter in model.network.parameters():
+            parameter.data += 0.3 * torch.randn_like(parameter)
     after = model.embed(files)
     assert model.network.training
     assert model.fingerprint != name
@@ -71,6 +77,16 @@ def test_a_network_that_is_trained_further_embeds_with_its_new_weights(run: Path
     with torch.no_grad():
         expected = model.network.eval()(torch.stack([model.preprocess(Image.open(file)) for file in files]))
     np.testing.assert_allclose(after, expected, atol=1e-5)
+
+
+def test_each_part_of_a_network_stays_in_the_mode_that_it_was_in(run: Path, files: list[Path]) -> None:
+    model = crossbatch.load(run)
+    assert isinstance(model.network, torch.nn.Module)
+    next(model.network.train().children()).eval()
+    modes = [part.training for part in model.network.modules()]
+    assert {True, False} == set(modes)
+    model.embed(files)
+    assert [part.training for part in model.network.modules()] == modes
 
 
 def test_a_model_that_is_loaded_in_inference_mode_embeds_and_can_be_trained(run: Path, files: list[Path]) -> None:
@@ -127,6 +143,8 @@ def test_arrays_and_tensors_are_read_as_pixels(run: Path, files: list[Path]) -> 
         assert np.array_equal(model.embed(given_images), rows)
     grey = model.embed([np.full((20, 30), 7, np.uint8), torch.full((1, 20, 30), 7, dtype=torch.uint8)])
     assert np.array_equal(grey[0], grey[1])
+    nearest = model.embed([np.full((16, 16, 3), 7.6 / 255), np.full((16, 16, 3), 8, np.uint8)])
+    assert np.array_equal(nearest[0], nearest[1])
 
 
 def test_transparency_shows_the_background_of_the_model(run: Path) -> None:

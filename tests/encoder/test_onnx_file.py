@@ -61,6 +61,14 @@ def test_parity_sees_another_mean(run: Path) -> None:
     assert onnx_file.parity(graph, right, (16, 16, 3)) > 0.01
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_parity_is_the_greatest_difference_either_way(sign: int) -> None:
+    def graph(images: torch.Tensor) -> torch.Tensor:
+        return sign * 0.25 * torch.ones(len(images), 2)
+
+    assert onnx_file.parity(graph, lambda images: torch.zeros(len(images), 2), (4, 4, 3)) == 0.25
+
+
 def test_what_is_no_export_of_ours_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"there is no file .*: write one with crossbatch export"):
         crossbatch.load(tmp_path / "gone.onnx")

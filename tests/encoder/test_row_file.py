@@ -1,6 +1,8 @@
 """`crossbatch embed` writes whole files, and goes on where it was stopped."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -74,11 +76,18 @@ def test_what_was_embedded_is_not_embedded_again(
     assert not (tmp_path / "rows.parquet.partial").exists()
 
 
-def test_another_model_begins_anew(tmp_path: Path, run: Path, pictures: Path, embedded: list[int]) -> None:
-    out = tmp_path / "rows.parquet"
-    assert embed(run, pictures, "--out", out) == 1
-    other = write_run(tmp_path / "other", seed=1)
-    assert embed(other, pictures, "--out", out) == 0
+@pytest.mark.parametrize("change", ["model", "image", "precision"])
+def test_another_model_image_or_precision_begins_anew(
+    change: str, tmp_path: Path, run: Path, pictures: Path, embedded: list[int]
+) -> None:
+    """An image may be written anew in as many bytes."""
+    photos, out = Path(shutil.copytree(pictures, tmp_path / "photos")), tmp_path / "rows.parquet"
+    assert embed(run, photos, "--out", out) == 1
+    if change == "image":
+        file = photos / "class 1" / "0.png"
+        os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+    model = write_run(tmp_path / "other", seed=1) if change == "model" else run
+    assert embed(model, photos, "--out", out, *(["--half"] if change == "precision" else [])) == 0
     assert sum(embedded) == 40 + 72
 
 

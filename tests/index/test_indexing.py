@@ -167,6 +167,30 @@ def test_a_new_image_is_put_beside_its_copy_in_the_map(run: Path, photos: Path, 
     assert (after[new] <= near.max(0)).all()
 
 
+def test_a_map_is_found_anew_once_the_gallery_has_grown_by_half(run: Path, pictures: Path, tmp_path: Path) -> None:
+    """By half since it was found, and not since images were last put beside it."""
+    found, fitted = found_in([pictures])[0], []
+    for images in (12, 17, 22):
+        indexed(tmp_path / "gallery", run, found=found[:images], mapped=True)
+        fitted.append(description.read(tmp_path / "gallery").map.fitted)
+    assert fitted == [12, 12, 22]
+
+
+def test_a_map_of_many_is_found_from_a_draw_of_all_of_them(
+    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images come class by class: the first of them would be of few classes."""
+    found, pca = list[np.ndarray](), projection._pca
+    monkeypatch.setattr(projection, "FITTED", 6)
+    monkeypatch.setattr(projection, "_pca", lambda rows: found.append(rows) or pca(rows))
+    indexed(tmp_path / "gallery", run, [photos], mapped=True)
+    gallery = opened(tmp_path / "gallery")
+    drawn = [int((gallery.rows.embeddings == row).all(1).argmax()) for row in found[0]]
+    assert len(set(drawn)) == gallery.description.map.fitted == 6
+    assert {gallery.rows.label(row) for row in drawn} == {"class 1", "class 2"}
+    assert set(gallery.map()) == set(gallery.rows.ids)
+
+
 @pytest.mark.long
 def test_umap_puts_what_is_alike_together(
     run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

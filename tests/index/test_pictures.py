@@ -32,6 +32,7 @@ def place(tmp_path: Path) -> Path:
     "file",
     [
         "../secret",
+        "../root of another",
         "a/../../secret",
         "{root}/../secret",
         "/etc/hostname",
@@ -44,6 +45,7 @@ def place(tmp_path: Path) -> Path:
     ],
 )
 def test_nothing_outside_the_root_is_read(file: str, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "root of another").write_bytes(b"secret")
     (place / "link").symlink_to(tmp_path / "secret")
     (place / "linked").symlink_to(tmp_path)
     os.mkfifo(place / "pipe")

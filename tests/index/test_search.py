@@ -20,7 +20,7 @@ from crossbatch.__main__ import main
 from crossbatch.errors import DataError, RunError, SettingError, ShapeError
 from crossbatch.index import Gallery, database, description, milvus, projection
 from crossbatch.index.search import nearest
-from crossbatch.index.writer import writing
+from crossbatch.index.writer import Change, writing
 from crossbatch.metrics import nearest as judged
 
 
@@ -54,6 +54,19 @@ def test_rows_that_are_nearly_as_similar_are_neither_lost_nor_told_apart_by_who_
         exact = rows.astype(np.float64) @ alone[0]
         assert hits == same
         assert [value for _, value in hits] == sorted(exact, reverse=True)[:30]
+
+
+def test_rows_that_rounding_puts_out_of_order_are_found_all_the_same() -> None:
+    """Cosines that differ by less than single precision tells: the most similar in double precision are found."""
+    chance = np.random.default_rng(0)
+    for _ in range(50):
+        query = chance.normal(size=(1, 64)).astype(np.float32)
+        query /= np.linalg.norm(query)
+        rows = (query + 3e-5 * chance.normal(size=(60, 64))).astype(np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        exact = rows.astype(np.float64) @ query[0].astype(np.float64)
+        (hits,) = nearest(query, rows, 10)
+        assert [value for _, value in hits] == pytest.approx(sorted(exact, reverse=True)[:10], rel=0, abs=1e-14)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +160,16 @@ def damaged(copy: Path, damage: str) -> None:
                 collection.remove(rows.ids[:5])
             else:
                 collection.put(["f" * 32], [3], rows.embeddings[:1])
+
+
+def test_a_label_that_changes_changes_in_the_database_too(copy: Path) -> None:
+    rows = opened(copy).rows
+    one, path = rows.ids[0], rows.image(0).path
+    with writing(copy) as writer:
+        writer.update({one: Change(path, "a new label", *rows.place(0))})
+        database.bring_in_step(writer, {})
+    assert in_database(copy) == in_table(copy)
+    assert in_database(copy)[one] == milvus.label_number("a new label")
 
 
 def test_while_the_database_lags_the_table_answers_and_says_so(copy: Path) -> None:

@@ -148,6 +148,35 @@ def test_over_a_memory_without_a_positive(miner: BaseMiner | None) -> None:
         assert (loss_fn.stats["memory_positives"] > 0) == (step == 2)
 
 
+def test_anchors_without_a_positive_in_the_memory_enter_the_mean_as_nothing() -> None:
+    """One anchor of four has a positive there: a quarter of the loss of that one alone."""
+    their_loss, memory = theirs.SupConLoss(), CrossBatchMemory(16, 8)
+    loss_fn = CrossBatchLoss(PMLLoss(their_loss), memory)
+    loss_fn(rows(3).float(), torch.tensor([0, 0, 1]))
+    held, anchors = memory.embeddings.clone(), rows(4, 1).float()
+    loss_fn(anchors, torch.tensor([0, 5, 5, 6]))
+    alone = their_loss(anchors[:1], torch.tensor([0]), None, held, torch.tensor([0, 0, 1]))
+    assert_close(loss_fn.stats["memory_loss"], alone / 4)
+    assert loss_fn.stats["memory_anchors"] == 0.25
+
+
+def test_copies_of_an_image_are_in_no_triplet_together_whoever_mines() -> None:
+    """Rows 0 and 3 are one image, under two labels by mistake: neither may be the negative of the other."""
+    seen = []
+
+    class Spy(theirs.TripletMarginLoss):
+        def compute_loss(self, embeddings, labels, indices_tuple, ref_emb, ref_labels):
+            seen.append(indices_tuple)
+            return super().compute_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+
+    ids = torch.tensor([9, 1, 2, 9])
+    PMLLoss(Spy(), TripletMarginMiner(2.0))(rows(4), torch.tensor([0, 0, 1, 1]), ids=ids)
+    ((anchors, positives, negatives),) = seen
+    assert len(anchors) > 0
+    assert (ids[anchors] != ids[positives]).all()
+    assert (ids[anchors] != ids[negatives]).all()
+
+
 @pytest.mark.parametrize("loss", [ContrastiveLoss(neg_margin=0.1), TripletLoss(margin=0.3), MultiSimilarityLoss()])
 def test_our_loss_behind_their_call(loss: torch.nn.Module) -> None:
     embeddings, labels, refs, ref_labels = rows(8), torch.arange(8) % 3, rows(20, 1), torch.randint(3, (20,))

@@ -208,6 +208,16 @@ def test_any_module_with_references_is_a_loss() -> None:
     assert loss_fn.stats["memory_loss"] > 0
 
 
+def test_images_that_nobody_knows_are_no_copies_of_each_other_for_any_module() -> None:
+    terms, labels = [], torch.tensor([0, 0, 1, 1, 2, 2])
+    for ids in (None, torch.full((6,), -1)):
+        loss_fn = CrossBatchLoss(PMLSupCon(), CrossBatchMemory(size=12, dim=6))
+        for seed in (1, 2):
+            loss_fn(rows(6, seed), labels, ids=ids)
+        terms.append(float(loss_fn.stats["memory_loss"]))
+    assert terms[0] == terms[1] > 0
+
+
 def test_from_the_command_line_by_its_path_and_from_a_run_folder_only_with_trust(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -166,6 +166,13 @@ def test_triplets_equal_a_loop_over_triplets(mining: str, room: float, weigh: st
     assert_close(loss_fn(anchors, labels, ref_emb=refs, ref_labels=ref_labels).item(), total / 9)
 
 
+@pytest.mark.parametrize("mining", ["all", "semi-hard", "hard"])
+def test_an_anchor_without_a_positive_or_without_a_negative_makes_no_triplet(mining: str) -> None:
+    embeddings = normalize(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.3]]))
+    for labels in ([0, 1, 2], [0, 0, 0]):
+        assert float(TripletLoss(0.5, mining)(embeddings, torch.tensor(labels))) == 0
+
+
 def test_margin_equals_a_loop_and_learns_its_boundary() -> None:
     anchors, labels = normalize(torch.randn(8, 4, dtype=torch.float64)), torch.arange(8) % 3
     total, gradient = 0.0, 0.0

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from crossbatch.metrics import by_class, evaluate, worst_first
+from crossbatch.metrics import Retrieval, by_class, evaluate, worst_first
 
 
 def test_classes_are_means_over_their_queries_and_the_worst_comes_first() -> None:
@@ -29,3 +29,9 @@ def test_the_worst_query_is_the_one_whose_first_answer_ranks_lowest() -> None:
     ranks = dict(zip(measured.query_positions.tolist(), measured.best_rank.tolist(), strict=True))
     assert ranks == {0: 1, 1: 1, 2: 4, 3: 2}
     assert measured.query_positions[order].tolist() == [2, 3, 0, 1]
+
+
+def test_of_queries_whose_first_answers_rank_alike_the_one_that_finds_less_is_worse() -> None:
+    ranks, share = torch.tensor([1, 1, 2, 1]), torch.tensor([0.9, 0.4, 0.5, 0.4])
+    measured = Retrieval(torch.arange(4), ranks, precision=share, average_precision=share, found={}, left_out=0)
+    assert worst_first(measured).tolist() == [2, 1, 3, 0]

@@ -67,7 +67,7 @@ def test_the_sample_meter_finds_a_known_movement_and_forgets_what_is_too_old() -
     assert [one.first for one in found] == [10, 100, 110]
     for one in found:
         assert one.distance == pytest.approx(network.moved(one.first), rel=0.01)
-    assert [one.first for one in meter.add(1150, network.at(1150, everything))[0]] == [950, 960]
+    assert [one.first for one in meter.add(1190, network.at(1190, everything))[0]] == [990, 1000]
 
 
 def test_what_is_carried_along_is_measured_beside_what_stays() -> None:

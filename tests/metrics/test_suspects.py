@@ -1,8 +1,10 @@
 """Wrong labels that were planted are found first; classes that are one, and copies, are paired."""
 
+import pytest
 import torch
 from torch.nn.functional import normalize
 
+from crossbatch.metrics import Neighbors
 from crossbatch.metrics.suspects import alike, class_pairs, suspects
 
 CLASSES, EACH = 30, 12
@@ -45,6 +47,23 @@ def test_classes_that_are_one_and_copies_are_paired() -> None:
     embeddings[5] = embeddings[100]
     copies = alike(suspects(embeddings, labels, torch.arange(len(labels))).found)
     assert [pair[:2] for pair in copies if pair[2] > 0.9999] == [(5, 100)]
+
+
+def test_classes_overlap_by_the_lesser_of_their_shares() -> None:
+    """All neighbours of a class of two are of one of four, of whose neighbours one in twelve is of the two."""
+    labels = torch.tensor([0, 0, 0, 0, 1, 1])
+    positions = torch.tensor([[1, 2, 3], [0, 2, 3], [0, 1, 3], [4, 0, 1], [0, 1, 2], [3, 1, 2]])
+    found = Neighbors(torch.ones(6, 3), positions)
+    assert class_pairs(labels, found, least=0.05) == [(0, 1, pytest.approx(1 / 12))]
+    assert class_pairs(labels, found) == []
+
+
+def test_a_neighbour_that_points_away_has_no_say() -> None:
+    """The row's own class lies opposite to it, so what little says another label is all that is said: a score of 1."""
+    embeddings = torch.tensor([[1.0, 0.0], [-1.0, 0.05], [-1.0, -0.05], [0.1, 1.0]])
+    found = suspects(embeddings, torch.tensor([0, 0, 0, 1]), torch.arange(4))
+    assert (found.positions.tolist(), found.labels.tolist()) == ([0], [1])
+    assert found.scores.tolist() == pytest.approx([1.0])
 
 
 def test_a_class_smaller_than_the_neighbours_asked_is_not_suspicious() -> None:

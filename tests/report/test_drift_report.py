@@ -55,6 +55,15 @@ def test_late_drift_stands_by_age_beside_what_augmentation_does(tmp_path: Path) 
     assert drift.by_step[10][0] == (100, pytest.approx(30 * PER_STEP))
 
 
+def test_means_are_over_pairs_and_not_over_measurements(tmp_path: Path) -> None:
+    """Few images return at some ages and steps, many at others."""
+    run = write_run(tmp_path / "run", 10_000)
+    few = row(2000, "returning", 2000, 2999, 2000, 1.0) | {"pairs": 1}
+    many = row(2000, "returning", 2000, 2999, 2400, 0.2) | {"pairs": 3}
+    runs.write_table(run / runs.DRIFT, [*runs.read_table(run / runs.DRIFT), few, many])
+    assert read_drift(run, 0.1).returning[-1] == (2300, pytest.approx(0.4))
+
+
 def test_what_following_leaves_stands_beside_it_and_is_what_the_sentence_is_of(tmp_path: Path) -> None:
     drift = read_drift(write_run(tmp_path / "run", 64_000, follows=True), 0.025)
     of_age = {(age.first, age.last): age for age in drift.by_age}

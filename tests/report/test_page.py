@@ -15,6 +15,8 @@ from PIL import Image
 from crossbatch import runs
 from crossbatch.errors import MissingExtraError, RunError
 from crossbatch.report import write_report
+from crossbatch.report.curves import Arm, charts
+from crossbatch.report.results import search_table
 
 HOSTILE = "<b>&\"x'</b>"
 SECTIONS = ("results", "curves", "search", "gallery", "setting")
@@ -177,6 +179,15 @@ def test_where_nothing_can_be_pointed_at_the_class_stands_below_what_is_wrong(te
     assert style.startswith(".row .wrong .named { display: block;")
     assert ".point { display: none; }" in style
     assert ".named { display: none; }" in text.partition("@media (hover: none)")[0]
+
+
+def test_the_rate_that_an_arm_is_trained_with_is_marked_in_its_row() -> None:
+    names = ("without memory", "with memory")
+    search = [{"arm": name, "lr": lr, "validation R@1": 0.5} for name in names for lr in (1e-3, 1e-2)]
+    arms = [{"name": name, "lr": lr} for name, lr in zip(names, (1e-2, 1e-3), strict=True)]
+    table = search_table({"search": search, "arms": arms}, {})
+    assert table is not None
+    assert [[cell.mark for cell in row] for row in table.rows] == [[False, False, True], [False, True, False]]
 
 
 def test_names_arrive_as_text(comparison: Path) -> None:
@@ -378,6 +389,13 @@ def test_hard_negatives_may_come_to_none(run: Path) -> None:
     assert read(run).charts == ["Hard negatives per anchor"]
     (run / "logs/csv/from_00000000/metrics.csv").write_text("step,batch_negatives\n9,0.0\n", encoding="utf-8")
     assert read(run).charts == ["Hard negatives per anchor"]
+
+
+def test_a_curve_counts_steps_from_one_as_people_do(tmp_path: Path) -> None:
+    """What was logged of step 9 is of the tenth."""
+    arm = Arm("with memory", "with", "solid", [tmp_path], [{"lr": [(9, 0.1), (19, 0.2)], "val/R@1": [(19, 0.5)]}])
+    lines = {chart.heading: chart.lines[0].seeds for chart in charts([arm])}
+    assert lines == {"Learning rate": [[(10, 0.1), (20, 0.2)]], "R@1 on the validation classes, %": [[(20, 50.0)]]}
 
 
 def test_long_logs_are_averaged(run: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,19 +81,27 @@ def test_where_none_is_whole_all_are_named(run: Path) -> None:
         choose(run)
 
 
-def test_a_kill_between_the_renames_leaves_one_that_is_good(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last one is then the one before; the new one had no name yet."""
+@pytest.mark.parametrize(
+    ("at", "left"), [("previous.ckpt", {"last.ckpt": 30, "previous.ckpt": 20}), ("last.ckpt", {"previous.ckpt": 30})]
+)
+def test_a_kill_at_a_rename_leaves_what_is_good_and_known(
+    at: str, left: dict[str, int], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one had no name yet; should the first that is left be damaged too, the other is used."""
     replace = Path.replace
 
     def killed(self: Path, target: Path) -> Path:
-        if Path(target).name == "last.ckpt":
+        if Path(target).name == at:
             raise SystemError("killed")
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(SystemError, match="killed"):
         CheckpointFiles().save_checkpoint(state(40), run / "checkpoints/last.ckpt")
-    assert choose(run) == (run / "checkpoints/previous.ckpt", 30, [])
+    assert choose(run)[2] == []
+    for name, step in left.items():
+        assert choose(run)[:2] == (run / "checkpoints" / name, step)
+        (run / "checkpoints" / name).write_bytes(b"")
 
 
 def test_without_the_list_of_hashes_a_file_is_read_and_judged(run: Path) -> None:
@@ -165,6 +174,22 @@ def test_whatever_cannot_be_written_leaves_what_was_there(
         writers[way]()
     assert (tmp_path / "file").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_then_the_name_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a loss of power may leave the old file, an empty one, or none."""
+    flushed: list[tuple[str, str]] = []
+
+    def noted(descriptor: int) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        flushed.append((kind, (tmp_path / "file").read_text()))
+
+    (tmp_path / "file").write_text("old")
+    monkeypatch.setattr(os, "fsync", noted)
+    durable.write_text(tmp_path / "file", "new")
+    assert flushed == [("file", "old"), ("folder", "new")]
 
 
 def test_a_best_one_that_is_damaged_is_named(run: Path) -> None:

@@ -13,7 +13,7 @@ from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.training import comparison, rate_search
 from crossbatch.training.comparable import WITH, WITHOUT
-from crossbatch.training.comparison import LONGER, compare
+from crossbatch.training.comparison import LONGER, _error_ratios, compare
 from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import LoopSettings, OptimSettings, Settings
@@ -21,11 +21,13 @@ from crossbatch.training.step_cost import StepCost, measure
 
 
 def test_compares(quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch) -> None:
-    monkeypatch.setattr(comparison, "measure", lambda *arms, start: StepCost(1.0, 1.5, fill=0.9))
+    starts: list[int] = []
+    monkeypatch.setattr(comparison, "measure", lambda *_, start: starts.append(start) or StepCost(1.0, 1.5, fill=0.9))
     monkeypatch.setattr(rate_search, "WIDENINGS", 0)
     out = tmp_path / "comparison"
     result = compare(quick(steps=8, start=2), out, console, seeds=2, learning_rates=(1e-4, 1e-2), ks=(1, 2))
     assert result == runs.read_json(out / "comparison.json")
+    assert starts == [2]  # what was empty of the memory then is charged
     assert [(row["arm"], row["lr"]) for row in result["search"]] == [
         (arm, lr) for arm in (WITHOUT, WITH) for lr in (1e-4, 1e-2)
     ]
@@ -59,6 +61,17 @@ def test_measures_what_a_step_costs(quick: Callable[..., Settings]) -> None:
     assert cost.without > 0
     assert cost.ratio == cost.with_memory / cost.without
     assert len(with_memory.memory) == with_memory.memory.size
+    assert cost.fill > 0
+    assert measure(without, with_memory, start=1000, rounds=1, warmup=0).fill == 0  # batches have filled it by then
+
+
+def test_errors_with_memory_are_told_as_multiples_of_those_without_by_means_and_by_seed() -> None:
+    """A seed without an error has no ratio, nor has an arm without any."""
+    recall = {WITHOUT: [0.5, 0.75, 1.0], LONGER: [1.0, 1.0, 1.0], WITH: [0.75, 0.5, 0.75]}
+    assert _error_ratios([{"name": name, "test": {"R@1": values}} for name, values in recall.items()]) == {
+        WITHOUT: {"of means": pytest.approx(1 / 0.75), "by seed": [0.5, 2.0, None]},
+        LONGER: {"of means": None, "by seed": [None, None, None]},
+    }
 
 
 def test_needs_a_memory_to_compare_with(quick: Callable[..., Settings], tmp_path: Path, console: Console) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image, ImageDraw
 from rich.console import Console
@@ -40,6 +41,14 @@ def test_many_classes_fill_a_batch_of_sixteen(characters: DataSet) -> None:
     settings, reasons = decide(Settings(), characters)
     assert settings.batch == BatchSettings(16, 4)
     assert "batch.classes" not in reasons
+
+
+def test_a_class_with_one_image_fills_no_batch(quick: Quick, characters: DataSet) -> None:
+    labels = torch.tensor([0, 0, 1, 1, 1, 2, 3, 4, 4])
+    few = replace(characters, train=replace(characters.train, labels=labels, ids=characters.train.ids[: len(labels)]))
+    settings, reasons = decide(quick(batch=BatchSettings(images=2)), few)
+    assert settings.batch.classes == 3
+    assert reasons["batch.classes"] == "there are 3 training classes with two images"
 
 
 def write(root: Path, draw: Callable[[np.random.Generator], Image.Image]) -> Path:

@@ -15,7 +15,7 @@ from crossbatch import runs
 from crossbatch.data.augment import Augment
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.training import evaluation
-from crossbatch.training.floor import warnings
+from crossbatch.training.floor import _whole_classes, warnings
 from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import (
     BatchSettings,
@@ -107,6 +107,13 @@ def test_evaluation_stands_beside_what_the_weights_before_training_find(
     assert len(searched) == 1
     (tmp_path / "run" / runs.START).unlink()
     assert evaluation.evaluate_run(tmp_path / "run", parts.data, "test")["before_training"] is None
+
+
+def test_the_training_images_that_are_measured_are_of_whole_classes_with_something_to_find() -> None:
+    labels = torch.cat([torch.arange(50), 50 + torch.arange(10).repeat_interleave(4)])
+    sample = _whole_classes(Part(labels, torch.arange(len(labels))), 20)
+    _, counts = sample.labels.unique(return_counts=True)
+    assert counts.tolist() == [4] * 5
 
 
 def test_dimensions_that_grew_have_not_collapsed() -> None:

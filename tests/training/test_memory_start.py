@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.training import follow_network
+from crossbatch.training import follow_network, memory_start
 from crossbatch.training.memory_start import MemoryStart, mean_movement
 from crossbatch.training.plan import plan_of
 from crossbatch.training.run_parts import build_parts
@@ -52,6 +52,18 @@ def test_it_never_starts_where_rows_never_are(quick: Quick, tmp_path: Path, cons
     fit(alone, tmp_path / "alone", console)
     one, other = (arm.learner.embedder.state_dict() for arm in (parts, alone))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_rows_are_judged_at_the_ages_that_they_have_by_what_images_of_a_class_differ_by(
+    quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of batches of six a memory of twelve rows holds the last two; 100 of a distance of 0.001 is not far."""
+    spans: list[int] = []
+    monkeypatch.setattr(memory_start, "mean_movement", lambda curve, span: spans.append(span) or 1.0)
+    monkeypatch.setattr(memory_start, "class_spread", lambda *_: 0.001)
+    parts = build_parts(quick(steps=7, memory=MemorySettings(size=12, stale=100.0)))
+    assert fit(parts, tmp_path / "run", console).summary["memory_start"] is None
+    assert spans == [2, 2]
 
 
 def test_a_step_that_is_given_is_taken(quick: Quick, tmp_path: Path, console: Console) -> None:

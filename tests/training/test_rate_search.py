@@ -18,6 +18,11 @@ def test_every_arm_gets_every_rate_that_an_end_of_one_asks_for() -> None:
     assert inner == {1e-3, 3e-3, 1e-2}
 
 
+def test_a_search_goes_on_by_the_step_of_its_rates() -> None:
+    for peak, rates in ((1e-9, [2.5e-4, 5e-4, 1e-3, 2e-3]), (1.0, [1e-3, 2e-3, 4e-3, 8e-3])):
+        assert [lr for _, lr in _scored({"one": peak}, (1e-3, 2e-3))] == rates
+
+
 def test_an_end_that_is_no_better_is_not_gone_beyond() -> None:
     """Where validation is full at every rate, or at the two lowest, the rates asked for are all that is tried."""
     for score in (lambda arm, rate: (1.0, 0.5), lambda arm, rate: (float(rate < 5e-3), 0.5)):

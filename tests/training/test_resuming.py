@@ -23,6 +23,7 @@ from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.loggers import loggers_of
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.plan import plan_of
+from crossbatch.training.resuming import without_images
 from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.train import fit
@@ -207,6 +208,18 @@ def test_on_other_data_it_goes_on_with_an_empty_memory(
     fit(parts, tmp_path / "run", console, resume=True, force=True)
     assert len(parts.memory) == 6  # the batch of the fifth step
     runs.require_data(tmp_path / "run", parts.data.identity)
+
+
+def test_on_other_data_nothing_is_kept_that_was_measured_on_those_before(quick: Quick) -> None:
+    learner, rows = build_parts(quick()).learner, torch.ones(2, 8)
+    watched = {"embedded": {3: rows}, "carried": {3: rows}, "reason": "rows had moved"}
+    state = {name: value + 1 for name, value in learner.state_dict().items()}
+    callbacks = {"MemoryStart": watched, "DriftMeters": {"rows": [1]}, "Floor": {"R@1": 0.4}, "Other": {"a": 1}}
+    left = without_images(learner, {"state_dict": state, "callbacks": callbacks})
+    assert left["callbacks"] == {"MemoryStart": {**watched, "embedded": {}, "carried": {}}, "Other": {"a": 1}}
+    for name, value in learner.state_dict().items():
+        fresh = name.startswith(("loss_fn.memory.", "following."))
+        assert torch.equal(left["state_dict"][name], value if fresh else value + 1)
 
 
 def test_on_other_data_no_score_of_before_counts(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
+import optuna
 import pytest
 from rich.console import Console
 
@@ -14,7 +15,7 @@ from crossbatch.errors import DivergedError, RunError, SettingError
 from crossbatch.training import comparison, halving
 from crossbatch.training.comparable import WITH, WITHOUT
 from crossbatch.training.comparison import compare
-from crossbatch.training.halving import Budget, Space, shortened
+from crossbatch.training.halving import Budget, Space, best_of, shortened, value_of
 from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.step_cost import StepCost
 from crossbatch.training.tuning import tune
@@ -61,6 +62,23 @@ def test_both_arms_are_searched_alike_and_the_best_third_goes_on(
     assert {path.name for path in (tmp_path / "t").iterdir() if path.is_dir()} == {
         name for name, settings in trained if settings.optim.steps == 90
     }
+
+
+def test_the_least_budget_that_is_taken_pays_for_one_recipe_to_its_end_in_each_arm(
+    trained: list[tuple[str, Settings]], quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    result = tune(quick(steps=90), tmp_path / "t", console, SPACE, Budget(260))
+    assert [(arm["steps"], [one["steps"] for one in arm["recipes"]]) for arm in result["arms"]] == [(130, [90])] * 2
+
+
+def test_of_recipes_with_equal_recall_the_better_ranking_wins_and_then_the_first() -> None:
+    pairs = [(0.5, 0.4), (0.5, 0.41), (0.5, 1.0), (0.50001, 0.0)]
+    values = [value_of({"validation R@1": recall, "validation MAP@R": ranking}) for recall, ranking in pairs]
+    assert sorted(set(values)) == values
+    study = optuna.create_study(direction="maximize")
+    for value in (0.3, 0.7, 0.7):
+        study.tell(study.ask(), value)
+    assert best_of(study).number == 1
 
 
 def test_a_search_tells_what_is_wrong_with_its_runs(

@@ -78,6 +78,23 @@ def test_a_gallery_made_anew_with_another_model_shows_its_own_pictures(folder: P
         assert set(after.json()["id"]) == set(gallery.rows.ids)
 
 
+def test_the_map_that_is_sent_is_the_one_of_now(folder: Path) -> None:
+    """A page that has the map of before is told that there is another."""
+    gallery = opened(folder)
+    with served(gallery) as client:
+        before = client.get("/map")
+        with writing(folder) as writer:
+            writer.append([Entry("f" * 32, "new.png", None, 9, 9, gallery.thumbnail(0))], gallery.rows.embeddings[:1])
+            projection.draw_map(writer)
+        gallery.refresh()
+        now = client.get("/map", headers={"if-none-match": before.headers["etag"]})
+        assert now.status_code == 200
+        assert set(now.json()["id"]) == {*before.json()["id"], "f" * 32}
+        assert len(client.get("/map", params={"limit": 3}).json()["id"]) == 3
+        same = client.get("/map", headers={"if-none-match": now.headers["etag"]})
+        assert (same.status_code, same.content) == (304, b"")
+
+
 def test_a_map_that_a_writer_has_replaced_is_read_anew(folder: Path) -> None:
     gallery = opened(folder)
     with served(gallery) as client:

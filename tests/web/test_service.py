@@ -60,10 +60,11 @@ def test_filters_and_a_box(client: TestClient, home: Path, model: Encoder) -> No
     least = found[3]["similarity"]
     assert client.post("/search", data={**wanted, "min_similarity": least}).json()["hits"] == found[:4]
     image = Image.open(home / "photos" / opened(home / "gallery").rows.image(5).path).convert("RGB")
-    part = client.post("/search", data={"id": one, "box": "0,0,0.5,1", "top": 1}).json()
-    expected = opened(home / "gallery").search(model.embed([image.crop((0, 0, 8, 16))]), 1)[0][0]
+    part = client.post("/search", data={"id": one, "box": "0,0,0.5,1", "top": 50}).json()
+    expected = opened(home / "gallery").search(model.embed([image.crop((0, 0, 8, 16))]), 50)[0]
     assert part["query"]["box"] == [0, 0, 0.5, 1]
-    assert part["hits"][0]["similarity"] == pytest.approx(expected.similarity, abs=1e-5)
+    assert [hit["id"] for hit in part["hits"]] == [hit.image.id for hit in expected]  # the whole of it among them
+    assert part["hits"][0]["similarity"] == pytest.approx(expected[0].similarity, abs=1e-5)
 
 
 def test_what_a_page_needs(client: TestClient, home: Path) -> None:
@@ -109,6 +110,11 @@ REFUSALS: dict[str, tuple[int, str, dict[str, object]]] = {
     "too many": (422, "bad_request", {"data": {"id": "0" * 32, "top": 51}}),
     "no number": (422, "bad_request", {"data": {"id": "0" * 32, "min_similarity": "nan"}}),
     "too large": (413, "too_large", {"files": {"image": ("x.png", b"x" * 200_000)}}),
+    "too large, and does not say so": (
+        413,
+        "too_large",
+        {"content": [b"x" * 100_000] * 3, "headers": {"content-type": "multipart/form-data; boundary=x"}},
+    ),
     "a field that is none": (422, "bad_request", {"data": {"id": "0" * 32, "labels": "x"}}),
     "a file alone": (415, "no_form", {"content": b"x", "headers": {"content-type": "image/jpeg"}}),
     "no form": (415, "no_form", {"json": {"id": 3}}),
@@ -150,9 +156,13 @@ def test_an_id_may_be_shortened(client: TestClient) -> None:
     assert (short.status_code, short.json()["error"][:30]) == (404, "an id may be shortened to 6 of")
 
 
-def test_an_image_of_200_megapixels_is_refused_by_its_header(client: TestClient) -> None:
-    answer = client.post("/search", files=uploaded(Image.new("1", (20_000, 10_000))))
+@pytest.mark.parametrize("size", [(20_000, 10_000), (1_100, 1_000)])
+def test_an_image_of_more_pixels_than_the_server_reads_is_refused_by_its_header(
+    size: tuple[int, int], client: TestClient
+) -> None:
+    answer = client.post("/search", files=uploaded(Image.new("1", size)))
     assert (answer.status_code, answer.json()["code"]) == (422, "too_many_pixels")
+    assert "than the 1,000,000 that are read" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("where", ["images", "thumbnails", "similar", "page"])
@@ -192,6 +202,16 @@ def test_a_token_is_asked_for_everything_but_the_page(home: Path, model: Encoder
         assert client.post("/session", json={"token": TOKEN}).status_code == 204
         assert TOKEN not in str(client.cookies)
         assert client.get("/gallery").status_code == 200
+
+
+def test_no_script_and_no_other_site_gets_the_session(home: Path, model: Encoder) -> None:
+    app = create_app(opened(home / "gallery"), lambda: model, LIMITS, token=TOKEN, hosts=())
+    for address, secure in (("http://192.0.2.1", False), ("https://192.0.2.1", True)):
+        with TestClient(app, address) as client:
+            cookie = client.post("/session", json={"token": TOKEN}).headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert ("secure" in cookie) == secure
 
 
 def test_what_nobody_foresaw_is_an_answer_too(home: Path, model: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
