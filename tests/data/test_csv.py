@@ -1,6 +1,7 @@
 """A CSV of paths and labels becomes a data set; a bad line is refused by its number."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow
@@ -327,6 +328,17 @@ def test_copies_are_told_where_they_inflate_a_number(root: Path) -> None:
         "2 files that are copies byte for byte are in both training and test, as dog0.png and copy2.png",
         "2 files that are copies byte for byte are in both query and gallery, as eel0.png and copy3.png",
     ]
+
+
+def test_copies_are_told_where_queries_are_the_gallery_and_no_file_is_its_own_copy(root: Path) -> None:
+    rows = [*lines("train", "train", "train", "query"), *lines("train", "train", "train", "gallery")[12:]]
+    found = load(write(root, *rows, header="path,label,role"))
+    assert not any("are in both query and gallery" in note for note in found.notes)
+    shutil.copy(root.parent / "fox0.png", root.parent / "copy.png")
+    for roles in (("query",), ("gallery",), ("query", "gallery")):
+        copy = [f"copy.png,fox,{role}" for role in roles]
+        found = load(write(root, *rows, *copy, header="path,label,role"))
+        assert any("are in both query and gallery" in note for note in found.notes)
 
 
 def test_what_is_not_read_of_a_table_is_told(root: Path) -> None:

@@ -144,7 +144,9 @@ def _unbelievable(same: Sequence[Sequence[int]], files: FileImages, labels: Tens
         "stand under more than one label": lambda group: len({int(labels[one]) for one in group}) > 1,
         "are in both training and test": lambda group: bool(group & learnt) and bool(group & tested),
         "are in the test part, where each finds the other": lambda group: len(group & query) > 1 and not gallery,
-        "are in both query and gallery": lambda group: bool(group & query - gallery) and bool(group & gallery),
+        "are in both query and gallery": lambda group: (
+            bool(group & query and group & gallery) and len(group & tested) > 1
+        ),
     }
     for what, is_so in kinds.items():
         found = [group for group in same if is_so({*group})]
