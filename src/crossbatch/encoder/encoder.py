@@ -235,7 +235,7 @@ def load(
 
 def _written(network: torch.nn.Module) -> list[tuple[int, int]]:
     """Where each tensor of a network lies, and how often it has been written."""
-    return [(one.data_ptr(), one._version) for one in network.state_dict(keep_vars=True).values()]
+    return [(one.data_ptr(), one._version) for one in (*network.parameters(), *network.buffers())]
 
 
 def _device(name: str | None) -> torch.device:

@@ -25,7 +25,8 @@ def embedded(network: nn.Module, batches: PartBatches, numbers: Iterable[int] | 
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Evaluation mode, and afterwards each part of the network in the mode that it was in."""
     training = [module for module in network.modules() if module.training]
-    network.eval()
+    if training:  # else nothing changes, and to walk through a network takes a tenth of embedding one image
+        network.eval()
     try:
         yield
     finally:
