@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -32,12 +33,28 @@ def test_the_working_directory_is_imported_from_for_what_a_person_names_alone(
     """Packages look for optional others: a module of such a name in a folder that was sent would run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [one for one in sys.path if one not in ("", str(tmp_path))])
-    (tmp_path / "my_losses_of_today.py").write_text("class Mine: ...\n")
+    (tmp_path / "my_losses_of_today.py").write_text("from crossbatch import NCALoss\n\n\nclass Mine(NCALoss): ...\n")
+    Path("loss.yaml").write_text("loss: {class_path: my_losses_of_today.Mine}\n")
     assert main(["search", ".", "photo.jpg"]) == 2
     assert str(tmp_path) not in sys.path
+    for words in ("--loss=my_losses_of_today.Mine", "--loss.class_path my_losses_of_today.Mine", "--config loss.yaml"):
+        monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(tmp_path)])
+        sys.modules.pop("my_losses_of_today", None)
+        capsys.readouterr()
+        assert main(["train", "nowhere", *words.split()]) == 2
+        assert "nowhere does not exist" in capsys.readouterr().err
     assert imported("my_losses_of_today.Mine", "--loss").__name__ == "Mine"
     assert main(["train", ".", "--loss", "no_such_module_anywhere.Mine"]) == 2
     assert "cannot be imported" in capsys.readouterr().err
+
+
+def test_python_m_does_not_import_from_the_working_directory_either(tmp_path: Path) -> None:
+    (tmp_path / "pillow_heif.py").write_text("raise SystemExit(99)\n")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "crossbatch", "inspect", "."]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "pillow_heif" not in done.stderr
 
 
 def test_what_is_written_never_goes_where_a_link_leads(tmp_path: Path, victim: Path) -> None:

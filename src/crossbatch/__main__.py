@@ -17,8 +17,8 @@ from crossbatch.errors import (
     Terminated,
     of_place,
 )
+from crossbatch.harmless import harmless
 from crossbatch.launched import started_rank, trains
-from crossbatch.spelt import spelt
 
 LISTENED = 3.0  # seconds: torchrun ends all processes when it sees that one has ended, and the first must have told
 USAGE = "crossbatch COMMAND [options]; crossbatch COMMAND --help; crossbatch --version"
@@ -71,7 +71,7 @@ def _refused(error: CrossBatchError) -> int:
     if not _first() and not trains():
         time.sleep(LISTENED)
         return 2
-    print(f"crossbatch: {spelt(' '.join(str(error).split()))}", file=sys.stderr)
+    print(f"crossbatch: {harmless(' '.join(str(error).split()))}", file=sys.stderr)
     return 1 if isinstance(error, FailedError) else 2
 
 
@@ -89,4 +89,7 @@ def _first() -> bool:
 
 
 if __name__ == "__main__":
+    # `python -m` has put the working directory first, where packages would find optional others: see `imported`.
+    if not sys.flags.safe_path and sys.path[:1] in ([""], [str(Path.cwd())]):
+        del sys.path[0]
     sys.exit(main())

@@ -170,6 +170,10 @@ def test_single_letters_can_be_switched_off_and_stay_off(visit: Any, address: st
         expect(page.locator("#map")).to_be_hidden()
         page.reload()
         page.wait_for_selector(".tile img.here")
+    page.locator(".tile").first.click()
+    page.wait_for_selector(SEARCH)
+    page.keyboard.press("Escape")  # is no letter
+    expect(page.get_by_role("heading", name="Find pictures like yours")).to_be_visible()
 
 
 def test_letters_typed_into_the_field_are_no_shortcuts(visit: Any, address: str, expect: Any) -> None:

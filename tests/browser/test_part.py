@@ -66,6 +66,19 @@ def test_the_box_is_moved_resized_and_removed_by_pointer(asked: Any, expect: Any
     assert box_of(asked) == [0]
 
 
+def test_escape_takes_back_a_box_that_is_being_drawn(asked: Any, expect: Any) -> None:
+    start, end = corners(asked, 0.1, 0.2, 0.5, 0.7)
+    asked.mouse.move(*start)
+    asked.mouse.down()
+    asked.mouse.move(*end, steps=3)
+    asked.keyboard.press("Escape")
+    asked.mouse.move(*start)
+    asked.mouse.up()
+    expect(asked.locator("#title")).to_have_text("Like this picture")
+    assert box_of(asked) == [0]
+    assert asked.locator(".area").is_hidden()
+
+
 def test_a_slip_of_the_hand_is_no_box(asked: Any) -> None:
     drag(asked, 0.4, 0.4, 0.41, 0.42)
     asked.wait_for_timeout(300)

@@ -21,18 +21,22 @@ def saved(kind: str, **options: object) -> bytes:
 
 USUAL = {
     "a progressive JPEG": saved("JPEG", progressive=True),
-    "a JPEG within a JPEG": saved("JPEG", exif=b"Exif\0\0" + b"\xff\xda" * 20),
+    "a JPEG with other data behind it": saved("JPEG") + b"\xff\xda" * 1000,
     "a TIFF": saved("TIFF", compression="tiff_deflate"),
     "a TIFF of tiles": of_tiles(256),
     "a PPM": saved("PPM"),
-    "a PPM with a comment": saved("PPM").replace(b"P6\n", b"P6\n# made by hand\n"),
+    "a PPM with comments": saved("PPM").replace(b"P6\n", b"P6\n" + b"# made by hand\n" * 25 + b" " * 30),
+    "a PGM": b"P5 256 256 255\n" + bytes(256 * 256),
+    "a PBM": b"P4\n256 256\n" + bytes(32 * 256),
     "a PNG": saved("PNG"),
 }
 ENDLESS = {
-    "scans": b"\xff\xd8" + b"\xff\xda" * (SCANS + 1),
+    "scans": b"\xff\xd8" + b"\xff\xda\0\x08\x01" * (SCANS + 1),
     "tiles": of_tiles(26_624),
     "PPM as text": b"P3\n2 2\n255\n" + b"0 " * 12,
-    "with a long comment": b"P6\n#" + b"x" * 5000 + b"\n2 2\n255\n" + bytes(12),
+    "a long comment": b"P6\n#" + b"x" * 100_000 + b"\n2 2\n255\n" + bytes(12),
+    "a long comment in the middle": b"P6\n2 #" + b"x" * 100_000 + b"\n2\n255\n" + bytes(12),
+    "many blanks": b"P6\n2" + b" " * 100_000 + b"2\n255\n" + bytes(12),
 }
 
 

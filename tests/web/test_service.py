@@ -122,7 +122,11 @@ REFUSALS: dict[str, tuple[int, str, dict[str, object]]] = {
     "many labels": (422, "bad_request", {"data": {"id": "0" * 32, "label": ["x"] * 101}}),
     "fields without end": (413, "too_large", {"content": b"&" * 50_000, "headers": {"content-type": BY_SIGNS}}),
     "tiles without end": (415, "not_an_image", {"files": {"image": ("x.tif", of_tiles(26_624))}}),
-    "scans without end": (415, "not_an_image", {"files": {"image": ("x.jpg", b"\xff\xd8" + b"\xff\xda" * 300)}}),
+    "scans without end": (
+        415,
+        "not_an_image",
+        {"files": {"image": ("x.jpg", b"\xff\xd8" + b"\xff\xda\0\x08\x01" * 300)}},
+    ),
 }
 
 

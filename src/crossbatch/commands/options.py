@@ -31,6 +31,8 @@ ROOT_HELP = (
     "path,label[,role]; or a published data set. Without it, glyphs are drawn."
 )
 
+OF_LOSS = ("--loss", "--loss.help", "--loss.class_path")  # options that name a class of a loss
+
 
 class OptionsFile(ActionConfigFile):
     """`--config FILE` or `--recipe NAME`: options from YAML."""
@@ -40,6 +42,7 @@ class OptionsFile(ActionConfigFile):
         path = recipe_path(values) if option_string == "--recipe" else Path(values)
         others = options_of_others(parser)
         options = {name: value for name, value in with_class(runs.read_options(path)).items() if name not in others}
+        _reach_loss(options)
         self.apply_config(parser, cfg, self.dest, yaml.safe_dump(options))
 
 
@@ -141,6 +144,7 @@ def by_names(parser: ArgumentParser, given: Mapping[str, Any]) -> Namespace:
     if beneath is not None:
         beneath.pop("config")
     own = with_class({one: value for one, value in given.items() if one not in names})
+    _reach_loss(own)
     found: Namespace = parser.parse_object(own, beneath, defaults=False)
     return found
 
@@ -162,7 +166,7 @@ def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
     words = [
         part
         for word in words
-        for part in (word.split("=", 1) if word.startswith(("--loss=", "--loss.help=")) else [word])
+        for part in (word.split("=", 1) if word.startswith(tuple(f"{one}=" for one in OF_LOSS)) else [word])
     ]
     files: list[str] = []
     found: list[str] = []
@@ -171,8 +175,8 @@ def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
         name, equals, value = word.partition("=")
         if before in FILES or name in FILES:
             files.append(word)
-        elif before in ("--loss", "--loss.help") and not word.startswith(("-", "{")):
-            found.append(class_path(word))
+        elif before in OF_LOSS and not word.startswith(("-", "{")):
+            found.append(_reached(class_path(word)))
         elif before in switches and word.lower() in SWITCHED:
             found.append(SWITCHED[word.lower()])
         elif name in switches and (equals or after.lower() not in SWITCHED):
@@ -185,6 +189,19 @@ def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
             found.append(word)
     anew = [f"{name}=[]" for name in dict.fromkeys(begun)] if files else []
     return in_order(parser, [*files, *anew, *found])
+
+
+def _reached(path: str) -> str:
+    """The class path of a loss, whose module can be imported from now on, as jsonargparse will do by itself."""
+    if not path.startswith("crossbatch."):
+        imported(path, "--loss")
+    return path
+
+
+def _reach_loss(options: Mapping[str, Any]) -> None:
+    loss = options.get("loss")
+    if isinstance(loss, Mapping) and isinstance(loss.get("class_path"), str):
+        _reached(loss["class_path"])
 
 
 def as_paths(words: Sequence[str]) -> list[str]:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from crossbatch.errors import SettingError
+from crossbatch.harmless import harmless
 from crossbatch.launched import started_rank
-from crossbatch.spelt import spelt
 
 FILE_WIDTH = 120  # columns of a table that goes to a file or a pipe
 NUMBER_WIDTH = 12  # of the widest number
@@ -41,7 +41,7 @@ class _Harmless(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """As rich's."""
-        super().print(*(spelt(one, keep="\n\t") if isinstance(one, str) else one for one in objects), **options)
+        super().print(*(harmless(one, keep="\n\t") if isinstance(one, str) else one for one in objects), **options)
 
 
 def refuse_below_file(place: Path) -> None:
@@ -80,7 +80,7 @@ def print_json(value: Any) -> None:
 
 def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: words to the left, numbers to the right; what is too wide goes on in the next line."""
-    rows = [[spelt(cell) for cell in row] for row in rows]
+    rows = [[harmless(cell) for cell in row] for row in rows]
     cells = [max(map(cell_len, column)) if column else 1 for column in zip(*rows, strict=True)] or [1] * len(header)
     numbers = [place > 0 and widest <= NUMBER_WIDTH for place, widest in enumerate(cells)]
     natural = [max(cell_len(head), widest, 1) for head, widest in zip(header, cells, strict=True)]
@@ -99,7 +99,7 @@ def _fitted(
     natural: Sequence[int], header: Sequence[str], cells: Sequence[int], numbers: Sequence[bool], room: int
 ) -> list[int]:
     """Widths that fit side by side. Heads above numbers give way first, by words; then words; numbers last."""
-    by_word = [max(widest, *map(cell_len, head.split())) for head, widest in zip(header, cells, strict=True)]
+    by_word = [max([widest, *map(cell_len, head.split())]) for head, widest in zip(header, cells, strict=True)]
     narrow = [min(width, WORDS_WIDTH) for width in natural]
     stages = (
         [one if number else width for one, width, number in zip(by_word, natural, numbers, strict=True)],

@@ -13,7 +13,7 @@ from simplejpeg import decode_jpeg, decode_jpeg_header
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from crossbatch.data.formats import SCANS, opened
+from crossbatch.data.formats import is_endless, opened
 
 SCALES = (1, 2, 4, 8)  # what libjpeg divides by at no cost while it decodes; eighths between them are no faster
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -114,7 +114,7 @@ def _see_plain_jpeg(file: bytes, look: Look) -> Tensor | None:
 
     That is files with EXIF data, of print colours, enormous or damaged ones, and all that are no JPEG.
     """
-    if not file.startswith(b"\xff\xd8") or b"Exif\0\0" in file or file.count(b"\xff\xda") > SCANS:
+    if not file.startswith(b"\xff\xd8") or b"Exif\0\0" in file or is_endless(file):
         return None
     try:
         height, width, colours, _ = decode_jpeg_header(file)

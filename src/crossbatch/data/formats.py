@@ -24,16 +24,18 @@ FORMATS = (
 SCANS = 200  # of a JPEG: a progressive one has about ten, and each takes as long as the whole picture
 TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of a TIFF
 LARGEST_TILE = 2**22  # pixels: a picture may be smaller than its tile, which is decoded whole
+SCAN = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e][\x01-\x04]")  # the header of one, which other data hardly have
 TEXT = re.compile(rb"P[123]\s")  # PPM as text, which Pillow reads sign by sign
-HEADER = re.compile(rb"P[4-6](\s|#[^\n]{0,1000}\n){1,20}\d")  # of a binary one: a comment is read sign by sign too
+HEADER = re.compile(rb"P(4|[56](\s|#[^\r\n]*[\r\n])+\d+)((\s|#[^\r\n]*[\r\n])+\d+){2}\s")  # of a binary one: so too
+LONGEST_HEADER = 65_536  # bytes
 
 
 def opened(content: bytes) -> Image.Image:
     """An image file, its header read; refuses what would take seconds or gigabytes to decode, however small it is."""
-    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > SCANS:
+    if is_endless(content):
         raise ValueError(f"it is a JPEG of more than {SCANS} scans: save it anew")
-    if TEXT.match(content) or (content[:2] in (b"P4", b"P5", b"P6") and not HEADER.match(content)):
-        raise ValueError("it is a PPM as text, or with a long comment: save it as PNG")
+    if TEXT.match(content) or (content[:2] in (b"P4", b"P5", b"P6") and not HEADER.match(content[:LONGEST_HEADER])):
+        raise ValueError("it is a PPM as text, or its header has no end: save it as PNG")
     image = Image.open(BytesIO(content), formats=available())
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
@@ -41,6 +43,12 @@ def opened(content: bytes) -> Image.Image:
         if tile > max(LARGEST_TILE, 4 * image.width * image.height):
             raise ValueError(f"it is a TIFF with tiles of {tile:,} pixels: save it anew")
     return image
+
+
+def is_endless(content: bytes) -> bool:
+    """Whether it is a JPEG file of more scans than anybody writes."""
+    jpeg = content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > SCANS  # counted fast, and rarely so many
+    return jpeg and len(SCAN.findall(content)) > SCANS
 
 
 def available() -> list[str]:

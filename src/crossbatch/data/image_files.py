@@ -12,7 +12,7 @@ from torch import Tensor
 from crossbatch.data.crops import Look, opaque, see, upright
 from crossbatch.data.formats import opened
 from crossbatch.errors import UnreadableError
-from crossbatch.spelt import spelt
+from crossbatch.harmless import harmless
 
 try:
     from pillow_heif import register_heif_opener
@@ -68,7 +68,7 @@ def naming(path: Path | str) -> Iterator[None]:
 
 def shown(path: Path | str) -> str:
     """A path as one line of text that any file and terminal takes: what is no UTF-8, and controls, are spelt out."""
-    return spelt(str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+    return harmless(str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 def as_label(name: str) -> str:

@@ -66,7 +66,8 @@ class Comparison:
         number = self.numbers.setdefault(folder, len(self.numbers) + 1)
         if not runs.is_finished(folder):
             told = f"{name}, learning rate {settings.optim.lr:g}, seed {settings.seed}"
-            self.console.print(f"run {number} of {self.expected}: {told}")
+            of = f" of {self.expected}" if number <= self.expected else ""  # a search may go beyond its rates
+            self.console.print(f"run {number}{of}: {told}")
             train_once(settings, load_data(settings) if settings.refit else self.data, folder, self.console)
         return folder
 

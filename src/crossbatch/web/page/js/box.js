@@ -59,13 +59,22 @@ export class Box {
     const drag = onArea ? this.dragOf(event.target, start) : (now) => ordered(start, now);
     this.frame.setPointerCapture(event.pointerId);
     const move = (moved) => this.show(drag(this.at(moved)));
+    const undo = (key) => {
+      if (key.key !== "Escape") return;
+      key.stopPropagation();
+      key.preventDefault();
+      this.show(before);
+      this.frame.releasePointerCapture(event.pointerId);
+    };
     const end = () => {
       this.frame.removeEventListener("pointermove", move);
+      removeEventListener("keydown", undo, { capture: true });
       const small = this.box && (this.box[2] - this.box[0] < LEAST || this.box[3] - this.box[1] < LEAST);
       if (small) this.show(before);
       if (String(this.box) !== String(before)) this.settle();
     };
     this.frame.addEventListener("pointermove", move);
+    addEventListener("keydown", undo, { capture: true });
     this.frame.addEventListener("lostpointercapture", end, { once: true });
     if (!onArea) event.preventDefault();
   }

@@ -19,8 +19,13 @@ export const newKey = () => `${Date.now().toString(36)}-${Math.floor(Math.random
 const age = (key) => Date.now() - parseInt(key, 36);
 
 export async function keep(key, file) {
+  await done((await pictures("readwrite")).put(file, key));
+  await tidy();
+}
+
+// Forget all but the last few of the last day.
+export async function tidy() {
   const store = await pictures("readwrite");
-  await done(store.put(file, key));
   const keys = await done(store.getAllKeys());
   await Promise.all(keys.filter((one, i) => i < keys.length - KEPT || age(one) > DAY_MS).map((one) => done(store.delete(one))));
 }

@@ -17,7 +17,7 @@ export function keys(actions) {
 
   addEventListener("keydown", (event) => {
     const action = all[event.key.toLowerCase()];
-    if (!action || !box.checked || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (!action || (!box.checked && event.key.length === 1) || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (event.target.closest?.(FIELDS) || document.querySelector("dialog[open]")) return;
     event.preventDefault();
     action();

@@ -31,6 +31,7 @@ let map = null; // loaded when it is first looked at
 let mapped = null; // the version of the gallery that it shows
 let following = null;
 let arriving = null;
+let waited = false; // whether a picture is shown that is still on its way
 
 const open = (image, from) => go(searchFrom(place, image.id), { from });
 const grid = new Grid(byId("tiles"), open);
@@ -98,7 +99,7 @@ async function fetched(next, again, name = "") {
     if (asking === mine) {
       asking = null;
       busy(false);
-      if (comes && !result && found) show(place, found);
+      if (waited && !result && found) show(place, found);
     }
   }
   return result;
@@ -106,6 +107,7 @@ async function fetched(next, again, name = "") {
 
 // A picture that takes a while to reach the server is shown at once, and can be called back.
 function waiting(next) {
+  waited = true;
   document.body.dataset.mode = "search";
   query.wait(next);
   byId("title").textContent = "Searching…";
@@ -148,6 +150,7 @@ function busy(on) {
 
 function show(next, result) {
   [place, found] = [next, result];
+  waited = false;
   document.body.dataset.mode = places.asks(place) ? "search" : "start";
   document.body.dataset.view = place.view;
   for (const view of ["grid", "map"]) byId(`view-${view}`).setAttribute("aria-pressed", String(place.view === view));
@@ -235,7 +238,8 @@ async function look(view) {
 }
 
 function leave() {
-  if (places.asks(place)) go({ ...places.START, view: place.view });
+  if (waited) asking?.abort();
+  else if (places.asks(place)) go({ ...places.START, view: place.view });
 }
 
 function wire() {
@@ -261,6 +265,7 @@ function wire() {
 
 async function start() {
   wire();
+  places.forget();
   await admit();
   asked = api.gallery();
   const first = arrive(places.read(), history.state?.scroll ?? 0);

@@ -1,5 +1,5 @@
 // Where a person is: what is searched with, which part, what is filtered and how it is seen; kept in the address.
-import { keep, newKey, recall } from "./kept.js";
+import { keep, newKey, recall, tidy } from "./kept.js";
 
 export const START = Object.freeze({ id: null, upload: null, box: null, labels: [], atLeast: 0, view: "grid", all: false });
 
@@ -12,6 +12,8 @@ export function bring(file) {
   keep(key, file).catch(() => null); // a private window keeps none: then the page tells when it is loaded again
   return key;
 }
+
+export const forget = () => tidy().catch(() => null);
 
 // Whether what one searches with is here, or could be fetched from what the browser keeps.
 export async function isHere(place) {
@@ -31,10 +33,11 @@ export function read(words = location.search) {
   const given = new URLSearchParams(words);
   const box = (given.get("box") ?? "").split(",").map(Number);
   const atLeast = Number(given.get("min"));
+  const [id, upload] = [given.get("id"), given.get("picture")];
   return {
-    id: given.get("id"),
-    upload: given.get("picture"),
-    box: box.length === 4 && box.every((share) => share >= 0 && share <= 1) && box[0] < box[2] && box[1] < box[3] ? box : null,
+    id,
+    upload,
+    box: (id || upload) && box.length === 4 && box.every((share) => share >= 0 && share <= 1) && box[0] < box[2] && box[1] < box[3] ? box : null,
     labels: given.getAll("label"),
     atLeast: atLeast > 0 && atLeast <= 1 ? atLeast : 0,
     view: given.get("view") === "map" ? "map" : "grid",
