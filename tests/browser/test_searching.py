@@ -158,6 +158,7 @@ def test_a_picture_that_the_browser_did_not_keep_is_not_another(
     page = visit(address)
     page.add_init_script("Object.defineProperty(window, 'indexedDB', {get() { throw new Error('a private window') }})")
     page.reload()
+    page.wait_for_selector(".tile img.here")
     page.locator("#file").set_input_files(stranger)
     expect(page.locator("#query-hint")).to_contain_text("Your picture")
     page.reload()
