@@ -24,11 +24,14 @@ def comparison_sentence(
         return "Without memory every test query is answered right or nothing was measured: there is no ratio of errors."
     change = round(100 * (ratio - 1))
     much = f"{abs(change)} % {'more' if change > 0 else 'fewer'} errors" if change else "As many errors as without it"
+    return f"{much} on the test classes with the memory{_errors(comparison, names, queries)}."
+
+
+def counted(comparison: dict[str, Any]) -> str:
+    """What an error is, and over how many seeds it is counted."""
     seeds = int(comparison.get("seeds") or 1)
-    counted = _errors(comparison, names, queries) + ("1 seed" if seeds == 1 else f"mean of {seeds} seeds")
-    said = f"{much} on the test classes with the memory ({counted}; an error: the nearest image has another class)"
-    cost = (comparison.get("step_cost") or {}).get("ratio")
-    return said + (f"; a step takes {cost:.2f} × as long." if cost else ".")
+    over = "1 seed" if seeds == 1 else f"mean of {seeds} seeds"
+    return f"{comparison.get('loss', '')} loss · {over} · an error: the nearest image has another class"
 
 
 def _errors(comparison: dict[str, Any], names: dict[str, str], queries: int | None) -> str:
@@ -40,7 +43,7 @@ def _errors(comparison: dict[str, Any], names: dict[str, str], queries: int | No
     wrong = [queries * (1 - statistics.mean(values)) for values in both if values]
     few = max(wrong) < 100 and any(abs(one - round(one)) > 0.01 for one in wrong)  # a mean over seeds
     told = " → ".join(f"{one:,.{1 if few else 0}f}" for one in wrong)
-    return f"{told} of {queries:,} queries, "
+    return f": {told} of {queries:,} queries"
 
 
 def run_sentence(run: Path, summary: dict[str, Any]) -> str:

@@ -82,7 +82,7 @@ def _of_comparison(folder: Path) -> Page:
     return Page(
         title=f"{name}: training with a memory, and without",
         sentence=headline.comparison_sentence(comparison, names, headline.queries_of(first, comparison), apart),
-        subtitle=f"{comparison.get('loss', '')} loss · {seeds} seed{'s' * (seeds > 1)}",
+        subtitle=headline.counted(comparison),
         tiles=results.comparison_tiles(comparison, names, apart),
         table=results.comparison_table(comparison, colours),
         table_note=f"Metrics in %, on the test classes, which training never saw. {spread}.",
