@@ -189,19 +189,30 @@ class _FewAliases(yaml.SafeLoader):
 
 def read_config(run: Path) -> dict[str, Any]:
     """The options of a run."""
-    if not (run / CONFIG).is_file():
-        raise RunError(f"{run} is not a run folder: {CONFIG} is missing")
-    return read_options(run / CONFIG)
+    return _without_reasons(_of_run(run))
 
 
 def read_decided(run: Path) -> dict[str, str]:
     """Why options that were left open are as they are, by option."""
-    read_config(run)  # refuses what is none
-    return dict(yaml.load((run / CONFIG).read_text(encoding="utf-8"), _FewAliases).get("decided") or {})  # noqa: S506
+    return dict(_of_run(run).get("decided") or {})
 
 
 def read_options(path: Path) -> dict[str, Any]:
     """Options in YAML, as those of a run."""
+    return _without_reasons(_parsed(path))
+
+
+def _of_run(run: Path) -> dict[str, Any]:
+    if not (run / CONFIG).is_file():
+        raise RunError(f"{run} is not a run folder: {CONFIG} is missing")
+    return _parsed(run / CONFIG)
+
+
+def _without_reasons(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "decided"}
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     try:
         options = yaml.load(path.read_text(encoding="utf-8"), _FewAliases)  # noqa: S506  (a safe loader)
     except OSError as error:
@@ -210,7 +221,6 @@ def read_options(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(options, dict):
         raise RunError(f"{path} holds no options")
-    options.pop("decided", None)
     return dict(_of_this_format(path, options))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from crossbatch import durable
 from crossbatch.data.transforms import Preprocessing
 from crossbatch.encoder.rows import Network
 from crossbatch.errors import DivergedError, MissingExtraError, RunError, SettingError
@@ -95,20 +96,19 @@ def write(path: Path, network: nn.Module, description: Description, fingerprint:
     for name, value in zip(NAMES, (json.dumps(asdict(description), ensure_ascii=False), fingerprint), strict=True):
         graph.metadata_props.add(key=name, value=value)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)  # a link too: what it leads to stays
-    try:
-        onnx.save(graph, partial)
-        apart = parity(OnnxNetwork(partial, "cpu"), whole, shape)
-        if not apart <= CLOSE:  # NaN too
+    apart = [0.0]
+
+    def compare() -> None:
+        apart[0] = parity(OnnxNetwork(Path(file.name), "cpu"), whole, shape)
+        if not apart[0] <= CLOSE:  # NaN too
             raise RunError(
-                f"the exported graph gives rows {apart:.1e} from those of torch, more than {CLOSE:.0e}: nothing is "
+                f"the exported graph gives rows {apart[0]:.1e} from those of torch, more than {CLOSE:.0e}: nothing is "
                 f"written; {description.backbone} cannot be exported by torch {torch.__version__}"
             )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return apart
+
+    with durable.whole(path, before_rename=compare) as file:
+        onnx.save(graph, file)
+    return apart[0]
 
 
 def graph_of(network: FromPixels, shape: tuple[int, ...], name: str) -> Any:

@@ -66,15 +66,15 @@ class SaveLast(Checkpoint):
         self._random: dict[str, Any] = {}
         self._to_restore: dict[str, Any] = {}
         self._ended = False
-        self.saved_at, self.changed = -1, False
+        self.saved_at = -1
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
-        """Go on with the random numbers, and end a run again that had stopped early, unless something has `changed`."""
+        """Go on with the random numbers, and end a run again that had stopped early."""
         if self._to_restore:
             torch.set_rng_state(self._to_restore["cpu"])
             if len(self._to_restore["cuda"]) == torch.cuda.device_count():
                 torch.cuda.set_rng_state_all(self._to_restore["cuda"])
-        trainer.should_stop = self._ended and not self.changed and bool(trainer.early_stopping_callbacks)
+        trainer.should_stop = self._ended and bool(trainer.early_stopping_callbacks)
         self.asked.nothing_to_save = trainer.global_step == 0
         self.asked.listen()  # in place of Lightning, which would end the run with status 0
 

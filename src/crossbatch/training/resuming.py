@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -41,8 +40,16 @@ class Start:
         return any(one.startswith("data ") for one in self.changed)
 
     def adapting(self, learner: MetricLearner) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
-        """What takes out of a checkpoint what it holds of images that may be others now; None where they are not."""
-        return partial(without_images, learner) if self.other_images else None
+        """What takes out of a checkpoint what may be otherwise now; None where nothing has changed."""
+        if self.other_images:
+            return lambda found: without_end(without_images(learner, found))
+        return without_end if self.changed else None
+
+
+def without_end(found: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint of a run that had not stopped early: under what has changed it may go on."""
+    callbacks = found["callbacks"]
+    return {**found, "callbacks": {**callbacks, "SaveLast": {**callbacks["SaveLast"], "ended": False}}}
 
 
 def without_images(learner: MetricLearner, found: dict[str, Any]) -> dict[str, Any]:

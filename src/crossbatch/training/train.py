@@ -84,7 +84,6 @@ def _fit(
         checkpoint.load_weights(parts.learner.embedder, source.state_dict(), init)
         checkpoint.load_weights(parts.learner.network, source.state_dict(), init)
     watchers = watchers_of(parts, run, asked)
-    watchers.last.changed = start is not None and bool(start.changed)
     resuming = [] if start is None else [TakeOptions(settings), KeepCircumstances(run, parts)]
     callbacks = watchers.callbacks(parts, run, console, resuming)
     with quiet_lightning(), torch_threads(parts.threads):
