@@ -15,17 +15,22 @@ def asked(visit: Any, address: str) -> Any:
     return page
 
 
+def spread(page: Any, best: float, step: float) -> None:
+    """The hits that are really found, with similarities that a network after 200 steps does not tell apart."""
+
+    def answer(route: Any) -> None:
+        found = route.fetch().json()
+        for place, hit in enumerate(found["hits"]):
+            hit["similarity"] = round(best - step * place, 6)
+        route.fulfill(json=found)
+
+    page.route("**/similar/*", answer)
+
+
 def test_the_slider_keeps_what_is_similar_enough(visit: Any, address: str, expect: Any) -> None:
     page = visit(address)
 
-    def spread(route: Any) -> None:
-        """The hits that are really found, with similarities that a network after 200 steps does not tell apart."""
-        answer = route.fetch().json()
-        for place, hit in enumerate(answer["hits"]):
-            hit["similarity"] = round(0.95 - 0.004 * place, 6)
-        route.fulfill(json=answer)
-
-    page.route("**/similar/*", spread)
+    spread(page, 0.95, 0.004)
     page.locator(".tile").first.click()
     page.wait_for_selector(SEARCH)
     expect(page.locator("#at-least-ends")).to_have_text("0.150.95")
@@ -45,14 +50,7 @@ def test_where_all_that_were_fetched_are_similar_enough_there_may_be_more(
     visit: Any, address: str, expect: Any
 ) -> None:
     page = visit(address)
-
-    def alike(route: Any) -> None:
-        answer = route.fetch().json()
-        for place, hit in enumerate(answer["hits"]):
-            hit["similarity"] = round(0.99 - 0.0001 * place, 6)
-        route.fulfill(json=answer)
-
-    page.route("**/similar/*", alike)
+    spread(page, 0.99, 0.0001)
     page.locator(".tile").first.click()
     page.wait_for_selector(SEARCH)
     expect(page.locator("#at-least-ends")).to_have_text("0.9700.990")

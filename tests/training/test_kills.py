@@ -3,8 +3,10 @@
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks.commands import SERVER, running
@@ -60,14 +62,21 @@ def test_a_run_ended_at_random_ends_as_one_that_was_not(
     assert differences(straight, run) == []
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run that nobody touches, trained once."""
-    return {"run": tmp_path_factory.mktemp("straight") / "run"}
-
-
 def short(quick: Quick) -> Settings:
     return quick(drift=DriftSettings(sample=12))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("straight") / "run"
+
+
+@pytest.fixture
+def straight(place: Path, quick: Quick, console: Console) -> Path:
+    """A run that nobody touches, trained once."""
+    if not place.exists():
+        fit(build_parts(short(quick)), place, console)
+    return place
 
 
 def sent(number: int, when: Callable[..., bool], times: int = 1) -> Callable[..., Callable[..., object]]:
@@ -84,6 +93,14 @@ def sent(number: int, when: Callable[..., bool], times: int = 1) -> Callable[...
         return call
 
     return around
+
+
+@contextmanager
+def ended(where: Any, name: str, when: Callable[..., bool]) -> Iterator[None]:
+    """A SIGTERM to this process at a moment of a function."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(where, name, sent(signal.SIGTERM, when)(getattr(where, name)))
+        yield
 
 
 def step_is(step: int) -> Callable[..., bool]:
@@ -107,22 +124,17 @@ MOMENTS = {  # where a signal comes: whose function, its name, at which step of 
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_sigterm_loses_nothing(
-    moment: str, quick: Quick, straight: dict[str, Path], tmp_path: Path, console: Console
-) -> None:
+def test_sigterm_loses_nothing(moment: str, quick: Quick, straight: Path, tmp_path: Path, console: Console) -> None:
     """It saves as soon as it may, and validates neither out of turn nor twice."""
-    if not straight["run"].exists():
-        fit(build_parts(short(quick)), straight["run"], console)
     where, name, when, saved = MOMENTS[moment]
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(where, name, sent(signal.SIGTERM, when)(getattr(where, name)))
+    with ended(where, name, when):
         outcome = fit(build_parts(short(quick)), tmp_path / "run", console)
     assert (outcome.ended_by, outcome.summary["steps"]) == ("SIGTERM", saved)
     assert signal.getsignal(signal.SIGTERM) is before
     resumed = fit(build_parts(short(quick)), tmp_path / "run", console, resume=True)
     assert resumed.ended_by is None
-    assert differences(straight["run"], tmp_path / "run") == []
+    assert differences(straight, tmp_path / "run") == []
 
 
 LAST = {
@@ -133,30 +145,23 @@ LAST = {
 
 @pytest.mark.parametrize("moment", LAST)
 def test_what_is_asked_to_stop_at_its_end_comes_to_it(
-    moment: str, quick: Quick, straight: dict[str, Path], tmp_path: Path, console: Console
+    moment: str, quick: Quick, straight: Path, tmp_path: Path, console: Console
 ) -> None:
     """With its last validation; and who would train more is told that it was asked."""
-    if not straight["run"].exists():
-        fit(build_parts(short(quick)), straight["run"], console)
     where, name, when = LAST[moment]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(where, name, sent(signal.SIGTERM, when)(getattr(where, name)))
+    with ended(where, name, when):
         outcome = fit(build_parts(short(quick)), tmp_path / "run", console)
     assert (outcome.ended_by, outcome.asked_by, outcome.summary["steps"]) == (None, "SIGTERM", 12)
-    assert differences(straight["run"], tmp_path / "run") == []
+    assert differences(straight, tmp_path / "run") == []
     parts = build_parts(short(quick))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(where, name, sent(signal.SIGTERM, when)(getattr(where, name)))
-        with pytest.raises(Terminated):
-            train_once(parts.settings, parts.data, tmp_path / "of a comparison", console)
+    with ended(where, name, when), pytest.raises(Terminated):
+        train_once(parts.settings, parts.data, tmp_path / "of a comparison", console)
     assert runs.is_finished(tmp_path / "of a comparison")
 
 
 def test_a_second_ctrl_c_ends_at_once_and_loses_nothing(
-    quick: Quick, straight: dict[str, Path], tmp_path: Path, console: Console
+    quick: Quick, straight: Path, tmp_path: Path, console: Console
 ) -> None:
-    if not straight["run"].exists():
-        fit(build_parts(short(quick)), straight["run"], console)
     with pytest.MonkeyPatch.context() as patch:
         twice = sent(signal.SIGINT, step_is(6), times=2)
         patch.setattr(MetricLearner, "training_step", twice(MetricLearner.training_step))
@@ -164,7 +169,7 @@ def test_a_second_ctrl_c_ends_at_once_and_loses_nothing(
             fit(build_parts(short(quick)), tmp_path / "run", console)
     assert ended.value.code == 1
     fit(build_parts(short(quick)), tmp_path / "run", console, resume=True)
-    assert differences(straight["run"], tmp_path / "run") == []
+    assert differences(straight, tmp_path / "run") == []
 
 
 def hold(folder: Path, ready: object) -> None:

@@ -1,13 +1,13 @@
 """Data sets by name, or by the path of a function of one's own: `load(root, split) -> DataSet`."""
 
 import difflib
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossbatch.errors import DataError, MissingExtraError, SettingError
+from crossbatch.harmless import shown
 from crossbatch.imported import imported
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def name_for(root: Path | None) -> str:
 def called(name: str, root: Path | str | None) -> str:
     """What people read for a data set: the last part of its ROOT where the name says only how images lie there."""
     last = "" if root is None or name not in ("folder", "csv") else Path(root).resolve().name
-    return os.fsencode(last).decode("utf-8", "backslashreplace") or name
+    return shown(last) or name
 
 
 def load(

@@ -12,12 +12,13 @@ from typing import Any
 
 from crossbatch.data.data_set import DataSet
 from crossbatch.data.folder import ROLE_OF
-from crossbatch.data.image_files import as_label, shown
+from crossbatch.data.image_files import as_label
 from crossbatch.data.labelled_files import GALLERY, QUERY, TEST, TRAIN, Row, build
 from crossbatch.data.parquet import parquet
 from crossbatch.data.roots import wrong_root
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
+from crossbatch.harmless import shown
 
 SEPARATORS = ",;\t"
 ALSO = {  # other names of a column, where a table does not have it by its own

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from crossbatch.data.data_set import DataSet
-from crossbatch.data.image_files import as_label, shown
+from crossbatch.data.image_files import as_label
 from crossbatch.data.image_tree import SUFFIXES, Tree, leads
 from crossbatch.data.labelled_files import GALLERY, QUERY, ROLES, TEST, TRAIN, VALIDATION, Row, build
 from crossbatch.data.roots import wrong_root
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
+from crossbatch.harmless import shown
 
 ROLE_OF = {
     "train": TRAIN,

@@ -12,7 +12,7 @@ from torch import Tensor
 from crossbatch.data.crops import Look, opaque, see, upright
 from crossbatch.data.formats import opened
 from crossbatch.errors import UnreadableError
-from crossbatch.harmless import harmless
+from crossbatch.harmless import shown
 
 try:
     from pillow_heif import register_heif_opener
@@ -64,11 +64,6 @@ def naming(path: Path | str) -> Iterator[None]:
         told = reason_of(error, lambda: Path(path).read_bytes()[:512])
         reason = f"cannot read the image {shown(path)} ({told})"
         raise UnreadableError(reason, "mend or remove it") from error
-
-
-def shown(path: Path | str) -> str:
-    """A path as one line of text that any file and terminal takes: what is no UTF-8, and controls, are spelt out."""
-    return harmless(str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 def as_label(name: str) -> str:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from crossbatch.data import TABLES
 from crossbatch.data.csv import rows_of
 from crossbatch.data.folder import ROLE_OF
-from crossbatch.data.image_files import as_label, shown
+from crossbatch.data.image_files import as_label
 from crossbatch.data.image_tree import Tree
 from crossbatch.errors import DataError
+from crossbatch.harmless import shown
 
 
 class Listed(NamedTuple):

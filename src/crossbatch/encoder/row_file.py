@@ -9,11 +9,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from crossbatch import durable, runs
-from crossbatch.data.image_files import shown
 from crossbatch.data.listing import Listed
 from crossbatch.data.parquet import parquet
 from crossbatch.encoder.encoder import Encoder
 from crossbatch.errors import RunError
+from crossbatch.harmless import shown
 from crossbatch.locks import locked
 
 CHUNK = 2048  # images whose rows are kept together: what a kill costs at most

@@ -10,10 +10,10 @@ from torch import Tensor
 from crossbatch import runs
 from crossbatch.data.copies import copies
 from crossbatch.data.data_set import DataSet
-from crossbatch.data.image_files import shown
 from crossbatch.data.listing import Listed, listed
 from crossbatch.encoder import Encoder, load
 from crossbatch.errors import DataError
+from crossbatch.harmless import shown
 from crossbatch.metrics import effective_dimensions, evaluate
 from crossbatch.metrics.retrieval import refuse_ks
 from crossbatch.training.started_from import trained_classes

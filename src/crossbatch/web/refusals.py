@@ -6,10 +6,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from crossbatch.errors import CrossBatchError
-from crossbatch.web.guard import HEADERS
+from crossbatch.web.guard import BY_SIGNS, HEADERS
 from crossbatch.web.limits import RefusedError
 
-FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+FORMS = ("multipart/form-data", BY_SIGNS)
 CODES = {404: "not_found", 405: "method"}
 
 

@@ -37,7 +37,7 @@ def columns_at_once(anchors: Tensor) -> int:
     return max(512, similarities // max(len(anchors), 1))
 
 
-def most_at_once(anchors: Tensor, *, within: bool) -> int:
+def most_at_once(anchors: Tensor, within: bool) -> int:
     """Similarities up to which the whole matrix is taken, by default; `within`: of a batch with itself."""
     if not on_cpu(anchors):
         return STREAMED

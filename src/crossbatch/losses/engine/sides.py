@@ -223,8 +223,7 @@ class AtOnce(torch.autograd.Function):
         left = anchors.detach().requires_grad_(wanted[0])
         right = left if refs is None else refs.detach().requires_grad_(wanted[1])
         with torch.set_grad_enabled(any(wanted)), without_autocast(anchors.device):
-            small = width is None and len(left) * len(right) <= most_at_once(left, within=left is right)
-            if small and pairing.across is None:
+            if width is None and pairing.across is None and len(left) * len(right) <= most_at_once(left, refs is None):
                 sides: Whole | Streamed = Whole(left, right, *pairing.masks())
             else:
                 sides = Streamed(left, right, pairing, [one for one in parameters if one.requires_grad], width)

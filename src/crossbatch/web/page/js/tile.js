@@ -5,7 +5,10 @@ import { address } from "./place.js";
 
 export const nameOf = (image) => image.label ?? image.path.split("/").at(-1);
 // The decimals that tell hits apart, alike for all of one search: where all are near 1 it takes more.
-export const digitsOf = (hits) => ((hits.at(-1)?.similarity ?? 0) > 0.99 ? 4 : (hits.at(-1)?.similarity ?? 0) > 0.9 ? 3 : 2);
+export function digitsOf(hits) {
+  const last = hits.at(-1)?.similarity ?? 0;
+  return last > 0.99 ? 4 : last > 0.9 ? 3 : 2;
+}
 export const isTiny = (image) => Math.max(image.width, image.height) <= 96;
 const isLong = (image) => Math.max(image.width / image.height, image.height / image.width) > 2.5;
 const NEXT = { upload: null, box: null, all: false, atLeast: 0 }; // of a search from a picture of the gallery
