@@ -1,7 +1,7 @@
-"""Pair losses over a batch, or over a batch and references such as a memory. They see tensors only.
+"""Pair losses within a batch, or of a batch against references such as the rows of a memory.
 
-`LOSSES` has them by name. A class by itself computes what its paper says; `recommended` takes the values of its options
-that measured best here, of `loss_names`.
+`LOSSES` has the classes by name. The defaults of a class compute its published formula. `recommended` builds a loss
+with the option values that measured best here (see `loss_names`).
 """
 
 from typing import Any
@@ -31,12 +31,12 @@ LOSSES: dict[str, type[PairLoss]] = {name: globals()[kind] for name, kind in CLA
 
 
 def recommended(name: str, **options: Any) -> PairLoss:
-    """A loss with the recommended values, but for the options that are given.
+    """Build a loss by name with its recommended options.
 
     Args:
         name: contrastive, triplet, multi-similarity, binomial-deviance, lifted-structure, n-pair, nt-xent, sup-con,
             nca, circle or margin.
-        options: Parameters of its class, which take the place of the recommended ones.
+        options: Parameters of its class; they override the recommended values.
 
     Examples:
         >>> loss = recommended("contrastive", neg_margin=0.4)

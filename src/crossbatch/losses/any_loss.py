@@ -1,4 +1,4 @@
-"""Any loss that is called with references, where a loss of this package is taken."""
+"""Adapt any loss module that takes references to the interface of this package's losses."""
 
 import inspect
 from copy import deepcopy
@@ -14,11 +14,12 @@ from crossbatch.shapes import unit
 
 
 class AnyLoss(Comparing):
-    """A module called `(embeddings, labels, ref_emb=, ref_labels=)`, which knows nothing of ids and own rows.
+    """Adapter for a loss module called `(embeddings, labels, ref_emb=, ref_labels=)`.
 
-    So references that are a row of the batch, or a copy of one of its images, are left out of what it is given, as are
-    rows of the batch whose image stands in it before. What an anchor without a pair contributes is the module's affair;
-    where only anchors with a positive count, the others are left out too, and the loss is taken by their share.
+    Such a module does not know which rows show the same image. Against references, the adapter therefore leaves out
+    references that are rows of the batch or show an image of the batch. Within a batch it keeps one row per image.
+    The module decides what an anchor without a pair contributes. If only anchors with a positive count, the adapter
+    leaves out the other anchors and multiplies the loss by the share of anchors that count.
     """
 
     def __init__(self, loss: nn.Module) -> None:
@@ -26,12 +27,12 @@ class AnyLoss(Comparing):
         self.loss, self.tried = loss, False
 
     def forward(self, embeddings: Tensor, labels: Tensor, *, ids: Tensor | None = None) -> Tensor:
-        """The loss within a batch, as a loss of this package is called without a memory."""
+        """Compute the loss within a batch."""
         anchors = unit(embeddings)
         return self.compare(anchors, anchors, Pairing.within(labels, ids))
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
-        """The loss of unit-length anchors against unit-length references, all of them in this process."""
+        """Compute the loss of unit-length anchors against unit-length references, all of them in this process."""
         ids = pairing.ids
         if not len(anchors):
             self.per_anchor = {"anchors": anchors.new_zeros(1)}
@@ -65,7 +66,8 @@ class AnyLoss(Comparing):
     def _try_references(self, rows: Tensor, labels: Tensor) -> None:
         """Refuse a module that takes no references at the first batch, long before the memory counts.
 
-        A copy is tried. Only what says that references are what it refuses does; all else may be of this batch alone.
+        A copy of the module is called. Only an error about references refuses the module. Any other error may be due to
+        this batch alone.
         """
         if self.tried or not len(rows):
             return
@@ -81,15 +83,15 @@ class AnyLoss(Comparing):
 
 
 def comparing(loss: nn.Module) -> Comparing:
-    """The loss itself where it can leave out pairs, as those of this package can; any other in an `AnyLoss`."""
+    """Return the loss itself if it is a `Comparing`, as all losses of this package are; else an `AnyLoss` around it."""
     if not isinstance(loss, nn.Module):
         given = f"the class {loss.__name__}" if isinstance(loss, type) else f"{type(loss).__name__} {loss!r}"
         raise SettingError(f"a loss is a module, as ContrastiveLoss(), got {given[:80]}")
-    loss = getattr(loss, "_orig_mod", loss)  # of torch.compile, which has nothing to gain here
+    loss = getattr(loss, "_orig_mod", loss)  # the module under torch.compile: a compiled loss gains nothing
     if isinstance(loss, Comparing):
         return loss
-    taken = inspect.signature(loss.forward).parameters
-    if "ref_emb" not in taken and all(one.kind != one.VAR_KEYWORD for one in taken.values()):
+    parameters = inspect.signature(loss.forward).parameters
+    if "ref_emb" not in parameters and all(entry.kind != entry.VAR_KEYWORD for entry in parameters.values()):
         raise SettingError(
             f"{type(loss).__name__} takes no ref_emb, so it cannot compare with a memory: "
             "a loss is called (embeddings, labels, ref_emb=, ref_labels=)"

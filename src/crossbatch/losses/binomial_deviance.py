@@ -1,4 +1,4 @@
-"""Binomial deviance: a soft cost of each pair by itself."""
+"""Binomial deviance loss: a smooth cost for each pair, independent of the other pairs."""
 
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -7,16 +7,16 @@ from crossbatch.losses.pair_loss import Costs, PairLoss, Sums, require_finite, r
 
 
 class BinomialDevianceLoss(PairLoss):
-    """Positives cost `log(1 + exp(−α (s − λ)))`, negatives `log(1 + exp(β (s − λ)))`; per anchor the mean of each side.
+    """Positives cost `log(1 + exp(−α (s − λ)))`, negatives `log(1 + exp(β (s − λ)))`; an anchor's loss adds both means.
 
-    In the paper's letters β is α · C, with C = 25 there and 20 here. An anchor without a positive, or without a
-    negative, contributes the other side alone.
+    The paper writes α · C for β, with C = 25; here C is 20. An anchor without a positive, or without a negative,
+    contributes the mean of the other side alone.
     Source: Yi et al., Deep Metric Learning for Practical Person Re-Identification, ICPR 2014.
 
     Args:
         alpha: α, steepness for positives.
         beta: β, steepness for negatives.
-        base: λ, a cosine: where the two sides part.
+        base: λ, a cosine: the boundary between positives and negatives.
         room: A cosine; positives above it get no gradient.
     """
 

@@ -1,4 +1,4 @@
-"""Circle loss: each pair at its own pace, the faster the farther it is from where it should be."""
+"""Circle loss: weight each pair by how far its similarity is from its optimum."""
 
 import torch
 from torch import Tensor
@@ -11,8 +11,8 @@ from crossbatch.losses.pair_loss import PairLoss, Sums, require_positive
 class CircleLoss(PairLoss):
     """`log(1 + Σ_neg exp(γ αₙ (s − m)) · Σ_pos exp(−γ αₚ (s − 1 + m)))`, with `αₙ = [s + m]₊`, `αₚ = [1 + m − s]₊`.
 
-    The paces α are taken as constants in the gradient, as in the
-    paper's equation 10. An anchor without a positive, or without a negative, contributes 0.
+    The weights α are constants in the gradient, as in the paper's equation 10. An anchor without a positive, or
+    without a negative, contributes 0.
     Source: Sun et al., Circle Loss, CVPR 2020.
 
     Args:
@@ -41,9 +41,9 @@ class CircleLoss(PairLoss):
         return pace * (1 - self.margin - s)
 
     def _pace(self, s: Tensor) -> Tensor:
-        """`γ α`: of a negative; what s is to a negative, 1 − s is to a positive."""
+        """`γ α` of a negative with similarity s; for a positive, pass 1 − s."""
         return torch.add(s.new_full((), self.margin * self.scale), s, alpha=self.scale).relu_()
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
-        """Both logarithms are of one product."""
+        """The logarithm of a product of two sums is the sum of their logarithms."""
         return softplus(positives.total + negatives.total)

@@ -1,4 +1,4 @@
-"""What `CrossBatchLoss` asks of a loss."""
+"""The interface of a loss that `CrossBatchLoss` uses."""
 
 from abc import ABC, abstractmethod
 
@@ -9,13 +9,13 @@ from crossbatch.shapes import Scalar
 
 
 class Comparing(nn.Module, ABC):
-    """A loss that compares anchors with references, and leaves out the pairs that it is told to.
+    """A loss that compares anchors with references, and leaves out the pairs that a `Pairing` excludes.
 
     Attributes:
-        per_anchor: Of the last call, what counted for each anchor, [anchors] or a mean over them: positives, negatives,
-            anchors (whether one has a positive).
-        mean_over_anchors: Whether the value is a mean over the anchors, so that the means of some and of others make
-            that of all.
+        per_anchor: Statistics of the last call, each [anchors] or a mean over the anchors: `positives` and `negatives`,
+            the numbers of pairs that counted, and `anchors`, whether an anchor has a positive.
+        mean_over_anchors: Whether the loss is a mean over the anchors, so that the losses of parts of a batch average,
+            weighted by size, to the loss of the whole batch.
     """
 
     mean_over_anchors = False
@@ -26,12 +26,9 @@ class Comparing(nn.Module, ABC):
 
     @abstractmethod
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Scalar:
-        """The loss of unit-length anchors against unit-length references; `refs is anchors` within a batch."""
+        """Compute the loss of unit-length anchors against unit-length references; `refs is anchors` within a batch."""
 
     @property
     def stats(self) -> dict[str, Scalar]:
-        """Of the last call: the mean number of positives and negatives of an anchor that count in the loss.
-
-        And the share of anchors with a positive.
-        """
-        return {name: each.detach().float().mean() for name, each in self.per_anchor.items()}
+        """Statistics of the last call: positives and negatives per anchor that count, and the share with a positive."""
+        return {name: values.detach().float().mean() for name, values in self.per_anchor.items()}

@@ -11,16 +11,16 @@ from crossbatch.losses.pair_loss import Above, PairLoss, Sums
 class ContrastiveLoss(PairLoss):
     """Positives cost `1 − s`, negatives `s − neg_margin` above the margin, a cosine.
 
-    Per anchor the mean over the positives that cost something, plus that over the negatives that do.
-    An anchor without a pair that costs something on one side contributes the other side alone.
+    The loss of an anchor is the mean over its positives that cost more than 0, plus the mean over its negatives that
+    cost more than 0. A side without such a pair adds 0.
     Source: Hadsell et al., CVPR 2006, in the cosine form of Wang et al., CVPR 2020.
 
     Args:
         neg_margin: A cosine; negatives above it are pushed.
-        reduction: mean; or sum, which adds all pairs up, as the authors of XBM do: with their gradient, and a value
-            lower by `neg_margin` for each negative above it.
-        weigh: cost weighs negatives in their mean by their costs, taken as constants in the gradient, so that
-            thousands of mild negatives do not hide the few hard ones.
+        reduction: mean; or sum, which adds up all pairs, as the code of XBM's authors does: the gradient is theirs, the
+            value is lower by `neg_margin` for each negative above it.
+        weigh: cost weights each negative in the mean by its cost, a constant in the gradient, so that thousands of
+            mild negatives do not hide the few hard ones.
         room: A cosine; positives above it leave the mean.
     """
 
@@ -54,5 +54,5 @@ class ContrastiveLoss(PairLoss):
         return 1 - s
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
-        """Means, or sums."""
+        """Add both means, or both sums."""
         return positives.total + negatives.total if self.reduction == "sum" else positives.mean + negatives.mean

@@ -10,8 +10,8 @@ from crossbatch.losses.pair_loss import Exponent, PairLoss, Sums, require_positi
 class LiftedStructureLoss(PairLoss):
     """`[log Σ_pos exp(γ (1 − s)) + log Σ_neg exp(γ (s − neg_margin))]₊ / γ`.
 
-    The generalized form, of each anchor rather than each pair, on cosine in place of distance: 1 − s for a distance,
-    1 − `neg_margin` for the margin. An anchor without a positive, or without a negative, contributes 0.
+    The generalized form: one term per anchor rather than per pair. It uses cosines in place of distances: 1 − s for the
+    distance, 1 − `neg_margin` for the margin. An anchor without a positive, or without a negative, contributes 0.
     Sources: Oh Song et al., CVPR 2016; Hermans et al., In Defense of the Triplet Loss, 2017, equation 8.
 
     Args:
@@ -39,5 +39,5 @@ class LiftedStructureLoss(PairLoss):
         return self.scale * (1 - s)
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
-        """Both logarithms; nothing below 0."""
+        """Add both logarithms, cut off below 0, and divide by the scale."""
         return relu(positives.total + negatives.total) / self.scale

@@ -1,4 +1,4 @@
-"""Margin loss: a learnt distance parts positives from negatives."""
+"""Margin loss: a learnt distance is the boundary between positives and negatives."""
 
 import torch
 from torch import Tensor, nn
@@ -7,20 +7,20 @@ from torch.nn.functional import threshold
 from crossbatch.errors import SettingError
 from crossbatch.losses.pair_loss import PairLoss, Sums, require_finite, require_positive
 
-SHORTEST = 0.01  # distances below have no gradient: that of a square root grows without bound towards 0
+SHORTEST = 0.01  # shorter distances get no gradient: the derivative of the square root is unbounded near 0
 
 
 class MarginLoss(PairLoss):
     """Positives cost `[margin + d − β]₊`, negatives `[margin + β − d]₊`, with d the Euclidean distance of unit vectors.
 
-    Per anchor one mean over all pairs that cost something. β, the `beta` given at the start, is learnt: it is a
-    parameter, saved with the loss; the paper can also have one for each class and image, and hold them down by a
-    further term. A distance below 0.01 counts as 0.01.
+    The loss of an anchor is one mean over all its pairs that cost more than 0. β starts at `beta` and is learnt: it is
+    a parameter, saved with the loss. The paper's β for each class and image, and its regularizer on β, are left out.
+    A distance below 0.01 counts as 0.01.
     Source: Wu et al., Sampling Matters in Deep Embedding Learning, ICCV 2017, without their sampling.
 
     Args:
-        margin: A distance: how far from β positives are to be nearer and negatives farther.
-        beta: β, a distance: where the learnt boundary starts.
+        margin: A distance: positives should be nearer than β by this much, negatives farther.
+        beta: β, a distance: the boundary at the start of training.
         room: A cosine; positives above it leave the mean.
     """
 
@@ -51,5 +51,5 @@ class MarginLoss(PairLoss):
 
 
 def _distance(s: Tensor) -> Tensor:
-    """Of unit vectors, from their cosine."""
+    """Distance of two unit vectors from their cosine; at least `SHORTEST`."""
     return threshold(torch.rsub(s, 2, alpha=2), SHORTEST**2, SHORTEST**2).sqrt()

@@ -1,4 +1,4 @@
-"""Matryoshka: any loss, taken of the first so many dimensions too, so that an embedding may be cut off there."""
+"""Matryoshka loss: apply any loss to prefixes of the embeddings too, so that a prefix can serve as an embedding."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLa
 
 
 class MatryoshkaLoss(Comparing):
-    """Mean of a loss over embeddings cut off at each of `dims`, scaled to unit length again.
+    """Mean of a loss over embeddings cut off at each of `dims` and scaled to unit length again.
 
-    The memory keeps whole rows; a prefix of each is used here. `stats` describe the whole embedding.
+    The memory keeps whole rows; this loss cuts them off too. `stats` describes the whole embedding.
     Source: Kusupati et al., Matryoshka Representation Learning, NeurIPS 2022.
 
     Args:
@@ -45,11 +45,11 @@ class MatryoshkaLoss(Comparing):
         ids: Ids | None = None,
         ref_ids: RefIds | None = None,
     ) -> Scalar:
-        """Compare a batch with itself, or with `ref_emb`, as the loss itself does."""
+        """Compare a batch with itself or with `ref_emb`; arguments as for `PairLoss.forward`."""
         return self.compare(*pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids))
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Scalar:
-        """The loss of unit-length anchors against unit-length references."""
+        """Compute the mean loss of unit-length anchors against unit-length references."""
         if anchors.shape[1] != self.dims[-1]:
             raise ShapeError(f"dims {list(self.dims)} end at {self.dims[-1]}, and embeddings have {anchors.shape[1]}")
         values = []
@@ -57,5 +57,5 @@ class MatryoshkaLoss(Comparing):
             cut = unit(anchors[:, :dim])
             others = cut if refs is anchors else refs if dim == refs.shape[1] else unit(refs[:, :dim])
             values.append(self.loss.compare(cut, others, pairing))
-        self.per_anchor = self.loss.per_anchor  # of the last of the dims, the whole embedding
+        self.per_anchor = self.loss.per_anchor  # of the last call in the loop: the whole embedding
         return torch.stack(values).mean()

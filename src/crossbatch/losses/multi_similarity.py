@@ -1,4 +1,4 @@
-"""Multi-similarity loss with its mining: weigh each pair by how hard it is among the others."""
+"""Multi-similarity loss with its mining: weight each pair by how hard it is compared with the other pairs."""
 
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -10,16 +10,16 @@ from crossbatch.losses.pair_loss import Exponent, PairLoss, Sums, require_finite
 class MultiSimilarityLoss(PairLoss):
     """`log(1 + Σ_pos exp(−α(s − λ))) / α + log(1 + Σ_neg exp(β(s − λ))) / β` over mined pairs.
 
-    Mining keeps the negatives above (least positive − ε) and the positives below (greatest negative + ε),
-    per anchor. An anchor without a positive, or without a negative, has nothing to mine against and
-    contributes 0, as in the authors' code.
+    For each anchor, mining keeps negatives with a similarity above that of its farthest positive − ε, and positives
+    with a similarity below that of its nearest negative + ε. An anchor without a positive, or without a negative, has
+    no mined pairs and contributes 0, as in the authors' code.
     Source: Wang et al., Multi-Similarity Loss with General Pair Weighting, CVPR 2019, equations 11 to 15.
 
     Args:
         alpha: α, steepness for positives.
         beta: β, steepness for negatives.
         base: λ, a cosine.
-        epsilon: ε, a difference of cosines: how much is mined beyond what violates.
+        epsilon: ε, a difference of cosines: the tolerance of the mining.
         room: A cosine; positives above it get no gradient.
     """
 
@@ -36,7 +36,7 @@ class MultiSimilarityLoss(PairLoss):
         self.alpha, self.beta, self.base, self.epsilon = alpha, beta, base, epsilon
 
     def context(self, farthest_positive: Tensor) -> tuple[Tensor, ...]:
-        """The similarity that negatives are mined above."""
+        """Similarity above which negatives are mined."""
         return (farthest_positive - self.epsilon,)
 
     @property
@@ -45,9 +45,9 @@ class MultiSimilarityLoss(PairLoss):
         return Exponent(self.beta, self.base)
 
     def positive(self, s: Tensor, negatives: Sums) -> tuple[Tensor, Tensor]:
-        """`−α(s − λ)` where mined."""
+        """`−α(s − λ)`, and which positives are mined."""
         return -self.alpha * (s - self.base), s < negatives.nearest[:, None] + self.epsilon
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
-        """Both logarithms, each over its steepness."""
+        """Add the logarithms of both sides, each divided by its steepness."""
         return softplus(positives.total) / self.alpha + softplus(negatives.total) / self.beta

@@ -1,4 +1,4 @@
-"""N-pair: each positive against all negatives at once, by a scale."""
+"""N-pair loss: each positive against all negatives at once, with a scale on the cosines."""
 
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -9,8 +9,8 @@ from crossbatch.losses.pair_loss import Costs, Exponent, PairLoss, Sums, require
 class NPairLoss(PairLoss):
     """Mean over the positives of `log(1 + Σ_neg exp(γ (s_neg − s_pos)))`.
 
-    The (N+1)-tuplet loss: every positive of the anchor makes a tuplet with every negative, and cosine with a scale
-    takes the place of inner product with a penalty on length. It equals NT-Xent with T = 1 / γ. An anchor without a
+    The (N+1)-tuplet loss: each positive of the anchor makes a tuplet with all negatives. Scaled cosines replace the
+    paper's inner products and its penalty on length. The loss equals NT-Xent with T = 1 / γ. An anchor without a
     positive, or without a negative, contributes 0. Source: Sohn, NeurIPS 2016, equation 6.
 
     Args:
@@ -33,5 +33,5 @@ class NPairLoss(PairLoss):
         return softplus(negatives.total[:, None] - self.scale * s), None
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
-        """The mean over the positives."""
+        """Mean over the positives."""
         return positives.mean

@@ -1,4 +1,4 @@
-"""Neighbourhood component analysis: the share of an anchor's neighbours, softly counted, that are of its class."""
+"""Neighbourhood component analysis: the probability that a softly chosen neighbour of the anchor is of its class."""
 
 import torch
 from torch import Tensor
@@ -10,8 +10,8 @@ from crossbatch.losses.pair_loss import Exponent, PairLoss, Sums, require_positi
 class NCALoss(PairLoss):
     """`−log(Σ_pos exp(γ s) / Σ_all exp(γ s))`.
 
-    On unit vectors the paper's exp(−d²) is this with γ = 2, but for a constant. An anchor without a positive
-    contributes 0. Source: Goldberger et al., NeurIPS 2004; the logarithm as in their section 2.1.
+    On unit vectors the paper's exp(−d²) equals exp(γ s) with γ = 2, up to a constant factor. An anchor without a
+    positive contributes 0. Source: Goldberger et al., NeurIPS 2004; the logarithm as in their section 2.1.
 
     Args:
         scale: γ, steepness.

@@ -1,4 +1,4 @@
-"""NT-Xent: each positive against all negatives at once, by a temperature."""
+"""NT-Xent loss: each positive against all negatives at once, with a temperature."""
 
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -9,7 +9,7 @@ from crossbatch.losses.pair_loss import Costs, Exponent, PairLoss, Sums, require
 class NTXentLoss(PairLoss):
     """Mean over the positives of `−log(exp(s_pos / T) / (exp(s_pos / T) + Σ_neg exp(s_neg / T)))`.
 
-    Also called InfoNCE. The denominator holds one positive, never the others. An anchor without a positive, or without
+    Also called InfoNCE. The denominator contains this positive and no other. An anchor without a positive, or without
     a negative, contributes 0. Sources: van den Oord et al., 2018; Chen et al., ICML 2020.
 
     Args:
@@ -32,5 +32,5 @@ class NTXentLoss(PairLoss):
         return softplus(negatives.total[:, None] - s / self.temperature), None
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
-        """The mean over the positives."""
+        """Mean over the positives."""
         return positives.mean

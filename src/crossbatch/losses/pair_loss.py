@@ -1,4 +1,4 @@
-"""A pair loss is one formula: what a negative costs, what a positive costs, how an anchor's sums become its loss."""
+"""The base class of pair losses: a formula for the cost of a negative, of a positive, and the loss of an anchor."""
 
 import inspect
 import math
@@ -34,16 +34,16 @@ __all__ = ["Above", "Costs", "Exponent", "PairLoss", "Sums", "pair_up", "require
 
 
 class PairLoss(Comparing):
-    """Mean over the anchors of a loss of their pairs. Subclass it with the formula, in plain torch.
+    """Mean over the anchors of a loss of their pairs. Subclass it and write the formula in plain torch.
 
     Costs are elementwise in the similarities (cosines, [anchors, pairs]). Pairs that cost more than 0 count, and a mean
-    is over these. `return costs, weights` weighs pairs instead, by weights that are constant in the gradient;
-    `return costs, None` makes every pair count. Parameters that a cost uses learn.
+    is over these. With `return costs, weights` every pair counts by its weight, a constant in the gradient. With
+    `return costs, None` every pair counts. Parameters that a cost uses receive gradients.
 
-    `log_negatives`, `log_positives`: the total of that side is log Σ exp(cost). `mean_of_positives`: their mean is
-    wanted as well. `nearest_negative`: `positive` asks for `negatives.nearest`. `room`, a cosine: positives above it
-    get no gradient; they leave a mean over pairs that cost something, and else cost what they cost at `room`. The
-    attribute `width` is how many columns are held at once; None for what fits the caches.
+    `log_negatives`, `log_positives`: the total of that side is log Σ exp(cost). `mean_of_positives`: `combine` reads
+    `positives.mean` too. `nearest_negative`: `positive` or `combine` reads `negatives.nearest`. `room`, a cosine:
+    positives above it get no gradient. They leave a mean over pairs that cost more than 0; in any other sum they cost
+    as much as at `room`. `width`, an attribute: how many columns are held at once; None fits them to the caches.
 
     Examples:
         >>> class Cubic(PairLoss):
@@ -68,27 +68,27 @@ class PairLoss(Comparing):
     mean_over_anchors = True
 
     def context(self, farthest_positive: PerAnchor) -> tuple[PerAnchor, ...]:
-        """What a negative's cost depends on beside its similarity: arguments of `negative`, [anchors] each.
+        """Further arguments of `negative`, after the similarities; each is [anchors].
 
-        `farthest_positive` is +∞ for an anchor without a positive.
+        `farthest_positive` is the similarity of the farthest positive, +∞ for an anchor without one.
         """
         return ()
 
     @property
     @abstractmethod
     def negative(self) -> Cost:
-        """Cost of each negative: a method `negative(s, *context)`, or a property that gives a declared cost."""
+        """Cost of each negative: a method `negative(s, *context)`, or a property that returns `Above` or `Exponent`."""
 
     @abstractmethod
     def positive(self, s: Tensor, negatives: Sums) -> Costs:
-        """Cost of each positive; it may depend on what the negatives add up to."""
+        """Cost of each positive; it may depend on the sums over the negatives."""
 
     def combine(self, positives: Sums, negatives: Sums) -> PerAnchor:
-        """Loss of each anchor."""
+        """Loss of each anchor, from the sums over its positives and its negatives."""
         return positives.mean + negatives.mean
 
     def over(self, sides: Whole | Streamed) -> PerAnchor:
-        """Loss of each anchor: negatives first, then positives, then both."""
+        """Loss of each anchor. The negatives come first, since the cost of a positive may depend on their sums."""
         wanted = {"log": self.log_negatives, "nearest": self.nearest_negative}
         context = self.context(sides.farthest)
         if isinstance(context, Tensor):
@@ -96,7 +96,7 @@ class PairLoss(Comparing):
         negatives = sides.negatives(self.negative, *context, **wanted)
 
         def cost(s: Tensor, total: Tensor) -> Costs:
-            # `total` comes as an argument, so that the gradient of a positive's cost reaches the negatives through it.
+            # `total` is an argument, so that the gradient of a positive's cost flows through it to the negatives.
             capped = s.clamp(max=self.room) if self.room < 1 else s
             cost = None if negatives.cost is None else total
             costs = self.positive(capped, negatives._replace(total=total, cost=cost))
@@ -122,26 +122,26 @@ class PairLoss(Comparing):
         ids: Ids | None = None,
         ref_ids: RefIds | None = None,
     ) -> Scalar:
-        """Compare a batch with itself, or with references. Similarity is cosine; rows may have any length but 0.
+        """Compare a batch with itself or with references, by cosine; rows may have any length but 0.
 
         Args:
             embeddings: The anchors, float [batch, dim]; gradient flows to them.
             labels: Class of each, int64 [batch].
-            ref_emb: What to compare with, float [refs, dim]; gradient flows to it where it requires it.
+            ref_emb: The references, float [refs, dim]; gradient flows to them if they require it.
             ref_labels: Class of each reference, int64 [refs].
             ids: Image of each anchor, int64 [batch]; −1 is unknown. Pairs of one image are ignored.
             ref_ids: Image of each reference, int64 [refs].
 
         Returns:
-            The mean over the anchors, a number.
+            The mean over the anchors, a scalar.
 
         Raises:
-            ShapeError: What belongs together does not fit together.
+            ShapeError: The shapes or types of the arguments do not fit together.
         """
         return self.compare(*pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids))
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Scalar:
-        """The loss of unit-length anchors against unit-length references; `stats` then tells of this call."""
+        """Compute the loss of unit-length anchors against unit-length references; `stats` then describes this call."""
         if len(anchors) == 0:
             self.per_anchor = dict.fromkeys(("positives", "negatives", "anchors"), anchors.new_zeros(1))
             return anchors.sum()
@@ -152,11 +152,11 @@ class PairLoss(Comparing):
         return loss
 
     def tell(self, positives: PerAnchor, negatives: PerAnchor) -> None:
-        """Keep, for `stats`, how many pairs of each anchor count."""
+        """Record how many pairs of each anchor count, for `stats`."""
         self.per_anchor |= {"positives": positives, "negatives": negatives}
 
     def extra_repr(self) -> str:
-        """What `print(loss)` says: the parameters of the class, as they are now; `room` where there is some."""
+        """Text of `print(loss)`: the parameters of the class with their current values."""
         values = {name: getattr(self, name, None) for name in inspect.signature(type(self)).parameters}
         return ", ".join(f"{name}={_shown(value)}" for name, value in values.items())
 
@@ -168,7 +168,7 @@ def _shown(value: object) -> str:
 
 
 def require_positive(**parameters: float) -> None:
-    """Refuse parameters of a loss, given by name, that are not above 0, or not finite."""
+    """Refuse parameters of a loss that are not above 0 or not finite."""
     require_finite(**parameters)
     for name, value in parameters.items():
         if value <= 0:
@@ -176,7 +176,7 @@ def require_positive(**parameters: float) -> None:
 
 
 def require_finite(**parameters: float) -> None:
-    """Refuse parameters of a loss, given by name, that are infinite or no number."""
+    """Refuse parameters of a loss that are infinite or NaN."""
     for name, value in parameters.items():
         if not math.isfinite(value):
             raise SettingError(f"{name} must be a finite number, got {value}")
@@ -190,7 +190,7 @@ def pair_up(
     ids: Tensor | None = None,
     ref_ids: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Pairing]:
-    """Check what a loss was called with; return unit anchors, unit references and their pairing."""
+    """Check the arguments of a loss; return unit anchors, unit references and their pairing."""
     if (ref_emb is None) != (ref_labels is None):
         raise ShapeError("ref_emb and ref_labels go together: give both or neither")
     if ref_emb is not None and (ids is None) != (ref_ids is None):

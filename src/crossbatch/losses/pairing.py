@@ -9,17 +9,17 @@ from crossbatch.processes import Processes
 from crossbatch.shapes import Columns, PairMask
 
 LAST_BITS = 2**12 - 1
-UNKNOWN = -(2**63)  # an image
+UNKNOWN = -(2**63)  # in place of an unknown id of an anchor; no reference has this id
 
 
 class Pairing(NamedTuple):
-    """Everything but the embeddings that decides what a pair is.
+    """Labels, ids and masks that decide whether a pair of an anchor and a reference is positive, negative or neither.
 
-    Equal labels make a positive, different labels a negative. A pair is neither when both are the same row
-    (`own_slots`: the column of each anchor's own row, −1 for none), when both carry the same known id (two copies of
-    one image; −1 is unknown and equals nothing), or when the column is not live. With `with_positive_only` an anchor
-    without a positive contributes 0, whatever its loss says of one. `across`: the processes that have the other
-    columns, where each has some of them for the same anchors.
+    Equal labels make a positive, different labels a negative. A pair is neither in three cases: both are the same row
+    (`own_slots`: the column of each anchor's own row, −1 for none); both have the same known id (two copies of one
+    image; −1 is unknown and equals nothing); or the column is not `live`. With `with_positive_only` an anchor without a
+    positive contributes 0, whatever the loss defines for it. `across`: the processes that hold the other columns, where
+    each process holds some of the columns for the same anchors.
     """
 
     labels: Tensor
@@ -33,11 +33,11 @@ class Pairing(NamedTuple):
 
     @classmethod
     def within(cls, labels: Tensor, ids: Tensor | None = None) -> "Pairing":
-        """The pairs of a batch with itself."""
+        """Pair a batch with itself."""
         return cls(labels, labels, ids, ids, torch.arange(len(labels), device=labels.device))
 
     def masks(self, columns: Columns | slice = slice(None)) -> tuple[PairMask, PairMask]:
-        """Positive and negative pairs of every anchor with these columns."""
+        """Masks of the positive and of the negative pairs of every anchor with some columns."""
         same = self.labels[:, None] == self.ref_labels[columns]
         apart = self._apart(columns)
         if apart is None:
@@ -45,20 +45,20 @@ class Pairing(NamedTuple):
         return same & apart, apart > same  # apart and not same
 
     def _apart(self, columns: Columns | slice) -> Tensor | None:
-        """Which pairs are of two rows of two images, both live; None: all. [anchors or 1, columns]."""
+        """Mask [anchors or 1, columns] of pairs of different rows and images with a live column; None: all pairs."""
         alike = None if self.live is None else ~self.live[columns][None]
         if self.own_slots is not None:
             places = torch.arange(len(self.ref_labels), device=self.ref_labels.device)[columns]
             alike = _either(alike, self.own_slots[:, None] == places)
         if self.ids is not None and self.ref_ids is not None:
-            known = torch.where(self.ids < 0, UNKNOWN, self.ids)  # which no reference has
+            known = torch.where(self.ids < 0, UNKNOWN, self.ids)
             alike = _either(alike, known[:, None] == self.ref_ids[columns])
         return None if alike is None else ~alike
 
     def special_columns(self) -> tuple[Tensor, Tensor]:
-        """Live columns of the batch's classes, which hold all positives; and those with a pair that is no negative.
+        """Find the live columns of the batch's classes, which hold all positives, and the columns not all negative.
 
-        Both ascending. How many there are is asked of the device, which a GPU would wait for.
+        Returns both as ascending indices. Their number depends on the data, so on a GPU this would wait for the device.
         """
         of_class = _isin(self.ref_labels, self.labels)
         special = of_class.clone()
@@ -76,17 +76,18 @@ def _either(left: Tensor | None, right: Tensor) -> Tensor:
 
 
 def _isin(values: Tensor, few: Tensor) -> Tensor:
-    """`torch.isin`, which compares each value with each of the few, or sorts them all.
+    """Same as `torch.isin`, but faster for many values and few elements.
 
-    A table of the last bits of the few leaves little to look up: 0.1 ms of 60,000 values, 0.6 ms without it.
+    `torch.isin` compares each value with each element, or sorts all values. Here a table of the elements' last bits
+    first excludes most values: 0.1 ms for 60,000 values, 0.6 ms without the table.
     """
     if len(few) == 0:
         return torch.zeros_like(values, dtype=torch.bool)
     few = few.sort().values
     table = torch.zeros(LAST_BITS + 1, dtype=torch.bool, device=few.device)
     table[few & LAST_BITS] = True
-    found = table.take(values & LAST_BITS)
-    places = found.nonzero()[:, 0]
-    among = values[places]
-    found[places] = few[torch.searchsorted(few, among).clamp_(max=len(few) - 1)] == among
-    return found
+    mask = table.take(values & LAST_BITS)
+    places = mask.nonzero()[:, 0]
+    candidates = values[places]
+    mask[places] = few[torch.searchsorted(few, candidates).clamp_(max=len(few) - 1)] == candidates
+    return mask

@@ -1,4 +1,4 @@
-"""The plain form of every loss: the whole similarity matrix and autograd. Slow, obvious, the judge."""
+"""The plain form of every loss, by the whole similarity matrix and autograd: slow and simple, to test the fast form."""
 
 import torch
 
@@ -19,10 +19,10 @@ def reference_loss(
     ids: Ids | None = None,
     ref_ids: RefIds | None = None,
 ) -> Scalar:
-    """What `loss_fn(embeddings, labels, …)` must equal, in value and in every gradient.
+    """Compute a loss in its plain form. `loss_fn(embeddings, labels, …)` must equal it in value and every gradient.
 
-    It holds the whole matrix of similarities [batch, refs], so it is slow and takes memory. Arguments are those of
-    `PairLoss.forward`, after the loss itself.
+    It holds the whole matrix of similarities [batch, refs], so it is slow and takes memory. After `loss_fn`, the
+    arguments are those of `PairLoss.forward`.
     """
     anchors, refs, pairing = pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids)
     return reference_compare(loss_fn, anchors, refs, pairing)
@@ -30,7 +30,7 @@ def reference_loss(
 
 @exactly
 def reference_compare(loss_fn: PairLoss, anchors: Embeddings, refs: References, pairing: Pairing) -> Scalar:
-    """What `loss_fn.compare` must equal."""
+    """Compute in the plain form the value that `loss_fn.compare` must equal."""
     sides = Whole(anchors, refs, *pairing.masks())
     per_anchor = loss_fn.over(sides)
     return (torch.where(sides.farthest < torch.inf, per_anchor, 0) if pairing.with_positive_only else per_anchor).mean()

@@ -1,4 +1,4 @@
-"""Supervised contrastive loss: every positive against all pairs of the anchor at once."""
+"""Supervised contrastive loss: each positive against all pairs of the anchor at once."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,8 @@ from crossbatch.losses.pair_loss import Costs, Exponent, PairLoss, Sums, require
 class SupConLoss(PairLoss):
     """Mean over the positives of `−log(exp(s_pos / T) / Σ_all exp(s / T))`.
 
-    The denominator holds all positives and negatives of the anchor (the paper's L_out). An anchor without a positive
-    contributes 0. Source: Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, equation 2.
+    The denominator contains all positives and negatives of the anchor (the paper's L_out). An anchor without a
+    positive contributes 0. Source: Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, equation 2.
 
     Args:
         temperature: T; the lower, the more the nearest negatives count.

@@ -1,4 +1,4 @@
-"""Triplet loss over all valid triplets, the semi-hard ones or the hardest one, without ever listing them."""
+"""Triplet loss over all triplets, the semi-hard ones or the hardest one, without listing them."""
 
 from typing import Literal
 
@@ -14,16 +14,16 @@ from crossbatch.shapes import on_cpu
 
 
 class TripletLoss(PairLoss):
-    """A triplet costs `[margin + s_neg − s_pos]₊`; per anchor the mean over those that cost something.
+    """A triplet costs `[margin + s_neg − s_pos]₊`; an anchor, the mean over its triplets that cost more than 0.
 
     An anchor without a positive, or without a negative, contributes 0.
     Sources: Schroff et al., FaceNet, CVPR 2015; Hermans et al., In Defense of the Triplet Loss, 2017.
 
     Args:
         margin: A difference of cosines.
-        mining: all takes every positive with every negative; semi-hard those whose negative is farther than the
-            positive; hard the farthest positive with the nearest negative, one triplet an anchor.
-        weigh: cost weighs triplets by their costs, taken as constants in the gradient, so that thousands of mild ones
+        mining: all takes every positive with every negative; semi-hard only triplets whose negative is farther than
+            the positive; hard the farthest positive with the nearest negative, one triplet per anchor.
+        weigh: cost weights each triplet by its cost, a constant in the gradient, so that thousands of mild triplets
             do not hide the few hard ones.
         room: A cosine; a positive above it counts as if at it and gets no gradient, while negatives are still pushed.
     """
@@ -47,28 +47,29 @@ class TripletLoss(PairLoss):
 
     @property
     def negative(self) -> Triplets:
-        """What a negative costs in its triplets, given the sorted positives."""
+        """Cost of a negative over its triplets, given the sorted positives."""
         return Triplets(self.margin, self.mining == "semi-hard", self.weigh == "cost")
 
     def over(self, sides: Whole | Streamed) -> Tensor:
-        """All negatives against the sorted positives, a block of these at a time."""
+        """Loss of each anchor: all its negatives against its sorted positives, a block of positives at a time."""
         if self.mining == "hard":
             return self._hardest(sides)
-        total = weight = positives = acted_on = torch.zeros_like(sides.farthest)
+        total = weight = positives = negatives = torch.zeros_like(sides.farthest)
         for similarities in sides.positive_similarities():
-            there = similarities < torch.inf
-            held = torch.where(there, similarities.clamp(max=self.room), torch.inf).sort(1).values
-            if on_cpu(held):  # on a GPU the columns of absent positives stay
-                held = held[:, : int(there.sum(1).max())].contiguous()
-            found = sides.negatives(self.negative, held)
-            total, weight, positives = total + found.total, weight + found.weight, positives + there.sum(1)
-            # Of two blocks of positives, one's negatives are among the other's; semi-hard ones are a few more in all.
-            acted_on = torch.maximum(acted_on, found.pairs)
-        self.tell(positives, acted_on)
+            present = similarities < torch.inf
+            positive_block = torch.where(present, similarities.clamp(max=self.room), torch.inf).sort(1).values
+            if on_cpu(positive_block):  # a GPU would wait for the maximum, so there columns without a positive stay
+                positive_block = positive_block[:, : int(present.sum(1).max())].contiguous()
+            sums = sides.negatives(self.negative, positive_block)
+            total, weight, positives = total + sums.total, weight + sums.weight, positives + present.sum(1)
+            # Of two blocks of positives, the negatives that count for one are a subset of those for the other, so the
+            # maximum is the number for both. With semi-hard mining the true number is a little greater.
+            negatives = torch.maximum(negatives, sums.pairs)
+        self.tell(positives, negatives)
         return total / torch.where(weight > 0, weight, 1)
 
     def positive(self, s: Tensor, negatives: Sums) -> Costs:
-        """Nothing: what a positive costs is in the triplets of the negatives."""
+        """Zero: `Triplets`, the cost of a negative, already includes its positives."""
         return 0 * s
 
     def _hardest(self, sides: Whole | Streamed) -> Tensor:
@@ -80,5 +81,5 @@ class TripletLoss(PairLoss):
 
 
 def _equal(s: Tensor, extreme: Tensor) -> Costs:
-    """The pairs that are the extreme one, to the last bit: several share it evenly."""
+    """Similarity as the cost; only pairs that equal the extreme to the last bit count, so ties share it evenly."""
     return s, s == extreme[:, None]

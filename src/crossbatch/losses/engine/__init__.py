@@ -1,1 +1,1 @@
-"""How any formula is computed over any number of references: which pairs there are, their sums, the products."""
+"""The engine: computes any loss formula over any number of references, a block of columns at a time."""

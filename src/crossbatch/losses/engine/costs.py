@@ -1,8 +1,9 @@
-"""What a block of pairs adds to a side: two costs that are declared, computed in place, and any other by autograd.
+"""Costs of pairs: how one block of pairs adds to the sums of a side (the positives or the negatives of each anchor).
 
-A cost is a function of similarities [anchors, columns] and of a context per anchor. It gives costs, of which those
-above 0 count; or costs and weights; or costs and None, where every pair counts. `Above` and `Exponent` are such
-functions too: the plain form calls them.
+`Above` and `Exponent` are declared costs, computed in place. Any other function is a `Written` cost, which autograd
+differentiates. A cost takes similarities [anchors, columns] and a context per anchor. It returns costs, and then
+pairs that cost more than 0 count; or `(costs, weights)`; or `(costs, None)`, and then every pair counts. The plain form
+of a loss calls `Above` and `Exponent` as such functions.
 """
 
 import math
@@ -22,14 +23,15 @@ Costs = Tensor | tuple[Tensor, Tensor | None]
 Cost = Callable[..., Costs]
 Columns = Tensor | slice
 Absent = tuple[Tensor, Tensor] | Tensor  # anchors and columns, or a mask [anchors or 1, columns]
-LEAST = -1e30  # in place of −∞, which less itself is not a number
-SAFE = 70.0  # exp of it, of either sign, summed over millions of pairs, is within float32
+LEAST = -1e30  # in place of −∞, since −∞ − (−∞) is not a number
+SAFE = 70.0  # exp(±70), summed over millions of pairs, is within the range of float32
 
 
 class Block(NamedTuple):
-    """Similarities of the anchors with some columns, −∞ where a pair is absent from the side; to be overwritten.
+    """Similarities of the anchors with some columns, −∞ where a pair is absent from the side.
 
-    `spare`: a second matrix of their shape to work in. `nearest`: the greatest similarity, where it is asked for.
+    `similarities` and `spare`, a second matrix of the same shape, may be overwritten. `nearest`: the greatest
+    similarity of each anchor in this block, if requested.
     """
 
     columns: Columns
@@ -40,7 +42,7 @@ class Block(NamedTuple):
     nearest: Tensor | None = None
 
     def put(self, value: float, matrix: Tensor) -> Tensor:
-        """The matrix with this value in the place of absent pairs."""
+        """Write a value to the absent pairs of a matrix, in place; return the matrix."""
         for absent in self.absent:
             if isinstance(absent, Tensor):
                 matrix.masked_fill_(absent, value)
@@ -50,7 +52,7 @@ class Block(NamedTuple):
 
     @property
     def pairs(self) -> Tensor:
-        """How many pairs of each anchor are present."""
+        """Number of present pairs of each anchor, [anchors]."""
         anchors, columns = self.similarities.shape
         present = self.similarities.new_full((anchors,), columns)
         for absent in self.absent:
@@ -59,33 +61,36 @@ class Block(NamedTuple):
 
 
 class Declared:
-    """A cost that says how a block adds up: `add_up(anchors, block, *context) -> Partial`; `log`: as Σ exp(cost)."""
+    """A cost that sums a block itself: `add_up(anchors, block, *context) -> Partial`.
+
+    `log`: the sum is Σ exp(cost), and the total of the side is its logarithm.
+    """
 
     log: bool = False
     add_up: Callable[..., Partial]
     __call__: Callable[..., Costs]
 
     def reads(self, anchors: Tensor, context: Sequence[Tensor], parameters: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Which of the parameters of a loss the cost reads itself."""
+        """Return those parameters of the loss that the cost uses directly, and not by way of the context."""
         return ()
 
 
 @dataclass(frozen=True)
 class Above(Declared):
-    """`s − margin` for pairs above the margin; with `weigh`, weights that are the costs themselves."""
+    """`s − margin` for pairs above the margin; with `weigh`, each pair is weighted by its cost."""
 
     margin: float
     weigh: bool = False
 
     def __call__(self, s: Tensor) -> Costs:
-        """Costs, with weights if so wanted."""
+        """Return the costs, with weights if `weigh` is set."""
         costs = (s - self.margin).relu()
         return (costs, costs) if self.weigh else costs
 
     def add_up(self, anchors: Tensor, block: Block) -> Partial:
-        """The total comes from the derivative by the anchors, for the price of one small product."""
+        """Sum the block. One small product gives the total from the derivative with respect to the anchors."""
         s, none = block.similarities, torch.zeros_like(anchors[:, 0])
-        if self.weigh and on_cpu(s) and bool(s.amax() <= self.margin):  # as in most blocks, late
+        if self.weigh and on_cpu(s) and bool(s.amax() <= self.margin):  # true of most blocks late in training
             return Partial(none, none, none)
         # Ones and zeros as floats: on a CPU a mask of bools takes several times as long.
         weights = torch.gt(s, self.margin, out=block.spare)
@@ -97,15 +102,16 @@ class Above(Declared):
             weight = pair_sum(weights)
         by_anchors = weighted_rows(weights, block.rows, pairs)
         if block.rows.dtype == anchors.dtype:
-            total = ((anchors * by_anchors).sum(1) - self.margin * weight).clamp_(min=0)  # rounding alone is below 0
-        else:  # a product in half precision is too coarse for this
+            # Only rounding makes this negative.
+            total = ((anchors * by_anchors).sum(1) - self.margin * weight).clamp_(min=0)
+        else:  # rows in half precision make the product too coarse to derive the total from
             total = pair_sum(s.sub_(self.margin).relu_().mul_(weights))
         return Partial(total, weight, pairs, (by_anchors,))
 
 
 @dataclass(frozen=True)
 class Exponent(Declared):
-    """`scale · (s − base)`, to be summed as an exponent; with a context, only pairs above that similarity count."""
+    """`scale · (s − base)`, summed as an exponent; with a context, only pairs above that similarity count."""
 
     scale: float
     base: float = 0.0
@@ -116,11 +122,11 @@ class Exponent(Declared):
             raise SettingError(f"the scale of an Exponent must be above 0, got {self.scale}")
 
     def __call__(self, s: Tensor, floor: Tensor | None = None) -> Costs:
-        """Costs, and which pairs count if not all do."""
+        """Return the costs, and a mask of the pairs above the floor or None."""
         return self.scale * (s - self.base), None if floor is None else s > floor[:, None]
 
     def add_up(self, anchors: Tensor, block: Block, floor: Tensor | None = None) -> Partial:
-        """Exponentials in the place of the similarities, of what is above the greatest where they may overflow."""
+        """Sum exponentials, written over the similarities. Where they may overflow, subtract the greatest first."""
         s, mined, top = block.similarities, None, None
         if floor is not None:
             mined = torch.gt(s, floor[:, None], out=block.spare)
@@ -140,9 +146,10 @@ class Exponent(Declared):
 
 @dataclass(frozen=True)
 class Written(Declared):
-    """Any function: its derivatives are found by autograd, a block at a time.
+    """A cost written as any function; autograd differentiates it, a block at a time.
 
-    `easy`: the similarity that a pair of this side costs least at; absent pairs have it while costs are computed.
+    `easy`: the similarity at which a pair of this side costs least. Absent pairs take this value while costs are
+    computed.
     """
 
     cost: Cost
@@ -150,11 +157,11 @@ class Written(Declared):
     log: bool = False
 
     def __call__(self, s: Tensor, *context: Tensor) -> Costs:
-        """Costs, and weights if there are some."""
+        """Return the costs, with weights if the function gives them."""
         return self.cost(s, *context)
 
     def reads(self, anchors: Tensor, context: Sequence[Tensor], parameters: Sequence[Tensor]) -> Sequence[Tensor]:
-        """As a trial on one similarity of each anchor shows."""
+        """Find the parameters by a trial run on one similarity per anchor."""
         if not parameters:
             return ()
         s = torch.zeros_like(anchors[:, :1])
@@ -165,7 +172,7 @@ class Written(Declared):
         return [one for one, by in zip(parameters, found, strict=True) if by is not None]
 
     def add_up(self, anchors: Tensor, block: Block, *context: Tensor) -> Partial:
-        """Sums, and the derivatives by similarities and context."""
+        """Return the sums of the block with their derivatives by the anchors and the context."""
         s = block.put(self.easy, block.similarities).requires_grad_()
         leaves, top = [each.detach().requires_grad_() for each in context], None
         with torch.enable_grad():
@@ -173,7 +180,7 @@ class Written(Declared):
             if self.log:
                 top = pair_max(block.put(-torch.inf, terms.detach().clone()))
                 terms = terms - torch.where(top > -torch.inf, top, torch.inf)[:, None]
-                block.put(-torch.inf, terms.detach())  # an absent pair may cost more than the top
+                block.put(-torch.inf, terms.detach())  # an absent pair may cost more than `top`
                 terms = terms.exp_()
             terms = terms if weights is None else terms * weights
         costly &= not self.log
@@ -183,8 +190,9 @@ class Written(Declared):
         if terms.requires_grad:
             by = torch.autograd.grad(terms, [s, *leaves], counted, allow_unused=True)
         by_anchors = None if by[0] is None else weighted_rows(by[0], block.rows)
-        kept = (None if one is None else one.clone() for one in by[1:])  # of one column they are the spare matrix
-        # Into what nobody reads any more: `s` may itself be the weights.
+        # With a single column these derivatives can share memory with `spare`, which is overwritten below: copy them.
+        kept = (None if derivative is None else derivative.clone() for derivative in by[1:])
+        # Written into a matrix that is not read again. `s` is not safe for this when it is also the weights.
         total = pair_sum(torch.mul(terms.detach(), counted, out=(s if weights is None else terms).detach()))
         weight = pairs = pair_sum(counted)
         if weights is not None:
@@ -193,12 +201,12 @@ class Written(Declared):
 
 
 def parted(found: Costs, s: Tensor) -> tuple[Tensor, Tensor | None, bool]:
-    """Costs and weights of what a cost gave, and whether only pairs count that cost more than 0."""
-    for each in (found,) if isinstance(found, Tensor) else found:
-        if each is not None and (not isinstance(each, Tensor) or each.shape != s.shape):
-            given = list(each.shape) if isinstance(each, Tensor) else repr(each)
+    """Split the result of a cost into costs, weights, and whether only pairs that cost more than 0 count."""
+    for tensor in (found,) if isinstance(found, Tensor) else found:
+        if tensor is not None and (not isinstance(tensor, Tensor) or tensor.shape != s.shape):
+            shape = list(tensor.shape) if isinstance(tensor, Tensor) else repr(tensor)
             raise ShapeError(
-                f"costs and weights are tensors like s, {list(s.shape)} here, got {given}: one for each pair"
+                f"costs and weights are tensors like s, {list(s.shape)} here, got {shape}: one for each pair"
             )
     if isinstance(found, Tensor):
         return found, None, True

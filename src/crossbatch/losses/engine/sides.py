@@ -1,8 +1,9 @@
-"""Both sides of every anchor, its positives and its negatives: on the whole matrix, or streamed a block at a time.
+"""Sums over both sides of every anchor, its positives and its negatives, streamed a block of columns at a time.
 
-A formula asks either for its sums and cannot tell them apart. `Whole` is plain torch: it judges, and serves where the
-matrix is small. `Streamed` never holds the matrix: positives are few, so their columns are gathered by class, negatives
-come a block at a time, and the derivative by the anchors, Σ derivative · row, adds up beside the sum.
+A formula gets its sums from `Whole` or from `Streamed`, which have the same methods. `Whole` is plain torch on the
+whole matrix: the reference, also used where the matrix is small. `Streamed` never holds the matrix. Positives are few,
+so their columns are gathered by class. Negatives come a block at a time. The derivative by the anchors,
+Σ derivative · row, is summed together with the costs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,13 +25,13 @@ from crossbatch.shapes import on_cpu
 
 
 class Streamed:
-    """The sides as sums over blocks of columns, each found together with its derivatives; as `Whole`.
+    """Sums over blocks of columns, computed together with their derivatives; same methods as `Whole`.
 
-    `parameters`: those of the loss, which a cost may use. On a GPU, which must not be asked how many columns hold a
-    positive, both sides look at every column through masks.
+    `parameters`: parameters of the loss, which a cost may use. On a GPU both sides mask every column, since asking how
+    many columns hold a positive would wait for the device.
 
-    Where other processes have other columns (`pairing.across`) their sums are merged into one, the same everywhere, so
-    that from there on all compute the same. What differs are the derivatives by the anchors, each of its own columns.
+    Where each process holds other columns (`pairing.across`), the sums of all processes are merged, so all of them
+    continue with the same sums. Only the derivatives by the anchors differ: each process has those of its own columns.
     """
 
     def __init__(
@@ -52,20 +53,20 @@ class Streamed:
 
     def positives(self, cost: Cost, *context: Tensor, log: bool = False) -> Sums:
         """Sums over the positives of each anchor."""
-        each = Written(cost, 1.0, log)
-        given = (self.anchors, self.refs, *context, *each.reads(self.anchors, context, self.parameters))
-        total, weight, pairs = _Side.apply(self, each, True, False, len(context), *given)
+        declared = Written(cost, 1.0, log)
+        inputs = (self.anchors, self.refs, *context, *declared.reads(self.anchors, context, self.parameters))
+        total, weight, pairs = _Side.apply(self, declared, True, False, len(context), *inputs)
         return Sums(total, weight, pairs, None if log else total)
 
     def negatives(self, cost: Cost, *context: Tensor, log: bool = False, nearest: bool = False) -> Sums:
-        """Sums over the negatives of each anchor; if asked, the greatest similarity of one."""
-        each = cost if isinstance(cost, Declared) else Written(cost, -1.0, log)
-        given = (self.anchors, self.refs, *context, *each.reads(self.anchors, context, self.parameters))
-        total, weight, pairs, *greatest = _Side.apply(self, each, False, nearest, len(context), *given)
-        return Sums(total, weight, pairs, None if each.log else total, *greatest)
+        """Sums over the negatives of each anchor; with `nearest`, also the greatest similarity of a negative."""
+        declared = cost if isinstance(cost, Declared) else Written(cost, -1.0, log)
+        inputs = (self.anchors, self.refs, *context, *declared.reads(self.anchors, context, self.parameters))
+        total, weight, pairs, *greatest = _Side.apply(self, declared, False, nearest, len(context), *inputs)
+        return Sums(total, weight, pairs, None if declared.log else total, *greatest)
 
     def positive_similarities(self) -> Iterator[Tensor]:
-        """Blocks [anchors, columns], differentiable, +∞ where a pair is not positive."""
+        """Yield blocks of similarities [anchors, columns], differentiable, +∞ where a pair is not positive."""
         if self.across is not None:
             columns = self.pairing.special_columns()[0]
             found = self.across.gather_columns(self._positive_similarities(columns))
@@ -79,7 +80,7 @@ class Streamed:
         return torch.where(self.pairing.masks(columns)[0], similarities, torch.inf)
 
     def blocks(self, *, positive: bool, nearest: bool = False) -> Iterator[Block]:
-        """The pairs of a side; a block is overwritten by the next."""
+        """Yield the blocks of a side; each block overwrites the one before."""
         # Rows stored in half precision are multiplied in it where the device can: half the bytes, and faster.
         in_half = self.refs.dtype.itemsize == 2 and multiplies(self.refs.dtype, self.refs.device) and not positive
         left = self.anchors.detach().to(self.refs.dtype if in_half else self.anchors.dtype)
@@ -97,13 +98,13 @@ class Streamed:
             yield block._replace(nearest=pair_max(s)) if nearest else block
 
     def _masked(self, positive: bool) -> Iterator[tuple[Columns, tuple[Absent, ...]]]:
-        """Columns of each block, and a mask of the pairs that are absent from the side."""
+        """Yield the columns of each block, and a mask of the pairs that are absent from the side."""
         for columns in self.of_class if positive else self.everything:
             yield columns, (~self.pairing.masks(columns)[0 if positive else 1],)
 
     def _indexed(self) -> Iterator[tuple[Columns, tuple[Absent, ...]]]:
-        """Columns of each block with a live one, and where the few pairs are that are not negative."""
-        together = len(self.special) <= self.width  # else there are so many that each block looks for its own
+        """Yield the columns of each block that has a live column, and the indices of the few pairs not negative."""
+        together = len(self.special) <= self.width  # if there are more, each block finds its own pairs
         anchors, columns = self._not_negative(self.special) if together else (self.special, self.special)
         starts = torch.tensor([one.start for one in self.everything], dtype=torch.int64)
         ends = [*torch.searchsorted(columns, starts).tolist(), len(columns)]
@@ -118,37 +119,37 @@ class Streamed:
                 yield block, absent
 
     def _not_negative(self, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """Anchors and columns of the pairs with these columns that are not negative, in the order of the columns."""
+        """Indices (anchors, columns) of the pairs in these columns that are not negative, in the columns' order."""
         place, anchors = (~self.pairing.masks(columns)[1]).T.nonzero(as_tuple=True)
         return anchors, columns[place]
 
 
 class _Side(torch.autograd.Function):
-    """Forward finds the sums and their derivatives by the anchors and the context; backward scales them.
+    """Sums of one side. Forward computes them with their derivatives by the anchors and the context; backward scales.
 
-    The derivatives by references and parameters, where they are asked for, take a second look.
+    Derivatives by the references and the parameters, if needed, take a second pass over the blocks.
     """
 
     @staticmethod
     def forward(
         ctx: Any, side: Streamed, cost: Declared, positive: bool, nearest: bool, n: int, anchors: Tensor, *rest: Tensor
     ) -> tuple[Tensor, ...]:
-        context, found, zero = tuple(each.detach() for each in rest[1 : 1 + n]), None, anchors.new_zeros(len(anchors))
+        context, sums, zero = tuple(each.detach() for each in rest[1 : 1 + n]), None, anchors.new_zeros(len(anchors))
         greatest = torch.full_like(zero, -torch.inf)
         for block in side.blocks(positive=positive, nearest=nearest):
             greatest = greatest if block.nearest is None else torch.maximum(greatest, block.nearest)
-            added = cost.add_up(anchors, block, *context)
-            found = added if found is None else merge(found, added)
+            block_sums = cost.add_up(anchors, block, *context)
+            sums = block_sums if sums is None else merge(sums, block_sums)
         if side.across is not None:
-            found = merge_across(found, zero, side.across, log=cost.log)
+            sums = merge_across(sums, zero, side.across, log=cost.log)
             greatest = side.across.greatest(greatest) if nearest else greatest
-        found = found or Partial(zero.clone(), zero, zero)
-        value, ctx.by = found.total, found.by
+        sums = sums or Partial(zero.clone(), zero, zero)
+        value, ctx.by = sums.total, sums.by
         if cost.log:
-            value = found.total.log() if found.top is None else found.top + found.total.log()
-            ctx.by = scaled(found.by, torch.where(found.total > 0, 1 / found.total, 0))
+            value = sums.total.log() if sums.top is None else sums.top + sums.total.log()
+            ctx.by = scaled(sums.by, torch.where(sums.total > 0, 1 / sums.total, 0))
         ctx.again = (side, cost, positive, context, rest[1 + n :], value.detach())
-        constant = (found.weight, found.pairs, *((greatest,) if nearest else ()))
+        constant = (sums.weight, sums.pairs, *((greatest,) if nearest else ()))
         ctx.mark_non_differentiable(*constant)
         return value, *constant
 
@@ -164,24 +165,26 @@ class _Side(torch.autograd.Function):
         if side.across is not None:
             wanted = ctx.needs_input_grad[7 : 7 + len(context)]
             by_context = tuple(
-                _everywhere(one, of, side.across) if needed else None
-                for one, of, needed in zip(by_context, context, wanted, strict=True)
+                _everywhere(derivative, tensor, side.across) if needed else None
+                for derivative, tensor, needed in zip(by_context, context, wanted, strict=True)
             )
-            by_parameters = [None if one is None else side.across.sum(one) for one in by_parameters]
+            by_parameters = [
+                None if derivative is None else side.across.sum(derivative) for derivative in by_parameters
+            ]
         return None, None, None, None, None, by[0], by_refs, *by_context, *by_parameters
 
 
 def _everywhere(by: Tensor | None, of: Tensor, across: Processes) -> Tensor:
-    """A derivative by what is the same in all processes: the sum of what the columns of each make of it."""
+    """Sum a derivative over the processes. `of`, the tensor it is taken by, is the same in all of them."""
     return across.sum(torch.zeros_like(of) if by is None else by)
 
 
 def _second_look(
     side: Streamed, cost: Declared, positive: bool, context: Any, parameters: Any, value: Tensor, by_value: Tensor
 ) -> list[Tensor]:
-    """Derivatives by the references and by the parameters, of the plain form of the cost."""
+    """Derivatives by the references and by the parameters, from the plain form of the cost."""
     by_refs = torch.zeros_like(side.refs, dtype=side.anchors.dtype)
-    by = [torch.zeros_like(parameter) for parameter in parameters]
+    by_parameters = [torch.zeros_like(parameter) for parameter in parameters]
     for block in side.blocks(positive=positive):
         s = block.put(1.0 if positive else -1.0, block.similarities).requires_grad_()
         with torch.enable_grad():
@@ -196,17 +199,20 @@ def _second_look(
         counted = block.put(0.0, by_value[:, None].expand_as(s).clone())
         if not terms.requires_grad:
             continue
-        by_s, *found = torch.autograd.grad(terms, [s, *parameters], counted, allow_unused=True)
+        by_s, *by_block = torch.autograd.grad(terms, [s, *parameters], counted, allow_unused=True)
         by_refs[block.columns] += 0 if by_s is None else by_s.T @ side.anchors.detach()
-        by = [one if other is None else one + other for one, other in zip(by, found, strict=True)]
-    return [by_refs.to(side.refs.dtype), *by]
+        by_parameters = [
+            total if added is None else total + added for total, added in zip(by_parameters, by_block, strict=True)
+        ]
+    return [by_refs.to(side.refs.dtype), *by_parameters]
 
 
 class AtOnce(torch.autograd.Function):
-    """Mean loss of the anchors with all its gradients, at once: a loss that is kept keeps nothing of the memory.
+    """Mean loss over the anchors, with all gradients computed in forward.
 
-    `over`: the loss of each anchor of some sides. `refs`: None for a batch compared with itself. `counts` takes which
-    anchors have a positive.
+    So a loss value that the caller keeps holds no reference to the rows of the memory.
+    `over`: computes the loss of each anchor from `Whole` or `Streamed`. `counts`: forward writes to it which anchors
+    have a positive.
     """
 
     @staticmethod
@@ -218,7 +224,7 @@ class AtOnce(torch.autograd.Function):
         width: int | None,
         *given: Any,
     ) -> Tensor:
-        """The mean; `given` are anchors, references or None, and the parameters of the loss."""
+        """Return the mean. `given`: anchors, references (None for a batch compared with itself), parameters."""
         wanted, (anchors, refs, *parameters) = ctx.needs_input_grad[4:], given
         left = anchors.detach().requires_grad_(wanted[0])
         right = left if refs is None else refs.detach().requires_grad_(wanted[1])
@@ -226,23 +232,26 @@ class AtOnce(torch.autograd.Function):
             if width is None and pairing.across is None and len(left) * len(right) <= most_at_once(left, refs is None):
                 sides: Whole | Streamed = Whole(left, right, *pairing.masks())
             else:
-                sides = Streamed(left, right, pairing, [one for one in parameters if one.requires_grad], width)
+                sides = Streamed(
+                    left, right, pairing, [parameter for parameter in parameters if parameter.requires_grad], width
+                )
             per_anchor, has = over(sides), sides.farthest < torch.inf
             value = (per_anchor.masked_fill(~has, 0) if pairing.with_positive_only else per_anchor).mean()
         counts["anchors"] = has
-        asked = [one for one, needed in zip((left, right, *parameters), wanted, strict=True) if needed]
-        found = [torch.zeros_like(one) for one in asked]
-        if value.requires_grad:  # which it does not without a pair
-            found = list(torch.autograd.grad(value, asked, materialize_grads=True))
+        leaves = [leaf for leaf, needed in zip((left, right, *parameters), wanted, strict=True) if needed]
+        gradients = [torch.zeros_like(leaf) for leaf in leaves]
+        if value.requires_grad:  # it does not if there is no pair
+            gradients = list(torch.autograd.grad(value, leaves, materialize_grads=True))
             if pairing.across is not None and wanted[0]:
-                found[0] = pairing.across.sum(found[0])
-        ctx.by = [found.pop(0) if needed else None for needed in wanted]
-        shown: Tensor = value.detach() + 0 * left.detach().sum()  # a row of NaN shows, though comparisons hide it
-        return shown
+                gradients[0] = pairing.across.sum(gradients[0])
+        ctx.by = [gradients.pop(0) if needed else None for needed in wanted]
+        # A comparison with NaN is false, so a row of NaN would go unseen: this sum makes the value NaN too.
+        result: Tensor = value.detach() + 0 * left.detach().sum()
+        return result
 
     @staticmethod
     def backward(ctx: Any, by_value: Tensor) -> tuple[Tensor | None, ...]:
-        """Scales what was found, which is constant: a second derivative would be wrong."""
+        """Scale the gradients of forward. They are constants, so a second derivative would be wrong: refuse it."""
         if torch.is_grad_enabled():
             raise SettingError(
                 "a pair loss has no second derivative (create_graph=True): take reference_loss, which has"

@@ -1,4 +1,4 @@
-"""What the pairs on one side of each anchor add up to, and how the sums of two sets of columns become one."""
+"""Sums over the positives or the negatives of each anchor, and how sums over two sets of columns are merged."""
 
 from functools import reduce
 from itertools import zip_longest
@@ -12,12 +12,13 @@ from crossbatch.processes import Processes
 
 
 class Sums(NamedTuple):
-    """One side of each anchor, as a formula sees it; every field is [anchors].
+    """Sums over one side (the positives or the negatives) of each anchor, for a formula; every field is [anchors].
 
-    `total`: Σ weight · cost, or log Σ weight · exp(cost) where the formula says so (−∞ without a pair); differentiable.
-    `pairs`: how many pairs count. `weight`: Σ weight, constant in the gradient; without weights, as `pairs`. `cost`:
-    Σ weight · cost; None in a logarithm, but where the formula asks for its mean. `greatest`: `nearest`, where the
-    formula asks for it.
+    `total`: Σ weight · cost; for a side in a logarithm log Σ weight · exp(cost), −∞ without a pair. Differentiable.
+    `weight`: Σ weight, without gradient; the number of pairs if there are no weights.
+    `pairs`: how many pairs count.
+    `cost`: Σ weight · cost; None for a side in a logarithm, unless the formula asks for its mean.
+    `greatest`: the value of `nearest`; None unless the formula asks for it.
     """
 
     total: Tensor
@@ -35,16 +36,17 @@ class Sums(NamedTuple):
 
     @property
     def nearest(self) -> Tensor:
-        """The greatest similarity of a negative, −∞ without one; constant."""
+        """Greatest similarity of a negative, −∞ without one; no gradient flows to it."""
         if self.greatest is None:
             raise SettingError("the nearest negative must be asked for (nearest_negative = True)")
         return self.greatest
 
 
 class Partial(NamedTuple):
-    """What some columns add to a side, with the derivatives of `total` by the anchors and by each of the context.
+    """Sums over some of the columns, for one side of each anchor.
 
-    In a logarithm `total` is Σ weight · exp(cost − `top`); a `top` of None is 0. A derivative of None is 0.
+    `by`: derivatives of `total` by the anchors and then by each tensor of the context; None stands for 0.
+    For a side in a logarithm `total` is Σ weight · exp(cost − `top`); a `top` of None stands for 0.
     """
 
     total: Tensor
@@ -55,35 +57,37 @@ class Partial(NamedTuple):
 
 
 def merge(left: Partial, right: Partial) -> Partial:
-    """The sums of two disjoint sets of columns; associative, so any split of the columns will do."""
+    """Merge the sums of two disjoint sets of columns. This is associative, so columns may be split anywhere."""
     top = left.top
     if left.top is not None and right.top is not None:
         top = torch.maximum(left.top, right.top)
         left, right = _scaled(left, left.top - top), _scaled(right, right.top - top)
-    by = tuple(two if one is None else one if two is None else one + two for one, two in zip_longest(left.by, right.by))
+    by = tuple(
+        other if own is None else own if other is None else own + other for own, other in zip_longest(left.by, right.by)
+    )
     return Partial(left.total + right.total, left.weight + right.weight, left.pairs + right.pairs, by, top)
 
 
 def merge_across(found: Partial | None, none: Tensor, processes: Processes, *, log: bool) -> Partial:
-    """The sums of the columns of all processes, with the derivatives by those of this one alone.
+    """Merge the sums of all processes, each over its own columns; `by` stays that of this process's columns alone.
 
-    `found` of None: this process has no column; `none` is 0 for each anchor.
+    `found`: the sums of this process, None if it has no column. `none`: zeros [anchors].
     """
     if found is None:
         found = Partial(none, none, none, top=torch.full_like(none, -torch.inf))
     top = none if found.top is None else found.top
-    sent = processes.stack(torch.stack([found.total, found.weight, found.pairs, top]))
-    every = [Partial(total, weight, pairs, (), greatest) for total, weight, pairs, greatest in sent]
-    every[processes.rank] = found._replace(top=top)
-    merged = reduce(merge, every)
+    gathered = processes.stack(torch.stack([found.total, found.weight, found.pairs, top]))
+    parts = [Partial(total, weight, pairs, (), greatest) for total, weight, pairs, greatest in gathered]
+    parts[processes.rank] = found._replace(top=top)
+    merged = reduce(merge, parts)
     return merged if log else merged._replace(top=None)
 
 
 def _scaled(side: Partial, exponent: Tensor) -> Partial:
-    factor = exponent.exp().nan_to_num_(0.0)  # an empty sum has −∞ for its top, and −∞ less −∞ is not a number
+    factor = exponent.exp().nan_to_num_(0.0)  # the top of an empty sum is −∞, and −∞ − (−∞) is not a number
     return side._replace(total=side.total * factor, by=scaled(side.by, factor))
 
 
 def scaled(by: tuple[Tensor | None, ...], factor: Tensor) -> tuple[Tensor | None, ...]:
-    """Derivatives times a factor of each anchor."""
+    """Multiply derivatives by a factor [anchors]."""
     return tuple(None if each is None else each * factor.view(-1, *[1] * (each.dim() - 1)) for each in by)

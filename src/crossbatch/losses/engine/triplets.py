@@ -1,6 +1,6 @@
-"""What a negative costs in all triplets that it makes with the positives of its anchor, without listing them.
+"""The cost of a negative: its mean cost over the triplets with the positives of its anchor, which are never listed.
 
-The positives are the context: [anchors, positives], ascending, +∞ where an anchor has fewer.
+The context holds the similarities of the positives, [anchors, positives], ascending, +∞ where an anchor has fewer.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from crossbatch.losses.engine.sums import Partial
 from crossbatch.row_search import pack, places
 from crossbatch.shapes import on_cpu
 
-FEW = 32  # positives of an anchor up to which one at a time is faster than a search among them
+FEW = 32  # up to so many positives per anchor, a loop over positives is faster than a search
 
 
 @dataclass(frozen=True)
 class Triplets(Declared):
-    """`margin + s − positive` for each positive below `margin + s`; only those above s too, if `semi_hard`.
+    """`margin + s − positive` for each positive below `margin + s`; with `semi_hard`, only for positives above s.
 
-    The cost of a negative is the mean over its triplets, its weight how many they are; with `weigh`, triplets are
-    weighed by their own costs, and the weight is the sum of these.
+    The cost of a negative is the mean cost of its triplets, and its weight is their number. With `weigh`, each triplet
+    is weighted by its cost, and the weight of the negative is the sum of these costs.
     """
 
     margin: float
@@ -31,7 +31,11 @@ class Triplets(Declared):
     weigh: bool = False
 
     def __call__(self, s: Tensor, positives: Tensor) -> Costs:
-        """Costs and weights, in plain torch. Of a negative, the positives in its triplets are neighbours in order."""
+        """Return costs and weights, in plain torch.
+
+        The positives that make triplets with a negative stand side by side in the ascending order, from `first` to
+        `last`, so cumulative sums give their sums.
+        """
         shifted, known = s + self.margin, torch.where(positives < torch.inf, positives, 0)
         last = torch.searchsorted(positives.detach(), shifted.detach().contiguous())
         first = torch.searchsorted(positives.detach(), s.detach().contiguous(), right=True) * int(self.semi_hard)
@@ -48,7 +52,7 @@ class Triplets(Declared):
         return (half + half.detach()).relu() / torch.where(costs > 0, costs, 1).detach(), costs
 
     def add_up(self, anchors: Tensor, block: Block, positives: Tensor) -> Partial:
-        """In place on a CPU; elsewhere by autograd."""
+        """Sum the block: in place on a CPU, by autograd elsewhere."""
         if not on_cpu(anchors):
             return Written(self, easy=-1.0).add_up(anchors, block, positives)
         s = block.similarities.clamp_(min=-2)  # an absent pair is farther than any positive, and finite
@@ -59,7 +63,7 @@ class Triplets(Declared):
         return Partial(total, pair_sum(weights), pairs, (by_anchors, by_positives))
 
     def _one_by_one(self, s: Tensor, positives: Tensor, costs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One positive after the other, in arithmetic in place, which beats any search while they are few.
+        """Loop over the positives, in place. This is faster than a search while there are few of them.
 
         Returns the total, and its derivatives by the negatives and by the positives.
         """
@@ -80,10 +84,10 @@ class Triplets(Declared):
         return total, weights, by_positives
 
     def _among_sorted(self, s: Tensor, positives: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same by search, of the negatives that cost anything, which are few after a while.
+        """Compute the same by search, for negatives with a cost alone; later in training these are few.
 
-        Sums over neighbours are differences of cumulative sums, in double precision since costs are small beside
-        cosines.
+        A sum over positives that stand side by side is a difference of cumulative sums. Costs are much smaller than
+        cosines, so the sums are in double precision.
         """
         column, anchor = torch.gt(s.T, positives[:, 0] - self.margin).nonzero(as_tuple=True)
         near = s.T[column, anchor].double()
@@ -104,13 +108,13 @@ class Triplets(Declared):
 
         counts, sums = (last - first).double(), of_positives(known)
         costs = (counts * shifted - sums).clamp_(min=0)
-        around = of_negatives(torch.ones_like(shifted))
+        neighbours = of_negatives(torch.ones_like(shifted))
         if self.weigh:
             totals = shifted * (counts * shifted - 2 * sums) + of_positives(known.square())
-            each, by_positives = costs, known * around - of_negatives(shifted)
+            weight, by_positives = costs, known * neighbours - of_negatives(shifted)
         else:
-            totals, each, by_positives = costs, counts, -around
+            totals, weight, by_positives = costs, counts, -neighbours
         total = torch.zeros_like(s[:, 0], dtype=torch.float64).index_add_(0, anchor, totals)
         weights = torch.zeros_like(s)
-        weights.T[column, anchor] = each.to(weights)
+        weights.T[column, anchor] = weight.to(weights)
         return total.to(s), weights, by_positives.view_as(positives).to(s)

@@ -1,4 +1,4 @@
-"""Both sides of every anchor as masks over the matrix of all similarities: plain torch; the judge."""
+"""Positives and negatives as masks over the matrix of all similarities, in plain torch: the reference."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,9 +10,9 @@ from crossbatch.losses.engine.sums import Sums
 
 
 class Whole:
-    """The sides as masks over the matrix of all similarities.
+    """Sums over the positives and the negatives of each anchor, by masks over the matrix of all similarities.
 
-    `farthest`: least similarity of a positive, +∞ without one, constant.
+    `farthest`: the least similarity of a positive of each anchor, +∞ without one; no gradient flows to it.
     """
 
     def __init__(self, anchors: Tensor, refs: Tensor, positive: Tensor, negative: Tensor) -> None:
@@ -26,12 +26,12 @@ class Whole:
         return self._sums(cost, context, "positive", log)
 
     def negatives(self, cost: Cost, *context: Tensor, log: bool = False, nearest: bool = False) -> Sums:
-        """Sums over the negatives of each anchor; if asked, the greatest similarity of one."""
+        """Sums over the negatives of each anchor; with `nearest`, also the greatest similarity of a negative."""
         sums = self._sums(cost, context, "negative", getattr(cost, "log", log))
         return sums._replace(greatest=self._nearest("negative", self.similarities.detach()) if nearest else None)
 
     def positive_similarities(self) -> Iterator[Tensor]:
-        """Blocks [anchors, columns], differentiable, +∞ where a pair is not positive: here one."""
+        """Yield similarities [anchors, refs], differentiable, +∞ where a pair is not positive: one block here."""
         yield self.similarities.masked_fill(self.absent["positive"], torch.inf)
 
     def _sums(self, cost: Cost, context: Sequence[Tensor], side: str, log: bool) -> Sums:
@@ -51,7 +51,7 @@ class Whole:
         return Sums(total, weight, weight if weights is None else counted.sign().sum(1), None if log else total)
 
     def _nearest(self, side: str, similarities: Tensor) -> Tensor:
-        """The greatest similarity of a side; −∞ without one."""
+        """Greatest similarity of each anchor on a side; −∞ without a pair."""
         if similarities.shape[1] == 0:
             return similarities.new_full((len(similarities),), -torch.inf)
         return similarities.masked_fill(self.absent[side], -torch.inf).amax(1)
