@@ -1,4 +1,4 @@
-"""A loss and a memory together: the module that users call in their training step."""
+"""The module that users call in their training step: a loss within the batch and against a memory."""
 
 import math
 import warnings
@@ -31,7 +31,10 @@ def _number(name: str, value: Any) -> Any:
 
 
 def _is_like(value: Any, before: Tensor) -> bool:
-    """Whether it is the buffer itself, which `+=` sets, or one in its place on a GPU, which is not read."""
+    """Whether a value may be set unchecked: the buffer itself, as `+=` sets, or a like tensor on a GPU.
+
+    Reading a tensor on a GPU to check it would wait for the device.
+    """
     fits = isinstance(value, Tensor) and value.shape == before.shape and value.dtype == before.dtype
     return value is before or (fits and not on_cpu(value))
 
@@ -62,38 +65,38 @@ CHECKED: dict[str, Any] = {
 class CrossBatchLoss(KeepsTypes):
     """`batch_weight` × the loss within the batch + `memory_weight` × the loss of the batch against the memory.
 
-    `loss` is a pair loss of this package, a subclass of `PairLoss`, or any module that is called
+    `loss` is a pair loss of this package, a subclass of `PairLoss`, or any module called
     `(embeddings, labels, ref_emb=, ref_labels=)`. Each training call compares the batch with the rows of earlier
-    batches and then enqueues it. Anchors without a positive in the memory enter the mean as 0: they would only
-    be pushed away from where others were. With `earlier_only=False`, as in the authors' code, the batch is enqueued
-    first, so that its rows are in the memory term too, all but the anchor's own, and every anchor counts. Rows of the
-    same image are ignored where `ids` tell.
+    batches and then enqueues the batch. An anchor without a positive in the memory contributes 0 to the memory term,
+    since the memory could only push it away from past negatives. With `earlier_only=False`, as in the authors' code,
+    the batch is enqueued first. Its rows then take part in the memory term, except the anchor's own row, and every
+    anchor counts. If `ids` are given, pairs of the same image are ignored.
 
-    The first `warmup_steps` calls fill the memory but return the batch term alone, at weight 1. In `eval()` nothing is
-    enqueued and no step is counted; the newest row is then one step old, as in the last training call. Both weights,
-    the step from which the memory counts (`start`) and the age in steps up to which rows count (`max_age`) are buffers,
-    which may be set, as `loss_fn.memory_weight = 0.5`. `stats` describes the last call: the value of both terms, the
-    positives and negatives per anchor of the batch that count in each, and the share of anchors that count against the
-    memory. On a GPU both terms are computed during the warm-up too, so that no step waits for the device.
+    The first `warmup_steps` calls fill the memory and return the batch term alone, with weight 1. In `eval()` nothing
+    is enqueued and no step is counted; the newest row is then one step old, as in the last training call. These buffers
+    may be set, for example `loss_fn.memory_weight = 0.5`: both weights; `start`, the step from which the memory counts;
+    and `max_age`, the age in steps up to which rows count. `stats` describes the last call: the value of both terms,
+    the positives and negatives per anchor that count in each, and the share of anchors that count in the memory term.
+    On a GPU both terms are computed during the warm-up too, so that no step waits for the device.
 
-    A memory has one `CrossBatchLoss`: a second would compare a batch with its own rows, which the first has written.
+    Use one `CrossBatchLoss` per memory: a second one would compare a batch with its own rows, which the first enqueued.
 
-    Where several processes train, which are found at the first call or given as a process `group`, all of them call
-    together, with batches of any sizes: the batch is then that of all, in the order of ranks, and so is what the memory
-    holds. The mean over the processes of the gradients, which DistributedDataParallel takes, is the gradient of one
-    process on the whole batch; that of the values is its loss. Parameters of a loss must be averaged with those of the
-    network. Each process compares its own batch with the memory. Where the memory is sharded, each compares the batch
-    of all with the rows that it keeps, and what these add up to is put together; for that it must be a loss of ours.
+    When several processes train (found at the first call, or given as `group`), all of them call the loss together,
+    with batches of any sizes. The batch is then the batches of all processes in the order of ranks, and all of it is
+    enqueued. DistributedDataParallel averages the gradients over the processes: the result is the gradient of one
+    process on the whole batch. The average of the loss values is its loss. Parameters of the loss must be averaged like
+    those of the network. Each process compares its own batch with the memory. With a sharded memory each process
+    compares the whole batch with the rows that it keeps, and the sums are merged; this needs a loss of this package.
 
     Source: Wang et al., CVPR 2020; the weighted sum is that of the authors' code.
 
     Args:
         loss: A pair loss, or any module called `(embeddings, labels, ref_emb=, ref_labels=)`.
-        memory: What the batch is compared with, and written to.
+        memory: Memory that the batch is compared with and enqueued in.
         memory_weight: Weight of the memory term, at least 0.
         batch_weight: Weight of the batch term once the memory counts, at least 0.
-        warmup_steps: Training calls in which the memory fills and does not count.
-        earlier_only: Compare with rows of earlier batches alone, and count only anchors with a positive there.
+        warmup_steps: Number of training calls in which the memory fills and does not count.
+        earlier_only: Compare only with rows of earlier batches, and count only anchors with a positive among them.
         group: Process group that trains together; by default all processes.
 
     Raises:
@@ -138,11 +141,11 @@ class CrossBatchLoss(KeepsTypes):
             self.register_buffer(name, torch.tensor(value, dtype=torch.int64))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Take plain numbers for the weights, `step`, `start` and `max_age`."""
+        """Accept plain numbers for the weights, `step`, `start` and `max_age`, and check them."""
         before = self._buffers.get(name) if name in CHECKED else None
         if before is not None and not _is_like(value, before):
             value = CHECKED[name](name, value)
-            with torch.inference_mode(False):  # as in a callback of Lightning's validation
+            with torch.inference_mode(False):  # a Lightning callback may set it during validation
                 value = torch.full_like(before, value)
         super().__setattr__(name, value)
 
@@ -153,19 +156,19 @@ class CrossBatchLoss(KeepsTypes):
 
     @eagerly
     def forward(self, embeddings: Embeddings, labels: Labels, *, ids: Ids | None = None) -> Scalar:
-        """Loss of a batch of embeddings [batch, dim] with their labels and, if known, images.
+        """Compute the loss of a batch; in training mode, enqueue the batch and count a step.
 
         Args:
-            embeddings: Float [batch, dim]; gradient flows to them. Several processes may give batches of any sizes.
-            labels: Class of each, int64 [batch].
-            ids: Image of each, int64 [batch]; −1 is unknown.
+            embeddings: Float [batch, dim]; gradient flows to them. Each process may pass a batch of another size.
+            labels: Class of each row, int64 [batch].
+            ids: Image of each row, int64 [batch]; −1 is unknown.
 
         Raises:
-            ShapeError: Labels or ids are not one a row or not int64, or rows are not as long as those of the memory.
+            ShapeError: Labels or ids are not int64 with one per row, or rows are not as long as those of the memory.
         """
         self.memory.check(embeddings, labels, ids)
         if self.training and not torch.is_grad_enabled():
-            warnings.warn(FORGOTTEN, stacklevel=5)  # the line that calls the loss
+            warnings.warn(FORGOTTEN, stacklevel=5)  # the warning names the line that calls the loss
         if self.memory.shard.parts > 1 and not self.loss.mean_over_anchors:
             raise SettingError(
                 f"a sharded memory takes a loss of this package, whose sums can be put together, and not "
@@ -176,19 +179,22 @@ class CrossBatchLoss(KeepsTypes):
         within = Pairing.within(batch.labels, batch.ids)
         loss = self.loss.compare(batch.embeddings, batch.embeddings, within)
         self._last = {"batch_loss": loss.detach(), **self._counts("batch")}
-        on, known = self.step >= self.start, on_cpu(self.step)
+        active, readable = self.step >= self.start, on_cpu(self.step)
         since = self.step - self.max_age - int(not self.training)
         own_slots = None
         if self.training and not self.earlier_only:
             own_slots = self._remember(batch)
-        if not known or on:
-            compared, share = self._against_memory(anchors, batch, since, own_slots)
-            term = self.loss.compare(*compared)
+        if not readable or active:
+            arguments, share = self._against_memory(anchors, batch, since, own_slots)
+            term = self.loss.compare(*arguments)
             term = term if share == 1 else share * term
             self._last |= {"memory_loss": term.detach(), **self._counts("memory")}
             batch_weight, memory_weight = self.batch_weight, self.memory_weight
-            if not known:
-                batch_weight, memory_weight = torch.where(on, batch_weight, 1), torch.where(on, memory_weight, 0)
+            if not readable:
+                batch_weight, memory_weight = (
+                    torch.where(active, batch_weight, 1),
+                    torch.where(active, memory_weight, 0),
+                )
             loss = batch_weight * loss + memory_weight * term
         if self.training and self.earlier_only:
             self._remember(batch)
@@ -197,10 +203,11 @@ class CrossBatchLoss(KeepsTypes):
     def _against_memory(
         self, anchors: Tensor, batch: Gathered, since: Tensor, own_slots: Tensor | None
     ) -> tuple[tuple[Tensor, Tensor, Pairing], float]:
-        """What the memory term compares, and its share: this process's anchors, or all where that is its share of work.
+        """Arguments of `compare` for the memory term, and the factor that weights the result of this process.
 
-        So it is where the memory is sharded. A loss that is not of this package may be no mean over anchors: of all it
-        is that of one process, whatever it is.
+        By default these are this process's anchors and their share of the batch. If the memory is sharded, they are all
+        anchors, compared with the rows kept here. A loss of another package may not be a mean over anchors, so each
+        process computes it on all anchors, as one process would.
         """
         rows = self.memory.in_use(since)
         labels, ids, share = batch.labels, batch.ids, 1.0
@@ -220,9 +227,9 @@ class CrossBatchLoss(KeepsTypes):
 
     @property
     def stats(self) -> dict[str, Tensor]:
-        """Of the last call: the value of each term, and means over the anchors of what counted in it."""
-        return {name: each.detach().to(torch.float32).mean() for name, each in self._last.items()}
+        """Statistics of the last call: the value of each term, and means over the anchors of the pairs that counted."""
+        return {name: value.detach().to(torch.float32).mean() for name, value in self._last.items()}
 
     def _counts(self, term: str) -> dict[str, Tensor]:
-        counted = self.loss.per_anchor.items()
-        return {f"{term}_{name}": each for name, each in counted if (term, name) != ("batch", "anchors")}
+        counts = self.loss.per_anchor.items()
+        return {f"{term}_{name}": count for name, count in counts if (term, name) != ("batch", "anchors")}

@@ -1,4 +1,4 @@
-"""A batch larger than memory: the network sees it a piece at a time, and each piece again in the backward pass."""
+"""Embed a batch too large for memory: a piece at a time, and each piece again in the backward pass."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ from crossbatch.errors import SettingError
 
 
 def embed_in_pieces(model: nn.Module, images: Tensor, size: int) -> Tensor:
-    """`model(images)`, with the activations of `size` images in memory rather than those of all.
+    """Compute `model(images)` with the activations of only `size` images in memory at once.
 
-    A piece keeps nothing but what it gave; the loss is taken over the whole batch, and in its backward pass each piece
-    is embedded again, with the same dropout and the same autocast, and gives its gradient. The gradient is that of the
-    whole batch, for the time of a further forward pass. Random numbers that are not drawn from torch's own generators
-    are drawn anew. Raises `SettingError` for BatchNorm in training mode: its statistics would be those of a piece.
-    Source: gradient caching, Gao et al., 2021, and Chen et al., 2016, whose checkpoints torch has.
+    Each piece keeps only its embeddings, and the loss is computed over the whole batch. In the backward pass each piece
+    is embedded again, with the same dropout and autocast, and its gradient is added. The result is the gradient of the
+    whole batch, at the cost of one more forward pass. Random numbers from other generators than torch's own differ
+    between the two passes. Raises `SettingError` for BatchNorm in training mode: its statistics would be of one piece.
+    Source: gradient caching, Gao et al., 2021; checkpointing, Chen et al., 2016, as in `torch.utils.checkpoint`.
 
     Examples:
         >>> loss = loss_fn(embed_in_pieces(model, images, 64), labels, ids=ids)
@@ -33,8 +33,8 @@ def embed_in_pieces(model: nn.Module, images: Tensor, size: int) -> Tensor:
 
 
 def refuse_batch_norm(model: nn.Module, size: int, images: int) -> None:
-    """Refuse a model whose BatchNorm layers would see pieces of a batch."""
-    names = [name for name, one in model.named_modules() if isinstance(one, _BatchNorm) and one.training]
+    """Refuse a model with BatchNorm layers in training mode: their statistics would be those of a piece."""
+    names = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm) and module.training]
     if names:
         raise SettingError(
             f"{len(names)} BatchNorm layers, the first is {names[0]!r}, would see the statistics of {size} images "

@@ -1,4 +1,4 @@
-"""The processes that train one model together: who they are, and what they tell each other, in the order of ranks."""
+"""The processes that train one model together: their ranks, and the exchange of tensors in the order of ranks."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
@@ -13,10 +13,10 @@ from crossbatch.launched import started, trains
 
 
 class Gathered(NamedTuple):
-    """The batches of all processes as one, in the order of ranks; `own`: which of its rows are this process's.
+    """The batches of all processes as one batch, in the order of ranks; `own`: the rows of this process.
 
-    `share` is what the mean over own rows counts for, so that the mean over the processes of what each so weighs is
-    the mean over all rows.
+    `share` weights a mean over the own rows: the average over the processes of these weighted means is the mean over
+    all rows.
     """
 
     embeddings: Tensor
@@ -27,10 +27,10 @@ class Gathered(NamedTuple):
 
 
 class Processes:
-    """The members of a process group; by default of all processes, and just this one where there is no group.
+    """The members of a process group; by default all processes, and only this one if no group is initialized.
 
-    Every method that exchanges something must be called by all of them together. Where there is one process nothing is
-    exchanged, and a tensor comes back as it was given.
+    All members must call a method that exchanges tensors together. With one process nothing is exchanged, and a method
+    returns the tensor that it was given.
     """
 
     def __init__(self, group: Any = None) -> None:
@@ -41,12 +41,12 @@ class Processes:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A group is not saved: who reads this has his own."""
+        """A group is not pickled: the process that loads this has its own."""
         return Processes, ()
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of processes in the group."""
         if trains():
             return dist.get_world_size(self.group)
         if (count := started()) > 1:
@@ -58,56 +58,59 @@ class Processes:
 
     @property
     def rank(self) -> int:
-        """Which of them this is, from 0."""
+        """Rank of this process in the group, from 0."""
         return dist.get_rank(self.group) if self.count > 1 else 0
 
     def part(self, length: int) -> slice:
-        """Which of so many things fall to this process: a run of them, as long as that of another, give or take one."""
+        """Slice of `length` things for this process; the lengths of all slices differ by at most one."""
         return part(length, self.rank, self.count)
 
     def gather(self, embeddings: Tensor, labels: Tensor, ids: Tensor | None = None) -> Gathered:
-        """The batches of all processes, of any sizes; in the backward pass own rows get what they cause everywhere.
+        """Gather the batches of all processes, of any sizes; gradient flows to the own rows.
 
-        Their gradient comes out `count` times as large, since it is averaged over the processes later. Known ids of
-        one process make those of another that gives none −1.
+        In the backward pass the gradient of the own rows is multiplied by `count`, since DistributedDataParallel
+        averages gradients over the processes later. If only some processes pass ids, those of the others are −1.
         """
         count, n = self.count, len(embeddings)
         if count == 1:
             return Gathered(embeddings, labels, ids, slice(0, n), 1.0)
         learns = embeddings.requires_grad and torch.is_grad_enabled()
-        told = torch.tensor([n, ids is not None, learns], device=embeddings.device)
-        sizes, known, learning = self.stack(told).T.tolist()
+        header = torch.tensor([n, ids is not None, learns], device=embeddings.device)
+        sizes, known, learning = self.stack(header).T.tolist()
         if any(learning) and not all(learning):
             raise SettingError(
                 f"the embeddings of {learning.count(0)} of {count} processes take no gradient, those of the others do: "
                 "an empty batch goes through the network too"
             )
-        numbers = torch.stack([labels, torch.full_like(labels, -1) if ids is None else ids], 1).to(embeddings.device)
+        integers = torch.stack([labels, torch.full_like(labels, -1) if ids is None else ids], 1).to(embeddings.device)
         flat = embeddings.detach().contiguous()
-        rows = self._rows(torch.cat([flat.view(torch.uint8), numbers.view(torch.uint8)], 1), sizes)
-        width = rows.shape[1] - 2 * numbers.element_size()
-        every = rows[:, :width].contiguous().view(flat.dtype)
-        labels, found = rows[:, width:].contiguous().view(torch.int64).unbind(1)
+        rows = self._rows(torch.cat([flat.view(torch.uint8), integers.view(torch.uint8)], 1), sizes)
+        width = rows.shape[1] - 2 * integers.element_size()
+        all_embeddings = rows[:, :width].contiguous().view(flat.dtype)
+        labels, gathered_ids = rows[:, width:].contiguous().view(torch.int64).unbind(1)
         first = sum(sizes[: self.rank])
-        put: Tensor = _OwnRows.apply(embeddings, every, first, count)
+        gathered: Tensor = _OwnRows.apply(embeddings, all_embeddings, first, count)
         own = slice(first, first + n)
         share = count * n / len(rows) if len(rows) else 1.0
-        return Gathered(put, labels.contiguous(), found.contiguous() if any(known) else None, own, share)
+        return Gathered(gathered, labels.contiguous(), gathered_ids.contiguous() if any(known) else None, own, share)
 
     def gather_rows(self, rows: Tensor) -> Tensor:
-        """Rows [rows, …] of all processes, of which each may have another number, without gradient."""
+        """Gather rows [rows, …] of all processes, each with any number of rows; without gradient."""
         if self.count == 1:
             return rows
         return self._rows(rows.detach(), self._sizes(rows))
 
     def gather_columns(self, columns: Tensor) -> Tensor:
-        """Columns [anchors, columns] of all processes, any number of each; own ones take gradient, as given to all."""
+        """Gather columns [anchors, columns] of all processes, each with any number; own columns get gradient.
+
+        Their gradient is not multiplied by `count`.
+        """
         own, sizes = columns.T, self._sizes(columns.T)
         every: Tensor = _OwnRows.apply(own, self._rows(own.detach(), sizes), sum(sizes[: self.rank]), 1)
         return every.T
 
     def stack(self, one: Tensor) -> Tensor:
-        """A tensor of each process, all of one shape: [processes, …]."""
+        """Stack a tensor of each process, all of the same shape: [processes, …]."""
         if self.count == 1:
             return one[None]
         sent = self._sent(one)
@@ -116,19 +119,19 @@ class Processes:
         return stacked.to(one.device)
 
     def sum(self, one: Tensor) -> Tensor:
-        """The sum over the processes of a tensor of one shape, the same on all of them."""
+        """Sum a tensor of the same shape over the processes; all get the same result."""
         return self._reduced(one, "SUM")
 
     def least(self, one: Tensor) -> Tensor:
-        """The least over the processes."""
+        """Elementwise minimum over the processes."""
         return self._reduced(one, "MIN")
 
     def greatest(self, one: Tensor) -> Tensor:
-        """The greatest over the processes."""
+        """Elementwise maximum over the processes."""
         return self._reduced(one, "MAX")
 
     def of_first(self, one: Tensor) -> Tensor:
-        """What the first process has."""
+        """The tensor of the first process."""
         if self.count == 1:
             return one
         sent = self._sent(one).clone()
@@ -148,62 +151,62 @@ class Processes:
         return (one.cuda() if on_gpu else one).contiguous()
 
     def _sizes(self, rows: Tensor) -> list[int]:
-        """How many rows each process has."""
+        """Number of rows in each process."""
         sizes: list[int] = self.stack(torch.tensor([len(rows)], device=rows.device))[:, 0].tolist()
         return sizes
 
     def _rows(self, rows: Tensor, sizes: list[int]) -> Tensor:
-        """Gather rows of which each process has so many: padded and cut, since what is sent must be of one size."""
+        """Gather rows, `sizes` of them from each process: padded and cut, since all must send tensors of one size."""
         padded = rows.new_zeros(max(sizes), *rows.shape[1:])
         padded[: len(rows)] = rows
-        every = self.stack(padded) if max(sizes) else padded[None].expand(len(sizes), *padded.shape)
-        return torch.cat([some[:size] for some, size in zip(every, sizes, strict=True)])
+        stacked = self.stack(padded) if max(sizes) else padded[None].expand(len(sizes), *padded.shape)
+        return torch.cat([piece[:size] for piece, size in zip(stacked, sizes, strict=True)])
 
 
 class _OwnRows(torch.autograd.Function):
-    """What was gathered, of which the own rows take gradient."""
+    """Return gathered rows; gradient flows to those of this process."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, every: Tensor, first: int, count: int) -> Tensor:
-        """Own rows came back as they were sent."""
+        """Return `every`, whose own rows equal `own`."""
         ctx.own, ctx.count = slice(first, first + len(own)), count
         return every
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, by: Tensor) -> tuple[Tensor | None, ...]:
-        """By own rows."""
+        """Gradient of the own rows, times `count`."""
         return by[ctx.own] * ctx.count, None, None, None
 
 
 class KeepsTypes(nn.Module):
-    """A module whose buffers keep their types where `half()` or `to(torch.bfloat16)` changes those of the model."""
+    """A module whose buffers keep their dtypes when `half()` or `to(torch.bfloat16)` converts the model."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         before = dict(self._buffers)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, was in before.items():
-            now = self._buffers[name]
-            if was is not None and now is not None and now.dtype != was.dtype:
-                self._buffers[name] = was.to(now.device)
+        for name, old in before.items():
+            new = self._buffers[name]
+            if old is not None and new is not None and new.dtype != old.dtype:
+                self._buffers[name] = old.to(new.device)
         return self
 
 
 class Apart(KeepsTypes):
-    """A module that is passed over by who walks the modules above it, while `state_dict` and `to` reach it.
+    """A module that `modules()` and `buffers()` of its parent skip, while `state_dict` and `to` reach it.
 
-    DistributedDataParallel finds what it broadcasts at every step by such a walk: the memory would cost its size in
-    bytes a step, and the rows of one process would overwrite those of another.
+    DistributedDataParallel finds the buffers that it broadcasts at every step with these methods. It would send the
+    whole memory at every step, and the rows of one process would overwrite those of the others.
     """
 
     def named_modules(
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, nn.Module]]:
-        """Nothing where a module above asks, which hands its memo down; else as any module."""
+        """Yield nothing if a parent asks, which passes a memo; otherwise as any module does."""
         if memo is None:
             yield from super().named_modules(None, prefix, remove_duplicate)
 
 
 def part(length: int, rank: int, count: int) -> slice:
-    """The run of so many things that falls to a process."""
+    """Slice of `length` things for the process with this rank."""
     return slice(rank * length // count, (rank + 1) * length // count)

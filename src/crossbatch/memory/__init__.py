@@ -1,4 +1,4 @@
-"""The memory of past embeddings: a ring of rows, on one process or shared out over several."""
+"""The cross-batch memory: a ring buffer of past embeddings, in one process or sharded over several."""
 
 from crossbatch.memory.ring import STORAGE_DTYPES, CrossBatchMemory
 from crossbatch.memory.rows import InUse, Rows, carried

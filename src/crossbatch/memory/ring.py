@@ -1,4 +1,4 @@
-"""The cross-batch memory: the embeddings of past batches, with their labels, images and steps."""
+"""The cross-batch memory: a ring buffer of past embeddings with their labels, image ids and steps."""
 
 import operator
 from collections.abc import Callable, Iterable
@@ -27,28 +27,29 @@ from crossbatch.shapes import (
 )
 
 STORAGE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-EMPTY = {"_embeddings": 0, "_labels": 0, "_ids": -1, "_steps": -1}  # what a slot holds that was never written
+EMPTY = {"_embeddings": 0, "_labels": 0, "_ids": -1, "_steps": -1}  # values of a slot that was never written
 
 
 class CrossBatchMemory(Apart):
-    """A ring that keeps the last `size` embeddings as unit rows.
+    """A ring buffer that keeps the last `size` embeddings as unit rows.
 
-    What it holds equals `collections.deque(maxlen=size)` for any sequence of batch sizes. All state
-    lives in buffers, so a checkpoint restores the rows and their order. Rows take no gradient.
-    `dtype` (float32, bfloat16 or float16) is how rows are stored, whatever the batches and the model
-    are; `model.to(torch.bfloat16)` leaves it alone. Source: Wang et al., CVPR 2020, section 3.3.
+    Its contents equal those of `collections.deque(maxlen=size)` for any sequence of batch sizes. All state lives in
+    buffers, so a checkpoint restores the rows and their order. Rows get no gradient. Rows are stored in `dtype`,
+    whatever the dtype of batches and model; `model.to(torch.bfloat16)` does not change it.
+    Source: Wang et al., CVPR 2020, section 3.3.
 
-    Where several processes train together, all enqueue the rows of all in one order, as `CrossBatchLoss` does, and so
-    hold the same rows. With `sharded` each keeps only its share of them and reports only these;
-    `state_dict()` then gathers the whole memory: all processes call it together. It loads with or without `sharded`,
-    on any number of processes. `model.modules()` and `model.buffers()` of a module that holds a memory pass it over.
+    When several processes train together, each enqueues the batches of all processes in the same order, as
+    `CrossBatchLoss` does, so all hold the same rows. With `sharded` each process keeps and reports only its share of
+    the rows. `state_dict()` then gathers the whole memory, so all processes must call it together. The state loads with
+    or without `sharded`, on any number of processes. If a model contains a memory, `model.modules()` and
+    `model.buffers()` skip it.
 
     Args:
-        size: How many rows fit; a row takes `dim` numbers and 24 bytes.
+        size: Number of rows that fit; a row takes `dim` numbers and 24 bytes.
         dim: Length of a row.
         dtype: How rows are stored: float32, bfloat16 or float16.
-        device: Where; it moves with the module that it belongs to.
-        sharded: Of several processes, each keeps its share of the rows; else each keeps all of them.
+        device: Device of the rows; the memory moves with the module that contains it.
+        sharded: Each of several processes keeps its share of the rows; otherwise each keeps all rows.
 
     Raises:
         SettingError: A size or dim below 1, or another dtype.
@@ -68,8 +69,8 @@ class CrossBatchMemory(Apart):
     _batches: Tensor
 
     def __new__(cls, *arguments: Any, **options: Any) -> "CrossBatchMemory":
-        """Meet a call in the manner of pytorch-metric-learning, whose class has the same name, with a clear word."""
-        if "embedding_size" in options or "loss" in options or any(isinstance(one, nn.Module) for one in arguments):
+        """Refuse arguments of pytorch-metric-learning's class of the same name, and name the equivalent here."""
+        if "embedding_size" in options or "loss" in options or any(isinstance(arg, nn.Module) for arg in arguments):
             raise SettingError(
                 "CrossBatchMemory(size, dim) holds rows and no loss, unlike that of pytorch-metric-learning: "
                 "CrossBatchLoss(loss, CrossBatchMemory(size=…, dim=…)) joins the two"
@@ -86,7 +87,7 @@ class CrossBatchMemory(Apart):
         sharded: bool = False,
     ) -> None:
         super().__init__()
-        if not all(hasattr(one, "__index__") and one >= 1 for one in (size, dim)):
+        if not all(hasattr(number, "__index__") and number >= 1 for number in (size, dim)):
             raise SettingError(f"a memory needs at least one row and one dimension, got size={size!r}, dim={dim!r}")
         if dtype not in STORAGE_DTYPES:
             raise SettingError(f"a memory stores float32, bfloat16 or float16, got {dtype}")
@@ -99,18 +100,18 @@ class CrossBatchMemory(Apart):
     def _allocate(self, dim: int, dtype: torch.dtype, device: torch.device) -> None:
         rows = self.shard.rows
         self.register_buffer("_embeddings", torch.zeros(rows, dim, dtype=dtype, device=device))
-        # A step of −1 marks a slot without a row: never written, or with a row that was not finite.
+        # A step of −1 marks a slot without a row: it was never written, or its row was zero or not finite.
         for name in ("_labels", "_ids", "_steps"):
             self.register_buffer(name, torch.full((rows,), EMPTY[name], dtype=torch.int64, device=device))
 
     @property
     def size(self) -> int:
-        """How many rows fit, in all processes together."""
+        """Number of rows that fit, in all processes together."""
         return self.shard.size
 
     @property
     def capacity(self) -> int:
-        """How many rows fit into what this process keeps."""
+        """Number of rows that fit in this process."""
         return self.shard.capacity
 
     @property
@@ -120,14 +121,14 @@ class CrossBatchMemory(Apart):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all state takes, full or not."""
+        """Bytes of all buffers; the same whether the memory is full or empty."""
         return sum(buffer.numel() * buffer.element_size() for buffer in self.buffers())
 
     def __len__(self) -> int:
         return int((self._steps >= 0).sum())
 
     def __bool__(self) -> bool:
-        """True, as of any module; `len(memory) == 0` says that it is empty."""
+        """True, as for any module; to ask whether the memory is empty, use `len(memory) == 0`."""
         return True
 
     @property
@@ -137,17 +138,17 @@ class CrossBatchMemory(Apart):
 
     @property
     def embeddings(self) -> References:
-        """The live rows, unit length, in the storage dtype; their order means nothing."""
+        """The live rows, of unit length, in the storage dtype; their order has no meaning."""
         return self._embeddings[self._selection()]
 
     @property
     def labels(self) -> RefLabels:
-        """Class of each live row."""
+        """Label of each live row."""
         return self._labels[self._selection()]
 
     @property
     def ids(self) -> RefIds:
-        """Image of each live row; −1 where it is not known."""
+        """Image id of each live row; −1 if unknown."""
         return self._ids[self._selection()]
 
     @property
@@ -156,16 +157,16 @@ class CrossBatchMemory(Apart):
         return self._steps[self._selection()]
 
     def forward(self, *_: Any, **__: Any) -> None:
-        """A memory computes nothing."""
+        """Refuse the call and name the methods to use instead."""
         raise SettingError(
             "a CrossBatchMemory is not called: CrossBatchLoss(loss, memory)(embeddings, labels) compares with it, "
             "memory.enqueue(embeddings, labels) writes to it"
         )
 
     def in_use(self, since: int | Tensor = 0) -> InUse:
-        """The slots that a loss reads, as views, and which of them hold a row that counts: of step `since` or later.
+        """Views of the slots that a loss reads, and a mask of those whose row was written at step `since` or later.
 
-        On a GPU all slots are, since asking how many hold a row would wait for the work before.
+        On a GPU these are all slots, since asking how many hold a row would wait for the device.
         """
         self._settle()
         since = torch.as_tensor(since, device=self._steps.device).clamp(min=0)
@@ -181,19 +182,19 @@ class CrossBatchMemory(Apart):
     ) -> Slots:
         """Write a batch, detached and scaled to unit length; return the slot of each row.
 
-        Of a batch larger than the memory only the tail stays; the rows dropped get slot −1. So does a row without a
-        direction, of zeros, or with an infinite value or NaN, as a step in half precision that overflows leaves it: it
-        is never compared with. Of several processes all give the same rows; where the memory is sharded, one that
-        another process keeps has slot −1 here.
+        If a batch is larger than the memory, only its last rows stay; the dropped rows get slot −1. A row of zeros, or
+        with an infinite value or NaN, also gets slot −1 and is never compared with; such rows come from an overflow in
+        half precision. With several processes all must pass the same rows. In a sharded memory a row that another
+        process keeps has slot −1 here.
 
         Args:
             embeddings: Float [batch, dim].
-            labels: Class of each, int64 [batch].
-            ids: Image of each, int64 [batch]; −1 is unknown.
-            step: Step that writes them, at least 0; by default the number of batches enqueued before.
+            labels: Class of each row, int64 [batch].
+            ids: Image of each row, int64 [batch]; −1 is unknown.
+            step: Step that writes the rows, at least 0; by default the number of batches enqueued before.
 
         Raises:
-            ShapeError: Rows of another length, or labels or ids that are not one a row and int64.
+            ShapeError: Rows have another length, or labels or ids are not int64 with one per row.
         """
         n = self.check(embeddings, labels, ids)
         if step is not None and (not isinstance(step, Tensor) or on_cpu(step)):
@@ -202,7 +203,7 @@ class CrossBatchMemory(Apart):
             step = operator.index(step)
         kept = min(n, self.size)
         rows = normalize(embeddings[n - kept :].float()).to(self._embeddings)
-        sound = rows.square().sum(1) > 0.5  # of unit length but for rounding; NaN compares as False
+        sound = rows.square().sum(1) > 0.5  # a valid row has length 1, up to rounding; NaN compares as False
         slots = torch.arange(n - kept, n, device=rows.device).add_(self._written).remainder_(self.size)
         if self.shard.parts > 1:
             slots, here = self.shard.own(slots)
@@ -218,39 +219,39 @@ class CrossBatchMemory(Apart):
 
     @torch.no_grad()
     def lookup(self, ids: Ids) -> Rows:
-        """The newest row of each image, aligned with `ids`; slot −1 where the memory holds none."""
+        """Find the newest row of each image, aligned with `ids`; slot −1 if the memory holds none."""
         require_one_each(len(ids) if isinstance(ids, Tensor) and ids.ndim else 0, "images", ids=ids)
         self._settle()
-        wanted, back = ids.to(self._ids.device).unique(return_inverse=True)
-        place = torch.searchsorted(wanted, self._ids).clamp_(max=max(len(wanted) - 1, 0))
+        wanted, inverse = ids.to(self._ids.device).unique(return_inverse=True)
+        position = torch.searchsorted(wanted, self._ids).clamp_(max=max(len(wanted) - 1, 0))
         hit = (self._ids >= 0) & (self._steps >= 0)
         hit = hit.nonzero()[:, 0] if len(ids) else hit.new_empty(0, dtype=torch.int64)
-        hit = hit[wanted[place[hit]] == self._ids[hit]]
-        age = (self.shard.in_ring(hit) - self._written).remainder(self.size)  # the newest row is the greatest
-        newest = torch.full_like(wanted, -1).scatter_reduce(0, place[hit], age, "amax")
-        found = (newest + self._written).remainder(self.size) // self.shard.parts
-        slots = torch.where(newest < 0, -1, found)[back]
+        hit = hit[wanted[position[hit]] == self._ids[hit]]
+        age = (self.shard.in_ring(hit) - self._written).remainder(self.size)  # greatest for the newest row
+        newest = torch.full_like(wanted, -1).scatter_reduce(0, position[hit], age, "amax")
+        newest_slots = (newest + self._written).remainder(self.size) // self.shard.parts
+        slots = torch.where(newest < 0, -1, newest_slots)[inverse]
         fields = (self._embeddings, self._labels, self._ids, self._steps)
         return Rows(slots, *(field[slots.clamp(min=0)] for field in fields))
 
     @torch.no_grad()
     def carry(self, motion: Tensor, since: int | Tensor, now: int | Tensor) -> None:
-        """Take every row along a motion [dim, dim] that the network made from step `since` to step `now`.
+        """Move every row by `motion` [dim, dim], the map that embeddings followed from step `since` to step `now`.
 
-        `row @ motion`, scaled to unit length again; a row written in between goes the share of the way that was left.
-        See `following`.
+        A row becomes `row @ motion`, scaled to unit length again. A row written in between moves only by the share of
+        the steps after it. See `following`.
         """
         if motion.shape != (self.dim, self.dim):
             raise ShapeError(f"rows of {self.dim} dimensions move by a matrix of as many, got {list(motion.shape)}")
         motion = motion.to(self._embeddings.device, torch.float32)
-        way = torch.as_tensor(now - since, device=self._steps.device).clamp(min=1)
-        share = ((now - self._steps) / way).clamp(0, 1)
+        steps = torch.as_tensor(now - since, device=self._steps.device).clamp(min=1)
+        share = ((now - self._steps) / steps).clamp(0, 1)
         for first in range(0, self.shard.rows, AT_ONCE):
             piece = slice(first, first + AT_ONCE)
             self._embeddings[piece] = carried(self._embeddings[piece], motion, share[piece])
 
     def reset(self) -> None:
-        """Empty the memory, as if it were new."""
+        """Empty the memory: afterwards it equals a new one."""
         for name, buffer in self.named_buffers():
             buffer.fill_(EMPTY.get(name, 0))
 
@@ -262,7 +263,7 @@ class CrossBatchMemory(Apart):
         *,
         step: int | Tensor | None = None,
     ) -> None:
-        """Enqueue `embed(images)` for batches of (images, labels, ids) until as many rows as fit are new.
+        """Enqueue `embed(images)` for batches of (images, labels, ids) until every row of the memory is new.
 
         Source: the paper fills its memory with randomly drawn training images when the warm-up ends.
         """
@@ -274,17 +275,17 @@ class CrossBatchMemory(Apart):
                 return
 
     def extra_repr(self) -> str:
-        """What `print(memory)` says."""
+        """Text of `print(memory)`."""
         sharded = f", shard {self.shard.number} of {self.shard.parts}" if self.sharded else ""
         return f"size={self.size}, dim={self.dim}, dtype={self._embeddings.dtype}{sharded}"
 
     def _selection(self) -> slice | Tensor:
-        """Index of the live rows: a slice, hence a view, where they lie together."""
+        """Index of the live rows: a slice, which gives a view, if they are contiguous."""
         used = self.shard.used(int(self._written))
         return slice(0, used) if used == len(self) else self.slots
 
     def check(self, embeddings: Tensor, labels: Tensor, ids: Tensor | None) -> int:
-        """How many rows there are; `ShapeError` where they, or what goes with them, do not fit."""
+        """Return the number of rows; raise `ShapeError` if embeddings, labels or ids do not fit this memory."""
         require_rows("embeddings", embeddings)
         n, dim = embeddings.shape
         if dim != self.dim:
@@ -294,7 +295,7 @@ class CrossBatchMemory(Apart):
         return n
 
     def _settle(self) -> None:
-        """Keep the share of this process, now that it is asked for: when a memory is built, no one may know it yet."""
+        """Settle which share this process keeps, at first use: when a memory is built, the rank may be unknown yet."""
         if not self.sharded or (self.processes.rank, self.processes.count) == self.shard[:2]:
             return
         if int(self._written):
@@ -306,21 +307,21 @@ class CrossBatchMemory(Apart):
         self._allocate(self.dim, self._embeddings.dtype, self._embeddings.device)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        """The whole memory, whoever keeps its rows."""
+        """Save the whole memory, gathered from all processes."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self.shard.parts > 1:
             for name in EMPTY:
                 destination[prefix + name] = self.shard.whole(destination[prefix + name], self.processes)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        """Take the rows that are kept here."""
+        """Load the rows that this process keeps."""
         self._settle()
         rows = state_dict.get(prefix + "_embeddings")
         if rows is not None and rows.shape not in ((self.size, self.dim), self._embeddings.shape):
-            told = (
+            mismatch = (
                 f"the state is of a memory of size={len(rows)}, dim={rows.shape[-1]}, this one is {self.extra_repr()}"
             )
-            rest[-1].append(f"{told}: build the memory as it was saved, or leave its state out")
+            rest[-1].append(f"{mismatch}: build the memory as it was saved, or leave its state out")
         for name, empty in EMPTY.items() if self.shard.parts > 1 else ():
             whole = state_dict.get(prefix + name)
             if whole is not None and len(whole) == self.size:

@@ -1,4 +1,4 @@
-"""Rows of a memory, as they are read, and as they are carried along with the network."""
+"""Rows of a memory: the tuples in which they are read, and the function that carries them along a motion."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from crossbatch.shapes import References, RefIds, RefLabels, RefMask
 
 
 class Rows(NamedTuple):
-    """Rows of a memory: where each is, and what it holds. Slot −1: no such row, its other fields mean nothing."""
+    """Rows of a memory with their slots. A slot of −1 means no such row; its other fields have no meaning."""
 
     slots: Tensor
     embeddings: Tensor
@@ -21,17 +21,17 @@ class Rows(NamedTuple):
 
 
 class InUse(NamedTuple):
-    """The memory as a loss reads it, without a copy: every slot in use, and which of them count."""
+    """Views of all slots of a memory in use, and a mask of those that a loss counts."""
 
     embeddings: References
     labels: RefLabels
     ids: RefIds
-    live: RefMask | None  # None: all of them
+    live: RefMask | None  # None: all count
 
 
 @exactly
 def carried(rows: Tensor, motion: Tensor, share: Tensor) -> Tensor:
-    """Unit rows taken a share [rows] of the way along a motion, and scaled to unit length again."""
+    """Move unit rows by a share [rows] of the way from `row` to `row @ motion`, and scale them to unit length again."""
     start = rows.float()
     moved = torch.lerp(start, start @ motion.to(start), share[:, None].to(start))
     return normalize(moved).to(rows.dtype)

@@ -1,4 +1,4 @@
-"""A shard: which slots of a memory a process keeps, of several among which its rows go round."""
+"""A shard: the slots of a memory that one of several processes keeps; slots are dealt to the processes in turn."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 from crossbatch.processes import Processes
 
-AT_ONCE = 2**16  # rows gathered at once: what that takes beside the memory stays small
+AT_ONCE = 2**16  # rows gathered at once, so that gathering takes little space beside the memory
 
 
 class Shard(NamedTuple):
-    """Every `parts`-th slot of a ring of `size`, from slot `number` on; 0 of 1 is all of it.
+    """Every `parts`-th slot of a ring of `size`, from slot `number` on; shard 0 of 1 is the whole ring.
 
-    A shard of several has one row more than it keeps at most. That takes what other processes keep, and is never live:
-    so no one has to ask how many rows of a batch are its own, which a GPU would wait for.
+    If there are several shards, the buffers have one extra row. Rows that belong to other processes are written there,
+    and it is never live. So the number of own rows in a batch need not be read, which would wait for a GPU.
     """
 
     number: int
@@ -23,39 +23,39 @@ class Shard(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Rows of the buffers, the same in every process."""
+        """Number of rows of the buffers, the same in every process."""
         return self.size if self.parts == 1 else -(-self.size // self.parts) + 1
 
     @property
     def capacity(self) -> int:
-        """How many slots are kept here."""
+        """Number of slots that this shard keeps."""
         return len(range(self.number, self.size, self.parts))
 
     def used(self, written: int) -> int:
-        """How many of these have been written, after so many rows in all."""
+        """Number of slots of this shard that hold a row after `written` rows in total."""
         return len(range(self.number, min(written, self.size), self.parts))
 
     def own(self, slots: Tensor) -> tuple[Tensor, Tensor]:
-        """Where slots of the ring are here, and which of them are kept here; the last row takes the others."""
+        """Row in this shard for each slot of the ring, and whether the shard keeps it; others get the last row."""
         here = slots % self.parts == self.number
         return torch.where(here, slots // self.parts, self.rows - 1), here
 
     def in_ring(self, rows: Tensor) -> Tensor:
-        """The slots of the ring that rows here are."""
+        """Slots in the ring of rows of this shard."""
         return rows * self.parts + self.number
 
     def of_whole(self, whole: Tensor, empty: int) -> Tensor:
-        """What of a buffer of the whole ring is kept here; `empty` fills what no slot is."""
-        found = whole.new_full((self.rows, *whole.shape[1:]), empty)
-        found[: self.capacity] = whole[self.number :: self.parts]
-        return found
+        """Take this shard's rows from a buffer of the whole ring; rows without a slot are filled with `empty`."""
+        own_rows = whole.new_full((self.rows, *whole.shape[1:]), empty)
+        own_rows[: self.capacity] = whole[self.number :: self.parts]
+        return own_rows
 
     def whole(self, mine: Tensor, processes: Processes) -> Tensor:
-        """The buffer of the whole ring, from that of each process; not on the device, where it may not fit."""
+        """Gather a buffer of the whole ring from all processes, on the CPU, since the device may lack the space."""
         whole = mine.new_empty(self.size, *mine.shape[1:], device="cpu")
         for first in range(0, self.rows - 1, AT_ONCE):
             piece = mine[first : min(first + AT_ONCE, self.rows - 1)]
             for number, rows in enumerate(processes.stack(piece)):
-                place = whole[number :: self.parts][first : first + len(rows)]
-                place.copy_(rows[: len(place)])
+                destination = whole[number :: self.parts][first : first + len(rows)]
+                destination.copy_(rows[: len(destination)])
         return whole
