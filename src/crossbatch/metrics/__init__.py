@@ -1,4 +1,4 @@
-"""Exact search and the metrics of retrieval."""
+"""Exact nearest-neighbour search and retrieval metrics."""
 
 from crossbatch.metrics.breakdown import ClassResult, by_class, worst_first
 from crossbatch.metrics.dimensions import effective_dimensions

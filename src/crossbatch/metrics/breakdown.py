@@ -1,4 +1,4 @@
-"""Where a search fails: by class, and query by query."""
+"""Retrieval results by class and by query, to see where a search fails."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from crossbatch.shapes import Labels
 
 
 class ClassResult(NamedTuple):
-    """Means over the queries of one class."""
+    """Number of queries of one class, and the means of their metrics."""
 
     label: int
     queries: int
@@ -19,7 +19,7 @@ class ClassResult(NamedTuple):
 
 
 def by_class(measured: Retrieval, query_labels: Labels) -> list[ClassResult]:
-    """Results of each class that has a measured query, the worst first."""
+    """Return the results of each class that has a measured query, the worst class first."""
     classes, place = query_labels[measured.query_positions].unique(return_inverse=True)
     count = place.bincount(minlength=len(classes))
     values = ((measured.best_rank == 1).double(), measured.precision.double(), measured.average_precision.double())
@@ -30,7 +30,7 @@ def by_class(measured: Retrieval, query_labels: Labels) -> list[ClassResult]:
 
 
 def worst_first(measured: Retrieval) -> Tensor:
-    """Order of the measured queries: the lower the first right answer ranks the earlier, then by average precision."""
+    """Order the measured queries, the worst first: by the rank of the first relevant row, then by average precision."""
     order = measured.query_positions.argsort(stable=True)
     order = order[measured.average_precision[order].argsort(stable=True)]
     worst: Tensor = order[measured.best_rank[order].argsort(stable=True, descending=True)]

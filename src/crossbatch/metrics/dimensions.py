@@ -1,18 +1,18 @@
-"""Over how many dimensions embeddings spread."""
+"""The effective number of dimensions over which embeddings spread."""
 
 import torch
 
 from crossbatch.errors import DivergedError
 from crossbatch.shapes import Array, Embeddings, tensor_of
 
-POINT = 1e-9  # of the mean square of a row; rows that vary less are one point but for rounding
+POINT = 1e-9  # rows whose variance is below this share of their mean square differ by rounding only
 
 
 def effective_dimensions(embeddings: Embeddings | Array) -> float:
-    """`(Σλ)² / Σλ²` of the eigenvalues λ of the covariance: dim where all directions vary alike, 1 for a line.
+    """Participation ratio `(Σλ)² / Σλ²` of the eigenvalues λ of the covariance.
 
-    0 where nothing varies. Known as the participation ratio. Raises `DivergedError` where a row is not finite.
-    A NumPy array does as well as a tensor.
+    It is dim if all directions vary equally, 1 if the rows lie on a line, and 0 if all rows are equal. Takes a tensor
+    or a NumPy array. Raises `DivergedError` if a row is not finite.
     """
     rows = tensor_of(embeddings).double()
     if not rows.isfinite().all():

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by cosine, chunked on both sides: never a query × gallery matrix."""
+"""Exact nearest neighbours by cosine, in chunks of queries and gallery, without the whole query × gallery matrix."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ QUERY_CHUNK, GALLERY_CHUNK = 512, 8192
 
 
 class Neighbors(NamedTuple):
-    """Similarities and gallery positions [queries, k], most similar first; position −1 where there are fewer."""
+    """Similarities and gallery positions [queries, k], most similar first; −1 fills positions of missing neighbours."""
 
     similarities: Tensor
     positions: Tensor
@@ -38,10 +38,11 @@ def nearest(
     query_ids: Ids | Array | None = None,
     gallery_ids: RefIds | Array | None = None,
 ) -> Neighbors:
-    """The k gallery rows most similar to each query, by cosine.
+    """Find the k gallery rows most similar to each query, by cosine.
 
-    Rows may have any length but 0, and are finite (`DivergedError`). A gallery row with the id of the query is
-    the query itself and is left out; of equals, the earlier comes first. NumPy arrays do as well as tensors.
+    Takes tensors or NumPy arrays. Rows may have any length but 0; raises `DivergedError` if a row is zero or not
+    finite. A gallery row with the id of the query is the query itself and is left out. Of rows with equal similarity,
+    the one at the lower position comes first.
     """
     query, gallery = tensor_of(query), tensor_of(gallery)
     query_ids, gallery_ids = tensor_of(query_ids), tensor_of(gallery_ids)
@@ -63,12 +64,12 @@ def nearest(
 
 
 def ranked_alike(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit rows of both in the wider of their precisions, without gradient; `ShapeError` where they do not fit."""
+    """Unit rows of both, without gradient, in the wider of their dtypes; `ShapeError` if they do not fit together."""
     require_rows("queries", query)
     require_rows("gallery rows", gallery)
     if query.shape[1] != gallery.shape[1]:
-        told = f"got queries {list(query.shape)} and gallery rows {list(gallery.shape)}"
-        raise ShapeError(f"queries and gallery rows have one length: {told}")
+        shapes = f"got queries {list(query.shape)} and gallery rows {list(gallery.shape)}"
+        raise ShapeError(f"queries and gallery rows have one length: {shapes}")
     wide = torch.promote_types(query.dtype, gallery.dtype)
     rows = ranked_rows(query.detach().to(wide), "queries")
     return rows, rows if gallery is query else ranked_rows(gallery.detach().to(wide), "gallery rows")
@@ -78,32 +79,35 @@ def _nearest_to(
     query: Tensor, gallery: Tensor, k: int, own: Tensor | None, gallery_ids: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     best = query.new_full((len(query), k), -torch.inf)
-    where = torch.full((len(query), k), -1, dtype=torch.int64, device=query.device)
+    best_positions = torch.full((len(query), k), -1, dtype=torch.int64, device=query.device)
     for start in range(0, len(gallery), GALLERY_CHUNK):
         columns = slice(start, start + GALLERY_CHUNK)
         similarities = query @ gallery[columns].T
         if own is not None and gallery_ids is not None:
             similarities.masked_fill_(same_image(own, gallery_ids[columns]), -torch.inf)
-        found = _first_of_equals(similarities, min(k, similarities.shape[1]))
-        merged = torch.cat([best, similarities.gather(1, found)], 1)
-        positions = torch.cat([where, found + start], 1)
-        # A stable sort keeps what came first among equals.
+        top = _first_of_equals(similarities, min(k, similarities.shape[1]))
+        merged = torch.cat([best, similarities.gather(1, top)], 1)
+        positions = torch.cat([best_positions, top + start], 1)
+        # A stable sort keeps the order of equal similarities.
         order = merged.sort(dim=1, descending=True, stable=True).indices[:, :k]
-        best, where = merged.gather(1, order), positions.gather(1, order)
-    return best, where.masked_fill(best == -torch.inf, -1)
+        best, best_positions = merged.gather(1, order), positions.gather(1, order)
+    return best, best_positions.masked_fill(best == -torch.inf, -1)
 
 
 def _first_of_equals(similarities: Tensor, k: int) -> Tensor:
-    """Columns of the k largest of each row, ascending; topk takes any of those equal to the smallest it takes."""
-    found = similarities.topk(min(k + 1, similarities.shape[1]))
-    columns = found.indices[:, :k]
-    if found.values.shape[1] > k:
-        torn = found.values[:, k - 1] == found.values[:, k]
-        if torn.any():
-            columns[torn] = similarities[torn].sort(dim=1, descending=True, stable=True).indices[:, :k]
+    """Columns of the k largest values of each row, ascending; of equal values the first columns.
+
+    `topk` alone may take any of the values that equal its smallest.
+    """
+    top = similarities.topk(min(k + 1, similarities.shape[1]))
+    columns = top.indices[:, :k]
+    if top.values.shape[1] > k:
+        tied = top.values[:, k - 1] == top.values[:, k]
+        if tied.any():
+            columns[tied] = similarities[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]
     return columns.sort(dim=1).values
 
 
 def same_image(ids: Tensor, others: Tensor) -> Tensor:
-    """Mask [ids, others] of equal ids; an unknown one, −1, equals nothing."""
+    """Mask [ids, others] of equal ids; −1 is unknown and equals nothing."""
     return (ids[:, None] == others) & (ids[:, None] >= 0)

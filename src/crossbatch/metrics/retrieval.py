@@ -1,18 +1,17 @@
 """Retrieval metrics as the metric-learning papers define them: Recall@K, R-precision, MAP@R, IR-recall@K.
 
-For each query, the gallery (without the query itself) is ranked by cosine; a row is relevant if it has the
-query's class, and R is how many are.
+For each query, the gallery (without the query itself) is ranked by cosine. A row is relevant if it has the
+query's class. R is the number of relevant rows.
 
 * Recall@K: 1 if a relevant row is among the first K, else 0 (Jégou et al., 2011, as used for SOP and In-shop).
-  Information retrieval calls this success at K; its own recall is another measure, the next.
-* IR-recall@K: the share of relevant rows among the first K; it reaches 1 for K of at least R only.
+  Information retrieval calls this success at K. Its recall is IR-recall@K.
+* IR-recall@K: the share of the relevant rows that are among the first K; it can reach 1 only if K is at least R.
 * R-precision: the share of relevant rows among the first R.
 * MAP@R: the mean over ranks i = 1 … R of (precision among the first i if rank i is relevant, else 0)
   (Musgrave et al., A Metric Learning Reality Check, ECCV 2020).
 
-**Ties.** A row that is not relevant ranks before a relevant one unless the relevant one is more similar by more
-than `TIE`: a model that maps everything to one point scores 0, not 1. Queries without a relevant row are left out
-and counted.
+**Ties.** A relevant row ranks before another row only if it is more similar by more than `TIE`. So a model that maps
+everything to one point scores 0, not 1. Queries without a relevant row are left out; `left_out` counts them.
 """
 
 from collections.abc import Sequence
@@ -37,18 +36,18 @@ from crossbatch.shapes import (
     tensor_of,
 )
 
-# 2 MB of similarities, written over and over: a product into 16 MB of fresh pages takes three times as long.
+# 2 MB of similarities, reused for every block: a product into 16 MB of new memory takes three times as long.
 QUERY_CHUNK, GALLERY_CHUNK = 512, 1024
 TIE = 1e-6  # about the rounding error of a float32 product of unit vectors
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What was found for each query that has a relevant row, tensors [queries]; and the means, in [0, 1].
+    """Metrics of each query that has a relevant row, tensors [queries]; and their means, in [0, 1].
 
-    `query_positions`: which query it is. `best_rank`: rank of the first relevant row, from 1. `precision`: R-precision.
-    `average_precision`: what it adds to MAP@R. `found`: for each K, the share of its relevant rows among the first K.
-    `left_out`: how many queries have no relevant row.
+    `query_positions`: index of the query. `best_rank`: rank of the first relevant row, from 1. `precision`:
+    R-precision. `average_precision`: its term of MAP@R. `found`: for each K, IR-recall@K, the share of the relevant
+    rows that are among the first K. `left_out`: number of queries without a relevant row.
     """
 
     query_positions: Tensor
@@ -60,12 +59,12 @@ class Retrieval:
 
     @property
     def queries(self) -> int:
-        """How many queries have a relevant row."""
+        """Number of queries with a relevant row."""
         return len(self.best_rank)
 
     @property
     def recall(self) -> dict[int, float]:
-        """For each K, the share of queries with a relevant row among the first K."""
+        """Recall@K for each K: the share of queries with a relevant row among the first K."""
         return {k: _mean(self.best_rank <= k) for k in self.found}
 
     @property
@@ -79,7 +78,7 @@ class Retrieval:
         return _mean(self.average_precision)
 
     def summary(self) -> dict[str, float]:
-        """Names and means, as in every table and file."""
+        """Mean of each metric, under its name in tables and files."""
         recall = {f"R@{k}": value for k, value in self.recall.items()}
         found = {f"IR-recall@{k}": _mean(share) for k, share in self.found.items()}
         return recall | {"R-precision": self.r_precision, "MAP@R": self.map_at_r} | found
@@ -99,11 +98,11 @@ def evaluate(
     gallery_ids: RefIds | Array | None = None,
     ks: Sequence[int] = (1, 2, 4, 8),
 ) -> Retrieval:
-    """Search every query in the gallery, or, without one, among the other queries.
+    """Search every query in the gallery, or among the other queries if there is no gallery, and measure the ranking.
 
-    Rows may have any length but 0, and are finite (`DivergedError`). `query_ids`, `gallery_ids`: which image a row
-    is (−1: unknown); a gallery row with the query's id is left out. Without a gallery each query's own row is too.
-    NumPy arrays do as well as tensors.
+    Takes tensors or NumPy arrays. Rows may have any length but 0; raises `DivergedError` if a row is zero or not
+    finite. `query_ids`, `gallery_ids`: image of each row (−1: unknown). A gallery row with the query's id is left out.
+    Without a gallery the query's own row is left out too.
     """
     query, query_labels, query_ids = tensor_of(query), tensor_of(query_labels), tensor_of(query_ids)
     gallery, gallery_labels, gallery_ids = tensor_of(gallery), tensor_of(gallery_labels), tensor_of(gallery_ids)
@@ -122,14 +121,14 @@ def evaluate(
     gallery_ids = torch.full_like(gallery_labels, -1) if gallery_ids is None else gallery_ids
     require_one_each(len(gallery), "gallery rows", labels=gallery_labels, ids=gallery_ids)
     query, gallery = ranked_alike(query, gallery)
-    # Sorted by class, the relevant rows of a chunk of queries are neighbours in the gallery.
+    # With both sorted by class, the relevant rows of a chunk of queries are contiguous in the gallery.
     by_class = query_labels.argsort(stable=True)
     order = gallery_labels.argsort(stable=True)
     gallery, gallery_labels, gallery_ids = gallery[order], gallery_labels[order], gallery_ids[order]
     parts = []
     for rows in by_class.split(QUERY_CHUNK) if len(query) else ():
-        asked = query[rows], query_labels[rows], query_ids[rows]
-        parts.append(_measure(rows, ks, *_ranks(*asked, gallery, gallery_labels, gallery_ids, max(ks))))
+        chunk = query[rows], query_labels[rows], query_ids[rows]
+        parts.append(_measure(rows, ks, *_ranks(*chunk, gallery, gallery_labels, gallery_ids, max(ks))))
     parts = [part for part in parts if part.queries]
     if not parts:
         raise ShapeError("no query has another image of its class in the gallery: there is nothing to measure")
@@ -140,7 +139,7 @@ def evaluate(
 
 
 def refuse_ks(ks: Sequence[int]) -> None:
-    """Refuse what is no K of Recall@K."""
+    """Refuse values of K that are not whole numbers of at least 1."""
     if not isinstance(ks, Sequence) or not all(hasattr(k, "__index__") for k in ks):
         raise SettingError(f"ks is a list of K, as [1, 10], got {ks!r}")
     if not ks or min(ks) < 1:
@@ -148,20 +147,20 @@ def refuse_ks(ks: Sequence[int]) -> None:
 
 
 def _one_each(ids: Tensor | None, labels: Tensor) -> Tensor:
-    """Ids of rows that are searched among themselves: an unknown one is the id of its row alone."""
+    """Ids of rows that are searched among themselves; a row with an unknown id gets an id of its own."""
     own = len(labels) + torch.arange(len(labels), device=labels.device)
     return own if ids is None else torch.where(ids < 0, own, ids.unique(return_inverse=True)[1])
 
 
 def _measure(rows: Tensor, ks: Sequence[int], ranks: Tensor, relevant: Tensor) -> Retrieval:
     """The metrics of some queries, given the ranks of their relevant rows."""
-    has = relevant > 0
-    rows, ranks, relevant = rows[has], ranks[has], relevant[has]
+    measurable = relevant > 0
+    rows, ranks, relevant = rows[measurable], ranks[measurable], relevant[measurable]
     within = ranks <= relevant[:, None]
     place = torch.arange(1, ranks.shape[1] + 1, device=ranks.device)
     found = {k: (ranks <= k).sum(1) / relevant for k in ks}
     average = (within * place / ranks).sum(1) / relevant
-    return Retrieval(rows, ranks[:, 0], within.sum(1) / relevant, average, found, int((~has).sum()))
+    return Retrieval(rows, ranks[:, 0], within.sum(1) / relevant, average, found, int((~measurable).sum()))
 
 
 def _ranks(
@@ -173,9 +172,10 @@ def _ranks(
     gallery_ids: Tensor,
     greatest_k: int,
 ) -> tuple[Tensor, Tensor]:
-    """Rank of each relevant row, ascending, [queries, most relevant]; beyond a query's R it is past any K.
+    """Rank of each relevant row, ascending, [queries, greatest R]; entries beyond a query's R are past any K.
 
-    A rank past both `greatest_k` and R, but for a query's first, may be told too low, yet past them.
+    The first rank of a query is exact. Another rank past both `greatest_k` and R may be too low, but stays past them;
+    no metric depends on it.
     """
     thresholds, relevant = _relevant(query, labels, ids, gallery, gallery_labels, gallery_ids)
     thresholds -= TIE
@@ -186,7 +186,7 @@ def _ranks(
     counts = torch.zeros(len(query), most + 1, dtype=torch.int64, device=query.device)
     memory = query.new_empty(len(query) * GALLERY_CHUNK)
     for number, start in enumerate(range(0, len(gallery), GALLERY_CHUNK)):
-        if number & (number - 1) == 0:  # at 0, 1, 2, 4, 8, …: a threshold below so many needs no more counting
+        if number & (number - 1) == 0:  # at blocks 0, 1, 2, 4, 8, …: stop counting for ranks that no metric needs
             counted = ~missing & (_above(counts) <= past)
             counted[:, 0] = ~missing[:, 0]
             lowest = thresholds.masked_fill(~counted, torch.inf).amin(1, keepdim=True)
@@ -203,23 +203,23 @@ def _ranks(
 
 
 def _above(counts: Tensor) -> Tensor:
-    """Negatives at or above each threshold, descending, from how many lie between two of them."""
+    """Number of negatives at or above each threshold, descending, from the numbers between neighbouring thresholds."""
     return counts.flip(1).cumsum(1)[:, :-1]
 
 
 def _relevant(
     query: Tensor, labels: Tensor, ids: Tensor, gallery: Tensor, gallery_labels: Tensor, gallery_ids: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Similarities of the relevant rows, descending, −2 where there are fewer; and how many there are."""
+    """Similarities of each query's relevant rows, descending, filled up with −2; and the number of these rows."""
     first, last = torch.searchsorted(gallery_labels, labels), torch.searchsorted(gallery_labels, labels, right=True)
     most = max(int((last - first).max()), 1)
-    # −2 is below every cosine: what is missing sorts to the end, and no negative is counted against it.
-    found = query.new_full((len(query), most), -2.0)
+    # −2 is below every cosine, so missing entries sort to the end.
+    relevant_similarities = query.new_full((len(query), most), -2.0)
     for start in range(int(first.min()), int(last.max()), GALLERY_CHUNK):
         columns = slice(start, min(start + GALLERY_CHUNK, int(last.max())))
         similarities = query @ gallery[columns].T
         relevant = labels[:, None] == gallery_labels[columns]
         relevant &= ~same_image(ids, gallery_ids[columns])
         row, column = relevant.nonzero(as_tuple=True)
-        found[row, column + start - first[row]] = similarities[row, column]
-    return found.sort(dim=1, descending=True).values, (found > -2).sum(1)
+        relevant_similarities[row, column + start - first[row]] = similarities[row, column]
+    return relevant_similarities.sort(dim=1, descending=True).values, (relevant_similarities > -2).sum(1)

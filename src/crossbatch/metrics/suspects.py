@@ -1,4 +1,4 @@
-"""Labels that the embeddings contradict: images whose neighbours agree on another label, and classes that are one."""
+"""Labels that embeddings contradict: images whose neighbours have another label, and classes that overlap."""
 
 from typing import NamedTuple
 
@@ -9,15 +9,15 @@ from crossbatch.metrics.neighbors import Neighbors, nearest
 from crossbatch.shapes import Embeddings, Ids, Labels
 
 NEIGHBORS = 8
-ALIKE = 0.99  # cosine from which two images may be one
+ALIKE = 0.99  # cosine from which two images may be copies of one image
 
 
 class Suspects(NamedTuple):
-    """Rows whose neighbours agree on another label, the surest first, [suspects] each; and what was found for all rows.
+    """Rows whose neighbours support another label, the most certain first, [suspects] each.
 
-    `positions`: which rows. `labels`: what the neighbours say. `scores`: the similarity to neighbours of that label
-    less that to neighbours of the own one, by that to all neighbours; 1 where all agree. `found`: the neighbours of all
-    rows.
+    `positions`: index of the row. `labels`: the label that the neighbours support. `scores`: summed similarity to
+    neighbours of that label, minus summed similarity to neighbours of the row's own label, divided by summed similarity
+    to all neighbours; 1 if all neighbours have the other label. `found`: the neighbours of all rows.
     """
 
     positions: Tensor
@@ -27,29 +27,36 @@ class Suspects(NamedTuple):
 
 
 def suspects(embeddings: Embeddings, labels: Labels, ids: Ids, k: int = NEIGHBORS) -> Suspects:
-    """Compare the label of each row with those of its `k` nearest other rows; `ids` say which image a row is.
+    """Compare the label of each row with the labels of its `k` nearest other rows; `ids`: image of each row.
 
-    Of a class with fewer other rows so many are asked: those beyond must be of other classes.
+    If the class of a row has fewer than `k` other rows, only that many neighbours vote, since any further neighbours
+    must be of other classes.
     """
     found = nearest(embeddings, embeddings, k, query_ids=ids, gallery_ids=ids)
-    votes = found.similarities.clamp(min=0).masked_fill(~_asked(labels, found), 0)
-    told = labels[found.positions.clamp(min=0)]
-    of_label = torch.stack([(votes * (told == told[:, place, None])).sum(1) for place in range(told.shape[1])], 1)
-    other, place = of_label.masked_fill(told == labels[:, None], 0).max(1)
-    own = (votes * (told == labels[:, None])).sum(1)
+    votes = found.similarities.clamp(min=0).masked_fill(~_voting(labels, found), 0)
+    neighbour_labels = labels[found.positions.clamp(min=0)]
+    of_label = torch.stack(
+        [
+            (votes * (neighbour_labels == neighbour_labels[:, place, None])).sum(1)
+            for place in range(neighbour_labels.shape[1])
+        ],
+        1,
+    )
+    other, place = of_label.masked_fill(neighbour_labels == labels[:, None], 0).max(1)
+    own = (votes * (neighbour_labels == labels[:, None])).sum(1)
     scores = (other - own) / votes.sum(1).clamp(min=1e-6)
     order = scores.argsort(descending=True, stable=True)
     order = order[scores[order] > 0]
-    return Suspects(order, told.gather(1, place[:, None])[order, 0], scores[order], found)
+    return Suspects(order, neighbour_labels.gather(1, place[:, None])[order, 0], scores[order], found)
 
 
 def class_pairs(labels: Labels, found: Neighbors, least: float = 0.25) -> list[tuple[int, int, float]]:
-    """Pairs of classes that lie among each other, and how much: the lesser share of neighbours in the other class."""
+    """Pairs of classes that overlap, with the smaller of their shares of neighbours that are in the other class."""
     classes, place = labels.unique(return_inverse=True)
     near = place[found.positions.clamp(min=0)]
-    asked = _asked(labels, found)
-    codes, counts = (place[:, None] * len(classes) + near)[asked].unique(return_counts=True)
-    of_class = place.bincount(asked.sum(1), minlength=len(classes))
+    voting = _voting(labels, found)
+    codes, counts = (place[:, None] * len(classes) + near)[voting].unique(return_counts=True)
+    of_class = place.bincount(voting.sum(1), minlength=len(classes))
     shares = {
         (code // len(classes), code % len(classes)): count / int(of_class[code // len(classes)])
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
@@ -62,16 +69,16 @@ def class_pairs(labels: Labels, found: Neighbors, least: float = 0.25) -> list[t
     return sorted((pair for pair in pairs if pair[2] >= least), key=lambda pair: -pair[2])
 
 
-def _asked(labels: Tensor, found: Neighbors) -> Tensor:
-    """Mask of the neighbours that are asked for their labels, [rows, k]: as many as a class has other rows."""
+def _voting(labels: Tensor, found: Neighbors) -> Tensor:
+    """Mask [rows, k] of the neighbours that vote: at most as many as the row's class has other rows."""
     _, place, counts = labels.unique(return_inverse=True, return_counts=True)
     rank = torch.arange(found.positions.shape[1], device=labels.device)
-    asked: Tensor = (rank < counts[place, None] - 1) & (found.positions >= 0)
-    return asked
+    voting: Tensor = (rank < counts[place, None] - 1) & (found.positions >= 0)
+    return voting
 
 
 def alike(found: Neighbors, least: float = ALIKE) -> list[tuple[int, int, float]]:
-    """Pairs of rows that are each other's or one's nearest, and as similar as this; the most similar first."""
+    """Pairs of a row and its nearest neighbour with a cosine of at least `least`; the most similar first."""
     first, similarity = found.positions[:, 0], found.similarities[:, 0]
     rows = (similarity >= least).nonzero()[:, 0]
     columns = (rows.tolist(), first[rows].tolist(), similarity[rows].tolist())
