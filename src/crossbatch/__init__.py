@@ -73,12 +73,12 @@ ELSEWHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is asked for, so that `crossbatch --help` need not wait for torch."""
+    """Import a public name at its first use, so that `crossbatch --help` need not wait for torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{ELSEWHERE.get(name, 'losses')}"), name)
 
 
 def __dir__() -> list[str]:
-    """What is public, for completion, before any of it is imported."""
+    """List the public names for completion, without importing them."""
     return [*__all__, "__version__"]

@@ -1,4 +1,4 @@
-"""The command line: which command it is, and how it ends."""
+"""The command line: choose the command, run it, and return its exit status."""
 
 import difflib
 import sys
@@ -20,14 +20,15 @@ from crossbatch.errors import (
 from crossbatch.harmless import harmless
 from crossbatch.launched import started_rank, trains
 
-LISTENED = 3.0  # seconds: torchrun ends all processes when it sees that one has ended, and the first must have told
+LISTENED = 3.0  # seconds to wait: torchrun ends all processes once one has ended, and the first must print its error
 USAGE = "crossbatch COMMAND [options]; crossbatch COMMAND --help; crossbatch --version"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command and return its exit status.
 
-    0: done. 1: it failed, or a person stopped it. 2: bad input, told in one line. 143: ended by SIGTERM, and saved.
+    0: done. 1: the command failed, or a person stopped it. 2: bad input; one line on standard error says what is wrong.
+    143: ended by SIGTERM, with its work saved.
     """
     try:
         return _run(*[*(sys.argv[1:] if arguments is None else arguments), ""])
@@ -39,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"crossbatch: {MissingExtraError('this command', str(error.name), 'train')}", file=sys.stderr)
         return 2
     except OSError as error:
-        told = of_place(error)
-        if told is None:
+        refusal = of_place(error)
+        if refusal is None:
             raise
-        return _refused(told)
+        return _refused(refusal)
     except KeyboardInterrupt as stopped:
         if _first():
             print("crossbatch: stopped", file=sys.stderr)
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, *rest: str) -> int:
     if name in ("-h", "--help"):
-        print(f"usage: {USAGE}", crossbatch.__doc__, *(f"{one:10}{COMMANDS[one]}" for one in COMMANDS), sep="\n")
+        print(f"usage: {USAGE}", crossbatch.__doc__, *(f"{key:10}{COMMANDS[key]}" for key in COMMANDS), sep="\n")
     elif name == "--version":
         print(f"crossbatch {crossbatch.__version__}")
     elif name not in COMMANDS:
@@ -67,7 +68,10 @@ def _run(name: str, *rest: str) -> int:
 
 
 def _refused(error: CrossBatchError) -> int:
-    """Tell what is wrong. Before they train several processes all refuse the same, and the first alone tells."""
+    """Print an error and return the exit status.
+
+    Before a process group exists, all processes meet the same error, so only the first prints it.
+    """
     if not _first() and not trains():
         time.sleep(LISTENED)
         return 2
@@ -76,7 +80,7 @@ def _refused(error: CrossBatchError) -> int:
 
 
 def _require_place() -> None:
-    """Refuse a working directory that is gone, in which torch cannot even be imported."""
+    """Refuse a working directory that no longer exists: torch cannot be imported in it."""
     try:
         Path.cwd()
     except OSError as error:
@@ -89,7 +93,8 @@ def _first() -> bool:
 
 
 if __name__ == "__main__":
-    # `python -m` has put the working directory first, where packages would find optional others: see `imported`.
+    # `python -m` puts the working directory first in the search path. Installed packages that try to import optional
+    # packages would then find files in it: see `imported`.
     if not sys.flags.safe_path and sys.path[:1] in ([""], [str(Path.cwd())]):
         del sys.path[0]
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Writing a file so that it cannot be lost: beside its place, flushed to disk, renamed."""
+"""Replace a file safely: write a new one beside it, flush it to the disk, and rename it."""
 
 import errno
 import os
@@ -13,20 +13,20 @@ PARTIAL = ".partial"
 
 
 def _nothing() -> None:
-    """Nothing is to be done before the rename."""
+    """Do nothing before the rename."""
 
 
 @contextmanager
 def whole(path: Path, before_rename: Callable[[], None] = _nothing) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` once it is on the disk, to its last byte.
+    """Open a new file for writing; it replaces `path` once all of it is on the disk.
 
-    Never by way of the system's temporary folder: a move from another file system is a copy, which can be torn. What
-    was there before stays if anything fails, and no part of the new file remains. Raises `DiskError` in the words of
-    the system: no space left, a quota, a disk that is read-only.
+    The new file is written in the folder of `path`, not in the system's temporary folder, since a move from another
+    file system is a copy, which can end half way. If anything fails, the old file stays and the new one is removed.
+    Raises `DiskError` with the reason that the system gives, such as a full or read-only disk.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        partial.unlink(missing_ok=True)  # a link too: what it leads to stays
+        partial.unlink(missing_ok=True)  # if it is a link, this removes the link and not its target
         with partial.open("xb") as file:
             yield file
             file.flush()
@@ -36,21 +36,21 @@ def whole(path: Path, before_rename: Callable[[], None] = _nothing) -> Iterator[
         flush_folder(path.parent)
     except OSError as error:
         way_out = "make it writable" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "make room"
-        told = f"{path} cannot be written ({error.strerror or error}): what was there before stays"
-        raise DiskError(f"{told}; {way_out}, and go on") from error
+        reason = f"{path} cannot be written ({error.strerror or error}): what was there before stays"
+        raise DiskError(f"{reason}; {way_out}, and go on") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file whole (UTF-8)."""
+    """Replace a text file safely, in UTF-8."""
     with whole(path) as file:
         file.write(text.encode("utf-8"))
 
 
 def flush_folder(folder: Path) -> None:
-    """Have the names of a folder on the disk, where folders can be flushed: Windows has no such call."""
+    """Flush the directory entries of a folder to the disk; on Windows, which has no such call, do nothing."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -61,6 +61,6 @@ def flush_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left half written in a folder that nobody else writes to now."""
+    """Remove partly written files that killed processes left in a folder; no other process may write to it."""
     for partial in folder.glob(f"*{PARTIAL}"):
         partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose; each message says what was given, what fits and the way out.
+"""Every error that this package raises on purpose; each message says what was given, what fits and how to go on.
 
 * CrossBatchError
   - ShapeError
@@ -16,7 +16,7 @@ import errno
 import os
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-TERMINATED = 143  # exit status after SIGTERM, as shells and schedulers have it: 128 and the number of the signal
+TERMINATED = 143  # exit status after SIGTERM, as in shells and schedulers: 128 + the number of the signal
 NO_PLACE = (
     errno.ENOENT,
     errno.ENOTDIR,
@@ -46,7 +46,7 @@ class DataError(CrossBatchError):
 
 
 class UnreadableError(DataError):
-    """An image cannot be read; `reason` is its message without the way out, which depends on who reads."""
+    """An image cannot be read; `reason` is the message without the advice on how to go on."""
 
     def __init__(self, told: str, way_out: str = "") -> None:
         super().__init__(f"{told}; {way_out}" if way_out else told)
@@ -58,7 +58,7 @@ class RunError(CrossBatchError):
 
 
 class FailedError(CrossBatchError):
-    """Not bad input, but work that failed while it was under way."""
+    """The input was accepted, but the work failed later."""
 
 
 class DivergedError(FailedError):
@@ -70,7 +70,7 @@ class DiskError(FailedError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has ended what was under way, and it is saved."""
+    """SIGTERM ended the work; it was saved before."""
 
 
 class MissingExtraError(CrossBatchError):
@@ -81,7 +81,7 @@ class MissingExtraError(CrossBatchError):
 
 
 def of_place(error: OSError) -> CrossBatchError | None:
-    """What to say of a place that cannot be used, or a disk without room; None of all else."""
+    """Convert a system error about an unusable path or a full disk to an error of this package; None for others."""
     if error.errno in NO_PLACE and error.filename is not None:
         place = os.fsdecode(error.filename).removesuffix(".partial")
         return SettingError(f"{place} cannot be used ({error.strerror}): name another place")

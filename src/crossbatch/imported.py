@@ -1,4 +1,4 @@
-"""A class or function by its path. Only a command line, or a file given to it, may name one that is not ours."""
+"""Import a class or function by its path. Only the command line, or a file given to it, may name code of others."""
 
 import importlib
 import sys
@@ -10,7 +10,7 @@ from crossbatch.errors import SettingError
 
 
 def imported(path: str, option: str) -> Any:
-    """What `module.name` stands for; refuses what cannot be imported, in the name of the option that gave it."""
+    """Import the object `module.name`; if that fails, raise an error that names the option it was given with."""
     module, _, name = path.rpartition(".")
     try:
         return getattr(_module(module), name)
@@ -19,7 +19,7 @@ def imported(path: str, option: str) -> Any:
 
 
 def imported_module(name: str, option: str) -> Any:
-    """A module, for what it does when it is imported."""
+    """Import a module for its side effects; if that fails, raise an error that names the option."""
     try:
         return _module(name)
     except (ImportError, ValueError) as error:
@@ -27,24 +27,24 @@ def imported_module(name: str, option: str) -> Any:
 
 
 def imported_class(path: str, option: str, base: type) -> type[Any]:
-    """The class `module.Class`; refuses what is no subclass of `base`."""
-    found = imported(path, option)
-    if not (isinstance(found, type) and issubclass(found, base)):
+    """Import the class `module.Class`; refuse one that is not a subclass of `base`."""
+    imported_object = imported(path, option)
+    if not (isinstance(imported_object, type) and issubclass(imported_object, base)):
         raise SettingError(f"{option} {path} is not a {base.__module__}.{base.__name__}: give the path of such a class")
-    return found
+    return imported_object
 
 
 def _module(name: str) -> ModuleType:
-    """A module by its name: what is installed, else what lies in the working directory.
+    """Import a module by name: an installed one, otherwise one in the working directory.
 
-    That is looked into for what a person has named, and for nothing else: it may be a folder that somebody has sent,
-    and packages try to import optional others, which may lie in it.
+    The working directory is searched only for a module that the user named. It may be a folder from a stranger, and
+    packages that try to import optional packages would run files in it.
     """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        here = str(Path.cwd())
-        if not error.name or not f"{name}.".startswith(f"{error.name}.") or here in sys.path:
+        folder = str(Path.cwd())
+        if not error.name or not f"{name}.".startswith(f"{error.name}.") or folder in sys.path:
             raise
-        sys.path.append(here)  # it stays: loader processes import what they are given from there too
+        sys.path.append(folder)  # it stays there, since loader processes import the module too
         return importlib.import_module(name)

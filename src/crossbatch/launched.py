@@ -1,25 +1,25 @@
-"""How many processes were started together, and which this is; without torch, where nothing has imported it."""
+"""The number of processes that were started together, and the rank of this one, without importing torch."""
 
 import os
 import sys
 
 
 def started() -> int:
-    """How many processes train together, by the process group, or by what started them."""
+    """Number of processes that train together, from the process group if there is one, else from the environment."""
     if trains():
         return int(sys.modules["torch.distributed"].get_world_size())
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
 def started_rank() -> int:
-    """Which of the processes this is, by the process group, or by what started it."""
+    """Rank of this process, from the process group if there is one, else from the environment; 0 by default."""
     if trains():
         return int(sys.modules["torch.distributed"].get_rank())
-    told = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
-    return int(next(filter(None, told), 0))
+    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return int(next(filter(None, ranks), 0))
 
 
 def trains() -> bool:
-    """Whether a process group is there, and what goes wrong may do so in one process alone."""
+    """Whether a process group is initialized. From then on, a process may meet an error that the others do not."""
     distributed = sys.modules.get("torch.distributed")
     return distributed is not None and distributed.is_available() and distributed.is_initialized()

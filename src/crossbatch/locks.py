@@ -1,4 +1,4 @@
-"""A lock on a folder, which a dead process does not hold."""
+"""A lock on a folder, which ends with the process that holds it."""
 
 import errno
 import os
@@ -14,50 +14,50 @@ from crossbatch.errors import RunError
 
 try:
     import fcntl
-except ModuleNotFoundError:  # Windows: there a folder is not locked
+except ModuleNotFoundError:  # on Windows folders are not locked
     fcntl = None  # type: ignore[assignment]
 
 PAUSE = 0.05  # seconds between two tries
 _noting = threading.Lock()
-_held = set[Path]()  # by this process, which the system would let in twice
+_held = set[Path]()  # locks of this process, since the system lets a process take its own lock twice
 
 
 @contextmanager
 def locked(file: Path, remedy: str, *, wait: float = 0.0) -> Iterator[None]:
-    """Hold the folder of `file` while it is written to; refuse one that another process holds, and say the remedy.
+    """Lock the folder of `file` while it is written to; refuse a folder that is locked, with `remedy` in the message.
 
-    What is held for a moment alone is waited for, `wait` seconds at most.
+    `wait`: seconds to wait for the lock, for locks that are held only for a moment.
 
-    A lock of the system on a file, which ends with the process, however that ends, and which loader processes do not
-    inherit (POSIX record locks).
+    The lock is a POSIX record lock on `file`. It ends with the process, however that ends, and loader processes do not
+    inherit it.
     """
     if fcntl is None:
         yield
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    told, place, until = f"{file.parent} is in use by process", file.resolve(), time.monotonic() + wait
+    message, place, deadline = f"{file.parent} is in use by process", file.resolve(), time.monotonic() + wait
     while not _is_first(place):
-        if time.monotonic() >= until:
-            raise RunError(f"{told} {os.getpid()}: {remedy}")
+        if time.monotonic() >= deadline:
+            raise RunError(f"{message} {os.getpid()}: {remedy}")
         time.sleep(PAUSE)
     try:
-        with open(file, "a+", encoding="utf-8", opener=_no_link) as opened:
-            while not (taken := _taken(opened)) and time.monotonic() < until:
+        with open(file, "a+", encoding="utf-8", opener=_no_link) as lock_file:
+            while not (taken := _taken(lock_file)) and time.monotonic() < deadline:
                 time.sleep(PAUSE)
             if not taken:
-                opened.seek(0)
-                raise RunError(f"{told} {opened.read(200).strip() or '?'}: {remedy}")
-            with suppress(OSError):  # a full disk does not keep it from being held
-                opened.truncate(0)
-                opened.write(f"{os.getpid()} on {platform.node()}")
-                opened.flush()
+                lock_file.seek(0)
+                raise RunError(f"{message} {lock_file.read(200).strip() or '?'}: {remedy}")
+            with suppress(OSError):  # on a full disk the lock is held without this note
+                lock_file.truncate(0)
+                lock_file.write(f"{os.getpid()} on {platform.node()}")
+                lock_file.flush()
             yield
     finally:
         _held.discard(place)
 
 
 def _no_link(file: str, flags: int) -> int:
-    """Open a file, and never one that a link leads to: the folder may be a stranger's, and a lock is written to."""
+    """Open a file but refuse a symbolic link: a stranger's folder could make this overwrite the file it points to."""
     try:
         return os.open(file, flags | os.O_NOFOLLOW, 0o666)
     except OSError as error:
@@ -67,7 +67,10 @@ def _no_link(file: str, flags: int) -> int:
 
 
 def _is_first(place: Path) -> bool:
-    """Note that this process holds a place; False if it does already: opening it again would give the lock back."""
+    """Record that this process holds a lock; False if it holds it already.
+
+    The file must not be opened again then, since closing it would release the lock.
+    """
     with _noting:
         if place in _held:
             return False
@@ -81,5 +84,5 @@ def _taken(opened: TextIO) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     except OSError:
-        return True  # a file system that knows no locks
+        return True  # the file system has no locks
     return True

@@ -1,10 +1,14 @@
-"""The losses by name, and the values of their options that measured best here.
+"""Names of the losses, and the option values that measured best here.
 
-Nothing is imported, so that a command line need not wait for torch. Positives that are pulled until they coincide leave
-no room for negatives: of 128 dimensions embeddings of rendered characters then fill 7 to 11, with `room=0.7` 13 to 18.
-In a plain mean thousands of mild negatives hide the few hard ones, so contrastive and triplet weigh by cost. Both were
-chosen on validation classes of rendered characters (980 training classes, the `small` network from scratch, 1,000 to
-2,000 steps); docs/research/losses.md has the results on test.
+This module does not import torch, so that the command line starts fast. The reasons for the recommended values:
+
+* `room`: if positives are pulled until they coincide, embeddings collapse. Embeddings of rendered characters then use
+  7 to 11 of 128 dimensions; with `room=0.7` 13 to 18.
+* `weigh`: in a plain mean thousands of mild negatives hide the few hard ones, so contrastive and triplet weight by
+  cost.
+
+Both were chosen on validation classes of rendered characters (980 training classes, the `small` network from scratch,
+1,000 to 2,000 steps). docs/research/losses.md has the results on the test part.
 """
 
 from typing import Any
@@ -34,8 +38,8 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
 
 
 def recommended_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The recommended options of a loss under those that are given; weights go with a mean, not with a sum."""
-    found = dict(RECOMMENDED.get(name, {}))
+    """Merge the recommended options of a loss with given ones, which win; `weigh` is dropped for a sum."""
+    recommended = dict(RECOMMENDED.get(name, {}))
     if options.get("reduction") == "sum":
-        found.pop("weigh", None)
-    return found | options
+        recommended.pop("weigh", None)
+    return recommended | options

@@ -34,7 +34,7 @@ def embed_in_pieces(model: nn.Module, images: Tensor, size: int) -> Tensor:
 
 def refuse_batch_norm(model: nn.Module, size: int, images: int) -> None:
     """Refuse a model with BatchNorm layers in training mode: their statistics would be those of a piece."""
-    names = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm) and module.training]
+    names = [name for name, layer in model.named_modules() if isinstance(layer, _BatchNorm) and layer.training]
     if names:
         raise SettingError(
             f"{len(names)} BatchNorm layers, the first is {names[0]!r}, would see the statistics of {size} images "

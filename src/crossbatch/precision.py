@@ -1,4 +1,4 @@
-"""Leave autocast out where numbers are compared: a product in half precision would order neighbours anew."""
+"""Turn autocast off where similarities are compared: products in half precision change the order of neighbours."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,17 +12,17 @@ R = TypeVar("R")
 
 
 def without_autocast(device: torch.device) -> torch.autocast:
-    """A context in which a device computes in the precision of what it is given."""
+    """Context without autocast: the device computes in the dtypes of its inputs."""
     return torch.autocast(device.type if torch.amp.is_autocast_available(device.type) else "cpu", enabled=False)
 
 
 def exactly(function: Callable[P, R]) -> Callable[P, R]:
-    """A function that computes without autocast, whoever calls it, on the device of the first tensor it is given."""
+    """Decorator: run a function without autocast on the device of its first tensor argument."""
 
     @wraps(function)
     def call(*arguments: P.args, **options: P.kwargs) -> R:
-        given = (one for one in (*arguments, *options.values()) if isinstance(one, Tensor))
-        with without_autocast(next((one.device for one in given), torch.device("cpu"))):
+        tensors = (tensor for tensor in (*arguments, *options.values()) if isinstance(tensor, Tensor))
+        with without_autocast(next((tensor.device for tensor in tensors), torch.device("cpu"))):
             return function(*arguments, **options)
 
     return call

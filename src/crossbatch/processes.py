@@ -76,7 +76,7 @@ class Processes:
             return Gathered(embeddings, labels, ids, slice(0, n), 1.0)
         learns = embeddings.requires_grad and torch.is_grad_enabled()
         header = torch.tensor([n, ids is not None, learns], device=embeddings.device)
-        sizes, known, learning = self.stack(header).T.tolist()
+        sizes, have_ids, learning = self.stack(header).T.tolist()
         if any(learning) and not all(learning):
             raise SettingError(
                 f"the embeddings of {learning.count(0)} of {count} processes take no gradient, those of the others do: "
@@ -92,7 +92,7 @@ class Processes:
         gathered: Tensor = _OwnRows.apply(embeddings, all_embeddings, first, count)
         own = slice(first, first + n)
         share = count * n / len(rows) if len(rows) else 1.0
-        return Gathered(gathered, labels.contiguous(), gathered_ids.contiguous() if any(known) else None, own, share)
+        return Gathered(gathered, labels.contiguous(), gathered_ids.contiguous() if any(have_ids) else None, own, share)
 
     def gather_rows(self, rows: Tensor) -> Tensor:
         """Gather rows [rows, …] of all processes, each with any number of rows; without gradient."""

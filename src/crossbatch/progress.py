@@ -1,4 +1,4 @@
-"""A bar for what takes longer than two seconds, where there is a terminal; it goes to standard error."""
+"""A progress bar on standard error for work of more than two seconds, if standard error is a terminal."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,14 +12,14 @@ Item = TypeVar("Item")
 
 
 def watched(items: Sequence[Item], what: str) -> Iterator[Item]:
-    """The items, one after the other, with a bar that says what is done with them."""
+    """Yield the items and show a progress bar, labelled with `what`."""
     console, began = Console(stderr=True), time.monotonic()
     if not console.is_terminal:
         yield from items
         return
-    told = TextColumn("{task.description}", markup=False)
+    description = TextColumn("{task.description}", markup=False)
     columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(told, *columns, console=console, transient=True)
+    bar = Progress(description, *columns, console=console, transient=True)
     task = bar.add_task(what, total=len(items))
     try:
         for number, item in enumerate(items):

@@ -1,16 +1,16 @@
-"""The run folder: what a run leaves, under which names, and how to read it. No Lightning, no plots.
+"""The run folder: names of the files that a run leaves, and functions to write and read them, without Lightning.
 
-config.yaml          every option, resolved; `--config` takes it back
-data.json            which data set it was: its name and fingerprint
+config.yaml          every option, resolved; `--config` accepts the file
+data.json            name and fingerprint of the data set
 model.safetensors    the best model (see `models/checkpoint.py`), with model.json beside it
-summary.json         what the run came to: validation metrics, counts, seconds, versions
-augmented.png        what the network sees: images as in evaluation, and as training shows them
-drift.csv            how far embeddings moved, a row a step, meter and age
-evaluations.json     every look at a part, one entry each, so that looks at test can be counted
+summary.json         results of the run: validation metrics, counts, seconds, versions
+augmented.png        images as the network sees them, in evaluation and in training
+drift.csv            how far embeddings moved: one row for each step, meter and age
+evaluations.json     one entry for each evaluation of a part, so that evaluations on test can be counted
 examples/PART/       queries and their nearest neighbours, as JSON and thumbnails; classes.csv, worst.csv
-checkpoints/         last.ckpt to go on from, previous.ckpt before it, best.ckpt, hashes.json with what was written, and
+checkpoints/         last.ckpt to resume from, previous.ckpt before it, best.ckpt, hashes.json of these files, and
                      start.safetensors, the weights before training
-circumstances.json   with which code, versions, data and options it was trained last
+circumstances.json   code, versions, data and options of the last training
 lock                 held by the process that writes to the folder (see `training/lock.py`)
 diverged.json        where the loss was not finite: the step, and the files of its batch
 logs/csv/*/metrics.csv, logs/tensorboard/
@@ -42,13 +42,13 @@ LOGS = "logs"
 REPORT, AUGMENTED = "report.html", "augmented.png"
 CIRCUMSTANCES, DIVERGED, LOCK = "circumstances.json", "diverged.json", "lock"
 FORMAT = 1  # of config.yaml and of every JSON file
-ALIASES = 20  # of a YAML file
+ALIASES = 20  # most aliases that a YAML file may have
 
 
 def create(out: Path, config: dict[str, Any], data: dict[str, str], decided: Mapping[str, str] | None = None) -> None:
-    """Make a run folder for a data set of this name and fingerprint; refuse one that holds anything.
+    """Create a run folder for a data set with a name and fingerprint; refuse a folder that is not empty.
 
-    `decided`: why options that were left open are as they are.
+    `decided`: reasons for the values of options that the user left open, by option.
     """
     refuse_used(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -57,12 +57,12 @@ def create(out: Path, config: dict[str, Any], data: dict[str, str], decided: Map
 
 
 def write_config(run: Path, config: dict[str, Any], decided: Mapping[str, str] | None = None) -> None:
-    """Write every option of a run, and the reasons of those that were decided."""
+    """Write every option of a run, and the reasons for the options in `decided`."""
     write_options(run / CONFIG, {"decided": dict(decided or {}), **config})
 
 
 def require_data(run: Path, data: dict[str, str]) -> None:
-    """Refuse another data set than the run's: its classes would be divided anew, test among training."""
+    """Refuse a data set other than the run's: its classes would be split anew, and test classes could be trained on."""
     before = read_json(run / DATA)
     if before != data:
         raise RunError(
@@ -76,27 +76,27 @@ def _named(data: dict[str, str]) -> str:
 
 
 def is_finished(run: Path) -> bool:
-    """Whether a run came to its end, rather than being stopped, killed or never begun."""
+    """Whether a run reached its end; not if it was stopped, killed or never started."""
     return (run / SUMMARY).is_file() and not read_summary(run).get("interrupted", False)
 
 
 def has_checkpoint(run: Path) -> bool:
-    """Whether something was trained that can be gone on from."""
+    """Whether a checkpoint exists to resume from."""
     return any((run / CHECKPOINTS / f"{name}.ckpt").is_file() for name in (LAST, PREVIOUS))
 
 
 def is_begun(run: Path) -> bool:
-    """Whether a run can be gone on with: from a checkpoint, or from the weights before training."""
+    """Whether a run can be resumed, from a checkpoint or from the weights before training."""
     return (run / CONFIG).is_file() and (has_checkpoint(run) or (run / START).is_file())
 
 
 def is_comparison(out: Path, config: dict[str, Any]) -> bool:
-    """Whether a folder holds a comparison of these very options, finished or not."""
+    """Whether a folder holds a comparison with exactly these options, finished or not."""
     return (out / CONFIG).is_file() and not (out / CHECKPOINTS).exists() and read_config(out) == config
 
 
 def refuse_several(folder: Path) -> None:
-    """Refuse the folder of a comparison or of a search where that of one run is wanted."""
+    """Refuse the folder of a comparison or a search for settings where the folder of one run is needed."""
     if (folder / CHECKPOINTS).exists():
         return
     if (folder / COMPARISON).is_file():
@@ -108,15 +108,15 @@ def refuse_several(folder: Path) -> None:
 
 
 def refuse_used(out: Path) -> None:
-    """Refuse a folder that holds anything: a run never writes over another."""
+    """Refuse a folder that is not empty: a run never overwrites another."""
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file: name a folder with --out")
-    if out.exists() and any(one.name != LOCK for one in out.iterdir()):
+    if out.exists() and any(entry.name != LOCK for entry in out.iterdir()):
         raise RunError(f"{out} is not empty: name another --out, {_way_on(out)}or remove it")
 
 
 def _way_on(out: Path) -> str:
-    """What can be done with a folder by what it holds; nothing where it is not one of ours."""
+    """Suggest a command for a folder that holds a run, comparison or search; empty for any other folder."""
     folder = typed(out)
     if (out / COMPARISON).is_file():
         return f"see the comparison that it holds with crossbatch report {folder}, "
@@ -129,18 +129,18 @@ def _way_on(out: Path) -> str:
 
 
 def write_options(path: Path, options: Mapping[str, Any]) -> None:
-    """Write options as YAML, whole, with the format they have."""
+    """Write options as YAML, with the format number; the file is replaced whole."""
     durable.write_text(path, yaml.safe_dump({"format": FORMAT, **options}, sort_keys=False, allow_unicode=True))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole, with the format it has; a list becomes its `rows`."""
+    """Write JSON, with the format number; the file is replaced whole. A list is stored under `rows`."""
     contents = value if isinstance(value, dict) else {"rows": value}
     durable.write_text(path, json.dumps({"format": FORMAT, **contents}, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV whole, its columns those of the first row; numbers to six digits."""
+    """Write a CSV file with the columns of the first row, floats to six digits; the file is replaced whole."""
     text = io.StringIO()
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()
@@ -167,7 +167,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_summary(run: Path) -> dict[str, Any]:
-    """What a finished run, or one that was stopped in order, says of itself."""
+    """Read the summary of a run that finished or was stopped in order."""
     summary = read_json(run / SUMMARY)
     if not isinstance(summary, dict):
         raise RunError(f"{run / SUMMARY} is damaged: it holds a {type(summary).__name__}, not a summary")
@@ -175,12 +175,12 @@ def read_summary(run: Path) -> dict[str, Any]:
 
 
 class _FewAliases(yaml.SafeLoader):
-    """YAML whose aliases, of aliases, cannot grow a small file into gigabytes."""
+    """Safe YAML loader with a limit on aliases: nested aliases can expand a small file to gigabytes."""
 
     aliases = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Count them."""
+        """Count the aliases, and refuse too many."""
         self.aliases += self.check_event(yaml.AliasEvent)
         if self.aliases > ALIASES:
             raise yaml.YAMLError(f"it has more than {ALIASES} aliases")
@@ -188,17 +188,17 @@ class _FewAliases(yaml.SafeLoader):
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """The options of a run."""
+    """Read the options of a run."""
     return _without_reasons(_of_run(run))
 
 
 def read_decided(run: Path) -> dict[str, str]:
-    """Why options that were left open are as they are, by option."""
+    """Read the reasons for options that the user left open, by option."""
     return dict(_of_run(run).get("decided") or {})
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """Options in YAML, as those of a run."""
+    """Read options from a YAML file in the format of a run's `config.yaml`."""
     return _without_reasons(_parsed(path))
 
 
@@ -225,21 +225,21 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _of_this_format(path: Path, contents: Any) -> Any:
-    """The contents without their format, if it is one that is known."""
-    found = contents.pop("format", FORMAT) if isinstance(contents, dict) else FORMAT
-    if found != FORMAT:
-        raise RunError(f"{path} has format {found} and this version reads {FORMAT}: use the version that wrote it")
+    """Return the contents without their format number; refuse another format."""
+    saved = contents.pop("format", FORMAT) if isinstance(contents, dict) else FORMAT
+    if saved != FORMAT:
+        raise RunError(f"{path} has format {saved} and this version reads {FORMAT}: use the version that wrote it")
     return contents
 
 
 def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Every logged quantity as (step, value), of all sittings of the run; a later sitting overrides an earlier."""
+    """Read every logged quantity as (step, value). A run that was resumed has several logs; the latest one wins."""
     table: dict[str, dict[int, float]] = {}
     for path in sorted((run / LOGS / "csv").glob("*/metrics.csv")):
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 if None in row or None in row.values():
-                    continue  # a line cut off when the run was killed
+                    continue  # the line was cut off when the run was killed
                 for name, text in row.items():
                     if text and name not in ("step", "epoch") and math.isfinite(float(text)):
                         table.setdefault(name, {})[int(row["step"])] = float(text)
@@ -247,21 +247,21 @@ def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def read_evaluations(run: Path) -> list[dict[str, Any]]:
-    """Every look at a part so far."""
+    """Read the entries of all evaluations of the run so far."""
     path = run / EVALUATIONS
     entries = read_json(path) if path.is_file() else []
-    if not isinstance(entries, list) or not all(isinstance(one, dict) and "part" in one for one in entries):
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "part" in entry for entry in entries):
         raise RunError(f"{path} is no list of looks at parts: copy it again, or remove it")
     return entries
 
 
 def is_metric(name: str) -> bool:
-    """Whether a table shows this key of an evaluation: Recall@K, R-precision and MAP@R."""
+    """Whether tables show this key of an evaluation: Recall@K, R-precision or MAP@R."""
     return name.startswith("R@") or name in ("R-precision", "MAP@R")
 
 
 def add_evaluation(run: Path, entry: dict[str, Any]) -> int:
-    """Log a look at a part; returns which look at that part it was."""
+    """Add an evaluation of a part to the log; return its number among the evaluations of that part."""
     with locked(run / f"{EVALUATIONS}.lock", "evaluate again", wait=10):
         entries = read_evaluations(run)
         look: int = 1 + sum(earlier["part"] == entry["part"] for earlier in entries)
@@ -270,7 +270,7 @@ def add_evaluation(run: Path, entry: dict[str, Any]) -> int:
 
 
 def example_folder(run: Path, part: str) -> Path:
-    """Where the examples of a part are; made if it is not there."""
+    """Folder of the examples of a part; created if it does not exist."""
     folder = run / EXAMPLES / part
     folder.mkdir(parents=True, exist_ok=True)
     return folder

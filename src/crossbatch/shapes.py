@@ -1,4 +1,4 @@
-"""The tensors of this package, by name: dtype and shape, checked at run time in tests; unit rows; one label a row."""
+"""Names for the tensor types of this package, which tests check at run time, and checks of embeddings and labels."""
 
 from typing import Any, overload
 
@@ -32,7 +32,7 @@ PerAnchor = Float[Tensor, " batch"]
 Counts = Int64[Tensor, " batch"]
 Scalar = Float[Tensor, ""]
 
-Array = NDArray[Any]  # of the same shape, where a program has no tensors
+Array = NDArray[Any]  # accepted in place of a tensor of the same shape
 
 
 @overload
@@ -40,7 +40,7 @@ def tensor_of(values: Tensor | Array) -> Tensor: ...
 @overload
 def tensor_of(values: Tensor | Array | None) -> Tensor | None: ...
 def tensor_of(values: Any) -> Any:
-    """An array of numbers as a tensor, whole numbers as int64; all else as it is."""
+    """Convert a NumPy array of numbers to a tensor, integers to int64; return anything else unchanged."""
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
         return values
     values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
@@ -48,19 +48,19 @@ def tensor_of(values: Any) -> Any:
 
 
 def unit(embeddings: Tensor) -> Tensor:
-    """Rows scaled to length 1, in float32 at least: half precision loses what a margin compares."""
+    """Rows scaled to length 1, in float32 at least: half precision is too coarse to compare with a margin."""
     return normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))
 
 
 def on_cpu(values: Tensor) -> bool:
-    """Whether reading these values is free; on a GPU it waits for the work before."""
+    """Whether a tensor is on the CPU. There reading a value is cheap; on a GPU it waits for all queued work."""
     return values.device.type == "cpu"
 
 
 def ranked_rows(embeddings: Embeddings, what: str) -> Embeddings:
-    """Unit rows, to be searched; refuses those that have no direction, as zero rows and rows that are not finite."""
+    """Unit rows for a search; raises `DivergedError` if a row is zero or not finite. `what` names the rows."""
     rows = unit(embeddings)
-    lost = ~(rows.square().sum(1) > 0.5)  # unit but for rounding; not a number compares as False
+    lost = ~(rows.square().sum(1) > 0.5)  # a valid row has length 1, up to rounding; NaN compares as False
     if lost.any():
         raise DivergedError(
             f"{int(lost.sum())} of the {len(rows)} {what} are zero or not finite and cannot be ranked, "
@@ -71,7 +71,7 @@ def ranked_rows(embeddings: Embeddings, what: str) -> Embeddings:
 
 
 def require_rows(name: str, embeddings: Any) -> None:
-    """Refuse embeddings that are no tensor of rows."""
+    """Refuse embeddings that are not a tensor [rows, dim]."""
     if not isinstance(embeddings, Tensor):
         raise ShapeError(f"{name} are a tensor, got {_kind(embeddings)}")
     if embeddings.ndim != 2:
@@ -79,14 +79,14 @@ def require_rows(name: str, embeddings: Any) -> None:
 
 
 def require_one_each(count: int, rows: str, **named: Any) -> None:
-    """Refuse labels and ids that are no tensor of one number a row, int64, in which they are kept and compared."""
+    """Refuse labels or ids that are not an int64 tensor with one number per row."""
     for name, values in named.items():
         if values is None:
             continue
         if not isinstance(values, Tensor):
             raise ShapeError(f"{name} are a tensor, got {_kind(values)}")
         if values.ndim != 1:
-            way = ".argmax(1)" if values.ndim == 2 and values.shape[1] > 1 else ".flatten()"  # of one-hot labels
+            way = ".argmax(1)" if values.ndim == 2 and values.shape[1] > 1 else ".flatten()"  # argmax: one-hot labels
             raise ShapeError(f"{name} have the shape [{count}], got {list(values.shape)}: call {way} on them")
         if len(values) != count:
             raise ShapeError(f"{count} {rows} need as many {name}, got {len(values)}")
@@ -95,7 +95,7 @@ def require_one_each(count: int, rows: str, **named: Any) -> None:
 
 
 def _kind(values: Any) -> str:
-    """What was given instead, and what makes a tensor of it."""
+    """Name the type of a value that is not a tensor, and the call that makes a tensor of it."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "USO":
         return f"an array of {values.dtype}: numpy.unique(names, return_inverse=True)[1] numbers them"
     return f"{type(values).__name__}: torch.as_tensor makes one"

@@ -1,9 +1,9 @@
-"""A path as it is typed in a shell, for commands that a message proposes."""
+"""Paths in the shell commands that a message suggests."""
 
 import os
 import shlex
 
 
 def typed(path: str | os.PathLike[str]) -> str:
-    """The path, quoted where it has spaces or other signs that a shell takes apart."""
+    """The path, quoted for a shell if it has spaces or other special characters."""
     return shlex.quote(os.fspath(path))

@@ -1,4 +1,4 @@
-"""Leave a function out of a compiled step: what it does depends on the data, and would be compiled again and again."""
+"""Exclude a function from `torch.compile`: it depends on the data and would be compiled again and again."""
 
 import sys
 from collections.abc import Callable
@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 def eagerly(function: Callable[P, R]) -> Callable[P, R]:
-    """As `torch.compiler.disable` does, whose import alone takes a second: only where something was compiled."""
+    """Decorator like `torch.compiler.disable`, whose import takes a second: applied only once dynamo is imported."""
 
     @wraps(function)
     def call(*arguments: P.args, **options: P.kwargs) -> R:

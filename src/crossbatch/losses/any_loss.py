@@ -77,16 +77,16 @@ class AnyLoss(Comparing):
                 trial(rows.clone().requires_grad_(), labels, ref_emb=rows.clone(), ref_labels=labels.clone())
         except Exception as error:
             if isinstance(error, NotImplementedError) or "ref_emb" in str(error):
-                told = f"{type(self.loss).__name__} cannot compare with a memory ({str(error) or 'not implemented'})"
-                raise SettingError(f"{told}: a loss is called (embeddings, labels, ref_emb=, ref_labels=)") from error
+                fault = f"{type(self.loss).__name__} cannot compare with a memory ({str(error) or 'not implemented'})"
+                raise SettingError(f"{fault}: a loss is called (embeddings, labels, ref_emb=, ref_labels=)") from error
         self.tried = True
 
 
 def comparing(loss: nn.Module) -> Comparing:
     """Return the loss itself if it is a `Comparing`, as all losses of this package are; else an `AnyLoss` around it."""
     if not isinstance(loss, nn.Module):
-        given = f"the class {loss.__name__}" if isinstance(loss, type) else f"{type(loss).__name__} {loss!r}"
-        raise SettingError(f"a loss is a module, as ContrastiveLoss(), got {given[:80]}")
+        kind = f"the class {loss.__name__}" if isinstance(loss, type) else f"{type(loss).__name__} {loss!r}"
+        raise SettingError(f"a loss is a module, as ContrastiveLoss(), got {kind[:80]}")
     loss = getattr(loss, "_orig_mod", loss)  # the module under torch.compile: a compiled loss gains nothing
     if isinstance(loss, Comparing):
         return loss

@@ -35,11 +35,11 @@ def check_loss(loss_fn: PairLoss) -> None:
     loss_fn.width = WIDTH
     anchors, labels = _drawn(17, CLASSES, seed=0)
     refs, ref_labels = _drawn(33, CLASSES - 1, seed=1)
-    for against, given in (("itself", ()), ("references", (refs, ref_labels))):
-        leaves = [anchors, *given[:1], *(parameter for parameter in loss_fn.parameters() if parameter.requires_grad)]
+    for against, others in (("itself", ()), ("references", (refs, ref_labels))):
+        leaves = [anchors, *others[:1], *(parameter for parameter in loss_fn.parameters() if parameter.requires_grad)]
         try:
-            streamed = loss_fn(anchors, labels, **dict(zip(("ref_emb", "ref_labels"), given, strict=False)))
-            plain = reference_loss(loss_fn, anchors, labels, *given)
+            streamed = loss_fn(anchors, labels, **dict(zip(("ref_emb", "ref_labels"), others, strict=False)))
+            plain = reference_loss(loss_fn, anchors, labels, *others)
             gradients = [torch.autograd.grad(loss, leaves, materialize_grads=True) for loss in (streamed, plain)]
         except (RuntimeError, IndexError, TypeError) as error:
             reason = str(error).split("\n")[0]

@@ -36,6 +36,6 @@ class NCALoss(PairLoss):
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
         """`log(1 + Σ_neg / Σ_pos)`."""
-        has = positives.pairs > 0
-        ratio = torch.where(has, negatives.total, -torch.inf) - torch.where(has, positives.total, 0)
+        has_positive = positives.pairs > 0
+        ratio = torch.where(has_positive, negatives.total, -torch.inf) - torch.where(has_positive, positives.total, 0)
         return softplus(ratio)

@@ -145,10 +145,10 @@ class PairLoss(Comparing):
         if len(anchors) == 0:
             self.per_anchor = dict.fromkeys(("positives", "negatives", "anchors"), anchors.new_zeros(1))
             return anchors.sum()
-        given = (anchors, None if refs is anchors else refs, *self.parameters())
+        tensors = (anchors, None if refs is anchors else refs, *self.parameters())
         if not torch.is_grad_enabled():
-            given = tuple(None if each is None else each.detach() for each in given)
-        loss: Tensor = AtOnce.apply(self.over, self.per_anchor, pairing, self.width, *given)
+            tensors = tuple(None if tensor is None else tensor.detach() for tensor in tensors)
+        loss: Tensor = AtOnce.apply(self.over, self.per_anchor, pairing, self.width, *tensors)
         return loss
 
     def tell(self, positives: PerAnchor, negatives: PerAnchor) -> None:

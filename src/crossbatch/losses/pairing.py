@@ -51,8 +51,8 @@ class Pairing(NamedTuple):
             places = torch.arange(len(self.ref_labels), device=self.ref_labels.device)[columns]
             alike = _either(alike, self.own_slots[:, None] == places)
         if self.ids is not None and self.ref_ids is not None:
-            known = torch.where(self.ids < 0, UNKNOWN, self.ids)
-            alike = _either(alike, known[:, None] == self.ref_ids[columns])
+            known_ids = torch.where(self.ids < 0, UNKNOWN, self.ids)
+            alike = _either(alike, known_ids[:, None] == self.ref_ids[columns])
         return None if alike is None else ~alike
 
     def special_columns(self) -> tuple[Tensor, Tensor]:

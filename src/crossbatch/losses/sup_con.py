@@ -35,6 +35,8 @@ class SupConLoss(PairLoss):
 
     def combine(self, positives: Sums, negatives: Sums) -> Tensor:
         """`log Σ_all − mean_pos`."""
-        has = positives.pairs > 0
-        everything = torch.logaddexp(torch.where(has, positives.total, 0), torch.where(has, negatives.total, 0))
-        return torch.where(has, everything - positives.mean, 0)
+        has_positive = positives.pairs > 0
+        everything = torch.logaddexp(
+            torch.where(has_positive, positives.total, 0), torch.where(has_positive, negatives.total, 0)
+        )
+        return torch.where(has_positive, everything - positives.mean, 0)

@@ -38,8 +38,8 @@ def returning(memory: CrossBatchMemory, embeddings: Embeddings, ids: Ids, step: 
     difference between two augmentations of the image as well as the drift.
     """
     rows = memory.lookup(ids)
-    known = rows.slots >= 0
-    return step - rows.steps[known], squared_distance(embeddings[known], rows.embeddings[known])
+    in_memory = rows.slots >= 0
+    return step - rows.steps[in_memory], squared_distance(embeddings[in_memory], rows.embeddings[in_memory])
 
 
 def bins(ages: Tensor) -> Tensor:

@@ -193,9 +193,9 @@ def _ranks(
         block = gallery[start : start + GALLERY_CHUNK]
         similarities = torch.mm(query, block.T, out=memory[: len(query) * len(block)].view(len(query), len(block)))
         row, column = (similarities >= lowest).nonzero(as_tuple=True)
-        other = gallery_labels[column + start] != labels[row]
-        other &= (gallery_ids[column + start] != ids[row]) | (ids[row] < 0)
-        row, column = row[other], column[other]
+        negative = gallery_labels[column + start] != labels[row]
+        negative &= (gallery_ids[column + start] != ids[row]) | (ids[row] < 0)
+        row, column = row[negative], column[negative]
         reached = places(table, row, similarities[row, column], right=True)
         counts += (reached + row).bincount(minlength=counts.numel()).view_as(counts)
     ranks = _above(counts) + torch.arange(1, most + 1, device=query.device)

@@ -32,9 +32,9 @@ def suspects(embeddings: Embeddings, labels: Labels, ids: Ids, k: int = NEIGHBOR
     If the class of a row has fewer than `k` other rows, only that many neighbours vote, since any further neighbours
     must be of other classes.
     """
-    found = nearest(embeddings, embeddings, k, query_ids=ids, gallery_ids=ids)
-    votes = found.similarities.clamp(min=0).masked_fill(~_voting(labels, found), 0)
-    neighbour_labels = labels[found.positions.clamp(min=0)]
+    neighbours = nearest(embeddings, embeddings, k, query_ids=ids, gallery_ids=ids)
+    votes = neighbours.similarities.clamp(min=0).masked_fill(~_voting(labels, neighbours), 0)
+    neighbour_labels = labels[neighbours.positions.clamp(min=0)]
     of_label = torch.stack(
         [
             (votes * (neighbour_labels == neighbour_labels[:, place, None])).sum(1)
@@ -47,7 +47,7 @@ def suspects(embeddings: Embeddings, labels: Labels, ids: Ids, k: int = NEIGHBOR
     scores = (other - own) / votes.sum(1).clamp(min=1e-6)
     order = scores.argsort(descending=True, stable=True)
     order = order[scores[order] > 0]
-    return Suspects(order, neighbour_labels.gather(1, place[:, None])[order, 0], scores[order], found)
+    return Suspects(order, neighbour_labels.gather(1, place[:, None])[order, 0], scores[order], neighbours)
 
 
 def class_pairs(labels: Labels, found: Neighbors, least: float = 0.25) -> list[tuple[int, int, float]]:

@@ -165,16 +165,16 @@ class Written(Declared):
         if not parameters:
             return ()
         s = torch.zeros_like(anchors[:, :1])
-        costs, *_ = parted(self.cost(s, *(each.detach() for each in context)), s)
+        costs, *_ = parted(self.cost(s, *(value.detach() for value in context)), s)
         if not costs.requires_grad:
             return ()
-        found = torch.autograd.grad(costs.sum(), parameters, allow_unused=True)
-        return [one for one, by in zip(parameters, found, strict=True) if by is not None]
+        gradients = torch.autograd.grad(costs.sum(), parameters, allow_unused=True)
+        return [parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
 
     def add_up(self, anchors: Tensor, block: Block, *context: Tensor) -> Partial:
         """Return the sums of the block with their derivatives by the anchors and the context."""
         s = block.put(self.easy, block.similarities).requires_grad_()
-        leaves, top = [each.detach().requires_grad_() for each in context], None
+        leaves, top = [value.detach().requires_grad_() for value in context], None
         with torch.enable_grad():
             terms, weights, costly = parted(self.cost(s, *leaves), s)
             if self.log:

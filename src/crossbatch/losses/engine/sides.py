@@ -69,8 +69,8 @@ class Streamed:
         """Yield blocks of similarities [anchors, columns], differentiable, +∞ where a pair is not positive."""
         if self.across is not None:
             columns = self.pairing.special_columns()[0]
-            found = self.across.gather_columns(self._positive_similarities(columns))
-            yield from found.split(self.width, 1) if found.shape[1] else ()
+            gathered = self.across.gather_columns(self._positive_similarities(columns))
+            yield from gathered.split(self.width, 1) if gathered.shape[1] else ()
             return
         for block in self.of_class:
             yield self._positive_similarities(block)
@@ -106,7 +106,7 @@ class Streamed:
         """Yield the columns of each block that has a live column, and the indices of the few pairs not negative."""
         together = len(self.special) <= self.width  # if there are more, each block finds its own pairs
         anchors, columns = self._not_negative(self.special) if together else (self.special, self.special)
-        starts = torch.tensor([one.start for one in self.everything], dtype=torch.int64)
+        starts = torch.tensor([part.start for part in self.everything], dtype=torch.int64)
         ends = [*torch.searchsorted(columns, starts).tolist(), len(columns)]
         for block, first, last in zip(self.everything, ends[:-1], ends[1:], strict=True):
             pairs = anchors[first:last], columns[first:last]
@@ -134,7 +134,7 @@ class _Side(torch.autograd.Function):
     def forward(
         ctx: Any, side: Streamed, cost: Declared, positive: bool, nearest: bool, n: int, anchors: Tensor, *rest: Tensor
     ) -> tuple[Tensor, ...]:
-        context, sums, zero = tuple(each.detach() for each in rest[1 : 1 + n]), None, anchors.new_zeros(len(anchors))
+        context, sums, zero = tuple(item.detach() for item in rest[1 : 1 + n]), None, anchors.new_zeros(len(anchors))
         greatest = torch.full_like(zero, -torch.inf)
         for block in side.blocks(positive=positive, nearest=nearest):
             greatest = greatest if block.nearest is None else torch.maximum(greatest, block.nearest)
@@ -235,9 +235,9 @@ class AtOnce(torch.autograd.Function):
                 sides = Streamed(
                     left, right, pairing, [parameter for parameter in parameters if parameter.requires_grad], width
                 )
-            per_anchor, has = over(sides), sides.farthest < torch.inf
-            value = (per_anchor.masked_fill(~has, 0) if pairing.with_positive_only else per_anchor).mean()
-        counts["anchors"] = has
+            per_anchor, has_positive = over(sides), sides.farthest < torch.inf
+            value = (per_anchor.masked_fill(~has_positive, 0) if pairing.with_positive_only else per_anchor).mean()
+        counts["anchors"] = has_positive
         leaves = [leaf for leaf, needed in zip((left, right, *parameters), wanted, strict=True) if needed]
         gradients = [torch.zeros_like(leaf) for leaf in leaves]
         if value.requires_grad:  # it does not if there is no pair

@@ -90,4 +90,6 @@ def _scaled(side: Partial, exponent: Tensor) -> Partial:
 
 def scaled(by: tuple[Tensor | None, ...], factor: Tensor) -> tuple[Tensor | None, ...]:
     """Multiply derivatives by a factor [anchors]."""
-    return tuple(None if each is None else each * factor.view(-1, *[1] * (each.dim() - 1)) for each in by)
+    return tuple(
+        None if derivative is None else derivative * factor.view(-1, *[1] * (derivative.dim() - 1)) for derivative in by
+    )
