@@ -99,7 +99,7 @@ def test_a_loss_of_another_kind_is_refused(loss: nn.Module) -> None:
     loss_fn(torch.eye(2), torch.arange(2))
     memory = shard(4, 0, 2)
     loss_fn.memory, memory.processes.gather = memory, Processes().gather
-    with pytest.raises(SettingError, match=r"whose sums can be put together, and not .*: subclass PairLoss"):
+    with pytest.raises(SettingError, match=r"whose sums over the shards can be merged, got .*: subclass PairLoss"):
         loss_fn(torch.eye(2), torch.arange(2))
 
 

@@ -171,8 +171,8 @@ class CrossBatchLoss(KeepsTypes):
             warnings.warn(FORGOTTEN, stacklevel=5)  # the warning names the line that calls the loss
         if self.memory.shard.parts > 1 and not self.loss.mean_over_anchors:
             raise SettingError(
-                f"a sharded memory takes a loss of this package, whose sums can be put together, and not "
-                f"{type(getattr(self.loss, 'loss', self.loss)).__name__}: subclass PairLoss, or leave the memory whole"
+                f"a sharded memory needs a loss of this package, whose sums over the shards can be merged, got "
+                f"{type(getattr(self.loss, 'loss', self.loss)).__name__}: subclass PairLoss, or do not shard the memory"
             )
         anchors = unit(embeddings)
         batch = self.memory.processes.gather(anchors, labels, ids)

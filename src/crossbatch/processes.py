@@ -79,8 +79,8 @@ class Processes:
         sizes, have_ids, learning = self.stack(header).T.tolist()
         if any(learning) and not all(learning):
             raise SettingError(
-                f"the embeddings of {learning.count(0)} of {count} processes take no gradient, those of the others do: "
-                "an empty batch goes through the network too"
+                f"in {learning.count(0)} of {count} processes the embeddings require no gradient, in the others they do: "
+                "pass an empty batch through the network too"
             )
         integers = torch.stack([labels, torch.full_like(labels, -1) if ids is None else ids], 1).to(embeddings.device)
         flat = embeddings.detach().contiguous()

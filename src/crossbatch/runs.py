@@ -251,7 +251,7 @@ def read_evaluations(run: Path) -> list[dict[str, Any]]:
     path = run / EVALUATIONS
     entries = read_json(path) if path.is_file() else []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) and "part" in entry for entry in entries):
-        raise RunError(f"{path} is no list of looks at parts: copy it again, or remove it")
+        raise RunError(f"{path} is not a list of evaluations: copy it again, or remove it")
     return entries
 
 

@@ -125,7 +125,7 @@ def test_a_formula_that_cannot_be_is_told() -> None:
         def combine(self, positives, negatives) -> Tensor:
             return positives.mean
 
-    with pytest.raises(SettingError, match="a side in a logarithm has a total"):
+    with pytest.raises(SettingError, match="a side in a logarithm has a total and no mean"):
         NoMean()(torch.eye(4, dtype=torch.float32), torch.arange(4) % 2)
 
 
@@ -299,7 +299,7 @@ class Broken(PairLoss):
         ("over columns", "away from the plain form's: costs must be elementwise"),
         ("in place", "costs must be elementwise in s"),
         ("not of a row", r"needs \[:, None\]"),
-        ("one number", r"tensors like s, \[17, 5\] here, got \[\]"),
+        ("one number", r"the shape of s, \[17, 5\] here, got \[\]"),
     ],
 )
 def test_the_check_of_a_loss_says_what_is_wrong(how: str, told: str) -> None:
@@ -359,7 +359,7 @@ class Untupled(Forgot):
 
 @pytest.mark.parametrize(
     ("loss", "message"),
-    [(Forgot(), "must be asked for .nearest_negative = True"), (Untupled(), "context of Untupled gives a tensor")],
+    [(Forgot(), "set nearest_negative = True"), (Untupled(), "context of Untupled returns a tensor")],
 )
 def test_usual_mistakes_are_told_in_a_sentence(loss: PairLoss, message: str) -> None:
     with pytest.raises(SettingError, match=message):

@@ -226,7 +226,7 @@ def test_refuses_what_cannot_be_measured() -> None:
         evaluate(rows, labels, ids, rows[:0], labels[:0], ids[:0])
     with pytest.raises(ShapeError, match="query_ids and gallery_ids go together"):
         evaluate(rows, labels, ids, rows.clone(), labels)
-    with pytest.raises(ShapeError, match=r"have one length: got queries \[3, 3\] and gallery rows \[3, 2\]"):
+    with pytest.raises(ShapeError, match=r"have the same length: got queries \[3, 3\] and gallery rows \[3, 2\]"):
         evaluate(rows, labels, None, rows[:, :2], labels)
     with pytest.raises(ShapeError, match=r"labels have the shape \[3\], got \[3, 1\]: call .flatten"):
         evaluate(rows, labels[:, None])

@@ -13,7 +13,7 @@ from crossbatch.losses.reference import reference_loss
 CLASSES, DIM, WIDTH = 7, 8, 5  # the last class has one anchor and no reference: that anchor has no positive
 WHY = (
     "costs must be elementwise in s [anchors, pairs], finite from -1 to 1 and not written in place; "
-    "what is of an anchor alone, as negatives.mean, needs [:, None]"
+    "a value per anchor, such as negatives.mean, needs [:, None]"
 )
 
 

@@ -92,7 +92,7 @@ class PairLoss(Comparing):
         wanted = {"log": self.log_negatives, "nearest": self.nearest_negative}
         context = self.context(sides.farthest)
         if isinstance(context, Tensor):
-            raise SettingError(f"context of {type(self).__name__} gives a tensor; it gives a tuple: return (…,)")
+            raise SettingError(f"context of {type(self).__name__} returns a tensor, not a tuple: return (…,)")
         negatives = sides.negatives(self.negative, *context, **wanted)
 
         def cost(s: Tensor, total: Tensor) -> Costs:

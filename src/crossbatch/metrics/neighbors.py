@@ -69,7 +69,7 @@ def ranked_alike(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
     require_rows("gallery rows", gallery)
     if query.shape[1] != gallery.shape[1]:
         shapes = f"got queries {list(query.shape)} and gallery rows {list(gallery.shape)}"
-        raise ShapeError(f"queries and gallery rows have one length: {shapes}")
+        raise ShapeError(f"queries and gallery rows must have the same length: {shapes}")
     wide = torch.promote_types(query.dtype, gallery.dtype)
     rows = ranked_rows(query.detach().to(wide), "queries")
     return rows, rows if gallery is query else ranked_rows(gallery.detach().to(wide), "gallery rows")

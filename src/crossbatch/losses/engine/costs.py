@@ -206,7 +206,7 @@ def parted(found: Costs, s: Tensor) -> tuple[Tensor, Tensor | None, bool]:
         if tensor is not None and (not isinstance(tensor, Tensor) or tensor.shape != s.shape):
             shape = list(tensor.shape) if isinstance(tensor, Tensor) else repr(tensor)
             raise ShapeError(
-                f"costs and weights are tensors like s, {list(s.shape)} here, got {shape}: one for each pair"
+                f"costs and weights must have the shape of s, {list(s.shape)} here, got {shape}: one for each pair"
             )
     if isinstance(found, Tensor):
         return found, None, True

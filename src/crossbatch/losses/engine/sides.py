@@ -254,6 +254,6 @@ class AtOnce(torch.autograd.Function):
         """Scale the gradients of forward. They are constants, so a second derivative would be wrong: refuse it."""
         if torch.is_grad_enabled():
             raise SettingError(
-                "a pair loss has no second derivative (create_graph=True): take reference_loss, which has"
+                "a pair loss has no second derivative (create_graph=True): use reference_loss, which has one"
             )
         return None, None, None, None, *(None if by is None else by_value * by for by in ctx.by)

@@ -31,14 +31,16 @@ class Sums(NamedTuple):
     def mean(self) -> Tensor:
         """Weighted mean cost; 0 without a pair."""
         if self.cost is None:
-            raise SettingError("a side in a logarithm has a total; its mean must be asked for (mean_of_positives)")
+            raise SettingError(
+                "a side in a logarithm has a total and no mean: read .total, or set mean_of_positives = True"
+            )
         return self.cost / self.weight.clamp(min=torch.finfo(self.weight.dtype).tiny)
 
     @property
     def nearest(self) -> Tensor:
         """Greatest similarity of a negative, −∞ without one; no gradient flows to it."""
         if self.greatest is None:
-            raise SettingError("the nearest negative must be asked for (nearest_negative = True)")
+            raise SettingError("negatives.nearest is not computed by default: set nearest_negative = True in the class")
         return self.greatest
 
 
