@@ -16,14 +16,14 @@ from crossbatch.processes import Gathered, KeepsTypes, Processes
 from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, on_cpu, unit
 from crossbatch.uncompiled import eagerly
 
-FOREVER = 2**62  # steps
+FOREVER = 2**62  # steps: as `max_age`, rows of any age count
 FORGOTTEN = (
     "CrossBatchLoss is in training mode under no_grad, so this batch enters the memory: call loss_fn.eval() to validate"
 )
 
 
 def _number(name: str, value: Any) -> Any:
-    if hasattr(value, "item") and math.prod(value.shape) == 1:  # of torch or NumPy
+    if hasattr(value, "item") and math.prod(value.shape) == 1:  # one number in a torch tensor or NumPy array
         value = value.item()
     if not isinstance(value, Real):
         raise SettingError(f"{name} is a number, got {value!r}")

@@ -79,7 +79,7 @@ class Processes:
         sizes, have_ids, learning = self.stack(header).T.tolist()
         if any(learning) and not all(learning):
             raise SettingError(
-                f"in {learning.count(0)} of {count} processes the embeddings require no gradient, in the others they do: "
+                f"in {learning.count(0)} of {count} processes embeddings require no gradient, in the others they do: "
                 "pass an empty batch through the network too"
             )
         integers = torch.stack([labels, torch.full_like(labels, -1) if ids is None else ids], 1).to(embeddings.device)
@@ -146,7 +146,7 @@ class Processes:
         return sent.to(one.device)
 
     def _sent(self, one: Tensor) -> Tensor:
-        """As it can be sent: NCCL takes nothing that is not on a GPU."""
+        """Make a tensor contiguous and, for NCCL, move it to the GPU, since NCCL sends no tensors from the CPU."""
         on_gpu = one.device.type == "cpu" and dist.get_backend(self.group) == "nccl"
         return (one.cuda() if on_gpu else one).contiguous()
 

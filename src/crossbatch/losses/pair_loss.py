@@ -68,7 +68,7 @@ class PairLoss(Comparing):
     mean_over_anchors = True
 
     def context(self, farthest_positive: PerAnchor) -> tuple[PerAnchor, ...]:
-        """Further arguments of `negative`, after the similarities; each is [anchors].
+        """Return further arguments for `negative`, such as a mining bound; each is [anchors].
 
         `farthest_positive` is the similarity of the farthest positive, +∞ for an anchor without one.
         """

@@ -183,8 +183,8 @@ class CrossBatchMemory(Apart):
         """Write a batch, detached and scaled to unit length; return the slot of each row.
 
         If a batch is larger than the memory, only its last rows stay; the dropped rows get slot −1. A row of zeros, or
-        with an infinite value or NaN, also gets slot −1 and is never compared with; such rows come from an overflow in
-        half precision. With several processes all must pass the same rows. In a sharded memory a row that another
+        with an infinite value or NaN, also gets slot −1 and is never compared with; such rows can come from an overflow
+        in half precision. With several processes all must pass the same rows. In a sharded memory a row that another
         process keeps has slot −1 here.
 
         Args:

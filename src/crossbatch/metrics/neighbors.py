@@ -23,7 +23,7 @@ QUERY_CHUNK, GALLERY_CHUNK = 512, 8192
 
 
 class Neighbors(NamedTuple):
-    """Similarities and gallery positions [queries, k], most similar first; −1 fills positions of missing neighbours."""
+    """Similarities and gallery positions [queries, k], most similar first; position −1 where neighbours are missing."""
 
     similarities: Tensor
     positions: Tensor

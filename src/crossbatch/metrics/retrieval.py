@@ -172,7 +172,7 @@ def _ranks(
     gallery_ids: Tensor,
     greatest_k: int,
 ) -> tuple[Tensor, Tensor]:
-    """Rank of each relevant row, ascending, [queries, greatest R]; entries beyond a query's R are past any K.
+    """Rank of each relevant row, ascending, [queries, greatest R]; entries beyond a query's R exceed any K.
 
     The first rank of a query is exact. Another rank past both `greatest_k` and R may be too low, but stays past them;
     no metric depends on it.

@@ -1,9 +1,13 @@
 """Costs of pairs: how one block of pairs adds to the sums of a side (the positives or the negatives of each anchor).
 
-`Above` and `Exponent` are declared costs, computed in place. Any other function is a `Written` cost, which autograd
-differentiates. A cost takes similarities [anchors, columns] and a context per anchor. It returns costs, and then
-pairs that cost more than 0 count; or `(costs, weights)`; or `(costs, None)`, and then every pair counts. The plain form
-of a loss calls `Above` and `Exponent` as such functions.
+A cost is a function of similarities [anchors, columns] and of a context per anchor. It returns one of these:
+
+* `costs`: pairs that cost more than 0 count;
+* `(costs, weights)`: each pair counts by its weight;
+* `(costs, None)`: every pair counts.
+
+`Above` and `Exponent` are declared costs: the engine computes their sums in place, and the plain form of a loss calls
+them as functions. Any other function becomes a `Written` cost, which autograd differentiates.
 """
 
 import math

@@ -21,8 +21,8 @@ AT_ONCE = 4  # columns that a reduction takes at once
 # Number of similarities in a block. On a CPU a block should fit the caches of the cores, so that each pass finds what
 # the pass before wrote. A larger block that still fits loses less time between passes: multi-similarity over 60,000
 # rows on two cores with 2 MB each took 16.7 ms with blocks of 1 MB and 14.3 ms with 4 MB. On two cores with 512 kB
-# each, where 1 MB fits, NT-Xent took 40.6 ms with blocks of 1 MB and 35.3 with 2 MB. On a GPU a block has 64 MB, which
-# is all of 60,000 rows.
+# each, where 1 MB fits, NT-Xent took 40.6 ms with blocks of 1 MB and 35.3 with 2 MB. On a GPU a block has 64 MB: 60,000
+# rows with 64 anchors are one block.
 FEWEST, MOST, STREAMED = 2**19, 2**22, 2**24
 # Number of similarities up to which a CPU computes the whole matrix at once; a GPU does so up to one block. In a batch
 # compared with itself every column has a gradient, which costs a streamed computation a second pass: 1,024 rows take a

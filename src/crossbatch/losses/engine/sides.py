@@ -30,7 +30,7 @@ class Streamed:
     `parameters`: parameters of the loss, which a cost may use. On a GPU both sides mask every column, since asking how
     many columns hold a positive would wait for the device.
 
-    Where each process holds other columns (`pairing.across`), the sums of all processes are merged, so all of them
+    Where each process holds different columns (`pairing.across`), the sums of all processes are merged, so all of them
     continue with the same sums. Only the derivatives by the anchors differ: each process has those of its own columns.
     """
 
@@ -125,7 +125,7 @@ class Streamed:
 
 
 class _Side(torch.autograd.Function):
-    """Sums of one side. Forward computes them with their derivatives by the anchors and the context; backward scales.
+    """Sums of one side. Forward finds them and their derivatives by anchors and context; backward scales these.
 
     Derivatives by the references and the parameters, if needed, take a second pass over the blocks.
     """
