@@ -180,7 +180,7 @@ def test_what_does_not_fit_is_refused() -> None:
         shared_motion(rows(4), rows(5))
     with pytest.raises(ShapeError, match="up to 4 embeddings of 16 dimensions, got \\[5, 16\\]"):
         Following(CrossBatchMemory(size=4, dim=DIM), images=4)(rows(5), 0)
-    with pytest.raises(ShapeError, match="a matrix of as many, got \\[2, 2\\]"):
+    with pytest.raises(ShapeError, match="16 dimensions need a motion \\[dim, dim\\], got \\[2, 2\\]"):
         CrossBatchMemory(size=4, dim=DIM).carry(torch.eye(2), 0, 1)
 
 

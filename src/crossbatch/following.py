@@ -28,7 +28,7 @@ def shared_motion(before: Embeddings, now: Embeddings) -> Tensor:
         True
     """
     if before.shape != now.shape:
-        raise ShapeError(f"a motion goes from embeddings to as many, got {list(before.shape)} and {list(now.shape)}")
+        raise ShapeError(f"before and now must have the same shape, got {list(before.shape)} and {list(now.shape)}")
     before, now = before.float(), now.to(before.device).float()
     sound = before.isfinite().all() & now.isfinite().all()
     before, now = (torch.where(sound, rows, 0) for rows in (before, now))

@@ -242,7 +242,7 @@ class CrossBatchMemory(Apart):
         the steps after it. See `following`.
         """
         if motion.shape != (self.dim, self.dim):
-            raise ShapeError(f"rows of {self.dim} dimensions move by a matrix of as many, got {list(motion.shape)}")
+            raise ShapeError(f"rows of {self.dim} dimensions need a motion [dim, dim], got {list(motion.shape)}")
         motion = motion.to(self._embeddings.device, torch.float32)
         steps = torch.as_tensor(now - since, device=self._steps.device).clamp(min=1)
         share = ((now - self._steps) / steps).clamp(0, 1)
