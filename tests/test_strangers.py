@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_what_is_written_never_goes_where_a_link_leads(tmp_path: Path, victim: P
     told = "is a link, and a lock would be written to where it leads: remove it"
     with pytest.raises(RunError, match=told), locked(folder / "lock", "wait"):
         pass
-    (folder / f"file.{os.getpid()}{durable.PARTIAL}").symlink_to(victim)
+    (folder / f"file.{os.getpid()}-{threading.get_ident()}{durable.PARTIAL}").symlink_to(victim)
     durable.write_text(folder / "file", "theirs")
     assert (folder / "file").read_text() == "theirs"
     (folder / "model").symlink_to(tmp_path / "elsewhere")

@@ -72,10 +72,10 @@ def _refused(error: CrossBatchError) -> int:
 
     Before a process group exists, all processes meet the same error, so only the first prints it.
     """
-    if not _first() and not trains():
+    if _first() or trains():
+        print(f"crossbatch: {harmless(' '.join(str(error).split()))}", file=sys.stderr)
+    else:
         time.sleep(LISTENED)
-        return 2
-    print(f"crossbatch: {harmless(' '.join(str(error).split()))}", file=sys.stderr)
     return 1 if isinstance(error, FailedError) else 2
 
 

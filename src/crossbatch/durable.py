@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ def whole(path: Path, before_rename: Callable[[], None] = _nothing) -> Iterator[
     file system is a copy, which can end half way. If anything fails, the old file stays and the new one is removed.
     Raises `DiskError` with the reason that the system gives, such as a full or read-only disk.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
     try:
         partial.unlink(missing_ok=True)  # if it is a link, this removes the link and not its target
         with partial.open("xb") as file:
@@ -35,6 +36,8 @@ def whole(path: Path, before_rename: Callable[[], None] = _nothing) -> Iterator[
         partial.replace(path)
         flush_folder(path.parent)
     except OSError as error:
+        if error.filename is not None and Path(os.fsdecode(error.filename)) not in (partial, path, path.parent):
+            raise  # of another file, which the caller reads while it writes this one
         way_out = "make it writable" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "make room"
         reason = f"{path} cannot be written ({error.strerror or error}): what was there before stays"
         raise DiskError(f"{reason}; {way_out}, and go on") from error
