@@ -1,4 +1,4 @@
-"""What the network sees: training images as in evaluation, and beside each how training shows it."""
+"""The sheet of augmented images: training images as in evaluation, and beside each some augmentations of it."""
 
 import torch
 from PIL import Image
@@ -8,11 +8,11 @@ from crossbatch.data.transforms import Preprocessing, Transform, image_seed
 from crossbatch.training.run_parts import RunParts
 
 IMAGES, VARIANTS, GAP = 8, 7, 2
-SMALLEST = 64  # pixels a tile is wide, at least
+SMALLEST = 64  # least width of a tile in pixels
 
 
 def augmented_sheet(parts: RunParts) -> Image.Image:
-    """A row an image, of different classes: at the left as in evaluation, then as training shows it, seven times."""
+    """Draw one row for each of some images of different classes: as in evaluation, then `VARIANTS` augmentations."""
     chosen = _one_a_class(parts)
     columns = [_seen(parts, parts.feed.evenly, chosen, 0)]
     columns += [_seen(parts, parts.feed.augmentation, chosen, variant) for variant in range(VARIANTS)]
@@ -30,14 +30,14 @@ def augmented_sheet(parts: RunParts) -> Image.Image:
 
 
 def _one_a_class(parts: RunParts) -> list[int]:
-    """Ids of images of different classes, drawn at random; of each class the first that can be read."""
+    """Ids of images of randomly drawn classes, one of each class: its first image that can be read."""
     part, reader = parts.data.train, parts.feed.reader
     classes = part.labels.unique()
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(0))[:IMAGES]
     look, chosen = parts.feed.evenly.look(0), []
     for label in classes[order]:
         ids = part.ids[part.labels == label].tolist()
-        chosen += next(([one] for one in ids if reader.see([one], [look])[0] is not None), [])
+        chosen += next(([image] for image in ids if reader.see([image], [look])[0] is not None), [])
     return chosen
 
 
@@ -48,7 +48,7 @@ def _seen(parts: RunParts, transform: Transform, ids: list[int], variant: int) -
 
 
 def _pictures(images: Tensor, preprocessing: Preprocessing) -> list[Image.Image]:
-    """Normalised images back as pictures."""
+    """Undo the normalisation of images [images, channels, height, width], and make pictures of them."""
     mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (preprocessing.mean, preprocessing.std))
     levels = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-    return [Image.fromarray(one.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()) for one in levels]
+    return [Image.fromarray(image.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()) for image in levels]

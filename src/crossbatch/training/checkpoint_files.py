@@ -1,4 +1,4 @@
-"""The checkpoint files of a run: written so that they cannot be lost, known by their hash, and chosen among."""
+"""The checkpoint files of a run: written whole, checked by their hashes, and chosen when a run resumes."""
 
 import hashlib
 import io
@@ -15,22 +15,23 @@ from crossbatch.errors import RunError
 from crossbatch.launched import started_rank
 
 HASHES = "hashes.json"
-REMEMBERED = 3  # hashes a name: of the file, of the one before it, and of one that a kill left unnamed
+REMEMBERED = 3  # hashes per file name: of the file, of the file before it, and of one that a kill left without its name
 NEEDED = {"state_dict": dict, "callbacks": dict, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
 
 
 class CheckpointFiles(CheckpointIO):
-    """How Lightning writes and reads checkpoints here, in place of its own way by the system's temporary folder.
+    """Writes and reads checkpoints for Lightning, whose own way goes through the system's temporary folder.
 
-    A new `last.ckpt` makes the one before it `previous.ckpt`. The hash of a file is written down before the file gets
-    its name, so that at any moment every file of a name has its hash among those of that name.
+    When a new `last.ckpt` is written, the one before it becomes `previous.ckpt`. The hash of a file is written before
+    the file gets its name, so that at any moment the hash of every checkpoint file is known. `change` is applied to
+    each checkpoint after it is read.
     """
 
     def __init__(self, change: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> None:
         self.change = change
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
-        """Write beside its place, flush, note the hash, rename. `DiskError`: nothing that was there is lost."""
+        """Write beside `path`, flush, note the hash, rename. On `DiskError` the files that were there are kept."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -43,21 +44,21 @@ class CheckpointFiles(CheckpointIO):
             written = _Hashed(file)
             try:
                 torch.save(checkpoint, cast(IO[bytes], written))
-            except RuntimeError as error:  # torch's writer hides what the disk has said
+            except RuntimeError as error:  # torch's writer hides the error of the disk
                 raise written.refused or error from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:  # noqa: ARG002
-        """Read tensors and plain values: no code of a checkpoint is run."""
+        """Read tensors and plain values; code in the checkpoint is never run."""
         checkpoint = read(Path(path), map_location)
         return checkpoint if self.change is None else self.change(checkpoint)
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove one that another has taken the place of."""
+        """Remove a checkpoint that another one replaces."""
         Path(path).unlink(missing_ok=True)
 
 
 class _Hashed(io.RawIOBase):
-    """A file that is hashed as it is written, and keeps what the disk says against it."""
+    """A file that is hashed while it is written, and that keeps the error of the disk, if there is one."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()
@@ -77,18 +78,18 @@ class _Hashed(io.RawIOBase):
 
 
 def read(path: Path, map_location: Any = None) -> dict[str, Any]:
-    """A checkpoint, of which no code is run."""
+    """Read a checkpoint: tensors and plain values; code in it is never run."""
     checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
     return checkpoint
 
 
 def choose(run: Path) -> tuple[Path, int, list[str]]:
-    """The checkpoint to go on from, its step, and a sentence for each that is damaged and was passed over.
+    """The checkpoint to resume from, its step, and a sentence for each damaged checkpoint that was passed over.
 
-    The last one, or the one before it where the last is damaged; that one is moved aside, so that it never takes the
-    place of a good one. Raises `RunError` where none is whole.
+    The choice is `last.ckpt`, or `previous.ckpt` where `last.ckpt` is missing or damaged. A damaged `last.ckpt` is
+    moved aside, so that it never becomes `previous.ckpt`. Raises `RunError` where neither is whole.
     """
-    told, folder = list[str](), run / runs.CHECKPOINTS
+    damaged, folder = list[str](), run / runs.CHECKPOINTS
     for name in (runs.LAST, runs.PREVIOUS):
         path = folder / f"{name}.ckpt"
         if not path.is_file():
@@ -96,34 +97,36 @@ def choose(run: Path) -> tuple[Path, int, list[str]]:
         try:
             step = _step(path)
         except RunError as error:
-            told.append(str(error))
+            damaged.append(str(error))
             continue
-        if told and (folder / f"{runs.LAST}.ckpt").is_file() and started_rank() == 0:
+        if damaged and (folder / f"{runs.LAST}.ckpt").is_file() and started_rank() == 0:
             (folder / f"{runs.LAST}.ckpt").replace(folder / f"{runs.LAST}.damaged")
-        return path, step, told
-    if told:
+        return path, step, damaged
+    if damaged:
         raise RunError(
-            f"no checkpoint of {run} can be read: {'; '.join(told)}: copy them again, or start anew with --init {run} "
-            "and another --out"
+            f"no checkpoint of {run} can be read: {'; '.join(damaged)}: copy them again, or start anew with --init "
+            f"{run} and another --out"
         )
     raise RunError(f"{run} has no checkpoint to go on from: start it anew with another --out")
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a file by its hash; None where nothing is, or where its hash was never written down."""
+    """Say how a file differs from what was written, by its hash; None where it does not, or where no hash is known."""
     known = _hashes(path.parent).get(_name_of(path), [])
     if not known:
         return None
     size = path.stat().st_size
-    if size not in [one["bytes"] for one in known]:
+    if size not in [entry["bytes"] for entry in known]:
         return f"it has {size:,} bytes and {known[0]['bytes']:,} were written"
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return None if digest in [one["sha256"] for one in known] else "its bytes are not those that were written (sha256)"
+    return (
+        None if digest in [entry["sha256"] for entry in known] else "its bytes are not those that were written (sha256)"
+    )
 
 
 def _step(path: Path) -> int:
-    """The step a checkpoint was taken at; refuses one that is damaged, or none of ours."""
+    """The step of a checkpoint; refuses a file that is damaged, or is not a checkpoint of this package."""
     reason = damage(path)
     if reason is None:
         try:
@@ -131,7 +134,7 @@ def _step(path: Path) -> int:
             step, parts = checkpoint["global_step"], {name: checkpoint[name] for name in NEEDED}
         except OSError as error:
             reason = f"it cannot be read ({error.strerror or error})"
-        except Exception:  # torch raises what zipfile, pickle and its own reader raise
+        except Exception:  # torch raises errors of zipfile, of pickle and of its own reader
             reason = "it cannot be read, is cut off, or is not one of ours"
         else:
             if type(step) is int and step >= 0 and all(isinstance(parts[name], kind) for name, kind in NEEDED.items()):
@@ -141,37 +144,37 @@ def _step(path: Path) -> int:
 
 
 def _note(path: Path, entry: dict[str, Any]) -> None:
-    """Add a hash to those of a name."""
+    """Add an entry to the hashes of a file name."""
     hashes = _hashes(path.parent)
     hashes[path.name] = [entry, *hashes.get(path.name, [])][:REMEMBERED]
     runs.write_json(path.parent / HASHES, hashes)
 
 
 def _hashes(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Hashes by the name of the file, the newest first; none where the list is lost, and files are then just read."""
+    """Hashes by file name, the newest first; empty where the list is lost: files are then read without a check."""
     try:
         plain = runs.read_json(folder / HASHES)
     except RunError:
         return {}
     listed = plain if isinstance(plain, Mapping) else {}
     return {
-        name: [one for one in some if isinstance(one, dict) and {"sha256", "bytes"} <= one.keys()]
-        for name, some in listed.items()
-        if isinstance(some, list)
+        name: [entry for entry in entries if isinstance(entry, dict) and {"sha256", "bytes"} <= entry.keys()]
+        for name, entries in listed.items()
+        if isinstance(entries, list)
     }
 
 
 def _name_of(path: Path) -> str:
-    """The name that a file was written under."""
+    """The name under which a file was written: `last.ckpt` for `previous.ckpt`."""
     return path.name.replace(runs.PREVIOUS, runs.LAST)
 
 
 def read_whole(path: Path) -> dict[str, Any]:
-    """A checkpoint; refuses one that is damaged, by name."""
+    """Read a checkpoint; refuses a damaged one with an error that names the file."""
     reason = damage(path)
     try:
         if reason is None:
             return read(path)
-    except Exception:  # torch raises what zipfile, pickle and its own reader raise
+    except Exception:  # torch raises errors of zipfile, of pickle and of its own reader
         reason = "it cannot be read"
     raise RunError(f"{path} is damaged: {reason}")

@@ -1,4 +1,4 @@
-"""What a run is trained with: code, versions, data and options; and what of it has changed when it goes on."""
+"""The circumstances of a run (code, versions, data and options), and their changes when it resumes."""
 
 import hashlib
 import inspect
@@ -26,17 +26,17 @@ from crossbatch.training.settings import LossSettings, Settings
 from crossbatch.typed import typed
 
 PACKAGES = ("crossbatch", "torch", "torchvision", "timm", "lightning")
-# Where the data lies, what weights it began from (it has its own now), and how many processes read: none is of the run.
+# Options that may change freely: where the data lies, the weights that the run began from, the loader processes.
 FREE = ("root", "model.pretrained", "model.weights", "loop.workers")
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that decide what a step computes."""
+    """Versions of the packages that decide what a step computes."""
     return {name: version(name) for name in PACKAGES}
 
 
 def circumstances(parts: RunParts) -> dict[str, Any]:
-    """All that is compared, by kind and name."""
+    """All values that are compared when a run resumes, by kind and name."""
     return {
         "version": {**versions(), "python": platform.python_version()},
         "code": _code(parts.settings),
@@ -46,7 +46,7 @@ def circumstances(parts: RunParts) -> dict[str, Any]:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What is not as it was, in words; what was not written down then is not compared."""
+    """Describe each changed value as `kind name (before → now)`; a value that `before` lacks is not compared."""
     told = []
     for kind, values in now.items():
         earlier = before.get(kind)
@@ -59,12 +59,12 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def refuse_other_data(run: Path, loaded: DataSet) -> None:
-    """Refuse to go on with other images, before anything else that may not fit them."""
+    """Refuse to resume on other images, before another part of the run fails on them."""
     _refuse(run, changes(_kept(run), {"data": loaded.identity}))
 
 
 def accept(run: Path, parts: RunParts, *, force: bool) -> list[str]:
-    """Refuse to go on under changed circumstances, unless forced; returns the changes. Nothing is written."""
+    """Refuse to resume under changed circumstances, unless forced; returns the changes. Nothing is written."""
     told = changes(_kept(run), circumstances(parts))
     if not force:
         _refuse(run, told)
@@ -73,7 +73,7 @@ def accept(run: Path, parts: RunParts, *, force: bool) -> list[str]:
 
 
 def _refuse_learnt(run: Path, parts: RunParts) -> None:
-    """Refuse another value to start from for what the loss has learnt meanwhile: it would have no effect."""
+    """Refuse a changed initial value of a learnt parameter of the loss, since it would have no effect."""
     kept = Settings.from_dict(runs.read_config(run)).loss
     now, loss_fn = parts.settings.loss, parts.learner.loss_fn
     learnt = {name for name, _ in loss_fn.named_parameters()} if kept.name == now.name else set()
@@ -92,25 +92,25 @@ def _refuse(run: Path, told: list[str]) -> None:
 
 
 class TakeOptions(L.Callback):
-    """Sets what a checkpoint brings along of options to what the settings say: it may be forced to go on with others.
+    """Sets the options that a checkpoint restores to those of the settings, which may have been changed by force.
 
-    Where they are the same nothing changes, to the last bit.
+    Where the options are the same, training is the same to the last bit.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """The optimizer with its schedule, the step at which the memory starts, and the patience."""
+        """Set the optimizer with its schedule, the step at which the memory starts, and the patience."""
         assert isinstance(module, MetricLearner)  # noqa: S101
-        made, (optimizer,), schedule = module.configure_optimizers(), trainer.optimizers, module.lr_schedulers()
+        configured, (optimizer,), schedule = module.configure_optimizers(), trainer.optimizers, module.lr_schedulers()
         assert isinstance(schedule, LambdaLR)  # noqa: S101
-        anew: LambdaLR = made["lr_scheduler"]["scheduler"]
-        schedule.base_lrs = anew.base_lrs
-        for group, new, share in zip(
-            optimizer.param_groups, made["optimizer"].param_groups, anew.lr_lambdas, strict=True
+        configured_schedule: LambdaLR = configured["lr_scheduler"]["scheduler"]
+        schedule.base_lrs = configured_schedule.base_lrs
+        for group, new, factor in zip(
+            optimizer.param_groups, configured["optimizer"].param_groups, configured_schedule.lr_lambdas, strict=True
         ):
-            lr = new["initial_lr"] * share(schedule.last_epoch)
+            lr = new["initial_lr"] * factor(schedule.last_epoch)
             group.update({name: value for name, value in new.items() if name != "params"} | {"lr": lr})
         if isinstance(module.loss_fn, CrossBatchLoss) and self.settings.memory.start is not None:
             module.loss_fn.start.fill_(self.settings.memory.start)
@@ -119,17 +119,17 @@ class TakeOptions(L.Callback):
 
 
 class KeepCircumstances(L.Callback):
-    """Writes down what is now true of a run that goes on, once its checkpoint has loaded.
+    """Writes the changed circumstances of a resumed run into its folder, once its checkpoint has loaded.
 
-    One that does not fit is refused before, and the run folder stays as it was. What later is compared is written
-    last: after a kill in between, the changes are refused, and can be forced, as before.
+    A checkpoint that does not fit is refused before that, and the run folder stays as it was. The file that later
+    resumes compare with is written last: after a kill in between, the changes are still refused unless forced.
     """
 
     def __init__(self, run: Path, parts: RunParts) -> None:
         self.run, self.parts = run, parts
 
     def on_train_start(self, *_: Any) -> None:
-        """Before the first step under changed circumstances."""
+        """Write before the first step under changed circumstances."""
         if started_rank() > 0:
             return
         now = circumstances(self.parts)
@@ -139,14 +139,14 @@ class KeepCircumstances(L.Callback):
         runs.write_json(self.run / runs.CIRCUMSTANCES, now)
 
     def on_fit_end(self, *_: Any) -> None:
-        """Also where no step was left."""
+        """Write where no step was left to train, too."""
         self.on_train_start()
 
 
 def with_given(kept: Settings, given: Settings, names: Mapping[str, Any]) -> Settings:
-    """The options of a run, but for those that were given beside --resume; `names` has no others."""
+    """The settings of a run, with the options given beside --resume in their place; `names` holds only those."""
     plain, merged = flat(given.as_dict()), kept.as_dict()
-    for name in flat({one: value for one, value in names.items() if one != "loss"}):
+    for name in flat({group: value for group, value in names.items() if group != "loss"}):
         place, (*groups, last) = merged, name.split(".")
         for group in groups:
             place = place[group]
@@ -156,7 +156,7 @@ def with_given(kept: Settings, given: Settings, names: Mapping[str, Any]) -> Set
 
 
 def _loss(kept: Settings, given: Settings, *, named: bool) -> LossSettings:
-    """The loss of a run under the options given; if another is named, that one with its recommended options."""
+    """The loss of a run with the given options; if another loss is named, that one with its recommended options."""
     options = given.loss.init_args
     if not named or given.loss.name == kept.loss.name:
         return replace(kept.loss, init_args=kept.loss.init_args | options)
@@ -166,16 +166,16 @@ def _loss(kept: Settings, given: Settings, *, named: bool) -> LossSettings:
 
 
 def flat(options: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Options by their names on the command line; those of a loss stay together, its class may change."""
-    found: dict[str, Any] = {}
+    """Options by their names on the command line; those of a loss stay one value, since its class may change."""
+    by_name: dict[str, Any] = {}
     for name, value in options.items():
         inner = isinstance(value, dict) and name != "init_args"
-        found |= flat(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
-    return found
+        by_name |= flat(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
+    return by_name
 
 
 def _kept(run: Path) -> dict[str, Any]:
-    """What was true when the run was trained last."""
+    """The circumstances under which the run was trained last."""
     before = {"data": runs.read_json(run / runs.DATA)}
     kept = runs.read_json(run / runs.CIRCUMSTANCES) if (run / runs.CIRCUMSTANCES).is_file() else {}
     return before | (kept if isinstance(kept, dict) else {})
@@ -184,7 +184,7 @@ def _kept(run: Path) -> dict[str, Any]:
 def _code(settings: Settings) -> dict[str, str]:
     """A hash of the source of this package, and of each file that a class path of the settings leads to."""
     ours = Path(__file__).parents[1]
-    found = {"crossbatch": _hash(sorted(ours.rglob("*.py")))}
+    hashes = {"crossbatch": _hash(sorted(ours.rglob("*.py")))}
     for path in settings.class_paths:
         if path in DATA_SETS:
             continue
@@ -193,8 +193,8 @@ def _code(settings: Settings) -> dict[str, str]:
         except (TypeError, SettingError):
             continue
         if source is not None:
-            found[path] = _hash([Path(source)])
-    return found
+            hashes[path] = _hash([Path(source)])
+    return hashes
 
 
 def _hash(files: list[Path]) -> str:

@@ -1,4 +1,4 @@
-"""What can be compared, and what is refused before anything is written; the options of each arm."""
+"""The options of each arm of a comparison, and the checks before anything is written."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,16 @@ WITHOUT, WITH = "without memory", "with memory"
 
 
 def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
-    """The settings with fields of their groups, as plain values; of a loss what is given is all of its options."""
+    """Replace fields of the settings, given by group as plain values; a given loss gets no recommended options."""
     groups = {name: replace(getattr(settings, name), **fields) for name, fields in options.items()}
     return replace(settings, **groups, recommended=settings.recommended and "loss" not in options)
 
 
 def _refuse_unknown(settings: Settings, own: Any) -> None:
-    groups = [one.name for one in fields(settings) if is_dataclass(getattr(settings, one.name))]
-    fits = isinstance(own, Mapping) and all(name in groups and isinstance(of, Mapping) for name, of in own.items())
+    groups = [field.name for field in fields(settings) if is_dataclass(getattr(settings, field.name))]
+    fits = isinstance(own, Mapping) and all(
+        group in groups and isinstance(options, Mapping) for group, options in own.items()
+    )
     if not fits:
         raise SettingError(
             f"--arms takes options of each arm by their group, as {{{WITH}: {{optim: {{lr: 0.001}}}}}}, got {own}: "
@@ -28,7 +30,7 @@ def _refuse_unknown(settings: Settings, own: Any) -> None:
 
 
 def own_of_arms(settings: Settings, arms: Mapping[str, Any]) -> dict[str, Any]:
-    """What each arm has of its own, checked."""
+    """Check the options that each arm has of its own, and return them."""
     try:
         for own in arms.values():
             _refuse_unknown(settings, own)
@@ -41,14 +43,14 @@ def own_of_arms(settings: Settings, arms: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_beside(own: Mapping[str, Any], settings: Settings, learning_rates: Sequence[float]) -> None:
-    """Refuse what would have no effect, since each arm has its own: rates, and fields that are of neither arm."""
+    """Refuse learning rates and options that have no effect, since each arm has its own."""
     if own and learning_rates:
         raise SettingError("--arms hold a learning rate for each arm: leave --learning_rates out")
-    usual, given = asdict(Settings()), asdict(settings)
+    defaults, given = asdict(Settings()), asdict(settings)
     for name in dict.fromkeys(f"{group}.{field}" for arm in own.values() for group in arm for field in arm[group]):
         group, field = name.split(".")
         of_arms = [arm[group][field] for arm in own.values() if field in arm.get(group, {})]
-        if given[group][field] not in (usual[group][field], *of_arms):
+        if given[group][field] not in (defaults[group][field], *of_arms):
             raise SettingError(
                 f"--arms hold {name} of each arm, so {name} {given[group][field]} beside them has no effect: "
                 "leave it out, or edit the file"
@@ -56,7 +58,7 @@ def refuse_beside(own: Mapping[str, Any], settings: Settings, learning_rates: Se
 
 
 def check(settings: Settings, seeds: int, ks: Sequence[int]) -> None:
-    """Refuse what cannot be compared, before anything is written."""
+    """Refuse settings that cannot be compared, before anything is written."""
     refuse_processes(settings, "compare")
     if settings.loop.patience:
         raise SettingError(
@@ -75,7 +77,7 @@ def check(settings: Settings, seeds: int, ks: Sequence[int]) -> None:
 
 
 def check_rates(settings: Settings, learning_rates: Sequence[float]) -> None:
-    """Refuse what cannot be searched."""
+    """Refuse learning rates that cannot be searched."""
     if len(learning_rates) > 1 and settings.split.validation_share == 0:
         raise SettingError("a search over learning rates needs validation classes: raise --split.validation_share")
     if not all(0 < rate < math.inf for rate in learning_rates):
@@ -85,7 +87,7 @@ def check_rates(settings: Settings, learning_rates: Sequence[float]) -> None:
 
 
 def refuse_processes(settings: Settings, command: str) -> None:
-    """Refuse several processes where a command has one."""
+    """Refuse several processes for a command that runs in one."""
     if settings.loop.devices not in (None, 1):
         raise SettingError(f"crossbatch {command} runs in one process: leave --loop.devices out")
 
