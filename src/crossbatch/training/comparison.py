@@ -41,7 +41,7 @@ class Comparison:
 
     def __init__(self, settings: Settings, own: dict[str, Any], out: Path, console: Console) -> None:
         self.out, self.console = out, console
-        self.numbers: dict[Path, int] = {}  # of its runs, in the order in which they are asked for
+        self.numbers: dict[Path, int] = {}  # of each run folder, in the order of training
         self.expected = 0
         self.data: DataSet = load_data(replace(settings, refit=False))
         self.settings, self.reasons = decide(settings, self.data)  # once, for every run
@@ -55,33 +55,33 @@ class Comparison:
         return replace(settings, memory=memory, optim=replace(settings.optim, **changes))
 
     def expect(self, searched: int, seeds: int, *, equal_time: bool) -> None:
-        """So many runs, of which the search has made one of each arm, unless they are to be trained on all classes."""
-        again = 2 if searched and not self.settings.refit else 0
-        self.expected = searched - again + (2 + equal_time) * seeds
+        """Set the number of runs: the search has trained one run of each arm already, unless a refit trains it anew."""
+        shared = 2 if searched and not self.settings.refit else 0
+        self.expected = searched - shared + (2 + equal_time) * seeds
 
     def run(self, name: str, settings: Settings) -> Path:
-        """Train one run, unless it is there; go on with one that was stopped."""
+        """Train one run, unless it is finished; resume a run that was stopped."""
         refit = "-refit" if settings.refit else ""
         folder = self.out / f"{_title(name)}-lr{settings.optim.lr:g}-seed{settings.seed}{refit}"
         number = self.numbers.setdefault(folder, len(self.numbers) + 1)
         if not runs.is_finished(folder):
-            told = f"{name}, learning rate {settings.optim.lr:g}, seed {settings.seed}"
-            of = f" of {self.expected}" if number <= self.expected else ""  # a search may go beyond its rates
-            self.console.print(f"run {number}{of}: {told}")
+            title = f"{name}, learning rate {settings.optim.lr:g}, seed {settings.seed}"
+            total = f" of {self.expected}" if number <= self.expected else ""  # a search may go beyond its rates
+            self.console.print(f"run {number}{total}: {title}")
             train_once(settings, load_data(settings) if settings.refit else self.data, folder, self.console)
         return folder
 
 
 def _title(name: str) -> str:
-    """What the folders of an arm begin with."""
+    """The beginning of the folder names of an arm."""
     return "-".join(name.replace(",", "").split())
 
 
 def train_once(settings: Settings, loaded: DataSet, folder: Path, console: Console) -> None:
-    """Train a run, unless it is there; go on with one that was stopped.
+    """Train a run, unless it is finished; resume a run that was stopped.
 
-    Raises KeyboardInterrupt when it is asked to stop, `Terminated` by SIGTERM, also where it came to its end; and again
-    what a run that had diverged was told.
+    Raises KeyboardInterrupt after SIGINT and `Terminated` after SIGTERM, even where the run came to its end. Raises
+    `DivergedError` anew for a run that has diverged.
     """
     if runs.is_finished(folder):
         return
@@ -89,7 +89,7 @@ def train_once(settings: Settings, loaded: DataSet, folder: Path, console: Conso
         raise DivergedError(runs.read_json(folder / runs.DIVERGED)["told"])
     resume = runs.is_begun(folder)
     if folder.exists() and not resume:
-        shutil.rmtree(folder)  # stopped before it had begun: nothing to go on from
+        shutil.rmtree(folder)  # stopped before it had begun: there is nothing to resume
     outcome = fit(build_parts(settings, loaded), folder, console, resume=resume)
     if outcome.asked_by is not None:
         raise Terminated if outcome.asked_by == "SIGTERM" else KeyboardInterrupt
@@ -106,13 +106,13 @@ def compare(
     ks: Sequence[int] = (),
     own: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Search learning rates on validation with the first seed, alike for both arms; train; look at test once.
+    """Search learning rates on validation with the first seed, alike for both arms; train; evaluate on test once.
 
-    Where an arm's best is at an end of the rates, the next one beyond is tried too, in both arms.
-    The third arm, equal time, repeats the first for as many more steps as the memory's steps cost in time.
-    With `own`, options of each arm by its name, as `tuning` leaves them, each takes its own and nothing is searched.
-    All of it is kept in `comparison.json`. Asked for again in its folder, one that was stopped goes on, and one that
-    is finished trains what further seeds and rates want.
+    Where an arm's best rate is at an end of the rates, the next rate beyond it is tried too, in both arms.
+    The third arm, equal time, trains without memory for more steps: those that fit into the time the memory costs.
+    `own`: options of each arm by its name, as `tuning` writes them; then each arm uses its own, and nothing is
+    searched. The result is written to `comparison.json`. Called again with its folder, a stopped comparison goes on,
+    and a finished one trains the runs that further seeds and rates need.
     """
     given, settings = settings, settings.resolved()
     own = own_of_arms(settings, own or {})
@@ -125,9 +125,9 @@ def compare(
         raise SettingError("there are no test classes to compare on: raise --split.test_share")
     ks = sorted({1, *(ks or runs_here.data.ks)})
     parts = build_parts(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
-    of_all = _training_of(settings, rates, seeds, own=bool(own))
+    training = _training_of(settings, rates, seeds, own=bool(own))
     lines = plan_of(replace(parts, reasons=runs_here.reasons))
-    print_plan(console, (of_all if line.startswith("training") else line for line in lines))
+    print_plan(console, (training if line.startswith("training") else line for line in lines))
     config = settings.as_dict() | ({"arms": own} if own else {})
     if runs.is_comparison(out, config):
         runs.require_data(out, runs_here.data.identity)
@@ -140,7 +140,7 @@ def compare(
 
 
 def _training_of(settings: Settings, rates: Sequence[float], seeds: int, *, own: bool) -> str:
-    """The line of the plan on training, of all runs."""
+    """The line of the plan on the training of all runs."""
     many = "1 seed" if seeds == 1 else f"{seeds} seeds"
     tried = "learning rates of --arms" if own else f"learning rate {rates[0]:g}"
     if len(rates) > 1:
@@ -157,11 +157,11 @@ def _result(
     *,
     equal_time: bool,
 ) -> dict[str, Any]:
-    """Train and test what is not yet trained and tested."""
+    """Train and test the runs that are not yet trained and tested; returns the result of the comparison."""
     runs_here.expect(2 * len(rates) if len(rates) > 1 else 0, seeds, equal_time=equal_time)
     score = partial(_validation, runs_here)
     search = rate_search.search(score, (WITHOUT, WITH), rates) if len(rates) > 1 else []
-    runs_here.expect(len(search), seeds, equal_time=equal_time)  # it may have gone on beyond an end
+    runs_here.expect(len(search), seeds, equal_time=equal_time)  # the search may have gone beyond an end
     fixed = {name: runs_here.arm(name).optim.lr if runs_here.own else rates[0] for name in (WITHOUT, WITH)}
     chosen = {name: rate_search.best(search, name) or lr for name, lr in fixed.items()}
     folders = {
@@ -192,8 +192,10 @@ def _result(
         "test": {"queries": len(runs_here.data.query), "classes": runs_here.data.query.classes},
         "search": search,
         "arms": arms,
-        "before_training": {metric: [one[metric] for one in before if one] for metric in arms[0]["test"]},
-        "warnings": {folder.name: told for some in folders.values() for folder in some if (told := _warnings(folder))},
+        "before_training": {metric: [start[metric] for start in before if start] for metric in arms[0]["test"]},
+        "warnings": {
+            folder.name: told for of_arm in folders.values() for folder in of_arm if (told := _warnings(folder))
+        },
         "step_cost": {"without": cost.without, "with": cost.with_memory, "ratio": cost.ratio, "fill": cost.fill},
         "error_ratio": _error_ratios(arms),
     }
@@ -211,7 +213,7 @@ def _validation(comparison: Comparison, name: str, rate: float) -> rate_search.S
 
 
 def _cost(comparison: Comparison, trained: Path) -> StepCost:
-    """Step cost with the memory of a trained network; measured once, since the steps of an arm follow from it."""
+    """The step cost with a trained network; measured once, since the steps of the equal-time arm depend on it."""
     kept = comparison.out / "step_cost.json"
     if kept.is_file():
         return StepCost(**runs.read_json(kept))
@@ -226,13 +228,13 @@ def _cost(comparison: Comparison, trained: Path) -> StepCost:
 
 
 def _longer(out: Path, cost: StepCost, steps: int, folders: Sequence[Path]) -> int:
-    """Steps of the arm of equal time: as many without memory as take the time of these runs; further seeds get as many.
+    """Steps of the equal-time arm: without memory they take as long as the runs with memory in `folders`.
 
-    Those of a run that is there are kept: another mean over more seeds would make another arm of it.
+    If a run of the arm exists, its steps are used: the mean over more seeds would make a different arm.
     """
-    there = [folder for folder in sorted(out.glob(f"{_title(LONGER)}-lr*")) if (folder / runs.CONFIG).is_file()]
-    if there:
-        return int(runs.read_config(there[0])["optim"]["steps"])
+    existing = [folder for folder in sorted(out.glob(f"{_title(LONGER)}-lr*")) if (folder / runs.CONFIG).is_file()]
+    if existing:
+        return int(runs.read_config(existing[0])["optim"]["steps"])
     return steps + cost.steps_worth(
         round(statistics.mean(runs.read_summary(folder)["memory_steps"] for folder in folders))
     )
@@ -252,11 +254,11 @@ def _arm(
     ks: Sequence[int],
     before: Sequence[dict[str, float] | None],
 ) -> tuple[dict[str, Any], list[dict[str, float] | None]]:
-    """Look at test, the first of its lists, once for each run of an arm; also what was found before training."""
+    """Evaluate each run of an arm once, on the first test list; returns the arm and the metrics before training."""
     part = next(iter(loaded.tests))
     tests = [
-        _looked(folder, part, ks) or evaluate_run(folder, loaded, part, ks, before=one)
-        for folder, one in zip(folders, before, strict=True)
+        _looked(folder, part, ks) or evaluate_run(folder, loaded, part, ks, before=start)
+        for folder, start in zip(folders, before, strict=True)
     ]
     summaries = [runs.read_summary(folder) for folder in folders]
     metrics = list(filter(runs.is_metric, tests[0]))
@@ -276,16 +278,17 @@ def _arm(
 
 
 def _looked(folder: Path, part: str, ks: Sequence[int]) -> dict[str, Any] | None:
-    """The look at a part that a comparison had taken, to its last table, before it was stopped: test is seen once."""
+    """The evaluation of a part that a stopped comparison had finished, so that test is evaluated once; None without."""
     if not (folder / runs.EXAMPLES / part / runs.WORST).is_file():
         return None
     return next(
-        (one for one in runs.read_evaluations(folder) if one["part"] == part and all(f"R@{k}" in one for k in ks)), None
+        (look for look in runs.read_evaluations(folder) if look["part"] == part and all(f"R@{k}" in look for k in ks)),
+        None,
     )
 
 
 def _error_ratios(arms: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """1 − R@1 with memory ÷ that of each arm without: of the means, and seed by seed."""
+    """(1 − R@1) with memory ÷ (1 − R@1) of each arm without memory: of the means, and seed by seed."""
     errors = {arm["name"]: [1 - value for value in arm["test"]["R@1"]] for arm in arms}
     return {
         name: {

@@ -1,4 +1,4 @@
-"""The end of a run: its best model kept, and what it came to said in its summary."""
+"""The end of a run: its best model is kept, and its results are written to its summary."""
 
 import platform
 from pathlib import Path
@@ -24,7 +24,7 @@ from crossbatch.training.watchers import Watchers
 def conclude(
     parts: RunParts, run: Path, watchers: Watchers, device: torch.device, steps: int, ended_by: str | None
 ) -> dict[str, Any]:
-    """Keep the best model and say what the run came to; `ended_by`: the signal that ended it before its end, if any."""
+    """Keep the best model and return the summary; `ended_by`: the signal that ended the run early, if any."""
     best_step = _take_best(parts, run, watchers.best, steps)
     after = None if ended_by else measure(parts.learner.to(device), parts).summary
     parts.learner.network.to("cpu").eval()
@@ -51,17 +51,17 @@ def conclude(
 
 
 def _take_best(parts: RunParts, run: Path, saver: BestModel | None, steps: int) -> int | None:
-    """Give the network the weights that were best on validation; their step."""
+    """Load the weights that were best on validation into the network; their step, or None where there are none."""
     network = parts.learner.network
     best = Path(saver.best_model_path) if saver and saver.best_model_path else None
     if best is not None and best.is_file():
-        found, prefix = read_whole(best), "embedder." if parts.learner.average is None else "average.module."
-        state = found["state_dict"]
+        saved, prefix = read_whole(best), "embedder." if parts.learner.average is None else "average.module."
+        state = saved["state_dict"]
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         checkpoint.load_weights(network, weights, best)
-        return int(found["global_step"])
+        return int(saved["global_step"])
     if steps == 0 and (run / runs.START).is_file():
-        # A forward pass that was stopped has moved the statistics of BatchNorm.
+        # A forward pass before the stop may have changed the statistics of BatchNorm.
         checkpoint.load_weights(network, checkpoint.tensors(run / runs.START), run)
     return None
 
@@ -116,6 +116,6 @@ def _what_it_took(parts: RunParts, throughput: Throughput) -> dict[str, Any]:
 
 
 def _augmentation_share(parts: RunParts, throughput: Throughput, steps: int) -> float | None:
-    """Share of the training time that augmentation takes, of that of the loader processes where there are any."""
+    """Share of the training time that augmentation takes; with loader processes, of their time together."""
     available = throughput.seconds * max(1, parts.feed.workers)
     return round(augmentation_seconds(parts) * steps / available, 4) if available else None

@@ -6,18 +6,18 @@ from contextlib import contextmanager
 
 import torch
 
-MOST_WORKERS = 16  # each holds batches ready: more cost memory, and feed no GPU that these do not
+MOST_WORKERS = 16  # each holds batches in memory; a GPU that these cannot feed, more cannot feed either
 
 
 def share_cores(in_memory: bool, workers: int | None, *, on_cpu: bool, processes: int | None = None) -> tuple[int, int]:
-    """Loader processes and torch threads that together take no more than the cores there are.
+    """Numbers of loader processes and torch threads that together take no more than the available cores.
 
-    Where the network needs the cores too, reading and training take turns on all of them: then no share of them
-    has to be guessed, and none is idle (see `Reader`). The `small` network at 224 pixels on two cores trained on 26
-    photographs of 1000 pixels a second so, on 16 with a core for each, on 25 with a process beside two threads
+    On a CPU, reading and training take turns on all cores: no share has to be guessed, and no core is idle (see
+    `Reader`). The `small` network at 224 pixels on two cores trained on 26 photographs of 1000 pixels per second this
+    way, on 16 with one core for reading and one for training, and on 25 with a loader process beside two threads
     (`benchmarks/pipeline.py --train small`). Beside a GPU all cores but one read, up to `MOST_WORKERS`. Torch takes no
-    more threads than OMP_NUM_THREADS says: who runs several trainings at once shares the cores among them by it.
-    `processes`: of this run on this machine, which share the cores; by default as many as torchrun has started.
+    more threads than OMP_NUM_THREADS allows, so that several trainings can share the cores.
+    `processes`: those of this run on this machine, which share the cores; by default as many as torchrun has started.
     """
     processes = processes or int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
@@ -31,7 +31,7 @@ def share_cores(in_memory: bool, workers: int | None, *, on_cpu: bool, processes
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Use so many threads within."""
+    """Let torch use this many threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -13,7 +13,7 @@ from crossbatch.training.interrupt import leave_signals_to_the_run
 
 
 class PKDataModule(L.LightningDataModule):
-    """Feeds a run. The loader has no state: it starts at whatever step the trainer is at."""
+    """Feeds a run. The training loader has no state: it starts at the trainer's present step."""
 
     def __init__(
         self,
@@ -31,19 +31,19 @@ class PKDataModule(L.LightningDataModule):
         self.evenly, self.augmentation, self.reader = Evenly(preprocessing), augmentation, reader
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """One batch a step, or this process's share of it, from the trainer's step on, without end."""
+        """An endless loader of one batch per step, or this process's share of it, from the trainer's step on."""
         return self.loader(
             self.training_batches(share=self._share()),
             sampler=Steps(lambda: self.trainer.global_step if self.trainer else 0),
         )
 
     def training_batches(self, variant: int = 0, share: tuple[int, int] = (0, 1)) -> TrainingBatches:
-        """The batch of each step, or a share of it; a variant augments it anew."""
-        given = self.reader, self.data.train, self.batches, self.augmentation
-        return TrainingBatches(*given, variant=variant, share=share)
+        """The batch of each step, or a share of it; another `variant` augments the same images differently."""
+        source = self.reader, self.data.train, self.batches, self.augmentation
+        return TrainingBatches(*source, variant=variant, share=share)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation part, in order, or this process's share of it."""
+        """A loader of the validation part in order, or of this process's share of it."""
         return self.loader(Shared(self.part(self.data.validation), *self._share()))
 
     def _share(self) -> tuple[int, int]:
@@ -57,7 +57,7 @@ class PKDataModule(L.LightningDataModule):
     def loader(
         self, batches: TrainingBatches | PartBatches | Shared, sampler: Steps | None = None
     ) -> DataLoader[Batch]:
-        """These batches, made by the loader processes if there are any."""
+        """A loader of these batches; the loader processes make them, if there are any."""
         return DataLoader(
             batches,
             batch_size=None,
@@ -65,12 +65,12 @@ class PKDataModule(L.LightningDataModule):
             collate_fn=_as_it_is,  # type: ignore[arg-type]
             num_workers=self.workers,
             worker_init_fn=leave_signals_to_the_run,
-            pin_memory=self.pinned,  # Lightning's transfers to CUDA are non-blocking, which pinned memory lets them be
+            pin_memory=self.pinned,  # Lightning's transfers to CUDA are non-blocking only from pinned memory
             persistent_workers=self.workers > 0,
-            generator=torch.Generator(),  # else each start takes a random number from the network's
+            generator=torch.Generator(),  # else each start draws from the generator that the network uses
         )
 
 
 def _as_it_is(batch: Batch) -> Batch:
-    """Items are whole batches already."""
+    """Return the batch unchanged: items are whole batches already."""
     return batch

@@ -1,4 +1,4 @@
-"""What a user has left open, decided once by the training images: classes in a batch, augmentation, image size."""
+"""Options that a user left open, decided once from the data: classes in a batch, augmentation, image size."""
 
 import math
 import statistics
@@ -15,27 +15,27 @@ from crossbatch.errors import DataError
 from crossbatch.models import backbones
 from crossbatch.training.settings import Settings
 
-LOOKED_AT = 200  # images
-SIDE = 64  # pixels that they are looked at with; of each side
-PLAIN = 12  # levels of 255 by which the pixels of a plain border differ from its median
-BORDER = 0.9  # share of the border that is plain
-GREY = 12  # levels by which the channels of a pixel without colour differ
-COLOURLESS = 0.98  # share of the pixels that are without colour, in an image that is
-MOST = 0.5  # share of the images above which the set is of characters or line drawings
-LARGEST, SMALLEST = 64, 16  # sides in pixels that are chosen for a network which takes any size
-SLENDER = 16  # times as long as wide: images beyond lose their ends
-CLASSES = 16  # in a batch, where there are so many
-ALIKE = 0.9  # share of the images that have one shape, within a twentieth, for the network to see them in that
+LOOKED_AT = 200  # training images that are examined
+SIDE = 64  # height and width in pixels that they are scaled to
+PLAIN = 12  # levels of 255 by which a plain pixel of the border differs from the border's median at most
+BORDER = 0.9  # least share of plain pixels in a plain border
+GREY = 12  # levels by which the channels of a pixel without colour differ at most
+COLOURLESS = 0.98  # least share of pixels without colour in an image without colour
+MOST = 0.5  # share of such images above which the set is taken for characters or line drawings
+LARGEST, SMALLEST = 64, 16  # bounds of the shorter side in pixels, for a network that takes any size
+SLENDER = 16  # greatest ratio of the sides: longer images lose their ends
+CLASSES = 16  # in a batch, where the training set has as many
+ALIKE = 0.9  # least share of images of one aspect ratio, within a twentieth, for the network to see that ratio
 
 
 def decide(settings: Settings, loaded: DataSet, reader: Reader | None = None) -> tuple[Settings, dict[str, str]]:
-    """The settings with what was open filled in, and the reason for each, by the name of the option."""
+    """The settings with every open option decided, and the reasons by the name of the option."""
     reasons = {}
     if settings.batch.classes is None:
-        several = int((torch.bincount(loaded.train.labels) > 1).sum())
-        settings = replace(settings, batch=replace(settings.batch, classes=max(1, min(CLASSES, several))))
-        if several < CLASSES:
-            reasons["batch.classes"] = f"there are {several} training classes with two images"
+        with_positives = int((torch.bincount(loaded.train.labels) > 1).sum())
+        settings = replace(settings, batch=replace(settings.batch, classes=max(1, min(CLASSES, with_positives))))
+        if with_positives < CLASSES:
+            reasons["batch.classes"] = f"there are {with_positives} training classes with two images"
     if settings.augment.policy == "auto" and loaded.policy != "auto":
         settings = replace(settings, augment=replace(settings.augment, policy=loaded.policy))
         reasons["augment.policy"] = f"it is what suits {loaded.name}"
@@ -58,14 +58,15 @@ def decide(settings: Settings, loaded: DataSet, reader: Reader | None = None) ->
 
 
 def augment_for(pixels: Tensor) -> tuple[Augment, str]:
-    """The augmentation for images uint8 [images, channels, height, width], and why.
+    """Choose the augmentation for images uint8 [images, channels, height, width], and say why.
 
-    Images without colour on a plain background are characters or line drawings: mirrored, many would be others, and
-    glyphs lost 3 points of R@1 by it. All else gains by it, photographs on white and emoji too.
+    Images without colour on a plain background are taken for characters or line drawings, and are not mirrored:
+    mirroring turns many characters into others, and cost glyphs 3 points of R@1. All other images gain by mirroring,
+    photographs on white and emoji too.
     """
     border = torch.cat([pixels[:, :, 0], pixels[:, :, -1], pixels[:, :, 1:-1, 0], pixels[:, :, 1:-1, -1]], 2).short()
-    usual = border.median(2, keepdim=True).values
-    plain = ((border - usual).abs().amax(1) <= PLAIN).float().mean(1) >= BORDER
+    median = border.median(2, keepdim=True).values
+    plain = ((border - median).abs().amax(1) <= PLAIN).float().mean(1) >= BORDER
     colour = pixels.amax(1).short() - pixels.amin(1).short()
     grey = (colour <= GREY).float().flatten(1).mean(1) >= COLOURLESS
     count, images = int((plain & grey).sum()), len(plain)
@@ -76,15 +77,17 @@ def augment_for(pixels: Tensor) -> tuple[Augment, str]:
 
 
 def size_for(sizes: list[tuple[int, int]]) -> tuple[int | str, str]:
-    """The size of images of these widths and heights for a network that takes any, and why."""
+    """Choose the image size for files of these widths and heights and a network that takes any size, and say why."""
     wide, high = (statistics.median(side) for side in zip(*sizes, strict=True))
-    alike = sum(0.95 <= (one / other) / (wide / high) <= 1.05 for one, other in sizes) >= ALIKE * len(sizes)
+    alike = sum(0.95 <= (width / height) / (wide / high) <= 1.05 for width, height in sizes) >= ALIKE * len(sizes)
     reason = f"the files are {wide:g}×{high:g} pixels (width × height, medians of {len(sizes)})"
     small = min(max(min(wide, high), SMALLEST), LARGEST)
     if not alike:
         return round(small / 4) * 4, reason
     slender = min(max(wide, high) / min(wide, high), SLENDER)
-    small = max(SMALLEST, min(small, LARGEST * math.sqrt(2 / slender)))  # as many pixels as two squares at most
+    small = max(
+        SMALLEST, min(small, LARGEST * math.sqrt(2 / slender))
+    )  # at most as many pixels as two squares of side `LARGEST`
     short, long = round(small / 4) * 4, round(small * slender / 4) * 4
     if short == long:
         return short, reason
@@ -92,7 +95,7 @@ def size_for(sizes: list[tuple[int, int]]) -> tuple[int | str, str]:
 
 
 def _look(loaded: DataSet, reader: Reader) -> tuple[list[tuple[int, int]], Tensor]:
-    """Widths and heights of some training images, and all of each in small."""
+    """Widths and heights of some training images, and the whole images scaled to `SIDE` × `SIDE` pixels."""
     sizes: list[tuple[int, int]] = []
 
     def look(width: int, height: int) -> View:

@@ -1,4 +1,4 @@
-"""A loss that is not finite stops a run, and says which step and which files it was."""
+"""A loss that is not finite stops a run; the error names the step and its files."""
 
 import math
 from pathlib import Path
@@ -12,14 +12,14 @@ from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError
 from crossbatch.typed import typed
 
-NAMED = 3  # files that the error names; all of them are in diverged.json
+NAMED = 3  # files that the error names; diverged.json names all
 
 
 class StopDiverged(L.Callback):
-    """Looks at the loss of each step when the next one begins, and before anything is saved.
+    """Checks the loss of each step when the next step begins, and before anything is saved.
 
-    A step later, so that a GPU is not waited for: it has long computed it by then. No checkpoint is written of weights
-    that a step with such a loss has changed.
+    One step later the GPU has computed the loss, so that the check does not wait for it. No checkpoint is written of
+    weights that a step with such a loss has changed.
     """
 
     def __init__(self, run: Path, data: DataSet) -> None:
@@ -27,16 +27,16 @@ class StopDiverged(L.Callback):
         self._unseen: tuple[int, Tensor, Tensor] | None = None
 
     def on_train_batch_end(self, trainer: L.Trainer, *step: Any) -> None:
-        """Keep the loss to be looked at."""
+        """Keep the loss for the next check."""
         _, outputs, (_, _, ids), _ = step
         self._unseen = trainer.global_step, outputs["loss"], ids
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Look at the step before."""
+        """Check the step before."""
         self.check()
 
     def on_validation_start(self, *_: Any) -> None:
-        """Look at the step before."""
+        """Check the step before."""
         self.check()
 
     def check(self) -> None:
@@ -58,5 +58,5 @@ class StopDiverged(L.Callback):
 
     def _kept(self) -> str:
         saved = (self.run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt").is_file()
-        of = "the last checkpoint is from before it" if saved else "nothing had been saved before it"
-        return f"{of}: crossbatch train --resume {typed(self.run)} --force --optim.lr …"
+        state = "the last checkpoint is from before it" if saved else "nothing had been saved before it"
+        return f"{state}: crossbatch train --resume {typed(self.run)} --force --optim.lr …"
