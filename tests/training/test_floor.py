@@ -126,7 +126,7 @@ def test_a_memory_that_was_never_looked_at_is_not_said_to_have_moved() -> None:
     floor = {"validation R@1": 0.4, "training R@1": 0.6, "effective dimensions": 9.0}
     summary = {"before_training": floor, "after_training": floor, "dim": 64, "memory_rows": 9, "memory_start": None}
     (told,) = warnings(summary | {"steps": 42}, every=42)
-    assert "is seen every 42 steps, and the run had 42; train for longer, or give --memory.start" in told
+    assert "is checked every 42 steps, and the run had 42; train for longer, or give --memory.start" in told
     (told,) = warnings(summary | {"steps": 43}, every=42)
     assert "its rows moved too far all along" in told
 

@@ -139,7 +139,7 @@ class KeepCircumstances(L.Callback):
         runs.write_json(self.run / runs.CIRCUMSTANCES, now)
 
     def on_fit_end(self, *_: Any) -> None:
-        """Write where no step was left to train, too."""
+        """Write also where no step was left to train."""
         self.on_train_start()
 
 

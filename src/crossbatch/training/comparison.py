@@ -278,7 +278,7 @@ def _arm(
 
 
 def _looked(folder: Path, part: str, ks: Sequence[int]) -> dict[str, Any] | None:
-    """The evaluation of a part that a stopped comparison had finished, so that test is evaluated once; None without."""
+    """The finished evaluation of a part by a stopped comparison, so that test is evaluated once; None without one."""
     if not (folder / runs.EXAMPLES / part / runs.WORST).is_file():
         return None
     return next(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-MOST_WORKERS = 16  # each holds batches in memory; a GPU that these cannot feed, more cannot feed either
+MOST_WORKERS = 16  # each holds batches in memory; more of them would not feed a GPU faster
 
 
 def share_cores(in_memory: bool, workers: int | None, *, on_cpu: bool, processes: int | None = None) -> tuple[int, int]:

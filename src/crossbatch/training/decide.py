@@ -85,9 +85,7 @@ def size_for(sizes: list[tuple[int, int]]) -> tuple[int | str, str]:
     if not alike:
         return round(small / 4) * 4, reason
     slender = min(max(wide, high) / min(wide, high), SLENDER)
-    small = max(
-        SMALLEST, min(small, LARGEST * math.sqrt(2 / slender))
-    )  # at most as many pixels as two squares of side `LARGEST`
+    small = max(SMALLEST, min(small, LARGEST * math.sqrt(2 / slender)))  # at most the area of two largest squares
     short, long = round(small / 4) * 4, round(small * slender / 4) * 4
     if short == long:
         return short, reason

@@ -1,4 +1,4 @@
-"""Measure drift while training: the paper's meter on a sample, and a free one on images that return."""
+"""Measure drift while training: the paper's meter on a sample, and a free meter on images that return."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,46 +16,48 @@ from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import RunParts
 
 EVERY = 100  # steps between two measurements
-SHORT = 10  # … each preceded by one so many steps earlier, for the paper's shortest interval
-RETURNS_EVERY = 5  # steps between two looks at returning images: each searches the memory for the ids of a batch
+SHORT = 10  # an extra measurement comes this many steps before each, for the paper's shortest interval
+RETURNS_EVERY = 5  # steps between two measurements on returning images: each searches the memory for the ids of a batch
 LOGGED = (10, 100, 1000)  # the paper's intervals
 
 
 class DriftMeters(L.Callback):
-    """Fills `drift.csv` of the run, a row a step, meter and age, and logs the paper's intervals and the free meter.
+    """Writes `drift.csv` of the run, a row per step, meter and age; logs the paper's intervals and the free meter.
 
-    Meters: `sample` and `returning` as in `metrics.drift`; `carried`, what is left of the drift of the sample where it
-    is carried along as the rows of the memory are; `augmentation`, what two augmentations of an image differ by at one
-    step, each in the company of another batch; `class spread`, what two images of a class differ by.
+    Meters: `sample` and `returning` are those of `metrics.drift`. `carried` is the drift that is left of the sample
+    when it is carried along as the rows of the memory are. `augmentation` is the distance between two augmentations of
+    an image at one step, each embedded among other images. `class spread` is the distance between two images of a
+    class.
 
-    All is embedded as the rows of the memory are, by the statistics of the batch, and is in the checkpoint.
+    Images are embedded as the rows of the memory are, with the statistics of the batch. The checkpoint holds all
+    measurements.
     """
 
     def __init__(self, run: Path, parts: RunParts) -> None:
         self.run, self.parts = run, parts
         self.sample, self.returned = Sample(), ByAge()
         self.rows: list[dict[str, Any]] = []
-        self.latest: dict[str, float] = {}  # by the name under which it is logged
+        self.latest: dict[str, float] = {}  # values by their names in the log
         self._batches, self._again = parts.feed.training_batches(), parts.feed.training_batches(variant=1)
         self._drawn: list[Batch] = []
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Listen to what the loss is called with."""
+        """Hook into the loss, to measure each batch, and into `following`, to carry the sample along."""
         assert isinstance(module, MetricLearner)  # noqa: S101
 
         def before(loss_fn: nn.Module, given: tuple[Tensor, Tensor], named: dict[str, Tensor]) -> None:
             if loss_fn.training:
                 self._look(trainer, module, given[0].detach(), given[1], named["ids"])
 
-        if trainer.is_global_zero:  # who writes looks at what it has of a batch
+        if trainer.is_global_zero:  # the process that writes measures its own share of a batch
             self._hooks = [module.loss_fn.register_forward_pre_hook(before, with_kwargs=True)]
         if (following := module.following) is not None:
             move = following.carry
             self._hooks.append(following.register_forward_hook(lambda *_: self.sample.carry(move)))
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
-        """Embed the sample, before the step."""
+        """Embed the sample before the step, if a measurement is due."""
         assert isinstance(module, MetricLearner)  # noqa: S101
         step = trainer.global_step
         if step == 0 or (step % EVERY and (step + SHORT) % EVERY):
@@ -63,57 +65,57 @@ class DriftMeters(L.Callback):
         drawn = self.parts.drawn(self.parts.settings.drift.sample)
         self._drawn = self._drawn or [drawn[number] for number in range(len(drawn))]
         embedded = torch.cat([module.embed_together(images) for images, labels, _ in self._drawn if len(labels)])
-        found, left = self.sample.add(step, embedded)
+        moved, left = self.sample.add(step, embedded)
         if step % EVERY == 0:
             self.latest.clear()
-            for meter, by_age in (("sample", found), ("carried", left)):
-                self._keep(step, meter, [one for one in by_age if one.first <= SHORT or one.first % EVERY == 0])
+            for meter, by_age in (("sample", moved), ("carried", left)):
+                self._keep(step, meter, [row for row in by_age if row.first <= SHORT or row.first % EVERY == 0])
                 name = "drift" if meter == "sample" else "drift/carried"
-                self.latest.update({f"{name}/{one.first}": one.distance for one in by_age if one.first in LOGGED})
+                self.latest.update({f"{name}/{row.first}": row.distance for row in by_age if row.first in LOGGED})
 
     def on_train_end(self, *_: Any) -> None:
-        """Listen no more."""
+        """Remove the hooks."""
         for hook in self._hooks:
             hook.remove()
 
     def state_dict(self) -> dict[str, Any]:
-        """What was measured, and what the next measurement compares with."""
+        """The measurements, and the embeddings that the next measurement compares with."""
         gathered = {"total": self.returned.total, "pairs": self.returned.pairs, "ages": self.returned.ages}
         return {"rows": self.rows, "embedded": self.sample.embedded, "carried": self.sample.carried, **gathered}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on measuring."""
+        """Restore the measurements and embeddings."""
         self.rows, self.sample.embedded = state_dict["rows"], state_dict["embedded"]
         self.sample.carried = state_dict["carried"]
         self.returned.total, self.returned.pairs = state_dict["total"], state_dict["pairs"]
         self.returned.ages = state_dict["ages"]
 
     def _look(self, trainer: L.Trainer, module: MetricLearner, embeddings: Tensor, labels: Tensor, ids: Tensor) -> None:
-        """What a batch tells before it is compared."""
+        """Measure on a batch before the loss compares it."""
         step, loss_fn = trainer.global_step, module.loss_fn
         if isinstance(loss_fn, CrossBatchLoss) and step % RETURNS_EVERY == 0:
             self.returned.add(*returning(loss_fn.memory, embeddings, ids, int(loss_fn.step)))
         if step == 0 or step % EVERY:
             return
         few = max(1, self.parts.feed.batches.classes // 4) * self.parts.settings.batch.images
-        few = min(few, len(embeddings))  # of a batch that is divided among processes the first has the first
-        augmented, found = self._augmentation(module, step, embeddings, few), self.returned.take()
-        spread, of_a_class = class_spread(embeddings, labels), int((labels[:, None] == labels).sum()) - len(labels)
+        few = min(few, len(embeddings))  # the first of several processes has the first part of a batch
+        augmented, returned = self._augmentation(module, step, embeddings, few), self.returned.take()
+        spread, class_pairs = class_spread(embeddings, labels), int((labels[:, None] == labels).sum()) - len(labels)
         self._keep(step, "augmentation", [AtAge(0, 0, 0, few, augmented)])
-        self._keep(step, "class spread", [AtAge(0, 0, 0, of_a_class, spread)])
-        self._keep(step, "returning", found)
+        self._keep(step, "class spread", [AtAge(0, 0, 0, class_pairs, spread)])
+        self._keep(step, "returning", returned)
         self.latest["drift/augmentation"] = augmented
-        if found:
-            pairs = sum(one.pairs for one in found)
-            self.latest["drift/returning"] = sum(one.distance * one.pairs for one in found) / pairs
+        if returned:
+            pairs = sum(row.pairs for row in returned)
+            self.latest["drift/returning"] = sum(row.distance * row.pairs for row in returned) / pairs
         for logger in trainer.loggers:
             logger.log_metrics(self.latest, step=step)
         runs.write_table(self.run / runs.DRIFT, self.rows)
 
     def _augmentation(self, module: MetricLearner, step: int, embeddings: Tensor, few: int) -> float:
-        """A few images of the batch, augmented anew, among those of the batch before."""
+        """Mean distance of the first `few` images to another augmentation of them, embedded among the batch before."""
         images = torch.cat([self._again[step][0][:few], self._batches[step - 1][0][few : len(embeddings)]])
         return float(squared_distance(embeddings[:few], module.embed_as_rows(images)[:few]).mean())
 
     def _keep(self, step: int, meter: str, found: Iterable[AtAge]) -> None:
-        self.rows += [{"step": step, "meter": meter, **one._asdict()} for one in found]
+        self.rows += [{"step": step, "meter": meter, **row._asdict()} for row in found]

@@ -1,4 +1,4 @@
-"""A look at a part of the data set with the model of a run: metrics, logged; pictures and tables beside them."""
+"""Evaluation of a part of the data set with the model of a run: metrics in a log, with pictures and tables."""
 
 import time
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ def evaluate_run(
     suspects: int = 0,
     before: dict[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Search a part with the model of a run; the look is logged in the run folder, with examples and tables beside it.
+    """Search a part with the model of a run; log the look in the run folder, and write examples and tables beside it.
 
-    The K of Recall@K are those of the data set, unless they are given, and 1. `suspects`: how many suspicious labels,
-    pairs of classes and near copies to list, if any. `before`: what the weights before training find, where that is
-    known; else it is measured once for each part, if the run has kept them.
+    `ks`: the K of Recall@K beside 1; by default those of the data set. `suspects`: how many suspicious labels, pairs of
+    classes and near copies to list, if any. `before`: metrics of the weights before training, where they are known;
+    else they are measured once for each part, if the run has kept these weights.
     """
     if ks:
         refuse_ks(ks)
@@ -71,16 +71,17 @@ def _of_refit(run: Path, part: str) -> list[str]:
 
 
 def _cut(searched: Searched, dims: Sequence[int], ks: Sequence[int]) -> dict[str, dict[str, float]]:
-    """The same search with embeddings cut off at each length that the model was trained for, but the whole."""
-    (query, *asked), (gallery, *there) = searched.query, searched.gallery
-    found = {
-        n: evaluate(query[:, :n], asked[0], asked[1], gallery[:, :n], there[0], there[1], ks=ks) for n in dims[:-1]
+    """Metrics of embeddings cut off at each length that the model was trained for, except the full length."""
+    (query, *of_query), (gallery, *of_gallery) = searched.query, searched.gallery
+    measured = {
+        n: evaluate(query[:, :n], of_query[0], of_query[1], gallery[:, :n], of_gallery[0], of_gallery[1], ks=ks)
+        for n in dims[:-1]
     }
-    return {str(length): one.summary() for length, one in found.items()}
+    return {str(length): retrieval.summary() for length, retrieval in measured.items()}
 
 
 def _before_training(run: Path, loaded: DataSet, part: str, ks: Sequence[int]) -> dict[str, float] | None:
-    """What the weights before training find in a part, from an earlier look if there was one; None if they are gone."""
+    """Metrics of the weights before training, from an earlier look if possible; None if these weights are gone."""
     if not (run / runs.START).is_file():
         return None
     entries = runs.read_evaluations(run)
@@ -93,8 +94,8 @@ def _before_training(run: Path, loaded: DataSet, part: str, ks: Sequence[int]) -
 
 
 def _left_out(searched: Searched, loaded: DataSet) -> list[str]:
-    """Names of the classes whose queries have nothing to find: not in the gallery, or alone in their part."""
+    """Names of the classes whose queries have no positive: not in the gallery, or with one image in their part."""
     labels = searched.query[1]
-    asked = torch.ones(len(labels), dtype=torch.bool)
-    asked[searched.measured.query_positions] = False
-    return [loaded.class_names[label] for label in labels[asked].unique().tolist()]
+    left_out = torch.ones(len(labels), dtype=torch.bool)
+    left_out[searched.measured.query_positions] = False
+    return [loaded.class_names[label] for label in labels[left_out].unique().tolist()]

@@ -1,4 +1,4 @@
-"""Filling the memory when its warm-up ends, so that it starts whole."""
+"""Filling the memory when its warm-up ends, so that it starts full."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,17 +12,17 @@ from crossbatch.training.metric_learner import MetricLearner
 
 
 class FillMemory(L.Callback):
-    """When the warm-up ends, fill what it has left empty of the memory, with randomly drawn training images.
+    """Fills the empty rows of the memory with randomly drawn training images when the warm-up ends.
 
-    Source: Wang et al., CVPR 2020, section 3.3, where the memory is empty until then. Images are drawn without
-    replacement from those that the memory does not hold.
+    `drawn`: called with a number of images and the ids that the memory holds; draws other images without replacement.
+    Source: Wang et al., CVPR 2020, section 3.3, where the memory is empty until then.
     """
 
     def __init__(self, drawn: Callable[[int, Tensor], Iterable[Batch]]) -> None:
         self.drawn = drawn
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
-        """Just before the first step in which the memory counts."""
+        """Fill the memory just before the first step in which it counts."""
         assert isinstance(module, MetricLearner)  # noqa: S101
         loss_fn = module.loss_fn
         if not isinstance(loss_fn, CrossBatchLoss) or loss_fn.step != loss_fn.start:

@@ -25,14 +25,14 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("a search over recipes", "optuna", "tune") from None
 
-SHARES = (9, 3, 1)  # of what part of the steps a recipe is trained: the best third goes on to the next
-LITTLE = 1e-6  # of R@1: less than one query of any validation part
-RUNGS = "rungs"  # of a trial: what each of its runs came to
+SHARES = (9, 3, 1)  # a recipe is trained for a ninth, a third and all of the steps; the best third goes on each time
+LITTLE = 1e-6  # weight of MAP@R beside R@1: less than one query of any validation part
+RUNGS = "rungs"  # attribute of a trial that holds the result of each of its runs
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched: a choice of losses and of augmentations, and learning rates from the lowest to the highest."""
+    """The space of a search: losses, augmentations, and the lowest and highest learning rate."""
 
     losses: tuple[str, ...]
     policies: tuple[Policy, ...]
@@ -41,13 +41,13 @@ class Space:
 
 @dataclass(frozen=True)
 class Budget:
-    """What all runs of the search may take together: steps, or else minutes of training."""
+    """The budget of all runs of a search together: minutes of training where they are given, else steps."""
 
     steps: int
     minutes: float | None = None
 
     def pays(self, spent: Mapping[str, float], steps: int) -> bool:
-        """Whether the half of an arm, of which so much is spent, pays for so many steps more."""
+        """Whether an arm's half of the budget, of which `spent` is used, pays for this many further steps."""
         if self.minutes is not None:
             return spent["seconds"] < self.minutes * 60 / 2
         return spent["steps"] + steps <= self.steps / 2
@@ -66,11 +66,11 @@ class Search:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Of each run of a recipe that comes to its end."""
+        """Steps of each run of a recipe, from the shortest run to the whole one."""
         return tuple(max(1, self.settings.optim.steps // share) for share in SHARES)
 
     def study(self, arm: str) -> optuna.Study:
-        """All that is known of an arm."""
+        """The Optuna study of an arm, with all its trials so far."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = JournalStorage(JournalFileBackend(str(self.out / runs.JOURNAL)))
         halving = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
@@ -79,7 +79,7 @@ class Search:
         )
 
     def taken(self, study: optuna.Study) -> float:
-        """What an arm has taken of what the budget counts, so that both are given alike."""
+        """Seconds or steps, as the budget counts, that an arm has used; the arm with less comes next."""
         so_far = spent(study)
         return so_far["seconds"] if self.budget.minutes is not None else so_far["steps"]
 
@@ -88,9 +88,9 @@ class Search:
         return [study for study in studies if self.budget.pays(spent(study), self.steps[0])]
 
     def trial(self, study: optuna.Study) -> None:
-        """One recipe, as far as it comes; the one that was stopped goes first."""
+        """Train one recipe until it ranks too low or the budget is spent; a recipe that was stopped comes first."""
         stopped, number = begun(study), len(study.get_trials(deepcopy=False))
-        # A sampler of its own for each trial: a search that is stopped in between goes on with the same ones.
+        # Each trial has its own sampler, so that a search that was stopped goes on with the same recipes.
         study.sampler = optuna.samplers.TPESampler(seed=self.settings.seed + number)
         trial = Trial(study, stopped[0]._trial_id) if stopped else study.ask()
         recipe = self.recipe(trial)
@@ -99,11 +99,11 @@ class Search:
             if len(done) <= rung:
                 if not self.budget.pays(spent(study), steps):
                     break
-                one = self._run(study.study_name, trial, rung, recipe)
-                trial.report(value_of(one), 3**rung)
-                done = [*done, one | {"goes on": not trial.should_prune()}]
+                result = self._run(study.study_name, trial, rung, recipe)
+                trial.report(value_of(result), 3**rung)
+                done = [*done, result | {"goes on": not trial.should_prune()}]
                 trial.set_user_attr(RUNGS, done)
-            if rung < len(SHARES) - 1:  # its line is in the journal
+            if rung < len(SHARES) - 1:  # the journal holds its result
                 shutil.rmtree(self._folder(study.study_name, trial, rung), ignore_errors=True)
             if not done[rung]["goes on"] and rung < len(SHARES) - 1:
                 break
@@ -114,7 +114,7 @@ class Search:
         return self.out / f"{arm.replace(' ', '-')}-{trial.number}-{self.steps[rung]}-steps"
 
     def recipe(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
-        """What a trial tries, as options: loss, augmentation, learning rate."""
+        """The recipe of a trial as options: loss, augmentation, learning rate."""
         low, high = self.space.learning_rates
         name = trial.suggest_categorical("loss", self.space.losses)
         given = self.settings.loss.init_args if name == self.settings.loss.name else {}
@@ -124,9 +124,9 @@ class Search:
         return {"loss": asdict(loss), "augment": {"policy": policy}, "optim": {"lr": rate}}
 
     def _run(self, arm: str, trial: Trial, rung: int, recipe: dict[str, Any]) -> dict[str, Any]:
-        """Train a recipe for the steps of a rung; what it came to."""
+        """Train a recipe for the steps of a rung; returns the result."""
         steps, folder = self.steps[rung], self._folder(arm, trial, rung)
-        told = f"{arm}, recipe {trial.number}, {steps:,} steps: {', '.join(map(str, shown(trial).values()))}"
+        title = f"{arm}, recipe {trial.number}, {steps:,} steps: {', '.join(map(str, shown(trial).values()))}"
         settings = shortened(with_options(of_arm(self.settings, arm), recipe), steps)
         began = time.perf_counter()
         try:
@@ -136,7 +136,7 @@ class Search:
             summary = {"best_validation_R@1": 0.0, "steps": steps, "training_seconds": time.perf_counter() - began}
             summary["warnings"] = ["training diverged: lower the highest of --learning_rates"]
         score = float(summary["best_validation_R@1"])
-        self.console.print(f"{told}: validation R@1 {score:.4f}")
+        self.console.print(f"{title}: validation R@1 {score:.4f}")
         return {
             "steps": summary["steps"],
             "seconds": summary["training_seconds"],
@@ -148,19 +148,19 @@ class Search:
 
 
 def of_arm(settings: Settings, arm: str) -> Settings:
-    """Without memory, or as it was."""
+    """The settings of an arm: unchanged for the arm with memory, else with a memory of size 0."""
     return settings if arm == WITH else replace(settings, memory=replace(settings.memory, size=0))
 
 
 def shortened(settings: Settings, steps: int) -> Settings:
-    """The same run in fewer steps: what happens at a step happens at the same share of them; drift is not measured."""
+    """The same run in fewer steps: warm-up, milestones and memory start move in proportion; no drift is measured."""
     optim, memory = settings.optim, settings.memory
 
     def at(step: float) -> int:
         return round(step * steps / float(optim.steps))
 
     start = None if memory.start is None else at(memory.start)
-    milestones = sorted({max(1, at(one)) for one in optim.milestones})
+    milestones = sorted({max(1, at(milestone)) for milestone in optim.milestones})
     return replace(
         settings,
         optim=replace(optim, steps=steps, warmup=at(optim.warmup), milestones=milestones),
@@ -170,32 +170,32 @@ def shortened(settings: Settings, steps: int) -> Settings:
 
 
 def value_of(run: Mapping[str, Any]) -> float:
-    """What recipes are ranked by: R@1 on validation, and of equals MAP@R, since few classes are soon all found."""
+    """Rank of a run: R@1 on validation; MAP@R decides between equals, since few classes soon reach R@1 of 1."""
     return float(run["validation R@1"] + LITTLE * run.get("validation MAP@R", 0.0))
 
 
 def rounded(rate: float) -> float:
-    """A learning rate as it is trained with and told: two digits."""
+    """A learning rate with two digits, as it is trained with and printed."""
     return float(f"{rate:.2g}")
 
 
 def shown(trial: Trial | FrozenTrial) -> dict[str, Any]:
-    """What a trial tries, for a person."""
+    """The recipe of a trial, as it is printed."""
     return {**trial.params, "lr": rounded(trial.params["lr"])}
 
 
 def spent(study: optuna.Study) -> dict[str, float]:
-    """What the runs of an arm have taken so far."""
+    """Steps and seconds that the runs of an arm have used so far."""
     done = [run for trial in study.get_trials(deepcopy=False) for run in trial.user_attrs.get(RUNGS, [])]
     return {name: sum(run[name] for run in done) for name in ("steps", "seconds")}
 
 
 def begun(study: optuna.Study) -> list[FrozenTrial]:
-    """The trial that was stopped, if any."""
+    """The trial of an arm that was stopped, if any."""
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
 def best_of(study: optuna.Study) -> FrozenTrial | None:
-    """The whole run that validates best; the first of equals."""
+    """The trial whose whole run validates best, the first of equals; None where no run came to its end."""
     whole: Sequence[FrozenTrial] = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return max(whole, key=lambda trial: (trial.value, -trial.number), default=None)

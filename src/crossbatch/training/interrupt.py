@@ -1,7 +1,7 @@
-"""A signal ends a run after the step it is in, so that it can be saved; a second one ends it at once.
+"""A signal ends a run after its present step, so that it can be saved; a second signal ends it at once.
 
-Ctrl-C (SIGINT) is a person's; SIGTERM is what a scheduler, a cluster or a spot machine sends before it takes the
-machine away. Under SLURM with requeueing the signal to requeue, SIGUSR1, is Lightning's.
+A person sends SIGINT by Ctrl-C. A scheduler, a cluster or a spot machine sends SIGTERM before it takes the machine
+away. Under SLURM with requeueing, Lightning handles the signal to requeue, SIGUSR1.
 """
 
 import os
@@ -16,11 +16,11 @@ import lightning as L
 from crossbatch.errors import TERMINATED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SAME = 0.5  # seconds: a scheduler that signals a process and its group too means one thing
+SAME = 0.5  # seconds within which two SIGTERM are one: schedulers signal a process and also its group
 
 
 class Stopped(BaseException):
-    """The run is saved and ends where it is, as it was asked to; no handler of errors on the way takes it for one."""
+    """Raised when a run ends because it was asked to; a `BaseException`, so that no handler of errors catches it."""
 
 
 class Asked:
@@ -28,18 +28,18 @@ class Asked:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self.nothing_to_save = True  # nothing is trained yet: the run may end wherever it is
+        self.nothing_to_save = True  # no step is done yet: the run may end anywhere
         self._at = 0.0
         self._listening = False
 
     @property
     def yes(self) -> bool:
-        """Whether it has."""
+        """Whether the run has been asked to stop."""
         return self.signal is not None
 
     @property
     def by(self) -> str | None:
-        """The name of the signal."""
+        """The name of the signal, if one came."""
         return None if self.signal is None else signal.Signals(self.signal).name
 
     def on_any(self, trainer: L.Trainer) -> bool:
@@ -61,19 +61,19 @@ class Asked:
             raise Stopped
 
     def listen(self) -> None:
-        """Be the one whom the signals go to; Lightning puts itself in front when it starts."""
+        """Take the signals back from Lightning, which installs its own handlers when it starts."""
         if self._listening:
-            for one in SIGNALS:
-                signal.signal(one, self.ask)
+            for number in SIGNALS:
+                signal.signal(number, self.ask)
 
 
 @contextmanager
 def stop_when_asked(asked: Asked) -> Iterator[None]:
-    """Listen within. Around the whole of `fit`: Lightning puts back the handlers that it finds when it starts."""
+    """Handle the signals within the block; it encloses `fit`, as Lightning restores the handlers found at its start."""
     before = {}
     try:
-        for one in SIGNALS:
-            before[one] = signal.signal(one, asked.ask)
+        for number in SIGNALS:
+            before[number] = signal.signal(number, asked.ask)
         asked._listening = True
     except ValueError:  # only the main thread may listen
         yield
@@ -81,14 +81,14 @@ def stop_when_asked(asked: Asked) -> Iterator[None]:
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def leave_signals_to_the_run(_: int) -> None:
-    """In a loader process: a signal to the whole group is for the run, which needs its loaders to end its step.
+    """Ignore the signals in a loader process: the run handles them, and needs its loaders to finish the step.
 
-    They end with the run: it tells them to, and they look whether it is still there.
+    Loader processes end with the run: the run tells them to, and they check whether it is still there.
     """
-    for one in SIGNALS:
-        signal.signal(one, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""How many processes a run has, and on how many machines: what started it says so, or `--loop.devices`."""
+"""How many processes a run has, and on how many machines: the launcher or `--loop.devices` decides."""
 
 import os
 from typing import Any
@@ -9,7 +9,7 @@ from crossbatch.errors import SettingError
 
 
 def layout(devices: int | None) -> dict[str, Any]:
-    """What Lightning's Trainer is told. torchrun and SLURM have started the processes; else Lightning starts them."""
+    """Arguments of Lightning's Trainer. torchrun and SLURM start the processes; without them Lightning does."""
     world, here = int(os.environ.get("WORLD_SIZE") or 1), int(os.environ.get("LOCAL_WORLD_SIZE") or 0)
     if world == 1 and SLURMEnvironment.detect():
         world = int(os.environ["SLURM_NTASKS"])

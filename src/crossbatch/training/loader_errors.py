@@ -1,4 +1,4 @@
-"""Errors of a loader process, in their own words: torch puts the whole traceback of the process into them."""
+"""Errors of a loader process, without the traceback that torch puts into their message."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from crossbatch.errors import CrossBatchError
 
 @contextmanager
 def without_traceback() -> Iterator[None]:
-    """An error of ours that comes out of a loader process says what it said there."""
+    """Raise an error of this package from a loader process with its own message alone."""
     try:
         yield
     except CrossBatchError as error:

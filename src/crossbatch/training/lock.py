@@ -9,7 +9,7 @@ from crossbatch import locks, runs
 
 
 def locked(folder: Path) -> AbstractContextManager[None]:
-    """Hold a run folder while it is written to. Of several processes of one run, the first holds it."""
+    """Hold the lock of a run folder while it is written to. Of several processes of one run, the first holds it."""
     if getattr(rank_zero_only, "rank", None):
         return nullcontext()
     return locks.locked(folder / runs.LOCK, "wait for its end, or name another --out")

@@ -1,4 +1,4 @@
-"""Where a run logs to, and what of Lightning's own messages is left out."""
+"""The loggers of a run, and the messages of Lightning that are suppressed."""
 
 import csv
 import inspect
@@ -19,11 +19,14 @@ from crossbatch.imported import imported_class
 
 
 def loggers_of(class_path: str | None, run: Path, step: int) -> list[Logger]:
-    """CSV (a folder for each sitting: Lightning's starts its file anew), TensorBoard, and the one asked for."""
+    """The loggers of a run: CSV, TensorBoard, and the one of `class_path`, if given.
+
+    CSV has a folder for each sitting, from a start or resume to the next stop: Lightning's logger starts its file anew.
+    """
     logs = run / runs.LOGS
     loggers: list[Logger] = [
         WholeLogger(logs, name="csv", version=_sitting(logs / "csv", step), flush_logs_every_n_steps=50),
-        TensorBoardLogger(logs, name="tensorboard", version="", purge_step=step),  # what a killed sitting logged after
+        TensorBoardLogger(logs, name="tensorboard", version="", purge_step=step),  # drops later logs of a killed run
     ]
     if class_path:
         extra = imported_class(class_path, "--loop.logger", Logger)
@@ -36,9 +39,9 @@ def loggers_of(class_path: str | None, run: Path, step: int) -> list[Logger]:
 
 
 def _sitting(folder: Path, step: int) -> str:
-    """A name for what goes on from a step, behind those before it in order; two may go on from one step.
+    """A name for the sitting that starts at a step, so that sorted names follow the order of the sittings.
 
-    The first of them may have validated there, and been killed before it was a step further.
+    Two sittings may start at one step: the first may have validated there, and been killed before its next step.
     """
     name = f"from_{step:08d}"
     before = len(list(folder.glob(f"{name}*")))
@@ -46,24 +49,24 @@ def _sitting(folder: Path, step: int) -> str:
 
 
 class WholeLogger(CSVLogger):
-    """Lightning's, whose file a kill can leave without its past: a new column makes it write all of it anew."""
+    """Lightning's CSV logger with a safe writer: a new column rewrites the file, and a kill must not lose its rows."""
 
     @property
     @rank_zero_experiment
     def experiment(self) -> "WholeWriter":
-        """What writes the file."""
+        """The writer of the file."""
         if not isinstance(self._experiment, WholeWriter):
             self._experiment = WholeWriter(self.log_dir)
         return self._experiment
 
 
 class WholeWriter(ExperimentWriter):
-    """Writes a file anew beside it, and leaves out a row that has just been logged."""
+    """Rewrites the file beside itself before replacing it, and leaves out a row that repeats the last one."""
 
     _before: dict[str, float] | None = None
 
     def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:
-        """Keep a row, unless it is the one before it: a checkpoint of a step logs what the step then logs again."""
+        """Keep a row, unless it repeats the last one: a checkpoint logs its step, which Lightning then logs again."""
         super().log_metrics(metrics_dict, step)
         if self.metrics[-1] == self._before:
             self.metrics.pop()
@@ -82,7 +85,7 @@ class WholeWriter(ExperimentWriter):
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Leave out what Lightning says of choices made here on purpose: loader processes, an endless epoch."""
+    """Suppress messages of Lightning about choices made on purpose, such as loader processes or an endless epoch."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric.utilities.distributed")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), ExitStack() as afterwards:
@@ -99,7 +102,7 @@ def quiet_lightning() -> Iterator[None]:
             ".*GPU available but not used.*",
             ".*in eval mode at the start of training.*",
             ".*`IterableDataset`.*",
-            ".*sync_dist=True.*",  # what is logged of a validation is the same in all processes
+            ".*sync_dist=True.*",  # validation metrics are the same in all processes
         ):
             warnings.filterwarnings("ignore", message)
         yield

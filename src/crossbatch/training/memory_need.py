@@ -1,4 +1,4 @@
-"""How much memory a run needs, of the machine or of its GPU: estimated, told, and refused where it cannot fit."""
+"""Memory that a run needs on the machine or its GPU: estimated, printed, and refused where it cannot fit."""
 
 import math
 import os
@@ -17,45 +17,45 @@ from crossbatch.training.settings import Settings
 
 ADAM = 3  # gradient and two moments, each as large as the weights that learn
 PER_ROW = 8 * 3  # bytes of a row's label, id and step
-BEYOND = 2  # times all that there is: no estimate is so far off
+BEYOND = 2  # a run is refused above this multiple of all memory: no estimate is so far off
 WAY_OUT = "lower --batch.classes, --batch.images, --model.image_size or --memory.size"
-PROBED = 2  # images by which a batch is reckoned: one has no statistics of its own for BatchNorm
+PROBED = 2  # images by which a batch is estimated: BatchNorm has no statistics of a single image
 
 
 def refuse_rows(settings: Settings, size: int) -> None:
-    """Refuse a memory whose rows alone are more than there is, before it is made."""
+    """Refuse a cross-batch memory whose rows alone exceed the available memory, before it is made."""
     item = torch.empty(0, dtype=getattr(torch, settings.memory.dtype)).element_size()
-    here = math.ceil(size / started()) if settings.memory.sharded else size
-    rows, (total, _), place = here * (settings.model.dim * item + PER_ROW), there_is(settings), _place(settings)
-    if total is not None and rows > total:
+    rows = math.ceil(size / started()) if settings.memory.sharded else size
+    needs, (total, _), place = rows * (settings.model.dim * item + PER_ROW), there_is(settings), _place(settings)
+    if total is not None and needs > total:
         raise SettingError(
-            f"a memory of {size:,} rows of {settings.model.dim} ({settings.memory.dtype}) takes {size_of(rows)}, "
+            f"a memory of {size:,} rows of {settings.model.dim} ({settings.memory.dtype}) takes {size_of(needs)}, "
             f"and {place} has {size_of(total)}: lower --memory.size or --model.dim, or give --memory.dtype float16"
         )
 
 
 def needed(learner: nn.Module, embedder: nn.Module, batch: int, sides: tuple[int, int], channels: int) -> int:
-    """Bytes that training takes, an estimate: weights, what the optimizer keeps of them, buffers, and one batch.
+    """Estimate the bytes that training takes: weights, gradients, state of the optimizer, buffers, and one batch.
 
-    The buffers are mostly the memory's rows. A batch is what its forward pass keeps for the backward pass, in float32,
-    and its images; what a loss keeps is small beside it, since it goes through the memory in blocks.
+    The buffers are mostly the memory's rows. A batch takes its images and what its forward pass keeps for the backward
+    pass, in float32. The loss keeps little beside that, since it goes through the memory in blocks.
     """
-    weights = sum(one.nbytes for one in learner.parameters())
-    learns = sum(one.nbytes for one in learner.parameters() if one.requires_grad)
+    weights = sum(weight.nbytes for weight in learner.parameters())
+    learns = sum(weight.nbytes for weight in learner.parameters() if weight.requires_grad)
     apart = [module for module in _children(learner) if isinstance(module, Apart)]
-    buffers = sum(one.nbytes for module in [learner, *apart] for one in module.buffers())
+    buffers = sum(buffer.nbytes for module in [learner, *apart] for buffer in module.buffers())
     return weights + ADAM * learns + buffers + _kept_for_backward(embedder, batch, sides, channels)
 
 
 def _children(module: nn.Module) -> Iterator[nn.Module]:
-    """Every module below one, those too that keep apart from such a walk."""
+    """Every module below a module, also those of type `Apart`, which `modules()` of a module above leaves out."""
     for child in module.children():
         yield child
         yield from _children(child)
 
 
 def there_is(settings: Settings) -> tuple[int | None, int | None]:
-    """Bytes in all, and free now, where the run will train; None where the system does not say."""
+    """Total and free bytes of the GPU or machine that the run trains on; None where the system does not tell them."""
     if _on_gpu(settings):
         free, total = torch.cuda.mem_get_info()
         return total, free
@@ -68,7 +68,7 @@ def there_is(settings: Settings) -> tuple[int | None, int | None]:
 
 
 def told(settings: Settings, need: int) -> list[str]:
-    """The line of the plan, with a warning where it will hardly fit."""
+    """The line of the plan, with a warning where the run will hardly fit; refuses a run that cannot fit."""
     (total, free), place = there_is(settings), _place(settings)
     if total is not None and need > BEYOND * total:
         there = f"this run needs about {size_of(need)} beside the data, and {place} has {size_of(total)}"
@@ -80,12 +80,12 @@ def told(settings: Settings, need: int) -> list[str]:
 
 
 def size_of(count: int) -> str:
-    """Bytes in words."""
+    """Bytes as text, in MB or GB."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def _kept_for_backward(embedder: nn.Module, batch: int, sides: tuple[int, int], channels: int) -> int:
-    """Bytes of the images of a batch and of what autograd keeps of them, by two images, which are embedded."""
+    """Bytes of a batch's images and of what autograd keeps for them, by embedding `PROBED` images."""
     images = torch.zeros(PROBED, channels, *sides)
     buffers = {name: value.clone() for name, value in embedder.named_buffers()}
     own = {value.untyped_storage().data_ptr() for value in [*embedder.parameters(), *buffers.values()]}
@@ -105,7 +105,7 @@ def _kept_for_backward(embedder: nn.Module, batch: int, sides: tuple[int, int], 
 
 @contextmanager
 def _unchanged(module: nn.Module) -> Iterator[None]:
-    """In training mode, and no random number used."""
+    """Set training mode within the block; afterwards restore the mode and the random numbers."""
     training, random = module.training, torch.get_rng_state()
     module.train()
     try:
@@ -124,11 +124,11 @@ def _place(settings: Settings) -> str:
 
 
 def _of_machine() -> tuple[int | None, int | None]:
-    """Bytes of the machine and free ones, by Linux; the first alone by other systems that say it."""
+    """Total and free bytes of the machine on Linux; the total alone on other systems that tell it."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-        return found["MemTotal"], found["MemAvailable"]
+        fields = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+        return fields["MemTotal"], fields["MemAvailable"]
     except (OSError, ValueError, KeyError, IndexError):
         pass
     try:

@@ -1,4 +1,4 @@
-"""The LightningModule: embed, compare, step; and what is logged of it."""
+"""The LightningModule: it embeds a batch, takes its loss, validates and logs."""
 
 import math
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class MetricLearner(L.LightningModule):
 
     @property
     def network(self) -> Embedder:
-        """What is validated and saved: the average of the weights where there is one, else the network that trains."""
+        """The network that is validated and saved: the average of the weights if there is one, else the embedder."""
         network: Embedder = self.embedder if self.average is None else self.average.module
         return network
 
@@ -53,7 +53,7 @@ class MetricLearner(L.LightningModule):
         """Loss of one P×K batch."""
         images, labels, ids = batch
         embeddings = embed_in_pieces(self.embedder, images, self.embed_at_once or max(1, len(images)))
-        if not isinstance(self.loss_fn, CrossBatchLoss):  # which gathers by itself
+        if not isinstance(self.loss_fn, CrossBatchLoss):  # CrossBatchLoss gathers by itself
             gathered = self.processes.gather(embeddings, labels, ids)
             loss: Tensor = self.loss_fn(gathered.embeddings, gathered.labels, ids=gathered.ids)
         else:
@@ -66,28 +66,28 @@ class MetricLearner(L.LightningModule):
         return loss
 
     def embed_together(self, images: Tensor) -> Tensor:
-        """As `embed_as_rows`, each process its share of the images, in the order of all of them."""
+        """Embed as `embed_as_rows` does; each process embeds its share of the images, and all get all rows in order."""
         share = images[self.processes.part(len(images))]
         rows = self.embed_as_rows(share) if len(share) else torch.zeros(0, self.dim, device=self.device)
         return self.processes.gather_rows(rows)
 
     def embed_as_rows(self, images: Tensor) -> Tensor:
-        """Embed as a training step does, by the statistics of the batch, and leave no trace of it.
+        """Embed as a training step does, with the statistics of the batch; leave buffers and random numbers unchanged.
 
-        BatchNorm's running statistics lag at a high learning rate: embedded by these, images were 0.1 to 0.86 (squared
-        distance; glyphs, learning rate 0.003, first half) from what training had just put into the memory.
+        BatchNorm's running statistics lag at a high learning rate: images embedded with these were 0.1 to 0.86 (squared
+        distance; glyphs, learning rate 0.003, first half) from the rows that training had just put into the memory.
         """
-        if len(images) == 1:  # has no statistics of its own
+        if len(images) == 1:  # BatchNorm has no statistics of a single image
             return self.embed_as_rows(images.repeat(2, 1, 1, 1))[:1]
-        spared = {name: buffer.clone() for name, buffer in self.embedder.named_buffers()}
+        buffers = {name: buffer.clone() for name, buffer in self.embedder.named_buffers()}
         random = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
         with random, torch.no_grad(), self.trainer.precision_plugin.forward_context():
-            torch.manual_seed(0)  # what drops out is the same at each step
-            embedded: Tensor = functional_call(self.embedder, spared, (images.to(self.device),))
+            torch.manual_seed(0)  # dropout is the same at each step
+            embedded: Tensor = functional_call(self.embedder, buffers, (images.to(self.device),))
         return embedded
 
     def stats(self) -> dict[str, float]:
-        """What the last step's loss says of itself, and how full and how old the memory is."""
+        """Statistics of the last step's loss; with a memory also its rows and their mean age."""
         if not isinstance(self.loss_fn, CrossBatchLoss):
             return {f"batch_{name}": float(value) for name, value in self.loss_fn.stats.items()}
         memory = self.loss_fn.memory
@@ -95,14 +95,14 @@ class MetricLearner(L.LightningModule):
         ages = self.loss_fn.step - 1 - memory.steps
         if int(self.loss_fn.max_age) < FOREVER:
             stats["memory_max_age"] = float(self.loss_fn.max_age)
-        rows = float(len(memory) * memory.shard.parts)  # the mean over the processes is the number in all
+        rows = float(len(memory) * memory.shard.parts)  # the mean over the processes is the number in all of them
         return stats | {"memory_rows": rows, "memory_age": float(ages.float().mean())}
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Embed one batch of the validation part."""
         images, labels, ids = batch
         if len(labels):
-            with without_autocast(images.device):  # as the model embeds once it is trained
+            with without_autocast(images.device):  # the trained model embeds without autocast too
                 self._embedded.append((self.network(images).float(), labels, ids))
 
     def on_validation_epoch_end(self) -> None:
@@ -115,20 +115,20 @@ class MetricLearner(L.LightningModule):
         self.log_dict({f"val/{name}": value for name, value in self.validation.summary().items()})
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, and take the weights into their average, before anything is saved."""
+        """Step, and update the average of the weights before anything is saved."""
         super().optimizer_step(*args, **kwargs)
         if self.average is not None:
             self.average.update(self.embedder, self.global_step + 1)
 
     def configure_optimizers(self) -> Any:
-        """Over what learns of embedder and loss, the head apart if asked for; the schedule moves every step."""
+        """The optimizer of all parameters that learn, the head with its own rate if given; and a schedule by step."""
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         groups: list[dict[str, Any]] = [{"params": learning}]
         if self.optim.head_lr is not None:
             head = {id(parameter) for parameter in self.embedder.head.parameters()}
             groups = [
-                {"params": [one for one in learning if id(one) not in head]},
-                {"params": [one for one in learning if id(one) in head], "lr": self.optim.head_lr},
+                {"params": [weight for weight in learning if id(weight) not in head]},
+                {"params": [weight for weight in learning if id(weight) in head], "lr": self.optim.head_lr},
             ]
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optim.optimizer]
         optimizer = kind(groups, lr=self.optim.lr, weight_decay=self.optim.weight_decay)
@@ -139,7 +139,7 @@ class MetricLearner(L.LightningModule):
 def put_together(
     batches: Sequence[tuple[Tensor, Tensor, Tensor]], processes: Processes, dim: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows, labels and ids of batches, those of all processes in the order of ranks."""
+    """Concatenate the embeddings, labels and ids of all batches of all processes, in the order of ranks."""
     none = torch.zeros(0, dtype=torch.int64, device=device)
     columns = zip((torch.zeros(0, dim, device=device), none, none), *batches, strict=True)
     embeddings, labels, ids = (processes.gather_rows(torch.cat(column)) for column in columns)
@@ -147,7 +147,7 @@ def put_together(
 
 
 def lr_factor(optim: OptimSettings, step: int) -> float:
-    """Share of the learning rate at a step: a straight rise, then the schedule."""
+    """Factor of the learning rate at a step: a linear warm-up, then the schedule."""
     rise = min(1.0, (step + 1) / (optim.warmup + 1))
     if optim.schedule == "constant":
         return float(rise)

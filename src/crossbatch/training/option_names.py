@@ -1,4 +1,4 @@
-"""A loss by its short name, where options in YAML or in Python name one."""
+"""Short names of losses in options from YAML or Python."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from crossbatch.loss_names import CLASSES
 
 
 def with_class(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The same options, the loss as its class and the arguments of that, where it is a short name."""
+    """The options with a short name of a loss replaced by its class path and arguments."""
     options = dict(plain)
     loss = options.get("loss")
     if isinstance(loss, str):
@@ -19,7 +19,7 @@ def with_class(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def class_path(name: str) -> str:
-    """The class of a loss by its short name or the name of its class; a class path is left as it is."""
+    """The class path of a loss, given by its short name, its class name or its class path."""
     kind = CLASSES.get(name, name)
     if kind in CLASSES.values():
         return f"crossbatch.{kind}"

@@ -1,4 +1,4 @@
-"""A trained model measured on labelled images of one's own, each searched among the others."""
+"""Evaluation of a trained model on other labelled images, each searched among the others."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from crossbatch.training.started_from import trained_classes
 
 
 def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) -> dict[str, Any]:
-    """Embed labelled images and search each among the others; nothing is written. Images that cannot be read are told.
+    """Embed labelled images and search each among the others; nothing is written. Unreadable images are named.
 
     Args:
         model: Run folder, a folder of `save_pretrained`, or an ONNX file.
@@ -54,8 +54,8 @@ def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) ->
         notes = [*notes, f"the model was trained on {len(trained):,} of these {len(names):,} classes, by their names"]
 
     def measured(rows: Tensor) -> dict[str, float]:
-        found = evaluate(rows, labels, ks=ks).summary()
-        return {**found, "effective_dimensions": effective_dimensions(rows)}
+        metrics = evaluate(rows, labels, ks=ks).summary()
+        return {**metrics, "effective_dimensions": effective_dimensions(rows)}
 
     before = None
     if (model / runs.START).is_file():
@@ -79,10 +79,10 @@ def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) ->
 
 
 def _without_stray(images: Sequence[Listed], folders: Collection[Path]) -> tuple[list[Listed], list[str]]:
-    """Without the images that lie beside the folders of classes, in that of none; and a note of them."""
-    bare = [one for one in images if one.label is None]
-    stray = [one for one in bare if one.path.parent == one.root and one.root in folders]
-    kept = [one for one in images if one.label is not None]
+    """Leave out images that lie beside the class folders instead of in one; and a note about them."""
+    bare = [image for image in images if image.label is None]
+    stray = [image for image in bare if image.path.parent == image.root and image.root in folders]
+    kept = [image for image in images if image.label is not None]
     if not stray or not kept or len(stray) < len(bare):
         return list(images), []
     lie = "1 image lies" if len(stray) == 1 else f"{len(stray):,} images lie"
@@ -104,7 +104,7 @@ def _labels(images: Sequence[Listed]) -> tuple[Tensor, list[str]]:
 
 
 def _twins(images: Sequence[Listed]) -> list[str]:
-    """What to say of files that are the same: each is found by the other."""
+    """A note on identical files, which raise R@1, since each is found by the other; none without such files."""
     sizes = [image.path.stat().st_size if image.path.is_file() else 0 for image in images]
     groups = copies([image.path for image in images], sizes)
     if not groups:
@@ -116,6 +116,6 @@ def _twins(images: Sequence[Listed]) -> list[str]:
 
 
 def _rows(encoder: Encoder, images: Sequence[Listed]) -> tuple[Tensor, dict[int, str]]:
-    """Rows float32 [images, dim], of NaN where an image cannot be read; and why, by position."""
+    """Embeddings float32 [images, dim], NaN where an image cannot be read; and the reasons by position."""
     rows, unreadable = encoder.embed_readable([image.path for image in images])
     return torch.from_numpy(rows), unreadable

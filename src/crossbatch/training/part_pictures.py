@@ -16,23 +16,23 @@ EXAMPLE_QUERIES, EXAMPLE_NEIGHBORS, THUMBNAIL = 24, 8, 64
 
 
 def write_examples(run: Path, part: str, loaded: DataSet, searched: Searched) -> None:
-    """Keep queries and their nearest neighbours: the same queries for every run on these data, drawn at random."""
+    """Write randomly drawn queries with their nearest neighbours; every run on the same data has the same queries."""
     query, gallery, measured = searched
     order = torch.randperm(len(measured.query_positions), generator=torch.Generator().manual_seed(0))
     chosen = measured.query_positions.sort().values[order[:EXAMPLE_QUERIES]]
     embeddings, labels, ids = (column[chosen] for column in query)
-    found = nearest(embeddings, gallery[0], EXAMPLE_NEIGHBORS, query_ids=ids, gallery_ids=gallery[2])
+    neighbors = nearest(embeddings, gallery[0], EXAMPLE_NEIGHBORS, query_ids=ids, gallery_ids=gallery[2])
     folder = runs.example_folder(run, part)
     queries = []
     for row, image in enumerate(ids.tolist()):
-        queries.append(card(folder, loaded, image, int(labels[row]), found, row, gallery))
+        queries.append(card(folder, loaded, image, int(labels[row]), neighbors, row, gallery))
     runs.write_json(folder / "queries.json", queries)
 
 
 def card(
     folder: Path, loaded: DataSet, image: int, label: int, found: Neighbors, row: int, gallery: Embedded
 ) -> dict[str, Any]:
-    """An image and the neighbours found for it, a row of `found`, for a page."""
+    """An image and its neighbours, which are row `row` of `found`, as plain values for a page."""
     neighbors = [
         {
             **_describe(folder, loaded, int(gallery[2][position]), int(gallery[1][position])),
@@ -46,7 +46,7 @@ def card(
 
 
 def _describe(folder: Path, loaded: DataSet, image: int, label: int) -> dict[str, Any]:
-    """An image for a page: its thumbnail, written once, its name and its class."""
+    """An image for a page: its name, its class and its thumbnail, which is written if it is missing."""
     path = folder / f"{image}.png"
     if not path.exists():
         picture = loaded.images.read(image)

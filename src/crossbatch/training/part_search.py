@@ -14,7 +14,7 @@ from crossbatch.training.settings import Settings
 
 
 class Searched(NamedTuple):
-    """The queries and the gallery of a part, and what was found."""
+    """The queries and the gallery of a part, and the result of the search."""
 
     query: Embedded
     gallery: Embedded
@@ -22,21 +22,21 @@ class Searched(NamedTuple):
 
 
 def parts_named(loaded: DataSet, name: str) -> list[str]:
-    """The searches that a name stands for; `test` for every test list."""
+    """The parts that a name stands for; `test` stands for all test lists."""
     names = list(loaded.tests) if name == "test" else [name]
-    for one in names:
-        if one not in loaded.searches or len(loaded.searches[one].query) == 0:
+    for wanted in names:
+        if wanted not in loaded.searches or len(loaded.searches[wanted].query) == 0:
             there = ", ".join(part for part, search in loaded.searches.items() if len(search.query))
             every = ", or test for all lists of test" if len(loaded.tests) > 1 else ""
             way_out = f"choose one of {there}{every}" if there else "measure on other images, with --on FOLDER"
-            raise DataError(f"{loaded.name} has no {one} part to search: {way_out}")
+            raise DataError(f"{loaded.name} has no {wanted} part to search: {way_out}")
     return names
 
 
 def search_run(
     run: Path, loaded: DataSet, part: str, ks: Sequence[int] = (), weights: str = checkpoint.WEIGHTS
 ) -> Searched:
-    """Embed a part with the model of a run, or with other weights of it, and search; no look is logged."""
+    """Embed a part with the model of a run, or with other weights of the run, and search it; no look is logged."""
     on_corrupt = Settings.from_dict(runs.read_config(run)).loop.on_corrupt
     encoder = load(run, weights=weights)
     search = loaded.searches[part]

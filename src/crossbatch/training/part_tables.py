@@ -7,11 +7,11 @@ from crossbatch.data.data_set import DataSet
 from crossbatch.metrics import by_class, nearest, worst_first
 from crossbatch.training.part_search import Searched
 
-WORST_QUERIES = 1000  # rows of the table; the table of classes has them all
+WORST_QUERIES = 1000  # at most in the table; the table of classes counts all queries
 
 
 def write_tables(run: Path, part: str, loaded: DataSet, searched: Searched) -> None:
-    """Keep the results of each class, and the worst queries with what was found in their place; the worst first."""
+    """Write a table of the results by class and one of the worst queries with their nearest images; worst first."""
     query, gallery, measured = searched
     folder = runs.example_folder(run, part)
     classes = [

@@ -12,12 +12,12 @@ from crossbatch.training.metric_learner import lr_factor
 from crossbatch.training.run_parts import RunParts
 from crossbatch.training.settings import OptimSettings
 
-REACHED = 0.7  # share of the learning rate that a run should come to at least
-INDENT = " " * 10  # of what belongs to the line above
+REACHED = 0.7  # least share of the learning rate that a run should reach
+INDENT = " " * 10  # of lines that belong to the line above
 
 
 def print_plan(console: Console, lines: Iterable[str]) -> None:
-    """Print the lines of a plan; a terminal gets them broken between words, and what goes on stands indented."""
+    """Print the lines of a plan; in a terminal they are wrapped between words, and continued lines are indented."""
     breaker = textwrap.TextWrapper(console.width, subsequent_indent=INDENT)
     breaker.break_long_words = breaker.break_on_hyphens = False
     for line in lines:
@@ -25,7 +25,7 @@ def print_plan(console: Console, lines: Iterable[str]) -> None:
 
 
 def plan_of(parts: RunParts) -> list[str]:
-    """What the run will do, a sentence a line."""
+    """The lines of the plan: what the run will do."""
     data, optim = parts.data, parts.settings.optim
     validation = f"validation {len(data.validation):,} of {data.validation.classes:,}"
     if parts.settings.refit:
@@ -45,7 +45,7 @@ def plan_of(parts: RunParts) -> list[str]:
 
 
 def images_of(parts: RunParts) -> list[str]:
-    """How images are seen and changed, and why so."""
+    """The lines on augmentation and image size, with the reasons."""
     augment, seen = parts.settings.augment, parts.feed.evenly.preprocessing
     told = {
         "augment.policy": f"augmentation {augment.policy}: {augment.amounts}",
@@ -97,7 +97,7 @@ def _memory(parts: RunParts) -> list[str]:
         )
     if settings.memory.start is None and settings.optim.steps <= every(parts):
         lines.append(
-            f"{INDENT}it will not count: whether rows are fresh is seen every {every(parts)} steps, and the run has "
+            f"{INDENT}it will not count: whether rows are fresh is checked every {every(parts)} steps, and the run has "
             f"{settings.optim.steps}; give --memory.start to have it count"
         )
     if parts.learner.following is not None and settings.optim.steps > every(parts):
@@ -115,7 +115,7 @@ def _memory(parts: RunParts) -> list[str]:
 
 def _model(parts: RunParts) -> list[str]:
     settings, weights = parts.settings, list(parts.learner.embedder.parameters())
-    count, learns = (sum(one.numel() for one in weights if one.requires_grad or every) for every in (True, False))
+    count, learns = (sum(one.numel() for one in weights if one.requires_grad or frozen) for frozen in (True, False))
     seen = parts.feed.evenly.preprocessing
     options = {name: value for name, value in settings.loss.init_args.items() if value is not None}
     kept = ", BatchNorm kept as it is" if settings.model.keeps_bn and parts.learner.embedder.kept else ""
@@ -130,14 +130,14 @@ def _model(parts: RunParts) -> list[str]:
 
 
 def _needs(parts: RunParts) -> list[str]:
-    """How much memory training takes, and how much there is."""
+    """The line on the memory that training needs, and how much is free."""
     seen, embedder = parts.feed.evenly.preprocessing, parts.learner.embedder
     need = memory_need.needed(parts.learner, embedder, len(parts.feed.batches), seen.sides, seen.channels)
     return memory_need.told(parts.settings, need)
 
 
 def _recipe(parts: RunParts) -> str:
-    """What of the recipe is not as by default."""
+    """The options of the recipe that differ from their defaults."""
     optim, loop = parts.settings.optim, parts.settings.loop
     told = {
         f"{optim.head_lr or 0:g} for the head": optim.head_lr,
@@ -152,7 +152,7 @@ def _recipe(parts: RunParts) -> str:
 
 
 def _short_of(optim: OptimSettings) -> list[str]:
-    """Whether the learning rate never comes to its value."""
+    """Notes on a learning rate that never falls at a milestone, or never rises to its value."""
     late = [step for step in optim.milestones if step >= optim.steps]
     told = [f"the learning rate never falls at {late}: the run has {optim.steps:,} steps"] if late else []
     share = max(lr_factor(optim, step) for step in range(optim.steps))

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar in a terminal, else a line a validation."""
+"""The display of a run in training: a bar in a terminal, else a line per validation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,13 +14,13 @@ from crossbatch.training.floor import Floor
 from crossbatch.training.metric_learner import LOG_EVERY, MetricLearner
 from crossbatch.training.throughput import Throughput
 
-SHOWN = 20  # times at least that the bar of a short run moves
-TIME = len("1:23:45")  # what is left
-BEGINNING = 5  # letters of a name that is too long, enough to tell `with-memory…` from `without-memory…`
+SHOWN = 20  # least number of times that the bar of a short run moves
+TIME = len("1:23:45")  # width of the remaining time
+BEGINNING = 5  # first letters that are kept of a name too long, enough to tell `with-memory…` from `without-memory…`
 
 
 class ProgressBar(L.Callback):
-    """Loss, validation R@1, images a second, how full the memory is, drift; lines where there is no terminal."""
+    """Shows loss, validation R@1, images per second, fill of the memory and drift; prints lines without a terminal."""
 
     def __init__(
         self, console: Console, throughput: Throughput, title: str, drift: Mapping[str, float], floor: Floor
@@ -31,7 +31,7 @@ class ProgressBar(L.Callback):
         self._loss: Tensor | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
-        """Say where the run begins, and show the bar."""
+        """Print R@1 before training, and show the bar."""
         if not trainer.is_global_zero:
             return
         before = self.floor.before
@@ -60,17 +60,17 @@ class ProgressBar(L.Callback):
             self._move(trainer, module)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """One line a validation where there is no bar."""
+        """Print one line per validation where there is no bar."""
         if self._progress is None and trainer.is_global_zero and not trainer.sanity_checking:
             step = f"{self.title}  {trainer.global_step}/{trainer.max_steps}"
             self.console.print("  ".join([step, *self._tell(trainer, module)]))
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Leave the bar where it stands."""
+        """Stop the bar, and leave it visible."""
         self._stop(trainer, module)
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
-        """Give the terminal back."""
+        """Stop the bar, so that the terminal is free for the error."""
         self._stop(trainer, module)
 
     def _stop(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -85,7 +85,7 @@ class ProgressBar(L.Callback):
             self._progress.update(self._task, completed=trainer.global_step, told=told)
 
     def _tell(self, trainer: L.Trainer, module: L.LightningModule) -> list[str]:
-        """What there is to say, the most important first."""
+        """The values to show, the most important first."""
         assert isinstance(module, MetricLearner)  # noqa: S101
         told = []
         loss = self._loss if trainer.world_size == 1 else trainer.callback_metrics.get("loss")  # of all processes
@@ -104,12 +104,12 @@ class ProgressBar(L.Callback):
 
 
 def fitting(told: Sequence[str], room: int) -> str:
-    """As many of the first of these as have room side by side."""
+    """Join the first texts, as many as fit into `room` characters."""
     while told and cell_len("  ".join(told)) > room:
         told = told[:-1]
     return "  ".join(told)
 
 
 def shortened(name: str, width: int) -> str:
-    """A name without its middle, where it is longer: runs differ at the end, and arms at the beginning."""
+    """Cut the middle out of a long name: names of runs differ at the end, those of arms at the beginning."""
     return name if len(name) <= width else f"{name[:BEGINNING]}…{name[BEGINNING + 1 - width :]}"

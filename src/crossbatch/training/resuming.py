@@ -1,4 +1,4 @@
-"""Going on with a run: from which checkpoint, whether it is still the same run, and how what ends it is told."""
+"""Resuming a run: from which checkpoint, under which changes, and with which error the run ends."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,14 +21,14 @@ from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import RunParts
 from crossbatch.typed import typed
 
-OF_IMAGES = ("loss_fn.memory.", "following.")  # of the state of a learner
-HELD = ("model.", "memory.", "loss.", "optim.ema", "optim.head_lr", "refit")  # options that decide what one holds
-MEASURED = ("DriftMeters", "Floor", "BestModel", "EarlyStopping")  # callbacks whose state is what images gave
+OF_IMAGES = ("loss_fn.memory.", "following.")  # entries of a learner's state that depend on its images
+HELD = ("model.", "memory.", "loss.", "optim.ema", "optim.head_lr", "refit")  # options that shape a checkpoint
+MEASURED = ("DriftMeters", "Floor", "BestModel", "EarlyStopping")  # callbacks whose state was measured on images
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run goes on: at a checkpoint and its step, or at its start; and what has changed since, in words."""
+    """Where a run resumes: at a checkpoint and its step, or at its start; and the changes since then, in words."""
 
     path: Path | None
     step: int
@@ -36,24 +36,24 @@ class Start:
 
     @property
     def other_images(self) -> bool:
-        """Whether it goes on with other images than before."""
-        return any(one.startswith("data ") for one in self.changed)
+        """Whether the run resumes on other images than before."""
+        return any(change.startswith("data ") for change in self.changed)
 
     def adapting(self, learner: MetricLearner) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
-        """What takes out of a checkpoint what may be otherwise now; None where nothing has changed."""
+        """A function that removes from a checkpoint all that the changes make invalid; None without changes."""
         if self.other_images:
             return lambda found: without_end(without_images(learner, found))
         return without_end if self.changed else None
 
 
 def without_end(found: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint of a run that had not stopped early: under what has changed it may go on."""
+    """The checkpoint, marked as not stopped early, so that the run can go on under the changes."""
     callbacks = found["callbacks"]
     return {**found, "callbacks": {**callbacks, "SaveLast": {**callbacks["SaveLast"], "ended": False}}}
 
 
 def without_images(learner: MetricLearner, found: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint with an empty memory, and without what was measured on images."""
+    """The checkpoint with an empty memory, and without the measurements on its images."""
     state = {name: value for name, value in found["state_dict"].items() if not name.startswith(OF_IMAGES)}
     state |= {name: value for name, value in learner.state_dict().items() if name.startswith(OF_IMAGES)}
     callbacks = {name: value for name, value in found["callbacks"].items() if not name.startswith(MEASURED)}
@@ -65,14 +65,16 @@ def without_images(learner: MetricLearner, found: dict[str, Any]) -> dict[str, A
 
 
 def go_on(parts: RunParts, run: Path, console: Console, *, force: bool) -> Start:
-    """Choose what to go on from, and say what is damaged and what has changed; refuse changes that are not forced."""
+    """Choose the checkpoint to resume from; print what is damaged or has changed; refuse changes unless forced."""
     if not runs.is_begun(run):
         raise RunError(f"{run} was stopped before it had begun, and has nothing to go on from: start it anew")
     path, step, damaged = choose(run) if runs.has_checkpoint(run) else (None, 0, [])
-    if damaged:  # told before what has changed is refused, as the damaged one is set aside by now
+    if damaged:  # printed before changes are refused, since the damaged file has been moved aside
         _warn(console, [*damaged, f"the checkpoint before it is used, of step {step:,}"])
     changed, told = accept(run, parts, force=force), list[str]()
-    _refuse_ended(run, parts.settings.optim.steps - step, [one for one in changed if one.startswith("option ")])
+    _refuse_ended(
+        run, parts.settings.optim.steps - step, [change for change in changed if change.startswith("option ")]
+    )
     best = run / runs.CHECKPOINTS / f"{runs.BEST}.ckpt"
     if path is not None and best.is_file() and (reason := damage(best)):
         told.append(f"{best} is damaged: {reason}: the best model from here on is kept")
@@ -89,7 +91,7 @@ def go_on(parts: RunParts, run: Path, console: Console, *, force: bool) -> Start
 
 
 def _refuse_ended(run: Path, left: int, changed: list[str]) -> None:
-    """Refuse other options for a run that has no step left to take with them."""
+    """Refuse changed options for a run that has no step left to train with them."""
     if changed and left <= 0:
         raise RunError(
             f"{run} is trained to its end, so nothing would be trained with the changed {', '.join(changed)}: "
@@ -104,14 +106,14 @@ def _warn(console: Console, told: list[str]) -> None:
 
 @contextmanager
 def ending(run: Path, start: Start | None, asked: Asked) -> Iterator[None]:
-    """What ends a run within is an end that was asked for, or one sentence."""
+    """Turn an error within the block into one sentence, and let a requested end pass without an error."""
     try:
         yield
     except Stopped:
         return
     except Exception as error:
         if asked.by == "SIGTERM" and not isinstance(error, CrossBatchError):
-            return  # what else it has ended, as a loader process that was just born: the last checkpoint stays
+            return  # SIGTERM may also end a loader process that has just started; the last checkpoint stays
         told = _told(error, run, start if asked.nothing_to_save else None)
         if told is None:
             raise
@@ -119,7 +121,7 @@ def ending(run: Path, start: Start | None, asked: Asked) -> Iterator[None]:
 
 
 def _told(error: Exception, run: Path, start: Start | None) -> CrossBatchError | None:
-    """The sentence for what ended a run, or its going on from a checkpoint; None where it has one, or there is none."""
+    """The sentence for an error that ended a run or prevented its resume; None where the error itself is raised."""
     if isinstance(error, DiskError):
         return DiskError(f"{error}: crossbatch train --resume {typed(run)}")
     if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -128,7 +130,7 @@ def _told(error: Exception, run: Path, start: Start | None) -> CrossBatchError |
     if start is None or start.path is None or isinstance(error, CrossBatchError):
         return None
     anew = f"start anew with --init {typed(run)}"
-    held = [one for one in start.changed if one.removeprefix("option ").startswith(HELD)]
+    held = [change for change in start.changed if change.removeprefix("option ").startswith(HELD)]
     if held:
         return RunError(f"{run} cannot go on with a changed {', '.join(held)}: leave that as it was, or {anew}")
     reason = shorten(f"{type(error).__name__}: {error}", 160, placeholder=" …")

@@ -1,4 +1,4 @@
-"""From settings to the parts of a run: data, network, loss, and what feeds them."""
+"""The parts of a run, built from its settings: data, network, loss and data module."""
 
 import re
 from dataclasses import asdict, dataclass, replace
@@ -35,7 +35,7 @@ from crossbatch.training.memory_need import refuse_rows
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.settings import Settings
 
-PER_DIMENSION = 2  # images of the probe for each dimension: on fewer, a linear map is hardly better than none
+PER_DIMENSION = 2  # images of the probe per dimension: from fewer, a linear map is hardly better than none
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class RunParts:
     feed: PKDataModule
     description: Description
     threads: int
-    reasons: dict[str, str]  # of what was decided by the images, by option
-    weights: str | None = None  # what of a weights file matched
+    reasons: dict[str, str]  # for options that were decided by the images, by option
+    weights: str | None = None  # report on the matching entries of a weights file
 
     @property
     def memory(self) -> CrossBatchMemory | None:
@@ -58,7 +58,7 @@ class RunParts:
         return loss_fn.memory if isinstance(loss_fn, CrossBatchLoss) else None
 
     def drawn(self, images: int, but: Tensor | None = None) -> PartBatches:
-        """So many training images, drawn at random without replacement and without those of ids `but`, in batches."""
+        """Training images in batches, drawn at random without replacement, except those with ids in `but`."""
         part = self.data.train
         order = torch.randperm(len(part), generator=torch.Generator().manual_seed(self.settings.seed))
         if but is not None:
@@ -66,7 +66,7 @@ class RunParts:
         return self.feed.part(Part(part.labels[order[:images]], part.ids[order[:images]]))
 
     def probe(self, images: int) -> PartBatches:
-        """Training images to follow the network by: others than those drift is measured on, where there are enough."""
+        """Training images for the probe; others than the drift sample, where there are enough images."""
         sample = self.drawn(self.settings.drift.sample).part.ids
         return self.drawn(images, sample if images + len(sample) <= len(self.data.train) else None)
 
@@ -82,7 +82,7 @@ def load_data(settings: Settings) -> DataSet:
 
 
 def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
-    """Build every part, refusing what does not fit; nothing is written."""
+    """Build every part of a run; refuse settings that do not fit the data or each other. Nothing is written."""
     settings = settings.resolved()
     settings.check()
     loaded = loaded or load_data(settings)
@@ -112,9 +112,9 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     if settings.loop.compile:
         network.compile()
     following = _following(settings, loss_fn, len(loaded.train))
-    chosen = settings.loop
-    learner = MetricLearner(network, loss_fn, settings.optim, following, average, chosen.embed_at_once)
-    workers, threads = share_cores(loaded.images.in_memory, chosen.workers, on_cpu=on_cpu, processes=chosen.devices)
+    loop = settings.loop
+    learner = MetricLearner(network, loss_fn, settings.optim, following, average, loop.embed_at_once)
+    workers, threads = share_cores(loaded.images.in_memory, loop.workers, on_cpu=on_cpu, processes=loop.devices)
     augmentation = Augmentation(preprocessing, settings.augment.amounts)
     pinned = torch.cuda.is_available() and not on_cpu
     feed = PKDataModule(loaded, batches, preprocessing, augmentation, reader, workers, pinned=pinned)
@@ -131,9 +131,9 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
 
 
 def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
-    """As the backbone's weights were trained; our small network takes the data set's size and values in [−1, 1]."""
+    """As the backbone's weights were trained; the small network takes the data set's size and values in [−1, 1]."""
     chosen = settings.model
-    background_colour(chosen.background)  # refuses what is no colour
+    background_colour(chosen.background)  # refuses a text that names no colour
     config = backbones.image_settings(chosen.backbone)
     mean, std = ((0.5,) * loaded.channels,) * 2
     size, crop = _sides(chosen.image_size) or loaded.image_size or LARGEST, 1.0
@@ -147,7 +147,7 @@ def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
 
 
 def _sides(size: int | str | None) -> int | tuple[int, int] | None:
-    """A side, or height and width, of `--model.image_size`."""
+    """Parse `--model.image_size` into a side, or into height and width; None where it is not given."""
     if size is None:
         return None
     sides = re.fullmatch(r"(\d+)(?:x(\d+))?", str(size))
@@ -161,7 +161,7 @@ def _sides(size: int | str | None) -> int | tuple[int, int] | None:
 
 
 def _network(settings: Settings, channels: int, sides: tuple[int, int]) -> tuple[Embedder, str | None]:
-    """The model, started and frozen as chosen; what of a weights file matched."""
+    """The network with its initial weights and frozen layers; and a report on the weights file, if there is one."""
     chosen = settings.model
     network = build(chosen.backbone, chosen.dim, channels, pooling=chosen.pooling, pretrained=chosen.pretrained)
     weights = None if chosen.weights is None else load_backbone(network.backbone, chosen.backbone, chosen.weights)
@@ -186,7 +186,7 @@ def _loss(settings: Settings, train: Part) -> CrossBatchLoss | Comparing:
         return loss
     refuse_rows(settings, size)
     memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype), sharded=chosen.sharded)
-    start = FOREVER if chosen.start is None else int(chosen.start)  # until it is measured that rows are fresh
+    start = FOREVER if chosen.start is None else int(chosen.start)  # until `MemoryStart` measures that rows are fresh
     return CrossBatchLoss(
         loss,
         memory,
@@ -198,7 +198,7 @@ def _loss(settings: Settings, train: Part) -> CrossBatchLoss | Comparing:
 
 
 def _refuse_uncallable(loss: nn.Module, settings: Settings, last: int) -> None:
-    """Refuse a loss that cannot be called as it will be, by four rows of the first and the last class."""
+    """Refuse a loss of the user that fails when it is called with four rows of the first and the last class."""
     rows = nn.functional.normalize(torch.eye(4, settings.model.dim) + 0.5)
     labels = torch.tensor([0, 0, last, last])
     against = {} if settings.memory.size == 0 else {"ref_emb": rows, "ref_labels": labels}
@@ -220,5 +220,5 @@ def _following(settings: Settings, loss_fn: nn.Module, training_images: int) -> 
 
 
 def probe_images(dim: int, training_images: int) -> int:
-    """How many images the network is followed by."""
+    """Number of images of the probe."""
     return min(PER_DIMENSION * dim, training_images)

@@ -86,7 +86,7 @@ class ModelSettings:
         pretrained: Start the backbone from its published weights; needs an internet connection once.
         image_size: Side in pixels of the square seen, or HEIGHTxWIDTH; by default the data set's or the backbone's.
         pooling: How the last feature maps become one vector: avg, max, gem, or grid, which keeps the quarters of an
-            image apart; by default grid for small, else as the backbone was made to.
+            image apart; by default grid for small, else the backbone's own.
         freeze_bn: Keep the BatchNorm layers of the backbone as they are: statistics, scale and shift. By default only
             where the network starts from trained weights.
         train_stages: Number of last backbone stages to train with the head; 0 trains the head alone; by default all.
@@ -153,7 +153,7 @@ class OptimSettings:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How the run goes about it.
+    """Validation, hardware, precision, reading and logging of a run.
 
     Args:
         check_every: Steps between two validations; by default a twentieth of the steps.
@@ -191,8 +191,8 @@ class LoopSettings:
 
     @property
     def hardware(self) -> str:
-        """The accelerator that is meant, as Lightning names it."""
-        import torch  # noqa: PLC0415  (the help of a command does without)
+        """The accelerator of the run, as Lightning names it; auto is resolved."""
+        import torch  # noqa: PLC0415  (slow to import: the help of a command needs no torch)
 
         return self.accelerator if self.accelerator != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -37,10 +37,10 @@ __all__ = [
     "Settings",
 ]
 
-# Trained weights move fast at first, and what rows of then say is wrong; from scratch most of the motion is shared.
+# Trained weights move fast at first, and rows of that time are wrong; from scratch most of the motion is shared.
 FRESH_TRAINED, FRESH_FROM_SCRATCH = 0.3, 0.7
-MOST_IMAGES = 1_000_000  # of a batch
-RATE_TRAINED = 1e-4  # a rate ten times as high destroys what trained weights know
+MOST_IMAGES = 1_000_000  # in a batch
+RATE_TRAINED = 1e-4  # a rate ten times as high destroys the features of trained weights
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Settings:
     """
 
     root: Path | None = None
-    data: str = ""  # in place of it, what the root is
+    data: str = ""  # by default chosen by what `root` is
     fonts: list[Path] = field(default_factory=list)
     script: Literal["han"] | None = None
     loss: LossSettings = field(default_factory=LossSettings)
@@ -89,7 +89,7 @@ class Settings:
         object.__setattr__(self, "data", self.data or name_for(self.root))
 
     def check(self) -> None:
-        """Refuse what contradicts itself, before anything is read or written."""
+        """Refuse options that contradict each other, before anything is read or written."""
         self._check_batch()
         if self.model.pretrained and self.model.weights is not None:
             raise SettingError("--model.pretrained and --model.weights both say what to start from: give one of them")
@@ -97,7 +97,7 @@ class Settings:
         if dims and (dims != sorted(set(dims)) or dims[-1] != dim):
             raise SettingError(
                 f"--model.dims ascend to --model.dim, got {dims} and {dim}: "
-                f"give {sorted({one for one in dims if one < dim} | {dim})}"
+                f"give {sorted({length for length in dims if length < dim} | {dim})}"
             )
         if self.loop.accelerator == "mps":
             raise SettingError("--loop.accelerator mps lacks the float64 that ranking needs: give cpu")
@@ -110,8 +110,8 @@ class Settings:
             )
 
     def _check_batch(self) -> None:
-        """Refuse a batch that fits nowhere, and a memory that does not fit the batch."""
-        batch = (self.batch.classes or 1) * self.batch.images  # of classes that are left open at least one
+        """Refuse a batch that is too large for any machine, a memory smaller than a batch, and two weights of 0."""
+        batch = (self.batch.classes or 1) * self.batch.images  # at least one class, where their number is open
         if batch > MOST_IMAGES:
             raise SettingError(f"a batch of {batch:,} images fits nowhere: lower --batch.classes or --batch.images")
         if self.memory.size is not None and 0 < self.memory.size < batch:
@@ -126,9 +126,9 @@ class Settings:
             )
 
     def resolved(self) -> "Settings":
-        """The same with what follows from other options written out, as it is kept in the run folder.
+        """The settings with defaults that depend on other options filled in, as the run folder keeps them.
 
-        That is the recommended options of the loss, the pooling of the small network, whether BatchNorm is kept, and
+        These are the recommended options of the loss, the pooling of the small network, whether BatchNorm is kept, and
         when rows are fresh.
         """
         pooling = self.model.pooling or ("grid" if self.model.backbone == "small" else None)
@@ -141,25 +141,25 @@ class Settings:
         return replace(settings, loss=replace(self.loss, init_args=options), recommended=False)
 
     def fresh_at(self, stale: float) -> "Settings":
-        """The same with this limit for rows of the memory, where none was given."""
+        """The settings with this limit for fresh rows of the memory, unless they have a limit."""
         return self if self.memory.stale is not None else replace(self, memory=replace(self.memory, stale=stale))
 
     def at_usual_rate(self, given: Mapping[str, Any], *, trained: bool = False) -> "Settings":
-        """The same with the learning rate for trained weights, where they start from such and `given` has no rate."""
+        """The settings with the learning rate for trained weights, if they start from such and `given` has no rate."""
         if "lr" in given.get("optim", {}) or not (trained or self.model.trained):
             return self
         return replace(self, optim=replace(self.optim, lr=RATE_TRAINED))
 
     @property
     def class_paths(self) -> list[str]:
-        """What training with these settings would import by name, beside this package."""
+        """Class paths outside this package that training with these settings imports."""
         data = None if self.data in DATA_SETS else self.data
         loss = None if self.loss.name in CLASSES else self.loss.class_path
         return [path for path in (data, loss, self.loop.logger) if path]
 
     @property
     def check_every(self) -> int:
-        """Steps between two looks at the validation classes."""
+        """Steps between two validations."""
         given = self.loop.check_every
         return int(min(max(self.optim.steps // 20, 1) if given is None else given, self.optim.steps))
 
@@ -170,7 +170,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Settings":
-        """The settings that `as_dict` made plain. Nothing they name is imported."""
+        """The settings from the plain values of `as_dict`. Classes that they name are not imported."""
         options, parser = with_class(plain), ArgumentParser(exit_on_error=False)
         loss = options.pop("loss", {})
         parser.add_class_arguments(cls, skip={"loss"})

@@ -1,4 +1,4 @@
-"""The network of a run that starts from the model of another: the same one."""
+"""A run that starts from the model of another run: it has the same network."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ def trained_classes(model: Path) -> set[str]:
 
 
 def seen_before(init: Path, loaded: DataSet, trained: Collection[str] = ("train",)) -> list[str]:
-    """A sentence for each part whose classes the model was trained on already, by their names.
+    """A sentence for each part with classes that the model was already trained on, by their names.
 
     `trained`: parts that the new run trains on.
     """
@@ -34,24 +34,24 @@ def seen_before(init: Path, loaded: DataSet, trained: Collection[str] = ("train"
 
 
 def with_model_of(init: Path, settings: Settings, given: Mapping[str, Any]) -> Settings:
-    """The settings with the network of a trained model; refuses options, `given` by name, that say another.
+    """The settings with the network of a trained model; refuses options in `given`, by name, that contradict it.
 
-    Which images it sees, how large and how fitted, and whether BatchNorm learns, is taken from it too where nothing is
-    said.
+    Options that are not given are taken from the model too: the size, fit and background of images, `dims`, and whether
+    BatchNorm is kept.
     """
     runs.refuse_several(init)
-    found = described(init)
-    size = found.preprocessing.get("size")
-    own: dict[str, Any] = {"backbone": found.backbone, "dim": found.dim, "pooling": found.pooling}
+    model = described(init)
+    size = model.preprocessing.get("size")
+    own: dict[str, Any] = {"backbone": model.backbone, "dim": model.dim, "pooling": model.pooling}
     for name, value in own.items():
         wanted = getattr(settings.model, name)
         if name in given and wanted != value:
             raise SettingError(f"{init} has --model.{name} {value}, got {wanted}: leave it out, or --init")
-    seen = {"image_size": size if isinstance(size, int) else "x".join(map(str, size or ())) or None, "dims": found.dims}
-    seen |= {name: found.preprocessing[name] for name in ("fit", "background") if name in found.preprocessing}
+    seen = {"image_size": size if isinstance(size, int) else "x".join(map(str, size or ())) or None, "dims": model.dims}
+    seen |= {name: model.preprocessing[name] for name in ("fit", "background") if name in model.preprocessing}
     of_run = (init / runs.CONFIG).is_file()
     seen["freeze_bn"] = (
-        Settings.from_dict(runs.read_config(init)).model.keeps_bn if of_run else found.backbone != "small"
+        Settings.from_dict(runs.read_config(init)).model.keeps_bn if of_run else model.backbone != "small"
     )
     own |= {name: value for name, value in seen.items() if name not in given}
     return replace(settings, model=replace(settings.model, **own))

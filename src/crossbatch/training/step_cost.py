@@ -1,4 +1,4 @@
-"""What the memory costs: whole training steps without and with it, in turn, in one process."""
+"""The cost of the memory: whole training steps without and with it, timed in turn in one process."""
 
 import math
 import statistics
@@ -23,7 +23,7 @@ FOLLOWED = 3  # times that following is measured
 
 @dataclass(frozen=True)
 class StepCost:
-    """Median seconds of a step, the ratio of the medians, and the seconds of filling what the warm-up leaves empty."""
+    """Median seconds of a step without and with memory, and seconds to fill the rows that the warm-up leaves empty."""
 
     without: float
     with_memory: float
@@ -31,20 +31,20 @@ class StepCost:
 
     @property
     def ratio(self) -> float:
-        """With ÷ without."""
+        """Seconds with memory ÷ seconds without."""
         return self.with_memory / self.without
 
     def steps_worth(self, steps: int) -> int:
-        """How many steps without memory take the time that the memory adds to so many steps, filling included."""
+        """Number of steps without memory that take the time which the memory adds to `steps`, filling included."""
         return math.ceil(max(0.0, steps * (self.with_memory - self.without) + self.fill) / self.without)
 
 
 def measure(without: RunParts, with_memory: RunParts, *, start: int = 0, rounds: int = 40, warmup: int = 5) -> StepCost:
-    """Time steps of both in turn. A step is all of it: batch, forward, loss, backward, clip, Adam, enqueue.
+    """Time steps of both runs in turn. A step is complete: batch, forward, loss, backward, clip, Adam, enqueue.
 
-    It runs as the run's own: on its accelerator, in its precision, with so many images embedded at once.
-    The memory is filled first, with embeddings by the network that is given; charged is what is empty of it at its
-    `start`. Where it follows the network, a step takes its share of that too.
+    Steps use the run's accelerator, its precision and its number of images embedded at once. The memory is filled
+    first, with embeddings of the given network; `fill` counts only the share of rows that is empty at step `start`.
+    Where the memory follows the network, a step with memory includes its share of that time.
     """
     loss_fn = with_memory.learner.loss_fn
     assert isinstance(loss_fn, CrossBatchLoss)  # noqa: S101
@@ -76,11 +76,11 @@ def measure(without: RunParts, with_memory: RunParts, *, start: int = 0, rounds:
 
 
 def _embedding(parts: RunParts, fabric: Fabric) -> Callable[[Tensor], Tensor]:
-    """The network, in the run's precision."""
+    """A function that embeds images with the network in the run's precision."""
     network = parts.learner.to(fabric.device).embedder
 
     def embed(images: Tensor) -> Tensor:
-        if len(images) == 1:  # has no statistics of its own
+        if len(images) == 1:  # BatchNorm has no statistics of a single image
             return embed(images.repeat(2, 1, 1, 1))[:1]
         with torch.no_grad(), fabric.autocast():
             embedded: Tensor = network(images.to(fabric.device))
@@ -90,7 +90,7 @@ def _embedding(parts: RunParts, fabric: Fabric) -> Callable[[Tensor], Tensor]:
 
 
 def _follow(parts: RunParts, fabric: Fabric) -> float:
-    """Seconds a step of following the network, where the memory does."""
+    """Seconds per step for following the network; 0 where the memory does not follow it."""
     learner, times = parts.learner, []
     if learner.following is None:
         return 0.0
@@ -124,6 +124,6 @@ def _step(parts: RunParts, fabric: Fabric) -> Callable[[int], None]:
 
 
 def _wait(device: torch.device) -> None:
-    """Until the device has done all that it was given."""
+    """Wait until the device has done all its work."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

@@ -15,17 +15,17 @@ SUSPECTS, CLASS_PAIRS, NEAR_COPIES = "suspects", "class_pairs", "near_copies"
 
 
 def write_suspects(run: Path, part: str, loaded: DataSet, searched: Searched, most: int) -> dict[str, Any]:
-    """Find and keep the first `most` suspects, pairs of classes and near copies; returns them as they are kept.
+    """Write the first `most` suspects, pairs of classes and near copies; returns them as they are written.
 
-    Queries and gallery are looked at together.
+    Queries and gallery are searched together.
     """
     columns = zip(searched.query, searched.gallery, strict=True)
     alone = searched.gallery is searched.query
     embeddings, labels, ids = searched.query if alone else (torch.cat(both) for both in columns)
-    rows, found = (embeddings, labels, ids), suspects(embeddings, labels, ids)
+    rows, suspected = (embeddings, labels, ids), suspects(embeddings, labels, ids)
     folder = runs.example_folder(run, part)
     table, cards = [], []
-    for position, label, score in zip(*(one[:most].tolist() for one in found[:3]), strict=True):
+    for position, label, score in zip(*(column[:most].tolist() for column in suspected[:3]), strict=True):
         image = int(ids[position])
         table.append(
             {
@@ -35,25 +35,25 @@ def write_suspects(run: Path, part: str, loaded: DataSet, searched: Searched, mo
                 "score": score,
             }
         )
-        cards.append(card(folder, loaded, image, int(labels[position]), found.found, position, rows))
+        cards.append(card(folder, loaded, image, int(labels[position]), suspected.found, position, rows))
     names = loaded.class_names
     pairs = [
-        {"class": names[one], "and": names[other], "among each other": share}
-        for one, other, share in class_pairs(labels, found.found)[:most]
+        {"class": names[first], "and": names[second], "among each other": share}
+        for first, second, share in class_pairs(labels, suspected.found)[:most]
     ]
     copies = [
         {
-            "image": loaded.images.name(int(ids[one])),
-            "and": loaded.images.name(int(ids[other])),
-            "label": names[int(labels[one])],
-            "other label": names[int(labels[other])],
+            "image": loaded.images.name(int(ids[first])),
+            "and": loaded.images.name(int(ids[second])),
+            "label": names[int(labels[first])],
+            "other label": names[int(labels[second])],
             "similarity": similarity,
         }
-        for one, other, similarity in alike(found.found)[:most]
+        for first, second, similarity in alike(suspected.found)[:most]
     ]
     kept = {SUSPECTS: table, CLASS_PAIRS: pairs, NEAR_COPIES: copies}
     for name, lines in kept.items():
-        (folder / f"{name}.csv").unlink(missing_ok=True)  # of an earlier look
+        (folder / f"{name}.csv").unlink(missing_ok=True)  # left by an earlier look
         if lines:
             runs.write_table(folder / f"{name}.csv", lines)
     runs.write_json(folder / f"{SUSPECTS}.json", cards)

@@ -13,7 +13,7 @@ TIMED = 3  # batches
 
 
 def augmentation_seconds(parts: RunParts) -> float:
-    """Seconds that augmentation adds to the reading of a batch, the median of a few; in one process, files apart."""
+    """Seconds that augmentation adds to a batch in one process, without reading files; median of `TIMED` batches."""
     feed, times = parts.feed, list[float]()
     for step in range(TIMED):
         ids = parts.data.train.ids[feed.batches[step]].tolist()
@@ -31,25 +31,25 @@ def augmentation_seconds(parts: RunParts) -> float:
 
 
 class Waiting(Profiler):
-    """Seconds in which the loop had no batch and waited for the loader, and for nothing else.
+    """Seconds in which the training loop waited for the loader to give a batch.
 
-    With a GPU the steps run behind the loop: it may wait for a batch while the GPU still works, so that the GPU
-    itself waited no longer than this.
+    A GPU runs its steps behind the loop. The loop may wait for a batch while the GPU still works, so that the GPU
+    itself waits no longer than this.
     """
 
-    action = "train_dataloader_next"  # how Lightning's name for it ends
+    action = "train_dataloader_next"  # end of Lightning's name for the request of a batch
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds, self.asked = 0.0, 0.0
 
     def start(self, action_name: str) -> None:
-        """The loop asks for a batch."""
+        """Note the time when the loop asks for a batch."""
         if action_name.endswith(self.action):
             self.asked = time.perf_counter()
 
     def stop(self, action_name: str) -> None:
-        """It has it."""
+        """Add the time that the loop waited for its batch."""
         if action_name.endswith(self.action):
             self.seconds += time.perf_counter() - self.asked
 
@@ -57,7 +57,7 @@ class Waiting(Profiler):
 class Throughput(L.Callback):
     """Seconds from asking for a batch to the end of its step, filling the memory included, summed over the steps.
 
-    What is between steps, validation and saving, is not counted, nor is the first batch, which is there at the start.
+    Validation and saving, which take place between steps, are not counted, nor is the wait for the first batch.
     """
 
     def __init__(self) -> None:
@@ -69,20 +69,20 @@ class Throughput(L.Callback):
         """Count a step."""
         self.seconds += time.perf_counter() - self.waiting.asked
         trainer, _, _, (_, labels, _), _ = arguments
-        self.images += len(labels) * trainer.world_size  # as many in each process, but for one
+        self.images += len(labels) * trainer.world_size  # processes differ by one image at most
 
     def on_train_start(self, *_: Any) -> None:
-        """Forget the first batch."""
+        """Leave out the wait for the first batch."""
         self.waiting.seconds = self._waited
 
     @property
     def in_all(self) -> float:
-        """Seconds of the run, validation, saving and what it trained before it was stopped included."""
+        """Seconds of the run, with validation, saving and the time before the run was stopped."""
         return self._before + time.perf_counter() - self._began
 
     @property
     def images_per_second(self) -> float:
-        """Training images a second so far."""
+        """Training images per second so far."""
         return self.images / self.seconds if self.seconds else 0.0
 
     @property
@@ -91,7 +91,7 @@ class Throughput(L.Callback):
         return min(1.0, self.waiting.seconds / self.seconds) if self.seconds else 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Kept in the checkpoint, so that a resumed run tells the whole time."""
+        """The times so far, so that a resumed run reports its whole time."""
         return {
             "seconds": self.seconds,
             "images": self.images,
@@ -100,7 +100,7 @@ class Throughput(L.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the times, and add to them from here."""
         self.seconds, self.images = state_dict["seconds"], state_dict["images"]
         self._before = state_dict["in_all"]
-        self._waited = self.waiting.seconds = state_dict["waited"]  # a finished run has no start to come
+        self._waited = self.waiting.seconds = state_dict["waited"]  # a finished run does not start training again

@@ -34,9 +34,10 @@ from crossbatch.training.watchers import Watchers, watchers_of
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: its summary, as in its folder, and the signal that ended it before its end, if any.
+    """The outcome of a run: its summary, as in its folder, and the signal that ended it early, if any.
 
-    `asked_by`: the signal that came at all. One in the last step ends no run, but whoever has more to train stops.
+    `asked_by`: any signal that came. In the last step a signal does not end the run early, but a caller that has more
+    runs to train stops.
     """
 
     summary: dict[str, Any]
@@ -45,7 +46,7 @@ class Outcome:
 
     @property
     def interrupted(self) -> bool:
-        """Whether there is something left to do."""
+        """Whether steps are left to train."""
         return self.ended_by is not None
 
 
@@ -60,8 +61,8 @@ def fit(
 ) -> Outcome:
     """Train into `run`; `resume` goes on from its last checkpoint, `init` starts from another run's model.
 
-    `force` goes on although code, versions, data or options have changed. A run that was stopped before its first
-    checkpoint goes on from the weights before training, which it has kept.
+    `force` resumes although code, versions, data or options have changed. A run that was stopped before its first
+    checkpoint resumes from the weights before training, which its folder keeps.
     """
     with ExitStack() as held:
         if resume and started_rank() == 0:
@@ -78,9 +79,9 @@ def _fit(
 ) -> Outcome:
     settings, asked = parts.settings, Asked()
     if init is not None:
-        source, about = checkpoint.load(init)
+        source, description = checkpoint.load(init)
         seen = parts.feed.evenly.preprocessing
-        backbones.take(source.backbone, about.backbone, seen.channels, seen.sides)
+        backbones.take(source.backbone, description.backbone, seen.channels, seen.sides)
         checkpoint.load_weights(parts.learner.embedder, source.state_dict(), init)
         checkpoint.load_weights(parts.learner.network, source.state_dict(), init)
     watchers = watchers_of(parts, run, asked)
@@ -143,13 +144,13 @@ def _trainer(
 
 
 def _as_before(run: Path, start: Start | None, ended_by: str) -> dict[str, Any]:
-    """What a run had come to that was ended again before it went on: its files stay as they are."""
+    """The summary of a resumed run that was stopped before it trained a step: its files stay as they are."""
     kept = runs.read_summary(run) if (run / runs.SUMMARY).is_file() else {}
     return {**kept, "steps": start.step if start else 0, "interrupted": True, "ended_by": ended_by}
 
 
 def _create(parts: RunParts, run: Path) -> None:
-    """Make the folder of a run that begins, with all that it needs to begin again."""
+    """Make the folder of a new run, with all that is needed to begin the run again."""
     runs.create(run, parts.settings.as_dict(), parts.data.identity, parts.reasons)
     (run / runs.CHECKPOINTS).mkdir(exist_ok=True)
     checkpoint.save_weights(run / runs.START, parts.learner.embedder)

@@ -1,4 +1,4 @@
-"""A search over recipes on validation classes, without and with memory alike: what is asked for, kept and told."""
+"""A search over recipes on validation classes, alike without and with memory: its checks, files and result."""
 
 import math
 from collections.abc import Mapping
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-KEPT = ("steps", "validation R@1", "memory_steps", "warnings")  # of the longest run of a recipe
+KEPT = ("steps", "validation R@1", "memory_steps", "warnings")  # values that are kept of a recipe's longest run
 
 
 def tune(settings: Settings, out: Path, console: Console, space: Space, budget: Budget) -> dict[str, Any]:
     """Search within the budget, half of it for each arm, and keep the best recipe in `best.yaml`.
 
-    A recipe is trained for a ninth of the steps, then, if it is in the best third of its arm so far, anew for a third
-    of them and for all. A search that was stopped goes on when asked for again in its folder, with a larger budget too.
+    A recipe is trained for a ninth of the steps. While it is in the best third of its arm so far, it is trained anew
+    for a third, and then for all of the steps. Called again with its folder, a stopped search goes on, also with a
+    larger budget.
     """
     settings = replace(settings, refit=False)
     check(settings, space, budget)
@@ -45,7 +46,7 @@ def tune(settings: Settings, out: Path, console: Console, space: Space, budget: 
 
 
 def check(settings: Settings, space: Space, budget: Budget) -> None:
-    """Refuse what cannot be searched, before anything is written."""
+    """Refuse settings that cannot be searched, before anything is written."""
     if settings.split.validation_share == 0:
         raise SettingError("a search needs validation classes: raise --split.validation_share")
     if settings.memory.size == 0:
@@ -64,7 +65,7 @@ def check(settings: Settings, space: Space, budget: Budget) -> None:
 
 
 def _open(search: Search) -> None:
-    """Make the folder, or go on in it if it holds this very search."""
+    """Make the folder, or check that it holds this very search."""
     space = {name: list(values) for name, values in asdict(search.space).items()}
     sought = {"space": space, "settings": search.settings.as_dict()}
     if (search.out / runs.SEARCH).is_file():
@@ -79,7 +80,7 @@ def _open(search: Search) -> None:
 
 
 def _conclude(search: Search, arms: Mapping[str, "Study"]) -> dict[str, Any]:
-    """Keep the winner, and what each arm is at its best; say what came of every recipe."""
+    """Write the winner and the best recipe of each arm; returns the results of all recipes."""
     best = {name: best_of(study) for name, study in arms.items()}
     if not all(best.values()):
         short = [name for name in arms if not best[name]]
@@ -101,7 +102,7 @@ def _conclude(search: Search, arms: Mapping[str, "Study"]) -> dict[str, Any]:
 
 
 def _own(search: Search, arm: str, trial: "FrozenTrial") -> dict[str, Any]:
-    """The best recipe of an arm, and its memory, as options of a run."""
+    """The best recipe and the memory of an arm, as options of a run."""
     augment = replace(search.settings.augment, policy=trial.params["augmentation"])
     decided, _ = decide(replace(search.settings, augment=augment), search.data)
     return {
@@ -112,13 +113,13 @@ def _own(search: Search, arm: str, trial: "FrozenTrial") -> dict[str, Any]:
 
 
 def _rungs(trial: "FrozenTrial | None") -> list[dict[str, Any]]:
-    """What each run of a recipe came to."""
-    found: list[dict[str, Any]] = [] if trial is None else trial.user_attrs.get(RUNGS, [])
-    return found
+    """The results of the runs of a recipe."""
+    results: list[dict[str, Any]] = [] if trial is None else trial.user_attrs.get(RUNGS, [])
+    return results
 
 
 def _recipes(study: "Study") -> list[dict[str, Any]]:
-    """Every recipe of an arm with its longest run, those that came furthest first, then by what they validate at."""
+    """Every recipe of an arm with its longest run; sorted by steps, then by R@1 on validation, both descending."""
     rows = [
         {**shown(trial), **{name: trial.user_attrs[RUNGS][-1].get(name) for name in KEPT}}
         for trial in study.get_trials(deepcopy=False)

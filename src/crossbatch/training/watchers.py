@@ -1,4 +1,4 @@
-"""What watches a run: the best and the last model, time, drift, the start of the memory, the floor."""
+"""The callbacks of a run, which save the best and the last model, and measure time, drift and more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ MONITOR = "val/R@1"
 
 @dataclass(frozen=True)
 class Watchers:
-    """The callbacks of a run that its end asks; None for what the run does without."""
+    """The callbacks whose state the end of a run reads; None for those that the run does without."""
 
     throughput: Throughput
     best: BestModel | None
@@ -39,9 +39,9 @@ class Watchers:
     def callbacks(
         self, parts: RunParts, run: Path, console: Console, resuming: Sequence[L.Callback]
     ) -> list[L.Callback]:
-        """These and the others, in the order in which they act: what saves is last, and holds what the rest has told.
+        """All callbacks in the order in which they act; those that save come last, and save the state of the others.
 
-        `resuming`: those of a run that goes on.
+        `resuming`: further callbacks of a resumed run.
         """
         settings, following = parts.settings, parts.learner.following
         moved = self.meters.latest if self.meters else {}
@@ -62,11 +62,11 @@ class Watchers:
             self.best,
             self.last,
         ]
-        return [one for one in acting if one is not None]
+        return [callback for callback in acting if callback is not None]
 
 
 def watchers_of(parts: RunParts, run: Path, asked: Asked) -> Watchers:
-    """Those that the settings and the data ask for."""
+    """The callbacks that the settings and the data ask for."""
     settings, folder = parts.settings, run / runs.CHECKPOINTS
     validates = len(parts.data.validation) and not settings.refit
     best = BestModel(dirpath=folder, filename=runs.BEST, monitor=MONITOR, mode="max", enable_version_counter=False)
