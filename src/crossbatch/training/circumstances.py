@@ -47,15 +47,15 @@ def circumstances(parts: RunParts) -> dict[str, Any]:
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Describe each changed value as `kind name (before → now)`; a value that `before` lacks is not compared."""
-    told = []
+    changed = []
     for kind, values in now.items():
         earlier = before.get(kind)
         for name, value in values.items():
             if not isinstance(earlier, Mapping) or name not in earlier or (kind == "option" and name in FREE):
                 continue
             if earlier[name] != value:
-                told.append(f"{kind} {name} ({_short(earlier[name])} → {_short(value)})")
-    return told
+                changed.append(f"{kind} {name} ({_short(earlier[name])} → {_short(value)})")
+    return changed
 
 
 def refuse_other_data(run: Path, loaded: DataSet) -> None:
@@ -65,11 +65,11 @@ def refuse_other_data(run: Path, loaded: DataSet) -> None:
 
 def accept(run: Path, parts: RunParts, *, force: bool) -> list[str]:
     """Refuse to resume under changed circumstances, unless forced; returns the changes. Nothing is written."""
-    told = changes(_kept(run), circumstances(parts))
+    changed = changes(_kept(run), circumstances(parts))
     if not force:
-        _refuse(run, told)
+        _refuse(run, changed)
     _refuse_learnt(run, parts)
-    return told
+    return changed
 
 
 def _refuse_learnt(run: Path, parts: RunParts) -> None:
@@ -79,8 +79,8 @@ def _refuse_learnt(run: Path, parts: RunParts) -> None:
     learnt = {name for name, _ in loss_fn.named_parameters()} if kept.name == now.name else set()
     for name, value in now.init_args.items():
         if value != kept.init_args.get(name) and learnt & {name, f"loss.{name}"}:
-            told = f"--loss.{name} is where the loss starts to learn from, and {run} has learnt since"
-            raise RunError(f"{told}: leave it out, or start anew with --init {typed(run)}")
+            reason = f"--loss.{name} is where the loss starts to learn from, and {run} has learnt since"
+            raise RunError(f"{reason}: leave it out, or start anew with --init {typed(run)}")
 
 
 def _refuse(run: Path, told: list[str]) -> None:

@@ -114,9 +114,9 @@ def compare(
     searched. The result is written to `comparison.json`. Called again with its folder, a stopped comparison goes on,
     and a finished one trains the runs that further seeds and rates need.
     """
-    given, settings = settings, settings.resolved()
+    unresolved, settings = settings, settings.resolved()
     own = own_of_arms(settings, own or {})
-    refuse_beside(own, given, learning_rates)
+    refuse_beside(own, unresolved, learning_rates)
     check(with_options(settings, own.get(WITH, {})), seeds, ks)
     check_rates(settings, learning_rates)
     rates = tuple(dict.fromkeys(learning_rates)) or (settings.optim.lr,)
@@ -141,11 +141,11 @@ def compare(
 
 def _training_of(settings: Settings, rates: Sequence[float], seeds: int, *, own: bool) -> str:
     """The line of the plan on the training of all runs."""
-    many = "1 seed" if seeds == 1 else f"{seeds} seeds"
-    tried = "learning rates of --arms" if own else f"learning rate {rates[0]:g}"
+    over = "1 seed" if seeds == 1 else f"{seeds} seeds"
+    tuned = "learning rates of --arms" if own else f"learning rate {rates[0]:g}"
     if len(rates) > 1:
-        tried, many = f"learning rates {', '.join(f'{rate:g}' for rate in rates)}", f"{many} of the best"
-    return f"training  {settings.optim.steps:,} steps without and with memory; {tried}; {many}"
+        tuned, over = f"learning rates {', '.join(f'{rate:g}' for rate in rates)}", f"{over} of the best"
+    return f"training  {settings.optim.steps:,} steps without and with memory; {tuned}; {over}"
 
 
 def _result(
@@ -194,7 +194,7 @@ def _result(
         "arms": arms,
         "before_training": {metric: [start[metric] for start in before if start] for metric in arms[0]["test"]},
         "warnings": {
-            folder.name: told for of_arm in folders.values() for folder in of_arm if (told := _warnings(folder))
+            folder.name: warned for of_arm in folders.values() for folder in of_arm if (warned := _warnings(folder))
         },
         "step_cost": {"without": cost.without, "with": cost.with_memory, "ratio": cost.ratio, "fill": cost.fill},
         "error_ratio": _error_ratios(arms),
@@ -241,8 +241,8 @@ def _longer(out: Path, cost: StepCost, steps: int, folders: Sequence[Path]) -> i
 
 
 def _warnings(folder: Path) -> list[str]:
-    told: list[str] = runs.read_summary(folder).get("warnings", [])
-    return told
+    warned: list[str] = runs.read_summary(folder).get("warnings", [])
+    return warned
 
 
 def _arm(

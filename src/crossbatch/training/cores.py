@@ -25,8 +25,8 @@ def share_cores(in_memory: bool, workers: int | None, *, on_cpu: bool, processes
     if workers is None:
         workers = 0 if in_memory or on_cpu else min(cores - 1, MOST_WORKERS)
     allowed = os.environ.get("OMP_NUM_THREADS", "")
-    most = int(allowed) if allowed.isdecimal() else cores
-    return workers, max(1, min(cores - workers, most))
+    most_threads = int(allowed) if allowed.isdecimal() else cores
+    return workers, max(1, min(cores - workers, most_threads))
 
 
 @contextmanager

@@ -47,10 +47,10 @@ def decide(settings: Settings, loaded: DataSet, reader: Reader | None = None) ->
     sizes, pixels = _look(loaded, reader or Reader(loaded.images, settings.loop.on_corrupt))
     if undecided:
         augment, reasons["augment.policy"] = augment_for(pixels)
-        given = {
+        chosen = {
             name: value for name, value in asdict(settings.augment).items() if name != "policy" and value is not None
         }
-        settings = replace(settings, augment=replace(augment, **given))
+        settings = replace(settings, augment=replace(augment, **chosen))
     if any_size:
         size, reasons["model.image_size"] = size_for(sizes)
         settings = replace(settings, model=replace(settings.model, image_size=size))
@@ -71,8 +71,8 @@ def augment_for(pixels: Tensor) -> tuple[Augment, str]:
     grey = (colour <= GREY).float().flatten(1).mean(1) >= COLOURLESS
     count, images = int((plain & grey).sum()), len(plain)
     if count > MOST * images:
-        told = f"{count} of {images} images looked at are without colour on a plain background"
-        return Augment("photo", mirror=0.0), f"{told}, as characters and drawings, which a mirror may change"
+        reason = f"{count} of {images} images looked at are without colour on a plain background"
+        return Augment("photo", mirror=0.0), f"{reason}, as characters and drawings, which a mirror may change"
     return Augment("photo"), f"{images - count} of {images} images looked at have colour or a busy background"
 
 

@@ -49,12 +49,12 @@ class StopDiverged(L.Callback):
             return
         files = [self.data.images.name(image) for image in ids.tolist()]
         more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
-        told = (
+        sentence = (
             f"training diverged: the loss of step {step} is {value}, of {', '.join(files[:NAMED])}{more} "
             f"(all in {self.run / runs.DIVERGED})"
         )
-        runs.write_json(self.run / runs.DIVERGED, {"told": told, "step": step, "loss": str(value), "files": files})
-        raise DivergedError(f"{told}: lower --optim.lr, or look at these files; {self._kept()}")
+        runs.write_json(self.run / runs.DIVERGED, {"told": sentence, "step": step, "loss": str(value), "files": files})
+        raise DivergedError(f"{sentence}: lower --optim.lr, or look at these files; {self._kept()}")
 
     def _kept(self) -> str:
         saved = (self.run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt").is_file()

@@ -71,8 +71,8 @@ def told(settings: Settings, need: int) -> list[str]:
     """The line of the plan, with a warning where the run will hardly fit; refuses a run that cannot fit."""
     (total, free), place = there_is(settings), _place(settings)
     if total is not None and need > BEYOND * total:
-        there = f"this run needs about {size_of(need)} beside the data, and {place} has {size_of(total)}"
-        raise SettingError(f"{there}: {WAY_OUT}")
+        reason = f"this run needs about {size_of(need)} beside the data, and {place} has {size_of(total)}"
+        raise SettingError(f"{reason}: {WAY_OUT}")
     if free is None:
         return [f"needs     about {size_of(need)} of {place} beside the data"]
     tight = "" if need < free else f"; this will hardly fit: {WAY_OUT}"

@@ -97,10 +97,10 @@ def _labels(images: Sequence[Listed]) -> tuple[Tensor, list[str]]:
             f"{len(bare):,} of {len(images):,} images have no label, such as {shown(bare[0].path)}: give a folder with "
             "a folder for each class, or a table of path,label"
         )
-    given = [str(image.label) for image in images]
-    names = sorted(set(given))
+    classes = [str(image.label) for image in images]
+    names = sorted(set(classes))
     place = {name: label for label, name in enumerate(names)}
-    return torch.tensor([place[name] for name in given]), names
+    return torch.tensor([place[name] for name in classes]), names
 
 
 def _twins(images: Sequence[Listed]) -> list[str]:

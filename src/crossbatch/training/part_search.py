@@ -26,9 +26,9 @@ def parts_named(loaded: DataSet, name: str) -> list[str]:
     names = list(loaded.tests) if name == "test" else [name]
     for wanted in names:
         if wanted not in loaded.searches or len(loaded.searches[wanted].query) == 0:
-            there = ", ".join(part for part, search in loaded.searches.items() if len(search.query))
+            parts = ", ".join(part for part, search in loaded.searches.items() if len(search.query))
             every = ", or test for all lists of test" if len(loaded.tests) > 1 else ""
-            way_out = f"choose one of {there}{every}" if there else "measure on other images, with --on FOLDER"
+            way_out = f"choose one of {parts}{every}" if parts else "measure on other images, with --on FOLDER"
             raise DataError(f"{loaded.name} has no {wanted} part to search: {way_out}")
     return names
 

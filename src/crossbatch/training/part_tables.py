@@ -22,8 +22,8 @@ def write_tables(run: Path, part: str, loaded: DataSet, searched: Searched) -> N
     worst = worst_first(measured)[:WORST_QUERIES]
     places = measured.query_positions[worst]
     embeddings, labels, ids = (column[places] for column in query)
-    found = nearest(embeddings, gallery[0], 1, query_ids=ids, gallery_ids=gallery[2])
-    near = found.positions[:, 0]
+    neighbors = nearest(embeddings, gallery[0], 1, query_ids=ids, gallery_ids=gallery[2])
+    near = neighbors.positions[:, 0]
     columns = (ids, labels, measured.best_rank[worst], measured.average_precision[worst], gallery[2][near])
     rows = [
         {
@@ -38,7 +38,7 @@ def write_tables(run: Path, part: str, loaded: DataSet, searched: Searched) -> N
         for image, label, rank, average, nearest_image, nearest_label, similarity in zip(
             *(column.tolist() for column in columns),
             gallery[1][near].tolist(),
-            found.similarities[:, 0].tolist(),
+            neighbors.similarities[:, 0].tolist(),
             strict=True,
         )
     ]

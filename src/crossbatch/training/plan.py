@@ -70,8 +70,8 @@ def _batch(parts: RunParts) -> list[str]:
             f"{INDENT}{batches.short_classes} classes have fewer than {per_class} images: some are drawn more than once"
         )
     if batches.left_out:
-        one = "class has" if batches.left_out == 1 else "classes have"
-        lines.append(f"{INDENT}{batches.left_out} training {one} one image, and no batch has images of it")
+        have = "class has" if batches.left_out == 1 else "classes have"
+        lines.append(f"{INDENT}{batches.left_out} training {have} one image, and no batch has images of it")
     return lines
 
 
@@ -108,8 +108,8 @@ def _memory(parts: RunParts) -> list[str]:
     share = parts.feed.batches.share_seen(memory.size // size)
     if settings.memory.earlier_only and share < 0.99:
         advice = "; a larger --memory.size raises it" if memory.size < len(parts.data.train) else ""
-        found = f"{share:.0%} of the images find an earlier row of their class there, and only these count{advice}"
-        lines.append(f"{INDENT}it holds {round(memory.size / size, 1):,g} batches: {found}")
+        compared = f"{share:.0%} of the images find an earlier row of their class there, and only these count{advice}"
+        lines.append(f"{INDENT}it holds {round(memory.size / size, 1):,g} batches: {compared}")
     return lines
 
 

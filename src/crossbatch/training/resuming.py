@@ -71,16 +71,16 @@ def go_on(parts: RunParts, run: Path, console: Console, *, force: bool) -> Start
     path, step, damaged = choose(run) if runs.has_checkpoint(run) else (None, 0, [])
     if damaged:  # printed before changes are refused, since the damaged file has been moved aside
         _warn(console, [*damaged, f"the checkpoint before it is used, of step {step:,}"])
-    changed, told = accept(run, parts, force=force), list[str]()
+    changed, warnings = accept(run, parts, force=force), list[str]()
     _refuse_ended(
         run, parts.settings.optim.steps - step, [change for change in changed if change.startswith("option ")]
     )
     best = run / runs.CHECKPOINTS / f"{runs.BEST}.ckpt"
     if path is not None and best.is_file() and (reason := damage(best)):
-        told.append(f"{best} is damaged: {reason}: the best model from here on is kept")
+        warnings.append(f"{best} is damaged: {reason}: the best model from here on is kept")
     if changed:
-        told.append(f"goes on with a changed {', '.join(changed)}")
-    _warn(console, told)
+        warnings.append(f"goes on with a changed {', '.join(changed)}")
+    _warn(console, warnings)
     if started_rank() == 0:
         sweep(run / runs.CHECKPOINTS)
     if path is None:
@@ -114,10 +114,10 @@ def ending(run: Path, start: Start | None, asked: Asked) -> Iterator[None]:
     except Exception as error:
         if asked.by == "SIGTERM" and not isinstance(error, CrossBatchError):
             return  # SIGTERM may also end a loader process that has just started; the last checkpoint stays
-        told = _told(error, run, start if asked.nothing_to_save else None)
-        if told is None:
+        sentence = _told(error, run, start if asked.nothing_to_save else None)
+        if sentence is None:
             raise
-        raise told from error
+        raise sentence from error
 
 
 def _told(error: Exception, run: Path, start: Start | None) -> CrossBatchError | None:

@@ -22,15 +22,15 @@ def seen_before(init: Path, loaded: DataSet, trained: Collection[str] = ("train"
 
     `trained`: parts that the new run trains on.
     """
-    known, told = trained_classes(init), []
+    known, sentences = trained_classes(init), []
     for name, part in loaded.parts.items():
         classes = {loaded.class_names[label] for label in part.labels.unique().tolist()}
         if name not in trained and classes & known:
-            told.append(
+            sentences.append(
                 f"{init} was trained on {len(classes & known):,} of the {len(classes):,} {name} classes, by their "
                 "names: R@1 there is not that of unseen classes"
             )
-    return told
+    return sentences
 
 
 def with_model_of(init: Path, settings: Settings, given: Mapping[str, Any]) -> Settings:
