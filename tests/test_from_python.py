@@ -113,7 +113,7 @@ def plain(root, split):
     ("name", "told"),
     [
         ("nothing", "returned int: it must return a crossbatch.data.data_set.DataSet"),
-        ("unasked", "is called with (root, split), and cannot be (too many positional arguments)"),
+        ("unasked", "is called with (root, split), but does not take them (too many positional arguments)"),
         ("listed", "returned list: it must return"),
         ("short", "the training part of --data bad_data.short has 4 labels and 3 ids"),
         ("beyond", "has ids from 1000000 to 1000003: there are 72 images"),

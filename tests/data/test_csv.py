@@ -343,7 +343,7 @@ def test_copies_are_told_where_queries_are_the_gallery_and_no_file_is_its_own_co
 
 def test_what_is_not_read_of_a_table_is_told(root: Path) -> None:
     found = load(write(root, *(f"{line},train" for line in lines()), header="path,label,split"))
-    assert found.notes[0] == "columns not read: split; what a row is for stands in a column named role"
+    assert found.notes[0] == "columns not read: split; a column named role would give the part of each row"
     assert len(load(write(root, *(f"{line},," for line in lines()))).images) == 16  # as spreadsheets leave them
     with pytest.raises(DataError, match="line 2 has more fields than the header: put a label that holds ',' into quo"):
         load(write(root, "cat0.png,Smith, John", *lines()[1:]))

@@ -221,7 +221,7 @@ def test_long_files_of_one_size_that_differ_in_the_middle_alone_are_no_copies(tm
 def test_validation_images_of_test_classes_are_told(tmp_path: Path) -> None:
     tree(tmp_path / "train", dict.fromkeys("abcdef", 2))
     tree(tmp_path / "val", dict.fromkeys("abcdef", 3))
-    assert "6 validation images are of these, and not used" in load(tmp_path).notes
+    assert "6 validation images are of these classes, and not used" in load(tmp_path).notes
 
 
 @pytest.mark.parametrize(

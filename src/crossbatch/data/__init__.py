@@ -1,4 +1,4 @@
-"""Data sets by name, or by the path of a function of one's own: `load(root, split) -> DataSet`."""
+"""Data sets, loaded by name or by the import path of a user's function `load(root, split) -> DataSet`."""
 
 import difflib
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ DATA_SETS = {
     "cars": "crossbatch.data.cars.load",
 }
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
-LISTINGS = {  # of published data sets: a file that others of their kind, as NABirds or Consumer-to-shop, do not have
+LISTINGS = {  # a file that identifies a published data set; similar ones, as NABirds or Consumer-to-shop, lack it
     "sop": "Ebay_train.txt",
     "in_shop": "Anno/list_item_inshop.txt",
     "vehicle_id": "train_test_split/train_list.txt",
@@ -36,20 +36,20 @@ LISTINGS = {  # of published data sets: a file that others of their kind, as NAB
 
 
 def name_for(root: Path | None) -> str:
-    """The data set that a root stands for, where none is named: glyphs, a table, a published one, or a folder."""
+    """Choose the data set by its root: glyphs without a root, csv for a table, else a published one or folder."""
     if root is None:
         return "glyphs"
     if root.suffix.lower() in TABLES:
         return "csv"
-    with suppress(OSError):  # a name that is too long
+    with suppress(OSError):  # the path is too long
         return next((name for name, file in LISTINGS.items() if (root / file).is_file()), "folder")
     return "folder"
 
 
 def called(name: str, root: Path | str | None) -> str:
-    """What people read for a data set: the last part of its ROOT where the name says only how images lie there."""
-    last = "" if root is None or name not in ("folder", "csv") else Path(root).resolve().name
-    return shown(last) or name
+    """The display name of a data set: the last part of its root for `folder` and `csv`, else its own name."""
+    folder_name = "" if root is None or name not in ("folder", "csv") else Path(root).resolve().name
+    return shown(folder_name) or name
 
 
 def load(
@@ -59,7 +59,7 @@ def load(
     fonts: Sequence[Path] = (),
     script: "Script | None" = None,
 ) -> "DataSet":
-    """Read a data set; images themselves are read when they are needed. Glyphs alone take fonts and a script."""
+    """Load a data set; image files are read later, when they are needed. Only glyphs take `fonts` and `script`."""
     if name not in DATA_SETS and "." not in name:
         close = difflib.get_close_matches(name, DATA_SETS, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""

@@ -1,4 +1,4 @@
-"""Cars-196: the first 98 models train, each image of the others is searched among all of theirs."""
+"""Cars-196: the first 98 classes are for training; each image of the others searches all other test images."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ RELEASE = Release(
 
 
 def load(root: Path | None, split: Split | None = None) -> DataSet:
-    """Fields `relative_im_path` and `class` of cars_annos.mat; its test flag is not this protocol's."""
+    """Read the fields `relative_im_path` and `class` of cars_annos.mat; its test flag is not used."""
     base, listing = RELEASE.find(root)
     rows = [
         Row(str(path), str(label), (TRAIN if label <= TRAINING_CLASSES else "test",))
@@ -38,7 +38,7 @@ def _annotations(listing: Path) -> list[tuple[Any, int]]:
     try:
         table = loadmat(listing, squeeze_me=True)["annotations"]
         return list(zip(table["relative_im_path"].tolist(), map(int, table["class"].tolist()), strict=True))
-    except Exception as error:  # a damaged file raises what it likes: MatReadError, zlib.error, KeyError, …
+    except Exception as error:  # a damaged file may raise anything: MatReadError, zlib.error, KeyError, …
         raise DataError(
             f"{listing} cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__}): "
             "it must hold `annotations` with relative_im_path and class; unpack it again"

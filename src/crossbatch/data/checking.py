@@ -1,4 +1,4 @@
-"""Every file looked at before the first step; what was found is kept, so that the next run need not look again."""
+"""A check of every image file before the first step. Results are kept, so that the next run does not check again."""
 
 import csv
 import os
@@ -23,56 +23,56 @@ How = Literal["header", "decode", "none"]
 
 
 def unreadable(images: FileImages, how: How) -> dict[int, str]:
-    """Numbers of the images that cannot be read, and why; by their headers, or decoded whole."""
+    """Ids of the images that cannot be read, and why. `how`: read their headers, or decode them whole."""
     places = [os.fsencode(Path(path).absolute()) for path in images.paths]
     states = dict(zip(places, map(_state, places), strict=True))
-    with _memory() as memory:
-        known = {} if memory is None else _recalled(memory, states, how)
-        news = []
+    with _database() as database:
+        known = {} if database is None else _recalled(database, states, how)
+        checked = []
         unknown = [number for number, place in enumerate(places) if place not in known]
         for number in watched(unknown, "checking images"):
             problem = _problem(images, number, how)
-            news.append((places[number], *states[places[number]], how, problem))
+            checked.append((places[number], *states[places[number]], how, problem))
             known[places[number]] = problem
-        if memory is not None and news:
-            with suppress(sqlite3.Error), memory:
-                memory.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?, ?)", news)
+        if database is not None and checked:
+            with suppress(sqlite3.Error), database:
+                database.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?, ?)", checked)
     return {number: known[place] for number, place in enumerate(places) if known[place]}
 
 
 def refuse_unreadable(loaded: DataSet, how: How) -> None:
-    """Refuse a data set with files that cannot be read, all together, and write a file that lists them."""
-    if found := _found(loaded, how):
-        first = next(iter(found.values()))
-        told, them = (first, "it") if len(found) == 1 else (f"{_told(loaded, found)}: {first}", "them")
-        raise DataError(f"{told}; mend or remove {them}, or --loop.on_corrupt skip")
+    """Refuse a data set with files that cannot be read; several are counted, and listed in a file."""
+    if reasons := _reasons(loaded, how):
+        first = next(iter(reasons.values()))
+        problem, them = (first, "it") if len(reasons) == 1 else (f"{_write_listing(loaded, reasons)}: {first}", "them")
+        raise DataError(f"{problem}; mend or remove {them}, or --loop.on_corrupt skip")
 
 
 def without_unreadable(loaded: DataSet, how: How) -> DataSet:
-    """The data set without the files that cannot be read; a note says how many, and where they are listed."""
-    found = _found(loaded, how)
-    if not found:
+    """The data set without the files that cannot be read; a note has their number, and the file that lists them."""
+    reasons = _reasons(loaded, how)
+    if not reasons:
         return loaded
-    unread = torch.tensor(sorted(found))
+    unread = torch.tensor(sorted(reasons))
 
     def readable(part: Part) -> Part:
         return part.select(~torch.isin(part.ids, unread))
 
     tests = {
-        name: Search(readable(one.query), None if one.gallery is None else readable(one.gallery))
-        for name, one in loaded.tests.items()
+        name: Search(readable(search.query), None if search.gallery is None else readable(search.gallery))
+        for name, search in loaded.tests.items()
     }
-    note = f"{_told(loaded, found)}: left out"
+    note = f"{_write_listing(loaded, reasons)}: left out"
     parts = {"train": readable(loaded.train), "validation": readable(loaded.validation), "tests": tests}
     return replace(loaded, **parts, notes=[*loaded.notes, note])  # type: ignore[arg-type]
 
 
-def _found(loaded: DataSet, how: How) -> dict[int, str]:
+def _reasons(loaded: DataSet, how: How) -> dict[int, str]:
     return unreadable(loaded.images, how) if how != "none" and isinstance(loaded.images, FileImages) else {}
 
 
-def _told(loaded: DataSet, found: Mapping[int, str]) -> str:
-    """How many cannot be read, and the file that lists them, which is written."""
+def _write_listing(loaded: DataSet, found: Mapping[int, str]) -> str:
+    """Write a file that lists the images that cannot be read; return a clause with their number and that file."""
     listing = cache_folder() / f"unreadable-{loaded.fingerprint}.csv"
     listing.parent.mkdir(parents=True, exist_ok=True)
     with listing.open("w", newline="", encoding="utf-8") as file:
@@ -81,7 +81,7 @@ def _told(loaded: DataSet, found: Mapping[int, str]) -> str:
 
 
 def _problem(images: FileImages, number: int, how: How) -> str:
-    """Why an image cannot be read; nothing if it can."""
+    """Why an image cannot be read; empty if it can."""
     path = images.paths[number]
     try:
         if how == "decode":
@@ -95,31 +95,31 @@ def _problem(images: FileImages, number: int, how: How) -> str:
 
 
 @contextmanager
-def _memory() -> Iterator[sqlite3.Connection | None]:
-    """What earlier checks found; nothing where it cannot be kept."""
+def _database() -> Iterator[sqlite3.Connection | None]:
+    """The database of earlier checks; None if it cannot be opened."""
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
-        memory = sqlite3.connect(cache_folder() / "checked.sqlite", timeout=10)
-        memory.execute(
+        database = sqlite3.connect(cache_folder() / "checked.sqlite", timeout=10)
+        database.execute(
             "CREATE TABLE IF NOT EXISTS checked (path BLOB PRIMARY KEY, size INT, changed INT, how TEXT, problem TEXT)"
         )
     except (OSError, sqlite3.Error):
         yield None
         return
-    with closing(memory):
-        yield memory
+    with closing(database):
+        yield database
 
 
 def _recalled(memory: sqlite3.Connection, states: Mapping[bytes, tuple[int, int]], how: How) -> dict[bytes, str]:
-    """Problems of the files that are as they were when they were checked at least so well."""
+    """Earlier results for the files that have not changed since a check that was at least as thorough as `how`."""
     enough = ("decode",) if how == "decode" else ("decode", "header")
     known: dict[bytes, str] = {}
     places = list(states)
     with suppress(sqlite3.Error):
         for start in range(0, len(places), 900):
-            asked = places[start : start + 900]
-            marks = ", ".join("?" * len(asked))
-            rows = memory.execute(f"SELECT * FROM checked WHERE path IN ({marks})", asked)  # noqa: S608  (marks alone)
+            some = places[start : start + 900]
+            marks = ", ".join("?" * len(some))
+            rows = memory.execute(f"SELECT * FROM checked WHERE path IN ({marks})", some)  # noqa: S608  (marks only)
             known |= {
                 place: problem
                 for place, size, changed, checked, problem in rows
@@ -129,7 +129,7 @@ def _recalled(memory: sqlite3.Connection, states: Mapping[bytes, tuple[int, int]
 
 
 def _state(place: bytes) -> tuple[int, int]:
-    """Size and time of the last change; −1 for a file that is not there."""
+    """Size and time of the last change; −1 for both if the file does not exist."""
     try:
         stat = os.stat(place)  # noqa: PTH116  (bytes)
     except OSError:

@@ -1,4 +1,4 @@
-"""What is to be seen of an image, and decoding no more of its file than that takes."""
+"""Views of an image, and decoding no more of its file than a view needs."""
 
 import math
 import warnings
@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from crossbatch.data.formats import is_endless, opened
 
-SCALES = (1, 2, 4, 8)  # what libjpeg divides by at no cost while it decodes; eighths between them are no faster
+SCALES = (1, 2, 4, 8)  # libjpeg divides by these while it decodes, at no cost; eighths between them are no faster
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -29,8 +29,8 @@ TURNS = {
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 
-# Pillow warns of images of 90 million pixels and refuses those of 179 million: the second is enough. Of EXIF data that
-# cannot be read, of TIFF tags and of containers it warns too, for each file.
+# Pillow warns about images above 90 million pixels and refuses those above 179 million: the refusal is enough.
+# For each file with damaged EXIF data, TIFF tags or containers it warns too.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 for told in (
     "(Possibly )?[Cc]orrupt EXIF data",
@@ -45,10 +45,11 @@ for told in (
 
 @dataclass(frozen=True)
 class View:
-    """A box (left, upper, right, lower) of an upright image of `whole` (width, height), and the size it is wanted at.
+    """A box of an upright image, and the size that the box is scaled to.
 
-    `reserve`: how many times the wanted size the box must keep where its file is decoded at a smaller scale.
-    `background`: what shows where the image is transparent.
+    `whole`: width and height of the image. `box`: left, upper, right, lower. `size`: width and height of the result.
+    `reserve`: how many times `size` the box must still have after the file is decoded at a smaller scale.
+    `background`: the colour that shows where the image is transparent.
     """
 
     whole: tuple[int, int]
@@ -61,58 +62,59 @@ class View:
 
     @property
     def scale(self) -> int:
-        """What the sides of the image may be divided by while the box keeps what is wanted."""
+        """The largest of `SCALES` that divides the image's sides so that the box keeps `reserve` times `size`, or 1."""
         left, upper, right, lower = self.box
         excess = min((right - left) / self.size[0], (lower - upper) / self.size[1]) / self.reserve
         return max((scale for scale in SCALES if scale <= excess), default=1)
 
     def of(self, image: Image.Image) -> Tensor:
-        """Cut it out of an upright image, or of a smaller copy: uint8 [channels, height, width]."""
+        """Cut the view out of an upright image or a smaller copy of it: uint8 [channels, height, width]."""
         mode = "L" if self.channels == 1 else "RGB"
         image = opaque(image, self.background)
         return self.cut(np.asarray(image if image.mode == mode else image.convert(mode)))
 
     def cut(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """The same, of pixels [height, width] or [height, width, channels]; the box goes to the nearest whole ones.
+        """The same for pixels [height, width] or [height, width, channels]; edges of the box are rounded to pixels.
 
-        Nothing here wakes torch's own threads: where several images are read at once they would fight for the cores.
+        Nothing here starts torch's own threads: when several images are read at once, they would compete for the cores.
         """
         (left, right), (upper, lower) = (
-            tuple((edge * now + before // 2) // before for edge in edges)
-            for edges, now, before in zip((self.box[::2], self.box[1::2]), pixels.shape[1::-1], self.whole, strict=True)
+            tuple((edge * side + full // 2) // full for edge in edges)
+            for edges, side, full in zip((self.box[::2], self.box[1::2]), pixels.shape[1::-1], self.whole, strict=True)
         )
         piece = np.array(pixels[upper:lower, left:right])
-        seen = torch.from_numpy(piece.reshape(*piece.shape[:2], self.channels)).permute(2, 0, 1)
-        if seen.shape[:0:-1] != self.size:
-            # Pillow's bilinear filter with antialiasing, to a level of 255, in a quarter of the time.
-            seen = interpolate(seen[None], self.size[::-1], mode="bilinear", antialias=True)[0]
-        return torch.from_numpy(np.flip(seen.numpy(), 2).copy()) if self.mirrored else seen
+        view = torch.from_numpy(piece.reshape(*piece.shape[:2], self.channels)).permute(2, 0, 1)
+        if view.shape[:0:-1] != self.size:
+            # Within one level of 255 of Pillow's bilinear filter with antialiasing, in a quarter of the time.
+            view = interpolate(view[None], self.size[::-1], mode="bilinear", antialias=True)[0]
+        return torch.from_numpy(np.flip(view.numpy(), 2).copy()) if self.mirrored else view
 
 
-Look = Callable[[int, int], View]  # what to see of an upright image of this width and height
+Look = Callable[[int, int], View]  # width and height of an upright image → the view of it
 
 
 def see(file: bytes, look: Look) -> Tensor:
-    """What a look shows of an image file: uint8 [channels, height, width].
+    """Decode the view of an image file that `look` chooses: uint8 [channels, height, width].
 
-    JPEG files are decoded at the smallest scale that is enough. Raises what Pillow raises.
+    JPEG files are decoded at the smallest scale that is enough. Errors of Pillow are passed on.
     """
-    seen = _see_plain_jpeg(file, look)
-    if seen is not None:
-        return seen
+    pixels = _see_plain_jpeg(file, look)
+    if pixels is not None:
+        return pixels
     with opened(file) as image:
         if image.format not in ("JPEG", "MPO"):
-            whole = upright(image)
-            return look(*whole.size).of(whole)
+            turned = upright(image)
+            return look(*turned.size).of(turned)
         view = look(*(image.size[::-1] if orientation(image) in SIDEWAYS else image.size))
         image.draft(None, (image.width // view.scale, image.height // view.scale))
         return view.of(upright(image))
 
 
 def _see_plain_jpeg(file: bytes, look: Look) -> Tensor | None:
-    """A JPEG file as most are, in an eighth less time than by Pillow; None for what Pillow knows better.
+    """Decode a plain JPEG file in an eighth less time than Pillow takes; None for a file that is left to Pillow.
 
-    That is files with EXIF data, of print colours, enormous or damaged ones, and all that are no JPEG.
+    Left to Pillow are files with EXIF data, colours other than YCbCr and grey, too many pixels or scans, or damage, and
+    all other formats.
     """
     if not file.startswith(b"\xff\xd8") or b"Exif\0\0" in file or is_endless(file):
         return None
@@ -128,30 +130,30 @@ def _see_plain_jpeg(file: bytes, look: Look) -> Tensor | None:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """An opened file the way up that its EXIF data say."""
-    image.load()  # which turns a TIFF by itself
+    """Load an opened file and turn it upright by its EXIF data."""
+    image.load()  # Pillow turns a TIFF here by itself
     turn = TURNS.get(orientation(image))
     if turn is None:
         return image
     turned = image.transpose(turn)
-    for name in ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"):  # else it would be turned again
+    for name in ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"):  # or it could be turned again
         turned.info.pop(name, None)
     return turned
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an opened file; 1 where there is none, or none that can be read."""
+    """The EXIF orientation of an opened file; 1 if there is none that can be read."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # damaged EXIF data raise what they like: struct.error, SyntaxError, …
+    except Exception:  # damaged EXIF data may raise anything: struct.error, SyntaxError, …
         return 1
 
 
 def opaque(image: Image.Image, background: Colour = WHITE) -> Image.Image:
-    """An image as RGB or grey of 8 bits, on a background where it is transparent.
+    """Convert an image to RGB or grey of 8 bits; `background` shows where it is transparent.
 
-    Greys of 16 bits lose their last 8, real numbers from 0 to 1 become levels; raises ValueError for deeper greys,
-    which may mean any range.
+    Greys of 16 bits lose their last 8 bits, and real numbers from 0 to 1 become levels from 0 to 255. Raises ValueError
+    for other real numbers and for greys of 32 bits, since their range is unknown.
     """
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -159,7 +161,7 @@ def opaque(image: Image.Image, background: Colour = WHITE) -> Image.Image:
         pixels = np.asarray(image)
         if image.mode == "I" or not 0 <= pixels.min() <= pixels.max() <= 1:
             kind = "whole numbers of 32 bits" if image.mode == "I" else "real numbers beyond 0 to 1"
-            raise ValueError(f"its levels are {kind}, of which nobody says what is white: save it with 8 or 16 bits")
+            raise ValueError(f"its levels are {kind}, and the level of white is unknown: save it with 8 or 16 bits")
         return Image.fromarray((pixels * 255).round().astype(np.uint8))
     if image.has_transparency_data:
         shown = image.convert("RGBA")

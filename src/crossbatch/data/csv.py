@@ -21,7 +21,7 @@ from crossbatch.errors import DataError
 from crossbatch.harmless import shown
 
 SEPARATORS = ",;\t"
-ALSO = {  # other names of a column, where a table does not have it by its own
+ALSO = {  # names that stand for a column, if the table lacks the column's own name
     "path": ("file_name", "filename", "image_path", "image"),
     "label": ("class", "class_name", "category"),
 }
@@ -31,8 +31,9 @@ MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM
 def load(root: Path | None, split: Split | None = None) -> DataSet:
     """Read `path,label[,role]` rows of a CSV, TSV, Parquet or JSON Lines file; paths are relative to it.
 
-    A role is train, val, test, query or gallery. Separators are commas, semicolons or tabs, as the header has them;
-    names of columns may have blanks and capitals; text is UTF-8, or UTF-16 with its mark. Labels stay text as they are.
+    A role is train, val, test, query or gallery. The separator is a comma, semicolon or tab, whichever the header has
+    most of. Names of columns may have capitals, and blanks around them. Text is UTF-8, or UTF-16 with a byte order
+    mark. Labels are kept as text.
     """
     if root is None or not root.is_file():
         raise wrong_root("csv", root, "a .csv, .tsv, .parquet or .jsonl file with path,label[,role]")
@@ -43,14 +44,14 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     if GALLERY in roles and not roles & {QUERY, TEST}:
         raise DataError(f"{root} has gallery rows and no query rows: mark the images that are searched for as query")
     unread = sorted(columns - {"path", "label", "role"})
-    told = f"columns not read: {', '.join(unread)}; what a row is for stands in a column named role"
-    return build("csv", root.parent, rows, split or Split(), [told] if unread else [])
+    note = f"columns not read: {', '.join(unread)}; a column named role would give the part of each row"
+    return build("csv", root.parent, rows, split or Split(), [note] if unread else [])
 
 
 def rows_of(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], list[str]]:
-    """The rows of a table, at least one, with a label of "" where it gives none.
+    """Read the rows of a table, at least one, and notes, one sentence each. A row without a label has the label "".
 
-    And a sentence if some name a file that is not there, where these may.
+    `skip_missing` leaves out rows whose file does not exist, and notes how many they are.
     """
     rows, _ = _read(root, skip_missing=skip_missing, labelled=False)
     there = [row for row in rows if not skip_missing or _is_file(row.path)]
@@ -65,7 +66,10 @@ def rows_of(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], list[
 
 
 def _read(root: Path, *, skip_missing: bool = False, labelled: bool = True) -> tuple[list[Row], set[str]]:
-    """The rows of a table and the names of its columns; refuses files that are not there, if not all may be."""
+    """Read the rows of a table and the names of its columns; refuse a row whose file does not exist.
+
+    With `skip_missing` such rows are refused only if no file exists.
+    """
     needed = ("path", "label") if labelled else ("path",)
     columns: set[str] = set()
     rows = []
@@ -76,14 +80,14 @@ def _read(root: Path, *, skip_missing: bool = False, labelled: bool = True) -> t
         raise DataError(f"no images in {root}: it has a header and no rows")
     missing = [row for row in rows if not _is_file(row.path)]
     if missing and not (skip_missing and len(missing) < len(rows)):
-        also = f", nor {len(missing) - 1:,} more of {len(rows):,}" if len(missing) > 1 else ""
+        others = f", nor {len(missing) - 1:,} more of {len(rows):,}" if len(missing) > 1 else ""
         place = missing[0].place.partition(" (")[0]
-        raise DataError(f"{root}, {place}: there is no image {shorten(shown(missing[0].path), 300)}{also}")
+        raise DataError(f"{root}, {place}: there is no image {shorten(shown(missing[0].path), 300)}{others}")
     return rows, columns - {""}
 
 
 def _records(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Where each row stands, and its values by the names of the columns."""
+    """Yield the place of each row, such as `line 7`, and its values by column name."""
     if root.suffix.lower() == ".parquet":
         yield from _parquet(root, needed)
         return
@@ -97,16 +101,16 @@ def _records(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[s
         reader = csv.DictReader(lines, delimiter=max(SEPARATORS, key=header.count), skipinitialspace=True)
         reader.fieldnames = _columns(root, reader.fieldnames or [], needed)
         for record in reader:
-            if any(record.pop(None, None) or ()):  # what is beyond the header
-                told = f"{root}, line {reader.line_num} has more fields than the header"
-                raise DataError(f"{told}: put a label that holds {reader.reader.dialect.delimiter!r} into quotes")
+            if any(record.pop(None, None) or ()):  # fields beyond the header's last column
+                problem = f"{root}, line {reader.line_num} has more fields than the header"
+                raise DataError(f"{problem}: put a label that holds {reader.reader.dialect.delimiter!r} into quotes")
             yield f"line {reader.line_num}", record
     except csv.Error as error:
         raise DataError(f"{root} cannot be read as a table ({error}): is a quote not closed?") from error
 
 
 def _json_lines(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """An object a line, as Hugging Face's image folders have it in metadata.jsonl."""
+    """Read one object per line, as in the metadata.jsonl of Hugging Face's image folders."""
     for number, line in enumerate(_text(root).split("\n"), 1):
         if not line.strip():
             continue
@@ -135,15 +139,15 @@ def _text(root: Path) -> str:
 
 
 def _columns(root: Path, names: Sequence[str], needed: Sequence[str]) -> list[str]:
-    """The names of columns without blanks around them and capitals; refuses a table without those that it needs."""
+    """Normalise column names: lower case, no blanks around them, own names. Refuse a table without a needed column."""
     columns = [name.strip().lower() for name in names]
-    twice = next((one for one in columns if one and columns.count(one) > 1), None)
-    if twice:
-        raise DataError(f"{root} has several columns {twice} (blanks and capitals aside): keep one of them")
+    repeated = next((column for column in columns if column and columns.count(column) > 1), None)
+    if repeated:
+        raise DataError(f"{root} has several columns {repeated} (blanks and capitals aside): keep one of them")
     for column, others in ALSO.items():
-        found = next((one for one in others if one in columns), None)
-        if found and column not in columns:
-            columns[columns.index(found)] = column
+        alias = next((other for other in others if other in columns), None)
+        if alias and column not in columns:
+            columns[columns.index(alias)] = column
     missing = [column for column in needed if column not in columns]
     if missing:
         raise DataError(
@@ -159,10 +163,10 @@ def _parquet(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[s
         table = files.read_table(root)
     except (arrow.ArrowException, OSError) as error:
         raise DataError(f"{root} cannot be read as Parquet ({str(error).splitlines()[0]})") from error
-    flat = [one.name for one in table.schema if not arrow.types.is_nested(one.type)]
-    table = table.select(flat)  # an image in the table itself is no path
+    flat = [field.name for field in table.schema if not arrow.types.is_nested(field.type)]
+    table = table.select(flat)  # a nested column may hold an image itself, which is no path
     table = table.rename_columns(_columns(root, table.column_names, needed))
-    for number, record in enumerate(table.select([one for one in table.column_names if one]).to_pylist()):
+    for number, record in enumerate(table.select([name for name in table.column_names if name]).to_pylist()):
         yield f"row {number}", _as_text(list(record), record.values())
 
 
@@ -170,9 +174,9 @@ def _row(root: Path, place: str, record: Mapping[str, Any], needed: Sequence[str
     path, label = ((record.get(column) or "").strip() for column in ("path", "label"))
     role = (record.get("role") or TRAIN).strip().lower()
     if not path or ("label" in needed and not label):
-        got = f"got {shorten(path, 100)!r} and {shorten(label, 100)!r}"
+        received = f"got {shorten(path, 100)!r} and {shorten(label, 100)!r}"
         hint = "; is a quote not closed?" if "\n" in path + label else ""
-        raise DataError(f"{root}, {place}: a row needs a {' and a '.join(needed)}, {got}{hint}")
+        raise DataError(f"{root}, {place}: a row needs a {' and a '.join(needed)}, {received}{hint}")
     if role not in ROLE_OF:
         raise DataError(f"{root}, {place}: the role must be one of {', '.join(ROLE_OF)}, got {role!r}")
     file = root.parent / path
@@ -184,5 +188,5 @@ def _row(root: Path, place: str, record: Mapping[str, Any], needed: Sequence[str
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # longer than a name may be, or with a zero byte in it
+    except (OSError, ValueError):  # the name is too long, or has a zero byte in it
         return False

@@ -1,4 +1,4 @@
-"""CUB-200-2011: the first hundred birds train, each image of the others is searched among all of theirs."""
+"""CUB-200-2011: the first 100 classes are for training; each image of the others searches all other test images."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ RELEASE = Release(
 
 
 def load(root: Path | None, split: Split | None = None) -> DataSet:
-    """Rows `id path` of images.txt and `id class` of image_class_labels.txt; its own split is not this protocol's."""
+    """Read rows `id path` of images.txt and `id class` of image_class_labels.txt; the release's split is not used."""
     base, listing = RELEASE.find(root)
     classes = dict(read_rows(base / "image_class_labels.txt", 2))
     rows = []

@@ -1,4 +1,4 @@
-"""What a data set is, once read: images, labels, and who trains, validates and is searched."""
+"""A loaded data set: images, labels, and the parts for training, validation and test."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,26 +15,29 @@ from crossbatch.errors import DataError
 
 @runtime_checkable
 class Images(Protocol):
-    """Images by number: the number is the image's id in training, in the memory and in every result."""
+    """Images by index. The index is the image's id in training, in the memory and in every result.
+
+    `in_memory`: True if reading opens no file; such images are read on one thread.
+    """
 
     in_memory: bool
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of images."""
 
     def read(self, index: int) -> Image.Image:
-        """One image; `DataError` names the file that cannot be read."""
+        """Read one image; if it cannot be read, `DataError` names its file."""
 
     def see(self, index: int, look: Look) -> Tensor:
-        """What a look shows of one image, uint8 [channels, height, width]; `DataError` as for `read`."""
+        """Read the view that `look` chooses, uint8 [channels, height, width]; `DataError` as in `read`."""
 
     def name(self, index: int) -> str:
-        """What to call it in a table."""
+        """The name of an image in tables and messages."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some images of a data set: their labels and their ids, int64 [images] both."""
+    """Some images of a data set: their labels and ids, both int64 [images]."""
 
     labels: Tensor
     ids: Tensor
@@ -44,12 +47,12 @@ class Part:
 
     @property
     def classes(self) -> int:
-        """How many classes there are in this part."""
+        """Number of classes in this part."""
         return len(self.labels.unique())
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images, classes, and images per class, for tables."""
+        """Numbers for tables: images, classes, images per class, and classes with a single image."""
         per_class = self.labels.unique(return_counts=True)[1]
         return {
             "images": len(self),
@@ -61,7 +64,7 @@ class Part:
         }
 
     def select(self, mask: Tensor) -> "Part":
-        """The images where a mask [images] is true."""
+        """The part with those images whose `mask` [images] is true."""
         return Part(self.labels[mask], self.ids[mask])
 
     def __add__(self, other: "Part") -> "Part":
@@ -70,7 +73,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched in what: without a `gallery`, each image of `query` among all the others."""
+    """Queries and their gallery; without a `gallery`, each query searches all other images of `query`."""
 
     query: Part
     gallery: Part | None = None
@@ -80,10 +83,10 @@ class Search:
 class DataSet:
     """Training, validation and test parts of one data set.
 
-    `tests` has one search by the name test, or several by the names of their lists. `image_size`: the side in pixels
-    that a network of any size takes, None for that of the files. `ks`: the K of Recall@K that are usual for it.
-    `expected`: images and classes that the published parts have, None where that is not known. `copies`: groups of ids
-    of images whose files have the same bytes. `policy`: the augmentation that suits, where that is known.
+    `tests`: one search named test, or several, each named after its test list. `image_size`: the side in pixels at
+    which a network that takes any size sees the images; None if the data set has no size of its own. `ks`: the usual K
+    of Recall@K. `expected`: published numbers of images and classes of each part, None if not published. `copies`:
+    groups of ids of images whose files have the same bytes. `policy`: the suitable augmentation, auto if not known.
     """
 
     name: str
@@ -103,12 +106,12 @@ class DataSet:
 
     @property
     def searches(self) -> dict[str, Search]:
-        """Every part that can be searched, by its name."""
+        """All searches by name: the tests and the validation part."""
         return {**self.tests, "validation": Search(self.validation)}
 
     @property
     def parts(self) -> dict[str, Part]:
-        """Every part by its name; a test list without a gallery has the list's name."""
+        """All parts with images, by name; a test without a gallery is one part under the test's name."""
         parts = {"train": self.train, "validation": self.validation}
         for name, search in self.tests.items():
             parts |= {name: search.query} if search.gallery is None else {"query": search.query}
@@ -117,43 +120,46 @@ class DataSet:
 
     @property
     def query(self) -> Part:
-        """Queries of the first test list."""
+        """Queries of the first test."""
         return next(iter(self.tests.values())).query
 
     @property
     def gallery(self) -> Part | None:
-        """Gallery of the first test list, if it has one."""
+        """Gallery of the first test, if it has one."""
         return next(iter(self.tests.values())).gallery
 
     @property
     def identity(self) -> dict[str, str]:
-        """What tells it from another, or from itself once it has changed."""
+        """Name and fingerprint; they differ for another data set, and for this one after a change."""
         return {"name": self.name, "fingerprint": self.fingerprint}
 
 
 def hold_out(part: Part, share: float, seed: int, what: str) -> tuple[Part, Part]:
-    """Divide a part by classes: the rest, and `share` of the classes, at least one where share is not 0."""
+    """Divide a part by classes: the rest, and `share` of the classes, at least one class unless `share` is 0.
+
+    Errors name the share as `what`.
+    """
     if not 0 <= share < 1:
         raise DataError(f"{what} must be at least 0 and below 1, got {share}")
     classes = part.labels.unique()
-    held = round(share * len(classes)) if share == 0 else max(1, round(share * len(classes)))
-    if held >= len(classes):
+    held_out = round(share * len(classes)) if share == 0 else max(1, round(share * len(classes)))
+    if held_out >= len(classes):
         count = "1 class is" if len(classes) == 1 else f"{len(classes)} classes are"
         raise DataError(f"{count} too few to hold out {what}={share} of them and train on the rest")
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed))
-    mask = torch.isin(part.labels, classes[order[:held]])
+    mask = torch.isin(part.labels, classes[order[:held_out]])
     return part.select(~mask), part.select(mask)
 
 
 def queries(part: Part) -> Tensor:
-    """Mask of the images that can be queries: those whose class has another image in the part."""
+    """Mask of the images that can be queries: their class has another image in the part."""
     _, inverse, counts = part.labels.unique(return_inverse=True, return_counts=True)
     several: Tensor = counts[inverse] > 1
     return several
 
 
 def require_pairs(part: Part, what: str) -> None:
-    """Refuse a part in which no class has two images: there is nothing to pull together."""
+    """Refuse a part without a positive pair: none of its classes has two images."""
     if not queries(part).any():
         raise DataError(
             f"no class of the {what} has two images ({len(part)} images, {part.classes} classes): "

@@ -25,11 +25,12 @@ ROLE_OF = {
 
 
 def load(root: Path | None, split: Split | None = None) -> DataSet:
-    """Read `root/CLASS/…image`, or the same below folders that are named by what they are for.
+    """Read `root/CLASS/…image`, or `root/PART/CLASS/…image`, with folders named after the parts of the data set.
 
-    `train`, `val` (or `valid`, `validation`), `test`, and `query` with `gallery` are these folders where all folders of
-    the root with images are, and one is `train`; beside `query` and `gallery`, training classes may also lie in the
-    root itself. What they leave open, test or validation, is held out of the training classes, whole classes.
+    Folders of parts are `train`, `val` (or `valid`, `validation`), `test`, `query` and `gallery`. Several of them are
+    read as parts if one is `train` and no other folder of the root has images. `query` and `gallery` are also read as
+    parts beside training classes in the root itself. If there is no test or no validation part, whole training classes
+    are held out for it.
     """
     if root is None or not root.is_dir():
         raise wrong_root(
@@ -43,37 +44,39 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
         classes = tree.classes(place)
         tree.beside(place)
         if place == root:
-            classes = [one for one in classes if (len(places) == 1) or one.name not in (QUERY, GALLERY)]
-        found = [Row(path, as_label(one.name), role, shown(path)) for one in classes for path in tree.images(one)]
-        if not found and (place != root or len(places) == 1):
+            classes = [folder for folder in classes if (len(places) == 1) or folder.name not in (QUERY, GALLERY)]
+        place_rows = [
+            Row(path, as_label(folder.name), role, shown(path)) for folder in classes for path in tree.images(folder)
+        ]
+        if not place_rows and (place != root or len(places) == 1):
             _refuse_empty(place, tree)
-        rows += found
+        rows += place_rows
     _refuse_one_folder(rows, root, folders)
     return build("folder", root, rows, split or Split(), [*notes, *tree.notes()])
 
 
 def _places(root: Path, folders: dict[str, Path]) -> tuple[list[tuple[str, Path]], list[str]]:
-    """Where the images of each role are; and how that was read, where it is not the plain way."""
+    """The folder of each role; and a note on how the folders were read, if that is not obvious."""
     if (QUERY in folders) != (GALLERY in folders):
         raise DataError(f"{root} has only one of query/ and gallery/: bring both, or neither to have a test part made")
     roles = {name: ROLE_OF[name.lower()] for name in folders if name.lower() in ROLE_OF}
-    named = len(roles) > 1 and TRAIN in roles.values()
-    if named and len(roles) < len(folders):
-        named = not any(_has_images(folders[name]) for name in roles)  # else they are classes of these names
+    divided = len(roles) > 1 and TRAIN in roles.values()
+    if divided and len(roles) < len(folders):
+        divided = not any(_has_images(folders[name]) for name in roles)  # else they are classes of these names
         others = [name for name in folders if name not in roles and Tree().images(folders[name])]
-        if named and others and QUERY not in folders:
+        if divided and others and QUERY not in folders:
             raise DataError(
                 f"{root} has {', '.join(f'{name}/' for name in roles)} beside {others[0]}/, which holds images too: "
                 "move it elsewhere if it is not to be read, or rename the others if all are classes"
             )
-    if named and len(set(roles.values())) < len(roles):
+    if divided and len(set(roles.values())) < len(roles):
         raise DataError(f"{root} has several folders for one part, {', '.join(roles)}: keep one of each")
-    if named and {TEST, QUERY} <= set(roles.values()):
+    if divided and {TEST, QUERY} <= set(roles.values()):
         raise DataError(f"{root} has test/ beside query/ and gallery/: keep the one that is the test part")
-    if named:
+    if divided:
         ordered = sorted(roles.items(), key=_in_order)
-        told = ", ".join(f"{name}/" if name == role else f"{name}/ ({role})" for name, role in ordered)
-        notes = [] if {QUERY, GALLERY, TRAIN} == set(roles.values()) else [f"read as divided already: {told}"]
+        shown_roles = ", ".join(f"{name}/" if name == role else f"{name}/ ({role})" for name, role in ordered)
+        notes = [] if {QUERY, GALLERY, TRAIN} == set(roles.values()) else [f"read as divided already: {shown_roles}"]
         return [(role, folders[name]) for name, role in ordered], notes
     if QUERY in folders:
         training = folders.get(TRAIN, root)
@@ -82,8 +85,8 @@ def _places(root: Path, folders: dict[str, Path]) -> tuple[list[tuple[str, Path]
 
 
 def _has_images(folder: Path) -> bool:
-    """Whether images lie in a folder itself, as in that of a class."""
-    return any(one.suffix.lower() in SUFFIXES and leads(one.is_file) for one in folder.iterdir())
+    """Tell whether images lie directly in a folder, as in the folder of a class."""
+    return any(entry.suffix.lower() in SUFFIXES and leads(entry.is_file) for entry in folder.iterdir())
 
 
 def _in_order(named: tuple[str, str]) -> int:
@@ -91,16 +94,16 @@ def _in_order(named: tuple[str, str]) -> int:
 
 
 def _refuse_empty(place: Path, tree: Tree) -> None:
-    left = "; ".join(tree.notes())
+    left_out = "; ".join(tree.notes())
     expected = f"expected one folder per class with {', '.join(sorted(SUFFIXES))} files"
-    raise DataError(f"no images in {place}: {expected}{f' ({left})' if left else ''}")
+    raise DataError(f"no images in {place}: {expected}{f' ({left_out})' if left_out else ''}")
 
 
 def _refuse_one_folder(rows: list[Row], root: Path, folders: dict[str, Path]) -> None:
-    """All images below one folder that has folders itself: the classes are these, one level further down."""
+    """Refuse a root with a single folder that holds several folders: these are probably the classes."""
     if len(folders) == 1 and rows:
         (only,) = folders.values()
-        inner = [one.name for one in Tree().classes(only)]
+        inner = [folder.name for folder in Tree().classes(only)]
         if len(inner) > 1:
             raise DataError(
                 f"{root} has one folder, {only.name}, and that has {len(inner)}: if these are the classes, "

@@ -1,4 +1,4 @@
-"""The picture formats that are read, never one that runs a program as PostScript does; and opening a file of one."""
+"""The image formats that are read, none of which runs a program as PostScript does; and opening a file."""
 
 import re
 from io import BytesIO
@@ -21,17 +21,21 @@ FORMATS = (
     "TGA",
 )
 
-SCANS = 200  # of a JPEG: a progressive one has about ten, and each takes as long as the whole picture
-TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of a TIFF
-LARGEST_TILE = 2**22  # pixels: a picture may be smaller than its tile, which is decoded whole
-SCAN = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e][\x01-\x04]")  # the header of one, which other data hardly have
-TEXT = re.compile(rb"P[123]\s")  # PPM as text, which Pillow reads sign by sign
-HEADER = re.compile(rb"P(4|[56](\s|#[^\r\n]*[\r\n])+\d+)((\s|#[^\r\n]*[\r\n])+\d+){2}\s")  # of a binary one: so too
+SCANS = 200  # limit for a JPEG: a progressive one has about ten, and decoding each takes as long as the whole image
+TILE_WIDTH, TILE_LENGTH = 322, 323  # TIFF tags
+LARGEST_TILE = 2**22  # pixels: a tile is decoded whole, even if the image is smaller
+SCAN = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e][\x01-\x04]")  # the header of a scan; other data rarely match it
+# Pillow reads these one character at a time: the pixels of a PPM as text, and the header of a binary PPM.
+TEXT = re.compile(rb"P[123]\s")
+HEADER = re.compile(rb"P(4|[56](\s|#[^\r\n]*[\r\n])+\d+)((\s|#[^\r\n]*[\r\n])+\d+){2}\s")
 LONGEST_HEADER = 65_536  # bytes
 
 
 def opened(content: bytes) -> Image.Image:
-    """An image file, its header read; refuses what would take seconds or gigabytes to decode, however small it is."""
+    """Open an image file and read its header; the pixels are not decoded.
+
+    Raises ValueError for a file, however small, that would take seconds or gigabytes to decode.
+    """
     if is_endless(content):
         raise ValueError(f"it is a JPEG of more than {SCANS} scans: save it anew")
     if TEXT.match(content) or (content[:2] in (b"P4", b"P5", b"P6") and not HEADER.match(content[:LONGEST_HEADER])):
@@ -46,12 +50,12 @@ def opened(content: bytes) -> Image.Image:
 
 
 def is_endless(content: bytes) -> bool:
-    """Whether it is a JPEG file of more scans than anybody writes."""
-    jpeg = content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > SCANS  # counted fast, and rarely so many
+    """Tell whether a file is a JPEG with more than `SCANS` scans."""
+    jpeg = content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > SCANS  # fast, and seldom true
     return jpeg and len(SCAN.findall(content)) > SCANS
 
 
 def available() -> list[str]:
-    """Those that Pillow has here; whoever opens a file names them, whatever the file is called."""
+    """The formats that this Pillow can read. Pass them to `Image.open`, which otherwise tries every format it has."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]

@@ -1,4 +1,4 @@
-"""Images as a program has them: paths, opened images, arrays, tensors."""
+"""Images that a program passes as paths, PIL images, arrays or tensors."""
 
 import os
 from collections.abc import Sequence
@@ -22,9 +22,10 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class GivenImages:
-    """Images in a list; `name` is a path where there is one, else where it stands in the list.
+    """A list of images; the name of an image is its path, or else its position in the list.
 
-    An opened file that has not been decoded is read as its path would be: to the same pixels, and it stays as it is.
+    From a PIL image that is opened but not decoded, `see` reads the file's bytes. It gives the same pixels as the path
+    of the file, and leaves the image undecoded.
     """
 
     in_memory = False
@@ -37,41 +38,41 @@ class GivenImages:
 
     def read(self, index: int) -> Image.Image:
         """One image as RGB, upright."""
-        given = self._file_or_image(index)
-        if isinstance(given, FileImages):
-            return given.read(0)
+        source = self._file_or_image(index)
+        if isinstance(source, FileImages):
+            return source.read(0)
         try:
-            return opaque(upright(given)).convert("RGB")
+            return opaque(upright(source)).convert("RGB")
         except Exception as error:
             raise self._unreadable(index, error) from error
 
     def see(self, index: int, look: Look) -> Tensor:
-        """What a look shows of one image, uint8 [channels, height, width]."""
-        given = self._file_or_image(index)
-        if isinstance(given, FileImages):
-            return given.see(0, look)
+        """The view of one image that `look` chooses, uint8 [channels, height, width]."""
+        source = self._file_or_image(index)
+        if isinstance(source, FileImages):
+            return source.see(0, look)
         try:
-            file = _undecoded(given)
+            file = _undecoded(source)
             if file is not None:
                 return see(file, look)
-            whole = upright(given)
-            return look(*whole.size).of(whole)
+            image = upright(source)
+            return look(*image.size).of(image)
         except Exception as error:
             raise self._unreadable(index, error) from error
 
     def name(self, index: int) -> str:
-        """The path, or the place in the list."""
-        given = self.images[index]
-        return os.fspath(given) if isinstance(given, str | os.PathLike) else f"number {index}"
+        """The path, or the position in the list."""
+        source = self.images[index]
+        return os.fspath(source) if isinstance(source, str | os.PathLike) else f"number {index}"
 
     def _file_or_image(self, index: int) -> FileImages | Image.Image:
-        given = self.images[index]
-        if isinstance(given, str | os.PathLike):
-            return FileImages([Path(given)], Path())
-        if isinstance(given, Image.Image):
-            return given
+        source = self.images[index]
+        if isinstance(source, str | os.PathLike):
+            return FileImages([Path(source)], Path())
+        if isinstance(source, Image.Image):
+            return source
         try:
-            return _image_of(given)
+            return _image_of(source)
         except (ValueError, TypeError) as error:
             raise self._unreadable(index, error) from error
 
@@ -81,7 +82,7 @@ class GivenImages:
 
 
 def _undecoded(image: Image.Image) -> bytes | None:
-    """The bytes of a file that Pillow has opened and not yet decoded; None where the pixels are what counts."""
+    """The file's bytes of a PIL image that is opened and not decoded; None if its pixels have to be used."""
     if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.fp is None or image.tell():
         return None
     place = image.fp.tell()
@@ -92,10 +93,10 @@ def _undecoded(image: Image.Image) -> bytes | None:
 
 
 def _image_of(given: Any) -> Image.Image:
-    """Pixels as an image; real numbers from 0 to 1 become levels."""
+    """Convert an array or tensor to a PIL image; real numbers from 0 to 1 become levels from 0 to 255."""
     if isinstance(given, Tensor):
-        last = given.movedim(0, -1) if given.ndim == 3 else given
-        given = (last.float() if last.is_floating_point() else last).detach().cpu().numpy()
+        channels_last = given.movedim(0, -1) if given.ndim == 3 else given
+        given = (channels_last.float() if channels_last.is_floating_point() else channels_last).detach().cpu().numpy()
     if not isinstance(given, np.ndarray):
         raise TypeError(f"it is a {type(given).__name__}: {FITS}")
     channels = given.shape[2] if given.ndim == 3 else 1

@@ -1,4 +1,4 @@
-"""Images in files, decoded when they are asked for."""
+"""Images in files, decoded when they are read."""
 
 import re
 import unicodedata
@@ -26,54 +26,54 @@ NEEDS_HEIF = 'needs pillow-heif: pip install ".[heif]" in the clone of crossbatc
 
 
 class FileImages:
-    """Images in files."""
+    """Images in files; the id of an image is its position in `paths`."""
 
     in_memory = False
 
     def __init__(self, paths: Iterable[Path | str], root: Path) -> None:
-        self.paths, self.root = list(paths), root  # strings too: to make 120,053 paths takes a second
+        self.paths, self.root = list(paths), root  # strings stay: making 120,053 of them a Path takes a second
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, index: int) -> Image.Image:
-        """Decode a file as RGB, on white where it is transparent, the way up that its EXIF data say."""
+        """Decode a file as RGB, on white where it is transparent, and turn it upright by its EXIF data."""
         path = Path(self.paths[index])
         with naming(path), opened(path.read_bytes()) as image:
             return opaque(upright(image)).convert("RGB")
 
     def see(self, index: int, look: Look) -> Tensor:
-        """Decode no more of a file than a look needs."""
+        """Decode no more of a file than the view that `look` chooses."""
         with naming(self.paths[index]):
             return see(Path(self.paths[index]).read_bytes(), look)
 
     def name(self, index: int) -> str:
-        """Path below the root of the data set."""
+        """The path relative to the root of the data set; the whole path of a file elsewhere."""
         path = Path(self.paths[index])
         return shown(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
 
 @contextmanager
 def naming(path: Path | str) -> Iterator[None]:
-    """Whatever a decoder raises within becomes one sentence that names the file."""
+    """Turn every error of a decoder into an `UnreadableError`, one sentence that names the file."""
     try:
         yield
     except MemoryError:
         raise
     except Exception as error:
-        told = reason_of(error, lambda: Path(path).read_bytes()[:512])
-        reason = f"cannot read the image {shown(path)} ({told})"
+        cause = reason_of(error, lambda: Path(path).read_bytes()[:512])
+        reason = f"cannot read the image {shown(path)} ({cause})"
         raise UnreadableError(reason, "mend or remove it") from error
 
 
 def as_label(name: str) -> str:
-    """A class as its folder or table spells it: an é of one sign and one of two, as macOS writes it, are the same."""
-    told = shown(name)  # signs without a mark stay: U+F900 and U+8C48 look alike and are two characters
-    return unicodedata.normalize("NFC", told) if any(map(unicodedata.combining, told)) else told
+    """A label as text; an é of one code point and one of two, as macOS writes it, make the same label."""
+    label = shown(name)  # without combining marks it stays: U+F900 and U+8C48 are two characters
+    return unicodedata.normalize("NFC", label) if any(map(unicodedata.combining, label)) else label
 
 
 def reason_of(error: Exception, beginning: Callable[[], bytes]) -> str:
-    """Why a decoder raised this, in words for people; `beginning` reads that of the file where it tells more."""
+    """The reason of a decoder's error in plain words; `beginning` reads the file's first bytes, if they tell more."""
     if isinstance(error, UnidentifiedImageError):
         return _what_it_is(beginning())
     if isinstance(error, Image.DecompressionBombError):

@@ -1,4 +1,4 @@
-"""What lies in a folder of images: the image files, and what was left out and why."""
+"""The image files in a tree of folders, and counts of what was left out and why."""
 
 import os
 from collections import Counter
@@ -10,18 +10,18 @@ from crossbatch.data.image_files import HEIC, NEEDS_HEIF, READS_HEIC
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".jp2"}
 HEIC_SUFFIXES = {".heic", ".heif"}
-RAW_SUFFIXES = {  # of cameras: a TIFF by its beginning, of which a decoder sees the thumbnail
+RAW_SUFFIXES = {  # camera raw: these begin like a TIFF, of which a decoder would read only the thumbnail
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mrw", ".nef", ".nrw", ".orf"),
     *(".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 }
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
-NOISE = {"__macosx", "@eadir", "$recycle.bin", "lost+found"}  # what systems leave in folders
+NOISE = {"__macosx", "@eadir", "$recycle.bin", "lost+found"}  # folders that operating systems leave behind
 
 
 class Tree:
-    """Walks folders of images; `left_out` counts what was not read, by reason.
+    """Walk folders of images; `left_out` counts what was not read, by reason.
 
-    A link to a file, or from the root to a folder, is followed; a link to a folder further down is not.
+    Links to files are followed. Links to folders are followed in the root, and not further down.
     """
 
     def __init__(self) -> None:
@@ -29,19 +29,19 @@ class Tree:
         self.without_images: list[str] = []
 
     def classes(self, root: Path) -> list[Path]:
-        """The folders of a root, by name; hidden ones, and those that systems leave, are none."""
+        """The folders of a root, sorted by name, without hidden ones and those that operating systems leave behind."""
         with os.scandir(root) as entries:
-            return sorted(Path(one.path) for one in entries if not hidden(one.name) and leads(one.is_dir))
+            return sorted(Path(entry.path) for entry in entries if not hidden(entry.name) and leads(entry.is_dir))
 
     def images(self, folder: Path, *, links: bool = False) -> list[Path]:
-        """Every image below a folder, by its path; one without any is noted. `links`: linked folders in it count."""
+        """Images below a folder, sorted by path; notes a folder without any. `links`: follow linked folders in it."""
         found = sorted(Path(path) for path in self._walk(str(folder), links=links))
         if not found:
             self.without_images.append(folder.name)
         return found
 
     def notes(self) -> list[str]:
-        """What was left out, a sentence each."""
+        """Notes on what was left out, one sentence each."""
         notes = []
         if self.left_out:
             counted = ", ".join(f"{count:,} × {reason}" for reason, count in sorted(self.left_out.items()))
@@ -52,21 +52,21 @@ class Tree:
         return notes
 
     def beside(self, root: Path) -> None:
-        """Note the images that lie in a root itself, in the folder of no class."""
+        """Count, as left out, the images that lie in a root itself and thus in no class folder."""
         with os.scandir(root) as entries:
-            files = [one for one in entries if not hidden(one.name) and leads(one.is_file)]
-        count = sum(Path(one.name).suffix.lower() in SUFFIXES | HEIC_SUFFIXES for one in files)
+            files = [entry for entry in entries if not hidden(entry.name) and leads(entry.is_file)]
+        count = sum(Path(entry.name).suffix.lower() in SUFFIXES | HEIC_SUFFIXES for entry in files)
         if count:
             self.left_out["images in the folder of no class"] += count
 
     def _walk(self, folder: str, *, links: bool = False) -> Iterator[str]:
         try:
             with os.scandir(folder) as entries:
-                found = list(entries)
+                inner = list(entries)
         except OSError:
             self.left_out["folders that cannot be opened"] += 1
             return
-        for entry in found:
+        for entry in inner:
             if hidden(entry.name):
                 self.left_out["hidden"] += 1
             elif leads(partial(entry.is_dir, follow_symlinks=links)):
@@ -74,7 +74,7 @@ class Tree:
             elif leads(entry.is_dir):
                 self.left_out["linked folders below a class"] += 1
             elif not leads(entry.is_file):
-                self.left_out["broken links" if entry.is_symlink() else "no files"] += 1
+                self.left_out["broken links" if entry.is_symlink() else "neither files nor folders"] += 1
             elif self._is_image(entry.path):
                 yield entry.path
 
@@ -98,7 +98,7 @@ class Tree:
 
 
 def leads(asks: Callable[[], bool]) -> bool:
-    """Whether an entry is what is asked; one that leads to itself is nothing."""
+    """Call `asks`, such as `entry.is_dir`; False if the system cannot tell, as for a link to itself."""
     try:
         return asks()
     except OSError:
@@ -106,14 +106,14 @@ def leads(asks: Callable[[], bool]) -> bool:
 
 
 def hidden(name: str) -> bool:
-    """Whether a name is that of a hidden file or folder, or of what systems leave behind."""
+    """Tell whether a name is that of a hidden file or folder, or of one that operating systems leave behind."""
     return name.startswith(".") or name.lower() in NOISE
 
 
 def beginning(path: str) -> bytes:
-    """The first bytes of a file, which tell its format; none where it cannot be opened."""
+    """The first bytes of a file, which tell its format; empty if it cannot be opened."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  (a path of bytes that are no UTF-8 is a str here)
+        with open(path, "rb") as file:  # noqa: PTH123  (the path is a str, and may hold bytes that are not UTF-8)
             return file.read(16)
     except OSError:
         return b""

@@ -1,4 +1,4 @@
-"""DeepFashion In-shop Clothes Retrieval: each query image is searched in the gallery."""
+"""DeepFashion In-shop Clothes Retrieval: each query image searches the gallery."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ RELEASE = Release(
 
 
 def load(root: Path | None, split: Split | None = None) -> DataSet:
-    """A count, a header, then rows `image_name item_id evaluation_status`; images in Img/img/ or img/."""
+    """Read a count, a header, then rows `image_name item_id evaluation_status`; images lie in Img/img/ or img/."""
     folder, listing = RELEASE.find(root)
     rows = []
     for path, label, status in read_rows(listing, 3, skip=2):
@@ -36,16 +36,16 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
 
 def _require_count(listing: Path, rows: int) -> None:
     with listing.open(encoding="utf-8-sig") as lines:
-        first = lines.readline().strip()
-    if first != str(rows):
-        raise DataError(f"{listing} announces {first} images in its first line and lists {rows:,}: unpack it again")
+        announced = lines.readline().strip()
+    if announced != str(rows):
+        raise DataError(f"{listing} announces {announced} images in its first line and lists {rows:,}: unpack it again")
 
 
 def _require_answers(loaded: DataSet) -> None:
     search = loaded.tests["test"]
-    alone = set(search.query.labels.tolist()) - set(search.gallery.labels.tolist() if search.gallery else ())
-    if alone:
+    unanswered = set(search.query.labels.tolist()) - set(search.gallery.labels.tolist() if search.gallery else ())
+    if unanswered:
         raise DataError(
-            f"{RELEASE.title}: {len(alone):,} query items have no gallery image, the first is "
-            f"{loaded.class_names[min(alone)]}: mend the listing"
+            f"{RELEASE.title}: {len(unanswered):,} query items have no gallery image, the first is "
+            f"{loaded.class_names[min(unanswered)]}: mend the listing"
         )

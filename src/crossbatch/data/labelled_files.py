@@ -1,4 +1,4 @@
-"""From files with a label and a role to a data set: one image a file, whole classes held out for what is not given."""
+"""A data set from files with labels and roles: one image per file, classes held out for parts that are not given."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ TRAIN, VALIDATION, TEST, QUERY, GALLERY = ROLES = ("train", "validation", "test"
 
 
 class Row(NamedTuple):
-    """A file, its label, what it is for, and where that is said, as `line 7`."""
+    """A file, its label, its role, and the place that states them, such as `line 7`."""
 
     path: Path
     label: str
@@ -28,13 +28,13 @@ class Row(NamedTuple):
 
 
 def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Sequence[str] = ()) -> DataSet:
-    """Make a data set; what the roles leave open is held out by class."""
+    """Build a data set; if no row has the role test or validation, whole classes are held out for that part."""
     stats = [_stat(row.path) for row in rows]
-    rows, sizes, ids, told = _one_image_a_file(rows, stats)
+    rows, sizes, ids, repeats = _one_image_a_file(rows, stats)
     images = sorted(set(ids))
-    groups = copies([rows[one].path for one in images], [sizes[one] for one in images])
-    same = [[images[one] for one in group] for group in groups]
-    notes = [*notes, *told]
+    groups = copies([rows[image].path for image in images], [sizes[image] for image in images])
+    copied = [[images[position] for position in group] for group in groups]
+    notes = [*notes, *repeats]
     names = tuple(sorted({row.label for row in rows}))
     numbers = {label: number for number, label in enumerate(names)}
     labels = torch.tensor([numbers[row.label] for row in rows], dtype=torch.int64)
@@ -49,9 +49,9 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
         require_pairs(train, "data set")
         train, query = _hold_out(train, split.test_share, split.seed, "--split.test_share", "test part")
         notes.append(f"no test part given: {query.classes} of {len(names)} classes were held out for test")
-        of_test = torch.isin(validation.labels, query.labels)  # nothing is tuned on test classes
-        notes += [f"{int(of_test.sum()):,} validation images are of these, and not used"] if of_test.any() else []
-        validation = validation.select(~of_test)
+        tested = torch.isin(validation.labels, query.labels)  # validation must not see test classes
+        notes += [f"{int(tested.sum()):,} validation images are of these classes, and not used"] if tested.any() else []
+        validation = validation.select(~tested)
     elif len(gallery) == 0:
         require_pairs(query, "test part")
     elif not torch.isin(query.labels, gallery.labels).any():
@@ -63,21 +63,21 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
     else:
         require_pairs(validation, "validation part")
     notes += _not_read(split, {"test_share": parts[QUERY] + parts[TEST], "validation_share": parts[VALIDATION]})
-    for what, part in (("validation", validation), ("test", query)):
+    for part_name, part in (("validation", validation), ("test", query)):
         if len(part) and not len(gallery) and part.classes == 1:
-            notes.append(f"the {what} part has one class: its R@1 is always 1, hold more classes out")
+            notes.append(f"the {part_name} part has one class: its R@1 is always 1, hold more classes out")
         shared = len(set(train.labels.tolist()) & set(part.labels.tolist()))
         if shared:
-            notes.append(f"{shared} classes are in both training and {what}: results are closed-set")
+            notes.append(f"{shared} classes are in both training and {part_name}: results are closed-set")
     files = FileImages((row.path for row in rows), root)
-    notes += _unbelievable(same, files, labels, (train, validation, query, gallery))
+    notes += _unbelievable(copied, files, labels, (train, validation, query, gallery))
     test = Search(query, gallery if len(gallery) else None)
     fingerprint = _fingerprint(rows, sizes, root)
-    return DataSet(name, files, names, train, validation, {"test": test}, fingerprint, notes=notes, copies=same)
+    return DataSet(name, files, names, train, validation, {"test": test}, fingerprint, notes=notes, copies=copied)
 
 
 def _require_classes(root: Path, classes: Sequence[str], parts: Mapping[str, Part], split: Split) -> None:
-    """Refuse fewer training classes than parts that must have one, and say how the data were read."""
+    """Refuse fewer training classes than the parts that need one; the error says how the data were read."""
     test = not len(parts[QUERY] + parts[TEST]) and split.test_share > 0
     validation = not len(parts[VALIDATION]) and split.validation_share > 0
     fewest = 1 + test + validation
@@ -91,9 +91,9 @@ def _require_classes(root: Path, classes: Sequence[str], parts: Mapping[str, Par
 
 
 def _not_read(split: Split, given: Mapping[str, Part]) -> list[str]:
-    """A sentence for each share that is asked for of a part that the data set brings."""
-    asked = [name for name, part in given.items() if len(part) and getattr(split, name) != getattr(Split, name)]
-    return [f"the data set is divided already, so --split.{name} is not read" for name in asked]
+    """A note for each share that the user set although the data set brings that part itself."""
+    ignored = [name for name, part in given.items() if len(part) and getattr(split, name) != getattr(Split, name)]
+    return [f"the data set is divided already, so --split.{name} is not read" for name in ignored]
 
 
 def _stat(path: Path) -> os.stat_result | None:
@@ -106,58 +106,58 @@ def _stat(path: Path) -> os.stat_result | None:
 def _one_image_a_file(
     rows: Sequence[Row], stats: Sequence[os.stat_result | None]
 ) -> tuple[list[Row], list[int], list[int], list[str]]:
-    """Rows, sizes and ids without repetitions; a file by whatever path or link has one id, and may have one label."""
+    """Rows, sizes and ids without repeats, and notes. A file has one id and one label by all its paths and links."""
     first: dict[object, int] = {}
     kept: list[Row] = []
-    sizes, ids, met = [], [], set()
+    sizes, ids, seen = [], [], set()
     for row, stat in zip(rows, stats, strict=True):
-        file = row.path if stat is None else (stat.st_dev, stat.st_ino)
-        number = first.setdefault(file, len(kept))
-        before = kept[number] if number < len(kept) else row
-        if before.label != row.label:
+        identity = row.path if stat is None else (stat.st_dev, stat.st_ino)
+        number = first.setdefault(identity, len(kept))
+        earlier = kept[number] if number < len(kept) else row
+        if earlier.label != row.label:
             raise DataError(
-                f"{before.place} and {row.place} are one file under two labels, {before.label!r} and {row.label!r}: "
+                f"{earlier.place} and {row.place} are one file under two labels, {earlier.label!r} and {row.label!r}: "
                 "keep the one that is right"
             )
-        if (file, row.role) in met:
+        if (identity, row.role) in seen:
             continue
-        met.add((file, row.role))
+        seen.add((identity, row.role))
         kept.append(row)
         sizes.append(-1 if stat is None else stat.st_size)
         ids.append(number)
-    again = len(rows) - len(kept)
-    return kept, sizes, ids, [_again(again)] if again else []
+    repeats = len(rows) - len(kept)
+    return kept, sizes, ids, [_again(repeats)] if repeats else []
 
 
 def _again(count: int) -> str:
-    told = "1 more path leads" if count == 1 else f"{count:,} more paths lead"
-    return f"{told} to a file that is there already: it is one image"
+    paths = "1 more path leads" if count == 1 else f"{count:,} more paths lead"
+    return f"{paths} to a file that is there already: it is one image"
 
 
 def _unbelievable(same: Sequence[Sequence[int]], files: FileImages, labels: Tensor, parts: Sequence[Part]) -> list[str]:
-    """Where one image, or copies byte for byte, make a number that cannot be believed; groups of ids in `same`."""
+    """Notes on images in several parts, and on copies in `same` (groups of ids), which make a metric unreliable."""
     train, validation, query, gallery = ({*part.ids.tolist()} for part in parts)
     learnt, tested = train | validation, query | gallery
     both = sorted(learnt & tested)
     notes = [f"{len(both):,} images are in both training and test, as {files.name(both[0])}"] if both else []
     kinds: dict[str, Callable[[set[int]], bool]] = {
-        "stand under more than one label": lambda group: len({int(labels[one]) for one in group}) > 1,
+        "stand under more than one label": lambda group: len({int(labels[image]) for image in group}) > 1,
         "are in both training and test": lambda group: bool(group & learnt) and bool(group & tested),
         "are in the test part, where each finds the other": lambda group: len(group & query) > 1 and not gallery,
         "are in both query and gallery": lambda group: (
             bool(group & query and group & gallery) and len(group & tested) > 1
         ),
     }
-    for what, is_so in kinds.items():
-        found = [group for group in same if is_so({*group})]
-        if found:
-            pair = " and ".join(map(files.name, found[0][:2]))
-            notes.append(f"{sum(map(len, found)):,} files that are copies byte for byte {what}, as {pair}")
+    for problem, is_affected in kinds.items():
+        affected = [group for group in same if is_affected({*group})]
+        if affected:
+            pair = " and ".join(map(files.name, affected[0][:2]))
+            notes.append(f"{sum(map(len, affected)):,} files that are copies byte for byte {problem}, as {pair}")
     return notes
 
 
 def _hold_out(part: Part, share: float, seed: int, option: str, what: str) -> tuple[Part, Part]:
-    """Divide by classes, and say before the training, not after it, that a side has nothing to find."""
+    """Hold out classes; refuse a side without a positive pair before the training, not after it."""
     rest, held = hold_out(part, share, seed, option)
     for name, side in (("training part", rest), (what, held)):
         if len(side) and not queries(side).any():
@@ -169,7 +169,7 @@ def _hold_out(part: Part, share: float, seed: int, option: str, what: str) -> tu
 
 
 def _fingerprint(rows: Sequence[Row], sizes: Sequence[int], root: Path) -> str:
-    """Of the listing (paths, sizes, labels, roles), not of the pixels: reading them all would take minutes."""
+    """The fingerprint of paths, sizes, labels and roles. Pixels are left out: reading them all would take minutes."""
     digest = hashlib.sha256()
     for row, size in zip(rows, sizes, strict=True):
         place = row.path.relative_to(root) if row.path.is_relative_to(root) else row.path

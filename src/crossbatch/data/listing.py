@@ -1,4 +1,4 @@
-"""Images as a command is given them: files, folders, tables; with the labels that these say."""
+"""Images that a command gets as files, folders and tables, with the labels that these give."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,10 @@ from crossbatch.harmless import shown
 
 
 class Listed(NamedTuple):
-    """An image file, its label where one is known, the folder that it was found through; whether a table has it."""
+    """An image file.
+
+    `label`: None if unknown. `root`: the folder that the name is relative to. `labelled`: the label is from a table.
+    """
 
     path: Path
     label: str | None
@@ -23,45 +26,45 @@ class Listed(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The path below the root, as text."""
+        """The path relative to the root, as text; the whole path of a file elsewhere."""
         return shown(self.path.relative_to(self.root) if self.path.is_relative_to(self.root) else self.path)
 
 
 def listed(sources: Sequence[Path], *, skip_missing: bool = False) -> tuple[list[Listed], list[str]]:
-    """Every image of files, folders and tables, in order and each once; and what was left out, a sentence each.
+    """List the images of files, folders and tables, in order and each once; and notes, one sentence each.
 
-    An image's label is what its table says, or the first folder below the one given: of `photos/apple/3.jpg` in
-    `photos` it is apple. Where all first folders are train, test and the like, it is the second. Raises DataError for
-    what is not there, a file under two labels, and where there is no image at all; `skip_missing` leaves out files that
-    a table names in vain.
+    A table's label counts before a folder's. A folder's label is the first folder below the source: in the source
+    `photos`, `photos/apple/3.jpg` has the label apple. If all first folders have names such as train or test, the
+    label is the second folder. Raises DataError for a path that does not exist, a file with two labels in tables, and
+    a source without images. `skip_missing` leaves out files that a table names but that do not exist.
     """
-    found: dict[Path, Listed] = {}
+    by_path: dict[Path, Listed] = {}
     notes: list[str] = []
-    again = 0
+    repeats = 0
     for source in sources:
-        for one in _in(source, notes, skip_missing=skip_missing):
-            before = found.setdefault(one.path, one)
-            again += before is not one
-            if before.label is None or (one.labelled and not before.labelled):  # a table has the last word
-                found[one.path] = one
-            if before.labelled and one.labelled and before.label != one.label:
+        for image in _in(source, notes, skip_missing=skip_missing):
+            earlier = by_path.setdefault(image.path, image)
+            repeats += earlier is not image
+            if earlier.label is None or (image.labelled and not earlier.labelled):  # a table's label is preferred
+                by_path[image.path] = image
+            if earlier.labelled and image.labelled and earlier.label != image.label:
                 raise DataError(
-                    f"{one.name} is one file under two labels, {before.label!r} and {one.label!r}: "
+                    f"{image.name} is one file under two labels, {earlier.label!r} and {image.label!r}: "
                     "keep the one that is right"
                 )
-    if again:
-        notes.append(f"{'1 image was' if again == 1 else f'{again:,} images were'} given again: each counts once")
-    return list(found.values()), notes
+    if repeats:
+        notes.append(f"{'1 image was' if repeats == 1 else f'{repeats:,} images were'} given again: each counts once")
+    return list(by_path.values()), notes
 
 
 def _in(source: Path, notes: list[str], *, skip_missing: bool) -> Iterator[Listed]:
     if source.is_dir():
         tree = Tree()
         paths = tree.images(source, links=True)
-        left = tree.notes()[:1] if tree.left_out else []
+        left_out = tree.notes()[:1] if tree.left_out else []
         if not paths:
-            raise DataError(f"there is no image in {shown(source)}{f' ({left[0]})' if left else ''}")
-        notes += left
+            raise DataError(f"there is no image in {shown(source)}{f' ({left_out[0]})' if left_out else ''}")
+        notes += left_out
         yield from _labelled_by_folder(source, paths)
     elif source.suffix.lower() in TABLES and source.is_file():
         rows, missing = rows_of(source, skip_missing=skip_missing)
@@ -75,7 +78,11 @@ def _in(source: Path, notes: list[str], *, skip_missing: bool) -> Iterator[Liste
 
 
 def _root_of(path: Path, table: Path) -> Path:
-    """The folder of a table, or, of an image elsewhere, the one above its own: a name then tells no more of a disk."""
+    """The folder that names of a table's images are relative to: the table's, or, elsewhere, the image's grandparent.
+
+    A name elsewhere thus shows one folder and the file, and no more of the disk. If the grandparent is the root of the
+    disk or holds the table, the name is the file's alone.
+    """
     if path.is_relative_to(table):
         return table
     above = path.parent.parent
@@ -89,11 +96,11 @@ def _labelled_by_folder(root: Path, paths: Sequence[Path]) -> Iterator[Listed]:
 
 
 def roles_come_first(places: Iterable[Sequence[str]]) -> bool:
-    """Whether all first folders are train, test and the like, and the label is that of the next."""
+    """Tell whether all first folders have names such as train or test; the label is then the second folder."""
     first = {place[0].lower() for place in places if len(place) > 1}
     return bool(first) and first <= ROLE_OF.keys()
 
 
 def label_below(place: Sequence[str], *, deep: bool) -> str | None:
-    """The label that the folders above an image say, or none."""
+    """The label from the folders above an image, or None; `deep` takes the second folder instead of the first."""
     return as_label(place[deep]) if len(place) > deep + 1 else None

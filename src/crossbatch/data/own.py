@@ -1,4 +1,4 @@
-"""A data set from a function of one's own: called, and checked before anything is made of it."""
+"""A data set from a user's function, checked before it is used."""
 
 import inspect
 import traceback
@@ -14,25 +14,25 @@ from crossbatch.errors import CrossBatchError, DataError
 
 
 def load(name: str, loader: Callable[..., Any], root: Path | None, split: Split | None) -> DataSet:
-    """What `loader(root, split)` returns; `DataError` in one sentence where it fails or returns what does not fit."""
+    """Call `loader(root, split)` and return its data set; `DataError` if it fails or returns an unfit one."""
     try:
         inspect.signature(loader).bind(root, split)
     except TypeError as error:
-        raise DataError(f"--data {name} is called with (root, split), and cannot be ({error})") from error
+        raise DataError(f"--data {name} is called with (root, split), but does not take them ({error})") from error
     try:
         loaded = loader(root, split)
     except CrossBatchError:
         raise
-    except Exception as error:  # it raises what it likes
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        why = f"{type(error).__name__}: {error}, in line {line.lineno} of {line.filename}"
-        raise DataError(f"--data {name} failed ({why})" + ("; it got no ROOT" if root is None else "")) from error
+    except Exception as error:  # a user's function may raise anything
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error}, in line {frame.lineno} of {frame.filename}"
+        raise DataError(f"--data {name} failed ({reason})" + ("; it got no ROOT" if root is None else "")) from error
     if not isinstance(loaded, DataSet):
         raise DataError(
             f"--data {name} returned {type(loaded).__name__}: it must return a crossbatch.data.data_set.DataSet"
         )
-    for what, part in _parts(loaded).items():
-        _refuse_unfit(f"the {what} part of --data {name}", part, len(loaded.images), len(loaded.class_names))
+    for part_name, part in _parts(loaded).items():
+        _refuse_unfit(f"the {part_name} part of --data {name}", part, len(loaded.images), len(loaded.class_names))
     return loaded
 
 
@@ -55,7 +55,7 @@ def _refuse_unfit(what: str, part: Any, images: int, classes: int) -> None:
                 f"{what} has {name} that are no tensor int64 [images]: torch.tensor([…]) makes one of a list"
             )
         if len(values) and not 0 <= int(values.min()) <= int(values.max()) < count:
-            told = f"{name} from {int(values.min())} to {int(values.max())}"
-            raise DataError(f"{what} has {told}: there are {images} images and {classes} class names, counted from 0")
+            bounds = f"{name} from {int(values.min())} to {int(values.max())}"
+            raise DataError(f"{what} has {bounds}: there are {images} images and {classes} class names, counted from 0")
     if len(part.labels) != len(part.ids):
         raise DataError(f"{what} has {len(part.labels)} labels and {len(part.ids)} ids: one of each for each image")

@@ -1,4 +1,4 @@
-"""The door to Parquet."""
+"""The import of pyarrow, which reads and writes Parquet."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A published data set as it unpacks: found, read line by line, and held against what was published."""
+"""A published data set as its release unpacks: found, read, and compared with its published counts."""
 
 import hashlib
 import os
@@ -20,10 +20,10 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class Release:
-    """What a data set is called, where one asks for it, and what it holds.
+    """The names of a data set, the address where one asks for it, and its published contents.
 
-    `listings`: paths below the root, any one of which shows that it is there. `expected`: images and classes of each
-    part; None is not published. `ks`: the K of Recall@K in the papers.
+    `listings`: paths of possible listing files below the root, one of which must exist. `expected`: images and classes
+    of each part, None if not published. `ks`: the K of Recall@K in the papers.
     """
 
     name: str
@@ -35,20 +35,20 @@ class Release:
     ks: tuple[int, ...]
 
     def find(self, root: Path | None) -> tuple[Path, Path]:
-        """The folder of the release, `root` or its subfolder of the official name; and the listing in it."""
+        """Find the folder of the release, which is `root` or its subfolder `self.folder`, and the listing in it."""
         for folder in () if root is None else (root, root / self.folder):
             for listing in self.listings:
                 if (folder / listing).is_file():
                     return folder, folder / listing
-        given = "ROOT is missing" if root is None else f"{root} holds no {' or '.join(self.listings)}"
+        problem = "ROOT is missing" if root is None else f"{root} holds no {' or '.join(self.listings)}"
         raise DataError(
-            f"{self.title} is not there ({given}): --data {self.name} needs ROOT, the folder {self.folder} "
+            f"{self.title} is not there ({problem}): --data {self.name} needs ROOT, the folder {self.folder} "
             f"as the release unpacks; ask for it at {self.source}"
         )
 
 
 class Row(NamedTuple):
-    """One image of a listing: its path, as written there, its class, and the parts that it is in."""
+    """One image of a listing: its path as the listing writes it, its class, and the parts that it belongs to."""
 
     path: str
     label: str
@@ -56,7 +56,7 @@ class Row(NamedTuple):
 
 
 def read_rows(listing: Path, columns: int, *, skip: int = 0) -> Iterator[list[str]]:
-    """The words of each line, however they are spaced; `skip` lines are headers."""
+    """Yield the words of each line, split at white space; the first `skip` lines are headers."""
     try:
         with listing.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
@@ -76,11 +76,11 @@ def read_rows(listing: Path, columns: int, *, skip: int = 0) -> Iterator[list[st
 def build(
     release: Release, base: Path, rows: Sequence[Row], split: Split | None, tests: Mapping[str, tuple[str, str | None]]
 ) -> DataSet:
-    """Make the data set: images below `base`; `tests` names the query and the gallery part of each test list."""
+    """Build the data set of images below `base`; `tests` has the names of each test's query and gallery parts."""
     split = split or Split()
-    again = next((path for path, count in Counter(row.path for row in rows).items() if count > 1), None)
-    if again is not None:
-        raise DataError(f"{release.title} in {base}: {again} is listed twice, and would find itself: unpack it again")
+    twice = next((path for path, count in Counter(row.path for row in rows).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{release.title} in {base}: {twice} is listed twice, and would find itself: unpack it again")
     names = sorted({row.label for row in rows}, key=lambda label: (len(label), label))
     numbers = {label: number for number, label in enumerate(names)}
     labels = torch.tensor([numbers[row.label] for row in rows], dtype=torch.int64)
@@ -116,18 +116,18 @@ def build(
 
 
 def present(release: Release, base: Path, paths: Sequence[str]) -> list[str]:
-    """Each listed file as it is on disk, where only its case may differ; one that is missing is named."""
+    """Find the path on disk of each listed file; capitals may differ. The error names a file that is missing."""
     folders: dict[str, dict[str, str]] = {}
     found, missing = [], []
     for path in paths:
         folder, _, file = path.rpartition("/")
         if folder not in folders:
             folders[folder] = _files(base / folder)
-        place = folders[folder].get(file.lower())
-        if place is None:
+        path_on_disk = folders[folder].get(file.lower())
+        if path_on_disk is None:
             missing.append(path)
         else:
-            found.append(place)
+            found.append(path_on_disk)
     if missing:
         raise DataError(
             f"{release.title}: {len(missing):,} of {len(paths):,} listed images are not in {base}, "
@@ -137,7 +137,7 @@ def present(release: Release, base: Path, paths: Sequence[str]) -> list[str]:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    """Paths of the files of a folder, as strings, by their names in lower case."""
+    """Paths of a folder's files, as strings, by their names in lower case."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name.lower(): entry.path for entry in entries}
@@ -146,7 +146,7 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 def _refuse_shared(release: Release, parts: Mapping[str, Part], names: Sequence[str]) -> None:
-    """No class may be both trained on and tested with."""
+    """Refuse classes that are both in the training part and in another part."""
     trained = parts[TRAIN].labels.unique()
     for name, part in parts.items():
         tested = part.labels.unique()
@@ -159,13 +159,13 @@ def _refuse_shared(release: Release, parts: Mapping[str, Part], names: Sequence[
 
 
 def _wrong_counts(release: Release, parts: Mapping[str, Part]) -> list[str]:
-    """What differs from the published counts, a clause for each part."""
+    """A clause for each part whose counts differ from the published ones."""
     wrong = []
     for name, (images, classes) in release.expected.items():
-        got = len(parts[name]), parts[name].classes
-        if images not in (None, got[0]) or classes not in (None, got[1]):
+        has = len(parts[name]), parts[name].classes
+        if images not in (None, has[0]) or classes not in (None, has[1]):
             should = " of ".join(
-                f"{count:,} {what}" for count, what in ((images, "images"), (classes, "classes")) if count is not None
+                f"{count:,} {unit}" for count, unit in ((images, "images"), (classes, "classes")) if count is not None
             )
-            wrong.append(f"the {name} part has {got[0]:,} images of {got[1]:,} classes where the release has {should}")
+            wrong.append(f"the {name} part has {has[0]:,} images of {has[1]:,} classes where the release has {should}")
     return wrong

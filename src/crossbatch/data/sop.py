@@ -1,4 +1,4 @@
-"""Stanford Online Products: each test image is searched among all the others."""
+"""Stanford Online Products: each test image searches all other test images."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ RELEASE = Release(
 
 
 def load(root: Path | None, split: Split | None = None) -> DataSet:
-    """Rows `image_id class_id super_class_id path` of Ebay_train.txt and Ebay_test.txt, under one header line."""
+    """Read rows `image_id class_id super_class_id path` of Ebay_train.txt and Ebay_test.txt, after one header line."""
     base, _ = RELEASE.find(root)
     rows = [
         Row(path, label, (part,))

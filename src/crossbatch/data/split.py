@@ -1,11 +1,11 @@
-"""How the classes of a data set are divided. Light: the options of every command hold one."""
+"""How the classes of a data set are divided. Imports nothing heavy, since the options of every command use it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Split:
-    """How classes are divided where the data set itself does not say.
+    """How classes are divided if the data set does not say.
 
     Args:
         validation_share: Share of the training classes that is held out for validation; classes are never divided.

@@ -1,6 +1,6 @@
-"""PKU VehicleID: within each of three test lists, each image is searched among all the others.
+"""PKU VehicleID: in each of three test lists, each image searches all the others.
 
-Not the re-identification protocol, which draws one gallery image a vehicle and gives lower numbers.
+This is not the re-identification protocol, which draws one gallery image per vehicle and gives lower results.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ RELEASE = Release(
 
 
 def load(root: Path | None, split: Split | None = None) -> DataSet:
-    """Rows `image vehicle`, an image without its .jpg, in train_list.txt and test_list_800, _1600 and _2400.txt."""
+    """Read rows `image vehicle`, without .jpg, of train_list.txt and test_list_800.txt, _1600.txt and _2400.txt."""
     base, listing = RELEASE.find(root)
     files = {TRAIN: listing} | {name: listing.with_name(f"test_list_{n}.txt") for name, n in LISTS.items()}
     labels: dict[str, str] = {}
