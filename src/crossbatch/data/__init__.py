@@ -36,7 +36,7 @@ LISTINGS = {  # a file that identifies a published data set; similar ones, as NA
 
 
 def name_for(root: Path | None) -> str:
-    """Choose the data set by its root: glyphs without a root, csv for a table, else a published one or folder."""
+    """Choose a data set by its root: glyphs for None, csv for a table, a published set by its listing, else folder."""
     if root is None:
         return "glyphs"
     if root.suffix.lower() in TABLES:

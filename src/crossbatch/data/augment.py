@@ -1,4 +1,4 @@
-"""How training images are changed at random: a policy by name, each part of it settable. Light, as `split`."""
+"""Options for random changes of training images: a policy by name, and each of its parts. Imports nothing heavy."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Literal
@@ -11,7 +11,7 @@ Policy = Literal["auto", "none", "drawn", "photo", "paper"]
 
 @dataclass(frozen=True)
 class Augment:
-    """Random changes of training images; what is not given is as the policy has it.
+    """Random changes of training images; the policy sets what is not given.
 
     Args:
         policy: drawn (shift, turn, scale, shear; for characters); photo (crop, mirror, colour);
@@ -44,9 +44,9 @@ class Augment:
 
     @property
     def amounts(self) -> "Amounts":
-        """What is done, in numbers; `auto` must have been decided."""
-        given = {name: value for name, value in asdict(self).items() if name != "policy" and value is not None}
-        return Amounts(**{**asdict(POLICIES[self.policy]), **given})
+        """The amount of each change. The policy must not be `auto`, which is decided before."""
+        chosen = {name: value for name, value in asdict(self).items() if name != "policy" and value is not None}
+        return Amounts(**{**asdict(POLICIES[self.policy]), **chosen})
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class Amounts:
     erase: float = 0.0
 
     def __str__(self) -> str:
-        """What is done, for a person."""
-        done = {one.name: (getattr(self, one.name), one.default) for one in fields(self)}
-        said = [f"{name} {value:.3g}" for name, (value, nothing) in done.items() if value != nothing]
-        return ", ".join(said) or "nothing changed"
+        """The changes in words."""
+        changes = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        parts = [f"{name} {value:.3g}" for name, (value, nothing) in changes.items() if value != nothing]
+        return ", ".join(parts) or "nothing changed"
 
 
 POLICIES: dict[str, Amounts] = {

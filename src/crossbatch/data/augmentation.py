@@ -15,32 +15,32 @@ from crossbatch.data.crops import Look, View
 from crossbatch.data.transforms import LUMA, Preprocessing
 
 DRAWS = 16  # numbers drawn for an image
-PIVOT = 0.5  # of contrast, the middle of the range: the mean of each image would be one more pass over it
-PIECE = 4  # images coloured at once: more leave the cache, which took half as long again
+PIVOT = 0.5  # contrast changes around mid-range; each image's mean would take one more pass over its pixels
+PIECE = 4  # images coloured at once; more do not fit into the cache, which took 1.5 times as long
 BLURRED = (0.5, 2.0)  # standard deviation in pixels, from and to
 ERASED = (0.02, 0.25)  # share of the image, from and to
 
 
 class Augmentation:
-    """Crop and mirror, then colour, then shift, turn, zoom and shear, then blur and erase: what `amounts` asks for.
+    """Crop and mirror, then colour, then shift, turn, zoom and shear, then blur and erase, each by `amounts`.
 
-    The crop is drawn from the size of the image and not its pixels, so that only then they are decoded.
-    All of colour is one matrix an image, applied with the normalisation; all motion is one resampling.
+    The crop depends on the size of the image and not on its pixels, so that only the crop need be decoded. All changes
+    of colour are one matrix per image, applied with the normalisation. All motion is one resampling.
     """
 
     def __init__(self, preprocessing: Preprocessing, amounts: Amounts) -> None:
         self.preprocessing, self.amounts = preprocessing, amounts
 
     def look(self, seed: int) -> Look:
-        """A crop, or all of it; perhaps mirrored."""
+        """The look that shows a random crop, or the whole image; perhaps mirrored."""
         wanted, amounts = self.preprocessing, self.amounts
         if amounts.crop == 1 and not amounts.mirror:
             return wanted.look
 
         def draw(width: int, height: int) -> View:
-            lot = Random(seed)  # noqa: S311  (no secret)
-            box = (0, 0, width, height) if amounts.crop == 1 else _crop(lot, width, height, wanted, amounts)
-            mirrored = lot.random() < amounts.mirror
+            rng = Random(seed)  # noqa: S311  (no secret)
+            box = (0, 0, width, height) if amounts.crop == 1 else _crop(rng, width, height, wanted, amounts)
+            mirrored = rng.random() < amounts.mirror
             if amounts.crop == 1:
                 return replace(wanted.look(width, height), mirrored=mirrored)
             size = wanted.sides[::-1]
@@ -87,10 +87,10 @@ class Augmentation:
 
 
 def _crop(lot: Random, width: int, height: int, wanted: Preprocessing, amounts: Amounts) -> tuple[int, int, int, int]:
-    """A box of a random share and shape; where ten do not fit, the largest of a shape that is allowed, in the middle.
+    """A box of random area and aspect ratio; if ten boxes do not fit, the largest central box of an allowed ratio.
 
-    As torchvision's RandomResizedCrop draws it, which takes its draws from the one generator of all threads: to seed
-    that for each image took a third of the time of reading small files.
+    The distribution is that of torchvision's RandomResizedCrop. That class draws from one generator for all threads;
+    seeding it for each image took a third of the time of reading small files.
     """
     shape, most = wanted.sides[1] / wanted.sides[0], math.log(amounts.crop_ratio)
     for _ in range(10):
@@ -107,9 +107,9 @@ def _crop(lot: Random, width: int, height: int, wanted: Preprocessing, amounts: 
 
 
 def _moved(pixels: Tensor, draws: Tensor, amounts: Amounts) -> Tensor:
-    """Shifted, turned, zoomed and sheared, all in one resampling; `draws` [images, 6] lie in −1 … 1.
+    """Shift, turn, zoom and shear images in one resampling; `draws` [images, 6] lie in −1 … 1.
 
-    What comes in at the border is as the upper left pixel.
+    Uncovered borders take the colour of the upper left pixel.
     """
     x, y, turn, wide, high, shear = draws.unbind(1)
     turn, shear = turn * math.radians(amounts.rotation), shear * amounts.shear
@@ -132,11 +132,11 @@ def _blurred(image: Tensor, draw: float) -> Tensor:
 
 
 def _erase(image: Tensor, size: Tensor, draws: Tensor) -> None:
-    """Paint a rectangle over with the mean of all images, in place."""
+    """Paint a rectangle of normalised pixels over with 0, the mean of the normalisation, in place."""
     share = float(ERASED[0] + size * (ERASED[1] - ERASED[0]))
     ratio, down, right = draws.tolist()
-    slim = math.exp((2 * ratio - 1) * math.log(3))  # height to width, a third to three
-    high, wide = (min(1.0, math.sqrt(share * part)) for part in (slim, 1 / slim))
+    shape = math.exp((2 * ratio - 1) * math.log(3))  # height / width, from 1/3 to 3
+    high, wide = (min(1.0, math.sqrt(share * part)) for part in (shape, 1 / shape))
     height, width = image.shape[1:]
     top, left = down * (1 - high) * height, right * (1 - wide) * width
     image[:, round(top) : round(top + high * height), round(left) : round(left + wide * width)] = 0

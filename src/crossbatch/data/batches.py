@@ -26,10 +26,10 @@ def _tell(sentence: str) -> None:
 
 
 class Reader:
-    """Reads images; those that cannot be read are refused, or skipped: named once, never tried again.
+    """Read images. An image that cannot be read is refused, or skipped: it is named once and not tried again.
 
-    Files are read on as many threads as torch has: they take turns with torch's own on the same cores. A loader
-    process has one. `way_out`: what a person can do about an image that is refused.
+    Files are read on as many threads as torch has, since reading takes turns with torch on the same cores. A loader
+    process has one thread. `way_out`: what the error about a refused image advises.
     """
 
     def __init__(
@@ -40,17 +40,17 @@ class Reader:
         way_out: str = "mend or remove it, or --loop.on_corrupt skip",
     ) -> None:
         self.images, self.on_corrupt, self.tell, self.way_out = images, on_corrupt, tell, way_out
-        self.corrupt: dict[int, str] = {}  # why, by image
+        self.corrupt: dict[int, str] = {}  # reasons by image id
 
     def see(self, indices: Sequence[int], looks: Sequence[Look]) -> list[Tensor | None]:
-        """What each look shows of its image; None for those that are skipped."""
+        """The view of each image that its look chooses; None for an image that is skipped."""
         threads = 1 if self.images.in_memory else min(torch.get_num_threads(), len(indices))
         if threads <= 1:
-            found = list(map(self._try, indices, looks))
+            results = list(map(self._try, indices, looks))
         else:
             with ThreadPoolExecutor(threads) as pool:
-                found = list(pool.map(self._try, indices, looks))
-        return [self._admit(index, view) for index, view in zip(indices, found, strict=True)]
+                results = list(pool.map(self._try, indices, looks))
+        return [self._admit(index, view) for index, view in zip(indices, results, strict=True)]
 
     def _try(self, index: int, look: Look) -> Tensor | DataError | None:
         if index in self.corrupt:
@@ -73,10 +73,10 @@ class Reader:
 
 
 class TrainingBatches(Dataset[Batch]):
-    """Item `step` is that step's P×K batch, augmented; a pure function of seed and step.
+    """Item `step` is the augmented P×K batch of that step, a pure function of seed and step.
 
-    Another `variant` has the same images, augmented anew. `share`: the rank of a process and how many there are, among
-    which the batch is divided; each image is in one share, and as it is in the whole.
+    Each `variant` augments the same images differently. `share`: the rank of a process and the number of processes,
+    among which the batch is divided. An image is augmented in its share as in the whole batch.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class TrainingBatches(Dataset[Batch]):
         return pixels, self.part.labels[chosen], self.part.ids[chosen]
 
     def _another(self, position: int, look: Look, chosen: list[int]) -> tuple[int, Tensor]:
-        """An image that can be read of the class of the one at a position, if possible not one already chosen."""
+        """The position and view of a readable image of the same class, if possible one that is not already chosen."""
         places = (self.part.labels == self.part.labels[position]).nonzero()[:, 0].tolist()
         for place in sorted(places, key=lambda place: place in chosen):
             (view,) = self.reader.see([int(self.part.ids[place])], [look])
@@ -135,17 +135,17 @@ class PartBatches(Dataset[Batch]):
         if number >= len(self):
             raise IndexError(number)
         places = range(number * self.size, min((number + 1) * self.size, len(self.part)))
-        seen = self.reader.see(self.part.ids[list(places)].tolist(), [self.transform.look(0)] * len(places))
-        kept = [place for place, view in zip(places, seen, strict=True) if view is not None]
-        views = [view for view in seen if view is not None]
+        all_views = self.reader.see(self.part.ids[list(places)].tolist(), [self.transform.look(0)] * len(places))
+        kept = [place for place, view in zip(places, all_views, strict=True) if view is not None]
+        views = [view for view in all_views if view is not None]
         pixels = self.transform(views, [0] * len(views)) if views else torch.empty(0)
         return pixels, self.part.labels[kept], self.part.ids[kept]
 
 
 class Shared(Dataset[Batch]):
-    """The share of a process of the batches of a part, in order: a run of them, as many for each process.
+    """One process's share of a part's batches: consecutive batches in order, equally many for each process.
 
-    Empty ones are added where there are too few: processes that meet at every batch must have as many.
+    Processes that synchronise at every batch need equally many, so empty batches make up the number.
     """
 
     def __init__(self, batches: PartBatches, rank: int, count: int) -> None:
@@ -155,7 +155,7 @@ class Shared(Dataset[Batch]):
         return self.size
 
     def __getitem__(self, number: int) -> Batch:
-        """As the batch of the part; an empty one beyond it."""
+        """The batch of the part; an empty one beyond the last."""
         if number >= self.size:
             raise IndexError(number)
         place = self.rank * self.size + number

@@ -1,4 +1,4 @@
-"""A picture of a data set: some classes, a row each, with its name and some of its images."""
+"""A picture of a data set: some classes, one row each, with the name and some images of the class."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +11,11 @@ from crossbatch.errors import DataError
 
 CLASSES, IMAGES, TILE, GAP = 16, 12, 64, 2
 NAME, LETTER = 220, 13  # pixels: the longest name, and the height of its letters
-SLENDER = 8  # a picture is shown at most so many times as long as it is wide: the middle of what is more slender
+SLENDER = 8  # largest aspect ratio shown: of a longer image only the middle is shown
 
 
 def contact_sheet(loaded: DataSet) -> Image.Image:
-    """Classes drawn at random from the training part; a row has first images of one, a gap what cannot be read."""
+    """Draw random classes of the training part, each with its first images; an unreadable image leaves a gap."""
     part = loaded.train
     classes = part.labels.unique()
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(0))[:CLASSES]
@@ -39,24 +39,24 @@ def contact_sheet(loaded: DataSet) -> Image.Image:
 
 
 def _tile(image: Image.Image) -> Image.Image:
-    """As large as a tile has room for, the pixels of small pictures as squares."""
+    """Scale an image to fit into a tile; small images are enlarged without smoothing."""
     most = SLENDER * min(image.size)
     size = (min(image.width, most), min(image.height, most))
     across, down = (image.width - size[0]) // 2, (image.height - size[1]) // 2
-    seen = image.convert("RGB").crop((across, down, across + size[0], down + size[1]))
+    middle = image.convert("RGB").crop((across, down, across + size[0], down + size[1]))
     method = Image.Resampling.NEAREST if max(size) < TILE else Image.Resampling.LANCZOS
-    return ImageOps.contain(seen, (TILE, TILE), method)
+    return ImageOps.contain(middle, (TILE, TILE), method)
 
 
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans, which has most alphabets and comes with matplotlib; else Pillow's own."""
-    found = find_spec("matplotlib")
-    file = Path(found.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if found and found.origin else None
+    """DejaVu Sans of matplotlib, which has most alphabets; Pillow's own font if matplotlib is missing."""
+    spec = find_spec("matplotlib")
+    file = Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if spec and spec.origin else None
     return ImageFont.truetype(file, LETTER) if file and file.is_file() else ImageFont.load_default(LETTER)
 
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """A name in one line, without its middle where it is too long."""
+    """A name on one line, without its middle if it is too long."""
     whole = " ".join(name.split())
     kept, shown = len(whole), whole
     while font.getlength(shown) > NAME and kept > 2:

@@ -113,8 +113,8 @@ def see(file: bytes, look: Look) -> Tensor:
 def _see_plain_jpeg(file: bytes, look: Look) -> Tensor | None:
     """Decode a plain JPEG file in an eighth less time than Pillow takes; None for a file that is left to Pillow.
 
-    Left to Pillow are files with EXIF data, colours other than YCbCr and grey, too many pixels or scans, or damage, and
-    all other formats.
+    Pillow reads damaged files, files with EXIF data, other colours than YCbCr and grey, or very many pixels or scans,
+    and all other formats.
     """
     if not file.startswith(b"\xff\xd8") or b"Exif\0\0" in file or is_endless(file):
         return None
@@ -136,7 +136,7 @@ def upright(image: Image.Image) -> Image.Image:
     if turn is None:
         return image
     turned = image.transpose(turn)
-    for name in ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"):  # or it could be turned again
+    for name in ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"):  # else it would be turned again
         turned.info.pop(name, None)
     return turned
 

@@ -54,14 +54,14 @@ def rows_of(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], list[
     `skip_missing` leaves out rows whose file does not exist, and notes how many they are.
     """
     rows, _ = _read(root, skip_missing=skip_missing, labelled=False)
-    there = [row for row in rows if not skip_missing or _is_file(row.path)]
+    existing = [row for row in rows if not skip_missing or _is_file(row.path)]
     notes = [f"the roles in {root} are not read here"] if len({row.role for row in rows}) > 1 else []
-    if len(there) == len(rows):
+    if len(existing) == len(rows):
         return rows, notes
     first = shown(next(row.path for row in rows if not _is_file(row.path)))
-    return there, [
+    return existing, [
         *notes,
-        f"{len(rows) - len(there):,} of the {len(rows):,} images of {root} are not there, as {first}",
+        f"{len(rows) - len(existing):,} of the {len(rows):,} images of {root} are not there, as {first}",
     ]
 
 
@@ -139,7 +139,7 @@ def _text(root: Path) -> str:
 
 
 def _columns(root: Path, names: Sequence[str], needed: Sequence[str]) -> list[str]:
-    """Normalise column names: lower case, no blanks around them, own names. Refuse a table without a needed column."""
+    """Column names in lower case, without blanks around them and with `ALSO` replaced; refuse a missing column."""
     columns = [name.strip().lower() for name in names]
     repeated = next((column for column in columns if column and columns.count(column) > 1), None)
     if repeated:

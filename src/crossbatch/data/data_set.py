@@ -84,9 +84,9 @@ class DataSet:
     """Training, validation and test parts of one data set.
 
     `tests`: one search named test, or several, each named after its test list. `image_size`: the side in pixels at
-    which a network that takes any size sees the images; None if the data set has no size of its own. `ks`: the usual K
-    of Recall@K. `expected`: published numbers of images and classes of each part, None if not published. `copies`:
-    groups of ids of images whose files have the same bytes. `policy`: the suitable augmentation, auto if not known.
+    which a network that takes any size sees the images; None chooses it by the sizes of the files. `ks`: the usual K of
+    Recall@K. `expected`: published numbers of images and classes of each part, None if not published. `copies`: groups
+    of ids of images whose files have the same bytes. `policy`: the suitable augmentation, auto if not known.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The embedded data set: characters drawn from the fonts that matplotlib ships, or from fonts of the machine.
+"""The embedded data set: characters drawn from the fonts that matplotlib ships, or from fonts that the user names.
 
 Class = code point, instance = typeface. Rendered characters, never photographs.
 """
@@ -23,16 +23,16 @@ from crossbatch.errors import DataError, MissingExtraError
 
 VERSION = 1  # of the drawing; part of the cache's name
 TEST_SHARE = 0.5
-HAN_SAME = 0.95  # Han typefaces of one tradition differ little more than this
+HAN_SAME = 0.95  # `same` of `draw` for Han: its typefaces of one tradition are nearly this much alike
 
 
 def load(
     root: Path | None = None, split: Split | None = None, fonts: Sequence[Path] = (), script: Script | None = None
 ) -> DataSet:
-    """Draw the set, or read it from the cache; half of the classes are test, as in SOP.
+    """Draw the set, or read it from the cache; half of the classes are for test, as in SOP.
 
-    `fonts`: files, or folders with fonts somewhere in them. With the script `han` the set is called hanzi, and
-    classes and images are drawn by lot, as many in each half as SOP has there.
+    `fonts`: files, or folders that are searched for fonts at any depth. With the script `han` the set is called hanzi,
+    and each half has as many random classes and images as the same part of SOP.
     """
     if root is not None:
         raise DataError(f"glyphs are drawn, not read: leave ROOT out, got {root} (--fonts is given once per place)")
@@ -61,10 +61,10 @@ def load(
 
 
 def _like_sop(everything: Part, split: Split) -> tuple[Part, Part]:
-    """Classes drawn by lot for each half, then images, each class keeping two, to the counts of SOP."""
-    draw_lots = torch.Generator().manual_seed(split.seed)
+    """Sample classes for each half, then images, to the counts of SOP; each class keeps at least two images."""
+    generator = torch.Generator().manual_seed(split.seed)
     classes = everything.classes
-    order = torch.randperm(classes, generator=draw_lots)
+    order = torch.randperm(classes, generator=generator)
     halves, first = [], 0
     for images, wanted in SOP.expected.values():
         if images is None or wanted is None:
@@ -76,17 +76,17 @@ def _like_sop(everything: Part, split: Split) -> tuple[Part, Part]:
                 f"these fonts have {classes:,} characters in five typefaces or more, and a split as SOP's needs "
                 f"{wanted:,} with {images:,} images in each half: bring more fonts with --fonts"
             )
-        lot = torch.randperm(len(half), generator=draw_lots)
-        # The first two of a class, as the lot has them, before the third of any.
-        further = _number_in_class(half.labels[lot]) >= 2
+        shuffled = torch.randperm(len(half), generator=generator)
+        # In shuffled order, the first two images of every class come before the third image of any class.
+        further = _number_in_class(half.labels[shuffled]) >= 2
         chosen = torch.zeros(len(half), dtype=torch.bool)
-        chosen[lot[further.long().argsort(stable=True)[:images]]] = True
+        chosen[shuffled[further.long().argsort(stable=True)[:images]]] = True
         halves.append(half.select(chosen))
     return halves[0], halves[1]
 
 
 def _number_in_class(labels: Tensor) -> Tensor:
-    """How many before each have its label."""
+    """For each position, the number of earlier positions with the same label."""
     counts = labels.unique(return_counts=True)[1]
     numbers = torch.empty_like(labels)
     numbers[labels.argsort(stable=True)] = torch.cat([torch.arange(int(count)) for count in counts])
@@ -94,7 +94,7 @@ def _number_in_class(labels: Tensor) -> Tensor:
 
 
 def font_files() -> list[Path]:
-    """DejaVu and STIX as matplotlib ships them."""
+    """The DejaVu and STIX fonts that matplotlib ships."""
     try:
         import matplotlib as mpl  # noqa: PLC0415
     except ModuleNotFoundError:
@@ -108,15 +108,15 @@ def fonts_in(places: Sequence[Path]) -> list[Path]:
     for place in places:
         if not place.exists():
             raise DataError(f"there are no fonts in --fonts {place}: it does not exist")
-    found = (path for place in places for path in (place.rglob("*") if place.is_dir() else [place]))
-    files = {path.resolve() for path in found if path.suffix.lower() in SUFFIXES and path.is_file()}
+    paths = (path for place in places for path in (place.rglob("*") if place.is_dir() else [place]))
+    files = {path.resolve() for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()}
     if not files:
         raise DataError(f"no {', '.join(SUFFIXES)} file in --fonts {' '.join(map(str, places))}")
     return sorted(files, key=lambda path: (path.name, str(path)))
 
 
 def draw_cached(fonts: list[Path], script: Script | None = None) -> tuple[GlyphImages, str]:
-    """The drawn set and its fingerprint, which changes with a font, the rasteriser or the filters."""
+    """Draw the set, or read it from the cache. Return it with its fingerprint, a hash of bitmaps and code points."""
     key = hashlib.sha256(f"{VERSION} {ImageFont.core.freetype2_version}{script or ''}".encode())
     for font in fonts:
         key.update(font.read_bytes())
@@ -124,7 +124,7 @@ def draw_cached(fonts: list[Path], script: Script | None = None) -> tuple[GlyphI
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as cached:
             images = GlyphImages(cached["bitmaps"], cached["codes"], cached["faces"].tolist())
-    except Exception:  # a damaged archive raises what it likes: BadZipFile, zlib.error, TokenError, …
+    except Exception:  # a damaged archive may raise anything: BadZipFile, zlib.error, TokenError, …
         images = draw(fonts, script=script, same=HAN_SAME) if script else draw(fonts)
         _write(path, images)
     digest = hashlib.sha256(images.bitmaps.tobytes() + images.codes.tobytes()).hexdigest()
@@ -132,7 +132,7 @@ def draw_cached(fonts: list[Path], script: Script | None = None) -> tuple[GlyphI
 
 
 def _write(path: Path, images: GlyphImages) -> None:
-    """Put the cache in place whole or not at all; a folder that cannot be written costs a redraw next time."""
+    """Write the cache whole or not at all. If its folder cannot be written, the set is drawn again next time."""
     partial = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ class FileImages:
     in_memory = False
 
     def __init__(self, paths: Iterable[Path | str], root: Path) -> None:
-        self.paths, self.root = list(paths), root  # strings stay: making 120,053 of them a Path takes a second
+        self.paths, self.root = list(paths), root  # strings stay strings: making 120,053 paths takes a second
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -67,7 +67,7 @@ def naming(path: Path | str) -> Iterator[None]:
 
 
 def as_label(name: str) -> str:
-    """A label as text; an é of one code point and one of two, as macOS writes it, make the same label."""
+    """The label of a folder or table entry. An é of one code point and one of two, as on macOS, are the same."""
     label = shown(name)  # without combining marks it stays: U+F900 and U+8C48 are two characters
     return unicodedata.normalize("NFC", label) if any(map(unicodedata.combining, label)) else label
 

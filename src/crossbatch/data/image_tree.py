@@ -35,10 +35,10 @@ class Tree:
 
     def images(self, folder: Path, *, links: bool = False) -> list[Path]:
         """Images below a folder, sorted by path; notes a folder without any. `links`: follow linked folders in it."""
-        found = sorted(Path(path) for path in self._walk(str(folder), links=links))
-        if not found:
+        paths = sorted(Path(path) for path in self._walk(str(folder), links=links))
+        if not paths:
             self.without_images.append(folder.name)
-        return found
+        return paths
 
     def notes(self) -> list[str]:
         """Notes on what was left out, one sentence each."""

@@ -14,7 +14,7 @@ from crossbatch.errors import CrossBatchError, DataError
 
 
 def load(name: str, loader: Callable[..., Any], root: Path | None, split: Split | None) -> DataSet:
-    """Call `loader(root, split)` and return its data set; `DataError` if it fails or returns an unfit one."""
+    """Call `loader(root, split)` and return its data set; `DataError` if it fails or its result does not fit."""
     try:
         inspect.signature(loader).bind(root, split)
     except TypeError as error:

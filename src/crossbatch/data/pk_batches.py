@@ -11,11 +11,11 @@ from crossbatch.errors import DataError
 
 
 class PKBatches:
-    """The batch of each step, without any state: batch `step` is the same whoever asks, in any order.
+    """The batch of each step. Batch `step` depends on no state, and is the same in whatever order steps are read.
 
-    Classes come in shuffled rounds, each class once a round (a remainder that does not fill a batch waits for
-    another round). Of each, K images are drawn without replacement, or with it where a class has
-    fewer than K: `short_classes` says how many do. Classes with one image are left out, for want of a positive.
+    Classes come in shuffled rounds, each class at most once a round: a remainder that does not fill a batch is left out
+    of that round. K images of each class are drawn without replacement, or with replacement if the class has fewer than
+    K; `short_classes` counts such classes. Classes with one image are left out, since they have no positive.
     """
 
     def __init__(self, labels: Tensor, classes: int, images: int, seed: int) -> None:
@@ -45,7 +45,7 @@ class PKBatches:
         return self.classes * self.images
 
     def __getitem__(self, step: int) -> NDArray[np.int64]:
-        """Positions, in the labels given, of the images of this step; the K of a class are neighbours."""
+        """Positions in `labels` of the images of a step; the K images of a class are adjacent."""
         number, place = divmod(step, self._round)
         chosen = self._shuffled(number)[place * self.classes : (place + 1) * self.classes]
         draw = np.random.default_rng((self.seed, 1, step))
@@ -54,10 +54,10 @@ class PKBatches:
         )
 
     def share_seen(self, steps: int) -> float:
-        """Share of a batch's classes that were in one of so many batches before it, on average.
+        """Mean share of a batch's classes that are also in one of the `steps` batches before it.
 
-        A class has a random place in each round: of the pairs of places in two rounds, those so near. A class that a
-        round leaves over, for want of a batch to fill, is not reckoned with.
+        A class has a random place in each round. The share is that of the pairs of places in two successive rounds that
+        are at most `steps` batches apart. Classes that a round leaves out are not considered.
         """
         of_round, steps = self._round, min(steps, 2 * self._round - 1)
         near = steps * (steps + 1) / 2
@@ -65,14 +65,14 @@ class PKBatches:
         return near / of_round**2 if steps <= of_round else 1 - beyond / of_round**2
 
     def _shuffled(self, number: int) -> NDArray[np.int64]:
-        """Order of the classes in a round; the last one asked for is kept, since steps come in sequence."""
+        """Order of the classes in a round; the last order is cached, since steps come in sequence."""
         if self._cached[0] != number:
             self._cached = number, np.random.default_rng((self.seed, 0, number)).permutation(len(self.groups))
         return self._cached[1]
 
 
 class Steps(Sampler[int]):
-    """Step numbers without end, from the one that `first` says when the loader starts."""
+    """Endless step numbers, from the one that `first` returns when the loader starts."""
 
     def __init__(self, first: Callable[[], int]) -> None:
         self.first = first

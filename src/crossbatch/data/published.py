@@ -118,7 +118,7 @@ def build(
 def present(release: Release, base: Path, paths: Sequence[str]) -> list[str]:
     """Find the path on disk of each listed file; capitals may differ. The error names a file that is missing."""
     folders: dict[str, dict[str, str]] = {}
-    found, missing = [], []
+    paths_on_disk, missing = [], []
     for path in paths:
         folder, _, file = path.rpartition("/")
         if folder not in folders:
@@ -127,13 +127,13 @@ def present(release: Release, base: Path, paths: Sequence[str]) -> list[str]:
         if path_on_disk is None:
             missing.append(path)
         else:
-            found.append(path_on_disk)
+            paths_on_disk.append(path_on_disk)
     if missing:
         raise DataError(
             f"{release.title}: {len(missing):,} of {len(paths):,} listed images are not in {base}, "
             f"the first is {missing[0]}: unpack the images again"
         )
-    return found
+    return paths_on_disk
 
 
 def _files(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""From images to the tensor that a network takes; evenly, as in evaluation."""
+"""Preparation of images for a network, without random changes, as in evaluation."""
 
 import hashlib
 import math
@@ -14,32 +14,32 @@ from torch import Tensor
 from crossbatch.data.crops import Colour, Look, View, upright
 from crossbatch.errors import RunError, SettingError
 
-SLENDER = 16  # times the shape of what the network sees: no more of an image is scaled
-RESERVE = 2.0  # for evaluation, as in Pillow's thumbnails: the last reduction by half is left to the resizing
+SLENDER = 16  # times the network's aspect ratio: a longer image is cut to this before it is scaled
+RESERVE = 2.0  # as in Pillow's thumbnails: the decoder leaves the last reduction by half to the resizing
 LUMA = (0.299, 0.587, 0.114)
 Fit = Literal["crop", "pad", "squash"]
-MOST_PIXELS = 4096  # of a side, in a file that anybody may have written
+MOST_PIXELS = 4096  # of a side; a model file may come from a stranger
 
 
 @runtime_checkable
 class Transform(Protocol):
-    """What is to be seen of each image under its seed, and what the network takes of that."""
+    """Choose a view of each image by its seed, and convert views to the network's input."""
 
     def look(self, seed: int) -> Look:
-        """What is to be seen of an image."""
+        """The look that chooses the view of an image."""
 
     def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:
-        """What `look` has shown, uint8 [channels, height, width] each → float [images, channels, size, size]."""
+        """Views, each uint8 [channels, height, width] → float [images, channels, size, size]."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a network wants its images; kept with the model.
+    """How a network's images are prepared; saved with the model.
 
-    `size`: side of the square in pixels, or height and width. `resize`: what its shorter side is scaled to before the
-    crop. `background`: the colour, by name or as #rrggbb, that shows where an image is transparent or padded. `fit`:
-    how an image of another shape is seen in evaluation: its centre (crop), all of it on the background (pad), or all
-    of it out of proportion (squash).
+    `size`: side of the square in pixels, or height and width. `resize`: shorter side of the area of this shape that an
+    image is scaled to cover before the crop. `background`: the colour, by name or as #rrggbb, that shows where an image
+    is transparent or padded. `fit`: what evaluation shows of an image of another shape: its centre (crop), the whole
+    image on the background (pad), or the whole image stretched (squash).
     """
 
     size: int | tuple[int, int]
@@ -52,25 +52,27 @@ class Preprocessing:
 
     @classmethod
     def restore(cls, plain: Mapping[str, Any]) -> "Preprocessing":
-        """From the fields as JSON keeps them, lists for tuples; older models have fewer."""
-        values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in plain.items()}
+        """Build from the fields in JSON, which has lists for tuples; older models have fewer fields."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+        }
         try:
             restored = cls(**values)
             restored.check()
         except (TypeError, ValueError) as error:
             reason = str(error).split("\n")[0]
-            raise RunError(f"what the model says of its images cannot be used ({reason}): copy it anew") from error
+            raise RunError(f"the image preparation of the model cannot be used ({reason}): copy it anew") from error
         return restored
 
     def check(self) -> None:
-        """Refuse with ValueError what no training has written."""
+        """Raise ValueError for values that no training writes."""
         for name, pixels in (("size", min(self.sides)), ("size", max(self.sides)), ("resize", self.resize)):
             if type(pixels) is not int or not 1 <= pixels <= MOST_PIXELS:
                 raise ValueError(f"{name} is {pixels!r}")
         if len(self.sides) != 2 or self.channels not in (1, 3) or self.fit not in get_args(Fit):
             raise ValueError(f"size is {self.size}, channels {self.channels}, fit {self.fit!r}")
-        numbers = [*self.mean, *self.std, *(1 / one for one in self.std if one)]
-        if not len(self.mean) == len(self.std) == self.channels == sum(one > 0 for one in self.std):
+        numbers = [*self.mean, *self.std, *(1 / deviation for deviation in self.std if deviation)]
+        if not len(self.mean) == len(self.std) == self.channels == sum(deviation > 0 for deviation in self.std):
             raise ValueError(f"mean is {self.mean} and std {self.std} for {self.channels} channels")
         if not all(map(math.isfinite, numbers)):
             raise ValueError("mean and std are not finite")
@@ -87,10 +89,10 @@ class Preprocessing:
         return background_colour(self.background)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """One PIL image, turned as its EXIF data say, as the network takes it: float [channels, height, width]."""
+        """Prepare one PIL image, turned upright by its EXIF data: float [channels, height, width]."""
         if not isinstance(image, Image.Image):
-            told = f"a PIL image is prepared for the network, got {type(image).__name__}"
-            raise SettingError(f"{told}: open it with PIL.Image.open, or call embed, which takes files and arrays too")
+            wrong = f"a PIL image is prepared for the network, got {type(image).__name__}"
+            raise SettingError(f"{wrong}: open it with PIL.Image.open, or call embed, which takes files and arrays too")
         return self.tensor([image])[0]
 
     def tensor(self, images: Sequence[Image.Image]) -> Tensor:
@@ -98,9 +100,9 @@ class Preprocessing:
         return self.normalize([self.look(*image.size).of(image) for image in map(upright, images)])
 
     def look(self, width: int, height: int) -> View:
-        """All of an image, scaled."""
+        """The view of a whole image, scaled; the ends of a very long image are cut off first."""
         (high, wide), left, upper = self.sides, 0, 0
-        if self.fit == "crop":  # what is cut off anyway of a line of pixels would fill memory if it were scaled first
+        if self.fit == "crop":  # scaled whole, a very long image would fill memory with what the crop then cuts off
             left = max(0, width - SLENDER * height * math.ceil(wide / high)) // 2
             upper = max(0, height - SLENDER * width * math.ceil(high / wide)) // 2
         box = (left, upper, width - left, height - upper)
@@ -108,7 +110,7 @@ class Preprocessing:
         return View((width, height), box, size, self.channels, False, RESERVE, self.colour)
 
     def _scaled(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height to scale an image to: to cover what is wanted, to fit into it, or just that."""
+        """Width and height to scale an image to: it then covers the wanted area, fits into it, or fills it."""
         high, wide = self.sides
         if self.fit == "squash":
             return wide, high
@@ -119,7 +121,7 @@ class Preprocessing:
         return max(1, high * width // height), high
 
     def normalize(self, views: Sequence[Tensor]) -> Tensor:
-        """Uint8 [channels, height, width] each → the centre of each as float, less the mean, by the deviation."""
+        """Views, each uint8 [channels, height, width] → float centres, minus the mean, divided by the deviation."""
         mean, std = (255 * torch.tensor(value).view(-1, 1, 1) for value in (self.mean, self.std))
         # In place: new memory for a batch takes as long as the arithmetic.
         return self.pixels(views).float().sub_(mean).div_(std)
@@ -129,9 +131,9 @@ class Preprocessing:
         return torch.stack([view if view.shape[1:] == self.sides else self._centred(view) for view in views])
 
     def _centred(self, view: Tensor) -> Tensor:
-        """Cropped to what the network sees, and padded where it is smaller."""
+        """Crop a view to the network's size, or pad it to that size with the background."""
         (high, wide), (height, width) = self.sides, view.shape[1:]
-        if self.fit != "pad":  # as torchvision's center_crop, whose import takes as long as that of torch
+        if self.fit != "pad":  # as torchvision's center_crop; importing it takes as long as torch does
             top, left = round((height - high) / 2), round((width - wide) / 2)
             return view[:, top : top + high, left : left + wide]
         top, left = (high - height) // 2, (wide - width) // 2
@@ -152,28 +154,28 @@ def background_colour(name: str) -> Colour:
 
 
 def image_seed(seed: int, step: int, position: int) -> int:
-    """The seed of one image of one step: whatever is drawn for it depends on nothing else."""
+    """The seed of one image of one step; all random choices for the image depend on it alone."""
     return int.from_bytes(hashlib.blake2b(f"{seed}/{step}/{position}".encode(), digest_size=7).digest(), "big")
 
 
 class Evenly:
-    """The same for every image, whatever the seed: for evaluation and for filling the memory."""
+    """A transform without random changes, for evaluation and for filling the memory."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
 
     def look(self, seed: int) -> Look:  # noqa: ARG002
-        """All of it."""
+        """The look that shows the whole image."""
         return self.preprocessing.look
 
     def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:  # noqa: ARG002
-        """Crop the centre of each image."""
+        """Crop the centre of each view and normalise it."""
         return self.preprocessing.normalize(views)
 
 
 class Pixels(Evenly):
-    """The same without the arithmetic, uint8 [images, channels, height, width]: for a network that does it itself."""
+    """The same without normalising, uint8 [images, channels, height, width]: for a graph that normalises itself."""
 
     def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:  # noqa: ARG002
-        """Crop the centre of each image."""
+        """Crop the centre of each view."""
         return self.preprocessing.pixels(views)

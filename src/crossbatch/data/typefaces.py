@@ -1,4 +1,4 @@
-"""Characters drawn from fonts: one bitmap for each code point and typeface, kept where they make a class."""
+"""Characters drawn from fonts: one bitmap for each code point and typeface, if its class has enough images."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -18,13 +18,13 @@ SIZE = 32
 FONT_PIXELS = 22
 BASELINE = 23
 INK = 30  # the largest width or height drawn; wider characters are scaled down to it
-SAME = 0.98  # correlation above which two typefaces of a character are one image
+SAME = 0.98  # correlation above which two typefaces of a character count as one image
 FEWEST = 5  # images a class needs
 SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
 
 Bitmap = NDArray[np.uint8]
 Script = Literal["han"]
-SCRIPTS = {"han": "CJK UNIFIED IDEOGRAPH-"}  # how the names of its characters begin
+SCRIPTS = {"han": "CJK UNIFIED IDEOGRAPH-"}  # how the Unicode names of its characters begin
 
 
 class GlyphImages:
@@ -43,7 +43,7 @@ class GlyphImages:
         return Image.fromarray(self.bitmaps[index])
 
     def see(self, index: int, look: Look) -> Tensor:
-        """What a look shows of one bitmap."""
+        """The view of one bitmap that `look` chooses."""
         return look(SIZE, SIZE).of(self.read(index))
 
     def name(self, index: int) -> str:
@@ -52,14 +52,14 @@ class GlyphImages:
 
 
 def code_name(code: int) -> str:
-    """U+0041 LATIN CAPITAL LETTER A."""
+    """The name of a code point, such as `U+0041 LATIN CAPITAL LETTER A`."""
     return f"U+{code:04X} {unicodedata.name(chr(code), '')}".strip()
 
 
 def draw(
     fonts: Sequence[Path], *, script: Script | None = None, same: float = SAME, fewest: int = FEWEST
 ) -> GlyphImages:
-    """Draw every character, or those of a script, of every font, then keep what makes a class.
+    """Draw every character of every font, or only those of a script; keep the classes with enough images.
 
     Left out: empty bitmaps and `.notdef`; bitmaps that two code points of a font share (Latin A, Greek Alpha);
     near copies within a class (correlation above `same`); classes with fewer than `fewest` images left.
@@ -84,7 +84,7 @@ def draw(
 
 
 class _Face(NamedTuple):
-    """One typeface of a font file: its place, its name, and where each character's outline is kept in the file."""
+    """One typeface of a font file: its number in the file, its name, and where the file has each outline."""
 
     number: int
     name: str
@@ -92,7 +92,7 @@ class _Face(NamedTuple):
 
 
 def _draw_font(path: Path, script: Script | None) -> Iterator[tuple[int, Bitmap, str]]:
-    """Code point, bitmap and typeface; an outline that several typefaces of a file share is drawn once."""
+    """Yield code point, bitmap and typeface; an outline that several typefaces of a file share is drawn once."""
     drawn: dict[tuple[int, int, str], tuple[int, Bitmap, str]] = {}
     codes_of: dict[bytes, set[int]] = {}
     for face in _faces(path):
@@ -125,12 +125,12 @@ def _faces(path: Path) -> Iterator[_Face]:
                     yield _Face(number, tables["name"].getDebugName(4) or f"{path.stem} {number}", _outlines(tables))
             else:
                 yield _Face(0, path.stem, _outlines(TTFont(file, lazy=True)))
-    except Exception as error:  # a damaged font raises what it likes: TTLibError, struct.error, KeyError, …
+    except Exception as error:  # a damaged font may raise anything: TTLibError, struct.error, KeyError, …
         raise DataError(f"the font {path} cannot be read ({error}): remove it or bring it whole") from error
 
 
 def _outlines(tables: Any) -> dict[int, tuple[int, str]]:
-    """Of each character: where the table of its outline begins, and the outline's name."""
+    """For each code point, the offset of the outline table and the outline's name; equal pairs share an outline."""
     place = next((tables.reader.tables[tag].offset for tag in ("glyf", "CFF ", "CFF2") if tag in tables), 0)
     return {code: (place, name) for code, name in (tables.getBestCmap() or {}).items() if name != ".notdef"}
 
@@ -153,7 +153,7 @@ def _draw_one(character: str, font: ImageFont.FreeTypeFont) -> Bitmap | None:
 
 
 def _distinct(drawn: list[tuple[Bitmap, str]], same: float) -> list[tuple[Bitmap, str]]:
-    """Keep each bitmap unless it is a near copy of one kept before."""
+    """Drop each bitmap whose correlation with a bitmap kept before is above `same`."""
     flat = np.stack([bitmap for bitmap, _ in drawn]).reshape(len(drawn), -1).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
     flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6

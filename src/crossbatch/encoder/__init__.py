@@ -1,4 +1,4 @@
-"""A trained model to use: pictures in, unit rows out."""
+"""Embedding with a trained model: images in, embeddings of length 1 out."""
 
 from crossbatch.encoder.encoder import Encoder, load
 from crossbatch.encoder.rows import Embedded, embedded

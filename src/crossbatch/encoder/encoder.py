@@ -30,12 +30,12 @@ from crossbatch.models.checkpoint import Description
 from crossbatch.progress import watched
 
 Rows = NDArray[np.float32]
-FOLDING = threading.Lock()  # what is folded is watched while it embeds: by one thread at a time
-BATCH = 64  # images; on a CPU a quarter faster than 256. Evaluation takes as many: rows are the same to the bit
+FOLDING = threading.Lock()  # folding puts hooks into the network while it embeds, so one thread at a time
+BATCH = 64  # images; on a CPU a quarter faster than 256. Evaluation takes as many, so its rows are equal to the bit
 
 
 class Encoder:
-    """Embeds images as the run did that trained the network; what `crossbatch.load` returns.
+    """Embed images with a trained network, and with its preparation of images; `crossbatch.load` returns one.
 
     Attributes:
         network: The network, which may be trained further; images are embedded in evaluation mode.
@@ -52,18 +52,18 @@ class Encoder:
         if isinstance(network, torch.nn.Module):
             self.device, self._evenly = _device(device), Evenly(self.preprocess)
             network.to(self.device).eval()
-        else:  # a graph, which computes where it was opened and normalises by itself
+        else:  # an ONNX graph, which has its own device and normalises itself
             self.device, self._evenly = torch.device("cpu"), Pixels(self.preprocess)
-        self._folded: tuple[list[tuple[int, int]], Network] | None = None  # the state of the weights, and the copy
+        self._folded: tuple[list[tuple[int, int]], Network] | None = None  # state of the weights, folded copy
 
     @property
     def dim(self) -> int:
-        """Length of a row."""
+        """Number of coordinates of an embedding."""
         return self.description.dim
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the weights, the network and the preparation: rows of the same can be compared."""
+        """Hash of weights, network and preparation; rows can be compared if it is equal. 16 hexadecimal digits."""
         if isinstance(self.network, onnx_file.OnnxNetwork):
             return self.network.fingerprint
         return _fingerprint(self._torch_network().state_dict(), self.description)
@@ -74,8 +74,8 @@ class Encoder:
         Args:
             images: Paths, PIL images, arrays [height, width, 1, 3 or 4] or [height, width], tensors [1, 3 or 4, height,
                 width]. Levels are uint8, or real numbers from 0 to 1, not normalised. Files of any size and mode that
-                training reads; EXIF orientation and transparency are taken care of. A generator is read to its
-                end first.
+                training reads; EXIF orientation and transparency are taken care of. A generator is first read
+                to its end.
             batch_size: Images at a time, for the network's memory.
 
         Raises:
@@ -90,19 +90,19 @@ class Encoder:
         return self._embed(_listed(images), batch_size, "refuse")[0]
 
     def embed_readable(self, images: Iterable[Given], *, batch_size: int = BATCH) -> tuple[Rows, dict[int, str]]:
-        """The same where some images cannot be read: their rows are NaN, and the dictionary says why, by position."""
+        """Embed images; those that cannot be read get rows of NaN. The dictionary has their reasons by position."""
         return self._embed(_listed(images), batch_size, "skip")
 
     def embed_part(self, images: Images, part: Part, on_corrupt: OnCorrupt = "refuse") -> Embedded:
-        """A part of a data set: embeddings float32 [images, dim], labels and ids, without images that are skipped."""
+        """Embed a part of a data set: embeddings float32 [images, dim], labels and ids, without skipped images."""
         batches = PartBatches(Reader(images, on_corrupt), part, self._evenly, BATCH)
         return all_of(self._stream(batches))
 
     def save_onnx(self, path: str | os.PathLike[str]) -> float:
-        """Write one ONNX file; returns how far its rows lie from these at most, which must be within 1e-4.
+        """Write one ONNX file; return the largest difference of its rows from the network's, which is at most 1e-4.
 
         Raises:
-            RunError: The network cannot be exported, or gives other rows; nothing is written then.
+            RunError: The network cannot be exported, or the rows differ by more. Nothing is written then.
         """
         network = self._torch_network()
         return onnx_file.write(Path(path), network, self.description, self.fingerprint)
@@ -148,25 +148,25 @@ class Encoder:
         reader = Reader(GivenImages(images), on_corrupt, tell=lambda _: None, way_out=way_out)
         places = torch.arange(len(images))
         batches = PartBatches(reader, Part(torch.zeros_like(places), places), self._evenly, batch_size)
-        for found, _, ids in self._stream(batches):
-            if not found.isfinite().all():
+        for embeddings, _, ids in self._stream(batches):
+            if not embeddings.isfinite().all():
                 raise DivergedError(
                     f"the model at {self.source} gives embeddings that are not finite: "
                     + ("embed without half" if self.half else "it has diverged; train it again, with a lower rate")
                 )
             if len(ids):
-                rows[ids.numpy()] = found.numpy()
+                rows[ids.numpy()] = embeddings.numpy()
         return rows, dict(reader.corrupt)
 
     def _stream(self, batches: PartBatches) -> Iterator[Embedded]:
         numbers = watched(range(len(batches)), "embedding, in batches")
         if isinstance(self.network, torch.nn.Module) and self.network.training:
-            self._folded = None  # a write to `.data` is not counted
+            self._folded = None  # training may write to `.data`, which `_version` does not count
         with evaluating(self.network) if isinstance(self.network, torch.nn.Module) else nullcontext():
             yield from batches_of_rows(partial(self._rows, self._fast_network()), batches, self.device, numbers)
 
     def _rows(self, network: Network, images: Tensor) -> Tensor:
-        """The network's, under autocast where half precision was asked for."""
+        """The rows of images, computed under autocast if `half` is set."""
         if not self.half:
             return network(images)
         with torch.autocast(self.device.type, torch.float16 if self.device.type == "cuda" else torch.bfloat16):
@@ -174,31 +174,31 @@ class Encoder:
         return torch.nn.functional.normalize(rows.float())
 
     def _fast_network(self) -> Network:
-        """What gives the same rows within 1e-5 in less than half of the time on a CPU; elsewhere the network."""
+        """On a CPU, a copy that gives rows within 1e-5 in less than half of the time; elsewhere the network itself."""
         if not isinstance(self.network, torch.nn.Module) or self.device.type != "cpu":
             return self.network
         with FOLDING:
-            if self._folded is None or self._folded[0] != _written(self.network):  # never folded, or trained since
+            if self._folded is None or self._folded[0] != _written(self.network):  # not folded yet, or trained since
                 copy = self._fold(self.network)
-                self._folded = _written(self.network), copy  # folding has laid the weights elsewhere
+                self._folded = _written(self.network), copy  # read again: folding moves the weights
             return self._folded[1]
 
     def _fold(self, network: torch.nn.Module) -> Network:
-        with torch.inference_mode(False), torch.no_grad():  # else its weights could not be trained any more
+        with torch.inference_mode(False), torch.no_grad():  # weights made in inference mode cannot be trained
             network = network.to(memory_format=torch.channels_last)
-            drawn = torch.Generator().manual_seed(0)
-            images = torch.randn(1, self.preprocess.channels, *self.preprocess.sides, generator=drawn)
+            generator = torch.Generator().manual_seed(0)
+            images = torch.randn(1, self.preprocess.channels, *self.preprocess.sides, generator=generator)
             return folded(network, images.contiguous(memory_format=torch.channels_last))
 
 
 def load(
     name: str | os.PathLike[str], *, device: str | None = None, half: bool = False, weights: str = checkpoint.WEIGHTS
 ) -> Encoder:
-    """A trained model, to embed images with.
+    """Load a trained model, to embed images with.
 
     Args:
         name: A run folder, a folder of `save_pretrained`, or an ONNX file; `hf://owner/name` is fetched from Hugging
-            Face's hub, and nothing else is looked for on a network.
+            Face's hub. Nothing else uses a network.
         device: As torch names it, such as cuda:1; by default the GPU where there is one.
         weights: Other weights of a run than its best, such as those before training.
         half: Compute in half precision: float16 on a GPU, bfloat16 elsewhere. Rows are float32 all the same.
@@ -207,7 +207,7 @@ def load(
         RunError: There is no trained model, or one that cannot be read.
         SettingError: The device is not there.
 
-    Nothing of what is loaded is executed: weights are read by safetensors, the rest is JSON.
+    No code in the files is run: weights are read by safetensors, the rest is JSON.
 
     Examples:
         >>> model = crossbatch.load("runs/photos")
@@ -228,14 +228,14 @@ def load(
             f"crossbatch export, or {hub.SCHEME}owner/name"
         )
     runs.refuse_several(path)
-    with torch.inference_mode(False):  # tensors that are made in it could not be trained, nor tell of changes
+    with torch.inference_mode(False):  # tensors made in it cannot be trained and have no `_version`
         model, description = checkpoint.load(path, weights)
     return Encoder(model, description, path, device, half)
 
 
 def _written(network: torch.nn.Module) -> list[tuple[int, int]]:
-    """Where each tensor of a network lies, and how often it has been written."""
-    return [(one.data_ptr(), one._version) for one in (*network.parameters(), *network.buffers())]
+    """The address and version of each tensor of a network; they show whether weights were moved or written."""
+    return [(tensor.data_ptr(), tensor._version) for tensor in (*network.parameters(), *network.buffers())]
 
 
 def _device(name: str | None) -> torch.device:
@@ -255,7 +255,7 @@ def _listed(images: Iterable[Given]) -> Sequence[Given]:
 
 
 def _is_one(images: Any) -> bool:
-    """Whether these numbers are one image, whose lines or channels would be taken for images."""
+    """Tell whether an array or tensor is one image, whose lines or channels would be taken for images."""
     if isinstance(images, Tensor):
         return images.ndim == 2 or (images.ndim == 3 and images.shape[0] in MODES)
     pixels = isinstance(images, np.ndarray) and images.dtype.kind in "buif"
@@ -264,8 +264,8 @@ def _is_one(images: Any) -> bool:
 
 def _fingerprint(weights: dict[str, Tensor], description: Description) -> str:
     digest = hashlib.sha256()
-    said = {name: value for name, value in asdict(description).items() if name not in ("class_names", "format")}
-    digest.update(json.dumps(said, sort_keys=True).encode())
+    fields = {name: value for name, value in asdict(description).items() if name not in ("class_names", "format")}
+    digest.update(json.dumps(fields, sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(name.encode())
         digest.update(weights[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolution before it: the same rows in two thirds of a CPU's time."""
+"""BatchNorm folded into the convolution before it: the same rows in two thirds of the time on a CPU."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-CLOSE = 1e-5  # how far a row may move
+CLOSE = 1e-5  # largest change of a row's coordinate
 
 
 def folded(network: nn.Module, images: Tensor) -> nn.Module:
-    """A copy that takes fewer passes over its maps, or the network itself where that is not possible.
+    """A copy that passes over its maps fewer times, or the network itself if that is not possible.
 
-    In evaluation mode a BatchNorm scales and shifts the maps of a convolution by constants, which its kernels can do.
-    Which follows which is seen by embedding some images. They are embedded again by the copy: where rows differ, such
-    as in a network that takes the maps from between the two, nothing is folded.
+    In evaluation mode a BatchNorm scales and shifts the maps of a convolution by constants. The convolution's kernels
+    and bias can do the same. Embedding `images` shows which BatchNorm takes the maps of which convolution. The copy
+    then embeds them too. If its rows differ, as for a network that also uses the maps between the two layers, nothing
+    is folded.
 
     Args:
         network: In evaluation mode.
@@ -32,13 +33,13 @@ def folded(network: nn.Module, images: Tensor) -> nn.Module:
             norm: Any = copy.get_submodule(after)
             constants = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
             conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *constants)
-            copy.set_submodule(after, getattr(norm, "act", nn.Identity()))  # timm's BatchNorm holds what follows it
+            copy.set_submodule(after, getattr(norm, "act", nn.Identity()))  # timm's BatchNorm holds its activation too
         return copy if torch.allclose(copy(images), expected, rtol=0, atol=CLOSE) else network
 
 
 def _pairs(network: nn.Module, images: Tensor) -> tuple[list[tuple[str, str]], Tensor]:
-    """Names of each convolution and the BatchNorm that takes its maps, and the rows of the images."""
-    made: list[tuple[str, Tensor]] = []  # tensors, too, so that none takes the place of another
+    """The names of each convolution and of the BatchNorm that takes its maps; and the rows of the images."""
+    made: list[tuple[str, Tensor]] = []  # holds the tensors, so that `is` compares living ones
     pairs: list[tuple[str, str]] = []
 
     def remember(name: str) -> Callable[..., None]:

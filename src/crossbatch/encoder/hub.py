@@ -1,4 +1,4 @@
-"""The door to Hugging Face's hub: opened by a name that begins with hf:// and by nothing else."""
+"""Models of Hugging Face's hub, which are fetched only for names that begin with hf://."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ SCHEME = "hf://"
 
 
 def named(name: str) -> bool:
-    """Whether a name is of the hub; a `Path` of it has lost one of the two slashes."""
+    """Tell whether a name is one of the hub. One slash suffices, since `Path` removes the other."""
     return name.startswith(SCHEME[:-1])
 
 
 def fetched(name: str) -> Path:
-    """The folder in the hub's cache that holds the model `hf://owner/name`, fetched if it is not there."""
+    """The folder in the hub's cache that holds the model `hf://owner/name`; fetch the model if it is missing."""
     name = SCHEME + name.removeprefix(SCHEME[:-1]).lstrip("/")
     try:
         import huggingface_hub  # noqa: PLC0415
@@ -25,7 +25,7 @@ def fetched(name: str) -> Path:
         with cache_alone_if_offline():
             files = [CONFIG, WEIGHTS, CARD]
             folder = huggingface_hub.snapshot_download(name.removeprefix(SCHEME), allow_patterns=files)
-    except Exception as error:  # of the network, the hub's answers, the name's spelling
+    except Exception as error:  # of the network, of the hub's answer, or of a misspelt name
         reason = str(error).strip().split("\n")[0]
         raise RunError(
             f"{name} cannot be fetched ({reason}): check the name and the network, or give a path"

@@ -1,9 +1,10 @@
-"""A trained network as one ONNX file: writing it, and embedding with it by onnxruntime.
+"""A trained network as one ONNX file: writing it, and embedding with it in onnxruntime.
 
 The graph takes decoded pixels of the model's size, uint8 [batch, height, width, channels], and gives unit rows float32
-[batch, dim]. Levels, mean, deviation and the order of axes are in it, since these go wrong unseen. Decoding a file,
-turning it upright and scaling it are not: no operator of ONNX decodes JPEG, and a batch has pictures of many sizes. The
-metadata say how that was done: `crossbatch` holds the description, and `fingerprint` that of the model.
+[batch, dim]. The graph includes the arithmetic on levels, mean and deviation, and the order of axes, since errors in
+these go unnoticed. It does not decode an image, turn it upright or scale it: ONNX has no operator that decodes JPEG,
+and a batch has images of many sizes. The metadata tell how to do that: `crossbatch` holds the description, and
+`fingerprint` the fingerprint of the model.
 """
 
 import json
@@ -24,33 +25,33 @@ from crossbatch.models.checkpoint import Description, description_of
 
 INPUT, OUTPUT = "images", "embeddings"
 NAMES = ("crossbatch", "fingerprint")  # of the metadata
-CLOSE = 1e-4  # how far a row may lie from torch's
-BATCHES = (1, 2, 3, 17)  # sizes at which it is compared
+CLOSE = 1e-4  # largest difference from torch's rows
+BATCHES = (1, 2, 3, 17)  # sizes of batches that are compared
 OPSET = 20
 
 
 class OnnxNetwork:
-    """The graph of a file, called as a network is: uint8 [batch, channels, height, width] → rows [batch, dim]."""
+    """An ONNX graph that is called like a network: uint8 [batch, channels, height, width] → rows [batch, dim]."""
 
     def __init__(self, path: Path, device: str | None = None) -> None:
         runtime = _onnxruntime()
         if not path.is_file():
             raise RunError(f"there is no file {path}: write one with crossbatch export RUN --format onnx")
-        there = runtime.get_available_providers()
+        available = runtime.get_available_providers()
         wanted = "CUDAExecutionProvider" if (device or "cuda").startswith("cuda") else "CPUExecutionProvider"
-        if device and (wanted not in there or not device.startswith(("cuda", "cpu"))):
+        if device and (wanted not in available or not device.startswith(("cuda", "cpu"))):
             raise SettingError(f"onnxruntime cannot compute on {device} here: leave the device out, or name cpu")
         try:
-            providers = [one for one in (wanted, "CPUExecutionProvider") if one in there]
+            providers = [provider for provider in (wanted, "CPUExecutionProvider") if provider in available]
             self.session = runtime.InferenceSession(str(path), providers=list(dict.fromkeys(providers)))
         except Exception as error:  # onnxruntime raises a type of its own for each status
             reason = " ".join(str(error).split())[:160]
             raise RunError(f"{path} is no graph that onnxruntime can run ({reason}): export it anew") from error
-        said = self.session.get_modelmeta().custom_metadata_map
-        if not said.keys() >= set(NAMES):
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        if not metadata.keys() >= set(NAMES):
             raise RunError(f"{path} was not written by crossbatch export: its metadata have no {' or '.join(NAMES)}")
-        self.description: Description = description_of(said["crossbatch"], path)
-        self.fingerprint: str = said["fingerprint"]
+        self.description: Description = description_of(metadata["crossbatch"], path)
+        self.fingerprint: str = metadata["fingerprint"]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Embed a batch of pixels."""
@@ -60,7 +61,7 @@ class OnnxNetwork:
 
 
 class FromPixels(nn.Module):
-    """A network with the arithmetic before it: uint8 [batch, height, width, channels] → rows [batch, dim]."""
+    """A network that normalises pixels itself: uint8 [batch, height, width, channels] → rows [batch, dim]."""
 
     mean: Tensor
     std: Tensor
@@ -79,9 +80,9 @@ class FromPixels(nn.Module):
 
 
 def write(path: Path, network: nn.Module, description: Description, fingerprint: str) -> float:
-    """Write the file, whole, and return how far its rows lie from torch's at most; refuses more than 1e-4.
+    """Write the file as a whole; return the largest difference of its rows from torch's, and refuse more than 1e-4.
 
-    Compared on noise and smooth pictures, in batches of 1, 2, 3 and 17 images, and of 17 in another order.
+    Rows are compared on noise and smooth images, in batches of 1, 2, 3 and 17 images, and of the 17 in another order.
     """
     onnx = _onnx()
     if path.suffix != ".onnx" or path.is_dir():
@@ -96,19 +97,19 @@ def write(path: Path, network: nn.Module, description: Description, fingerprint:
     for name, value in zip(NAMES, (json.dumps(asdict(description), ensure_ascii=False), fingerprint), strict=True):
         graph.metadata_props.add(key=name, value=value)
     path.parent.mkdir(parents=True, exist_ok=True)
-    apart = [0.0]
+    delta = [0.0]
 
     def compare() -> None:
-        apart[0] = parity(OnnxNetwork(Path(file.name), "cpu"), whole, shape)
-        if not apart[0] <= CLOSE:  # NaN too
+        delta[0] = parity(OnnxNetwork(Path(file.name), "cpu"), whole, shape)
+        if not delta[0] <= CLOSE:  # NaN too
             raise RunError(
-                f"the exported graph gives rows {apart[0]:.1e} from those of torch, more than {CLOSE:.0e}: nothing is "
+                f"the exported graph gives rows {delta[0]:.1e} from those of torch, more than {CLOSE:.0e}: nothing is "
                 f"written; {description.backbone} cannot be exported by torch {torch.__version__}"
             )
 
     with durable.whole(path, before_rename=compare) as file:
         onnx.save(graph, file)
-    return apart[0]
+    return delta[0]
 
 
 def graph_of(network: FromPixels, shape: tuple[int, ...], name: str) -> Any:
@@ -116,7 +117,7 @@ def graph_of(network: FromPixels, shape: tuple[int, ...], name: str) -> Any:
     try:
         program = torch.onnx.export(
             network,
-            (torch.zeros(2, *shape, dtype=torch.uint8),),  # of a batch of 1 the exporter makes a constant
+            (torch.zeros(2, *shape, dtype=torch.uint8),),  # the exporter would make a batch of 1 constant
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT],
@@ -133,16 +134,16 @@ def graph_of(network: FromPixels, shape: tuple[int, ...], name: str) -> Any:
 
 @torch.no_grad()
 def parity(graph: Network, network: Network, shape: tuple[int, ...]) -> float:
-    """The greatest difference of a coordinate between the two; `shape` is height, width, channels."""
+    """The largest difference of a coordinate between the rows of the two; `shape` is height, width, channels."""
     pictures = _pictures(max(BATCHES), shape)
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(1))
     batches = [pictures[:size] for size in BATCHES] + [pictures[order]]
-    apart = [(graph(batch.permute(0, 3, 1, 2)) - network(batch)).abs().max() for batch in batches]
-    return float(torch.stack(apart).max())
+    differences = [(graph(batch.permute(0, 3, 1, 2)) - network(batch)).abs().max() for batch in batches]
+    return float(torch.stack(differences).max())
 
 
 def _pictures(images: int, shape: tuple[int, ...]) -> Tensor:
-    """Noise of every coarseness, uint8 [images, height, width, channels]."""
+    """Noise from coarse to fine, uint8 [images, height, width, channels]."""
     generator = torch.Generator().manual_seed(0)
     high, wide, channels = shape
     drawn = []

@@ -11,47 +11,49 @@ from crossbatch.errors import RunError
 from crossbatch.models import checkpoint
 from crossbatch.models.checkpoint import CARD, CONFIG, WEIGHTS, Description
 
-PRIVATE = ("root", "fonts", "weights")  # options that are paths of somebody's machine: their names say enough
+PRIVATE = ("root", "fonts", "weights")  # options with paths on the user's machine; only file names are shared
 
 
 def write(folder: Path, network: torch.nn.Module, description: Description, source: Path) -> Path:
-    """Write the three files; a card that lies at the source goes along, a run folder gets one."""
+    """Write the three files; the card is made from a run folder, or copied if the source has one."""
     others = sorted({file.name for file in folder.iterdir()} - {WEIGHTS, CONFIG, CARD}) if folder.is_dir() else []
     if others or (folder.exists() and not folder.is_dir()):
-        what = f"holds other files, such as {others[0]}" if others else "is a file"
-        raise RunError(f"{folder} {what}: name a new folder, or one that a model was saved to")
-    told = None  # before anything is written, as a damaged run is refused
+        problem = f"holds other files, such as {others[0]}" if others else "is a file"
+        raise RunError(f"{folder} {problem}: name a new folder, or one that a model was saved to")
+    card_text = None  # made before anything is written, since a damaged run is refused
     if (source / runs.CONFIG).is_file():
-        told = card(source, description)
+        card_text = card(source, description)
     elif (source / CARD).is_file() and source.resolve() != folder.resolve():
-        told = (source / CARD).read_text(encoding="utf-8")
+        card_text = (source / CARD).read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.save(folder, network, description, CONFIG)  # type: ignore[arg-type]  # it has the state of an embedder
-    if told is not None:
-        durable.write_text(folder / CARD, told)
+    if card_text is not None:
+        durable.write_text(folder / CARD, card_text)
     return folder
 
 
 def card(run: Path, description: Description) -> str:
-    """The model card of a run: metadata as hubs read them, then what it is, how it was trained, what it finds."""
+    """The model card of a run: metadata for hubs, the model, its data, metrics, settings and versions."""
     summary = runs.read_summary(run) if (run / runs.SUMMARY).is_file() else {}
-    looks = runs.read_evaluations(run)
+    evaluations = runs.read_evaluations(run)
     options, decided = runs.read_config(run), runs.read_decided(run)
     data = runs.read_json(run / runs.DATA) if (run / runs.DATA).is_file() else {"name": options.get("data")}
     parts = [
-        f"---\n{yaml.safe_dump(_metadata(run.name, data, looks), sort_keys=False, allow_unicode=True)}---\n",
+        f"---\n{yaml.safe_dump(_metadata(run.name, data, evaluations), sort_keys=False, allow_unicode=True)}---\n",
         f"# {run.name}\n",
         _what_it_is(description, summary),
         f"## Data\n\n`{data.get('name')}`, fingerprint `{data.get('fingerprint', 'unknown')}`; "
         f"{summary.get('training_classes', len(description.class_names)):,} training classes.\n"
         "Metrics are Recall@K and MAP@R: each query searches all other images of its part, or the gallery where there "
         "is one. Unless the data set says otherwise, classes of the test part were not trained on.\n",
-        _found(summary, looks),
+        _metrics(summary, evaluations),
         "## Settings\n\n```yaml\n"
         + yaml.safe_dump(_shareable(options), sort_keys=False, allow_unicode=True)
         + "```\n"
         + "".join(f"\n`{option}`: {reason}.\n" for option, reason in decided.items()),
-        "## Versions\n\n" + ", ".join(f"{name} {one}" for name, one in summary.get("versions", {}).items()) + "\n",
+        "## Versions\n\n"
+        + ", ".join(f"{tool} {number}" for tool, number in summary.get("versions", {}).items())
+        + "\n",
     ]
     return "\n".join(parts)
 
@@ -71,13 +73,13 @@ def _what_it_is(description: Description, summary: dict[str, Any]) -> str:
     )
 
 
-def _found(summary: dict[str, Any], looks: list[dict[str, Any]]) -> str:
-    """Metrics before and after training: of validation, and of each last look at a test part."""
+def _metrics(summary: dict[str, Any], looks: list[dict[str, Any]]) -> str:
+    """Metrics before and after training: of validation, and of the last evaluation of each part."""
     rows = []
     before = (summary.get("before_training") or {}).get("validation R@1")
     if summary.get("best_validation_R@1") is not None:
         rows.append(("validation", "R@1", before, summary["best_validation_R@1"]))
-    for look in _last_looks(looks).values():
+    for look in _last_evaluations(looks).values():
         earlier = look.get("before_training") or {}
         names = [name for name in look if name.startswith("R@") or name == "MAP@R"]
         rows += [
@@ -92,7 +94,7 @@ def _found(summary: dict[str, Any], looks: list[dict[str, Any]]) -> str:
     return "## Metrics\n\n| part | metric | before training | after |\n|---|---|---:|---:|\n" + "\n".join(lines) + "\n"
 
 
-def _last_looks(looks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _last_evaluations(looks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {look["part"]: look for look in looks}
 
 
@@ -112,19 +114,19 @@ def _metadata(name: str, data: dict[str, Any], looks: list[dict[str, Any]]) -> d
                 if metric.startswith("R@") or metric == "MAP@R"
             ],
         }
-        for part, look in _last_looks(looks).items()
+        for part, look in _last_evaluations(looks).items()
     ]
     return metadata | ({"model-index": [{"name": name, "results": results}]} if results else {})
 
 
 def _shareable(options: dict[str, Any]) -> dict[str, Any]:
-    """Options without the paths of a machine: their last part alone."""
+    """Options with each path of the user's machine cut to its last part."""
 
     def shown(name: str, value: Any) -> Any:
         if isinstance(value, dict):
-            return {one: shown(one, inner) for one, inner in value.items()}
+            return {key: shown(key, inner) for key, inner in value.items()}
         if name in PRIVATE and isinstance(value, list):
-            return [Path(str(one)).name for one in value]
+            return [Path(str(path)).name for path in value]
         return Path(str(value)).name if name in PRIVATE and value else value
 
     return {name: shown(name, value) for name, value in options.items()}

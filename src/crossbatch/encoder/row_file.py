@@ -1,4 +1,4 @@
-"""A file of rows, Parquet or NPZ, written in chunks so that what was embedded is never embedded again."""
+"""A file of rows, Parquet or NPZ, written in chunks so that no image is embedded twice after a kill."""
 
 import hashlib
 import shutil
@@ -16,7 +16,7 @@ from crossbatch.errors import RunError
 from crossbatch.harmless import shown
 from crossbatch.locks import locked
 
-CHUNK = 2048  # images whose rows are kept together: what a kill costs at most
+CHUNK = 2048  # images whose rows are kept together; a kill loses at most one chunk
 SUFFIXES = (".parquet", ".npz")
 TABLE = "a .parquet table"
 KNOWN, LOCK = "rows.json", "lock"  # in the folder of chunks
@@ -24,10 +24,10 @@ Chunk = dict[str, Any]  # id int64, path and label text, embedding float32 [imag
 
 
 def write_rows(out: Path, encoder: Encoder, images: Sequence[Listed], *, skip: bool = False) -> dict[int, str]:
-    """Embed images into a file, and return why those at some places could not be read, if they may be skipped.
+    """Embed images into a file. With `skip`, images that cannot be read are left out, and reasons returned by position.
 
-    Columns are id (the place in the list), path, label and embedding. Chunks lie in OUT.partial until the file is
-    whole; the same call goes on with them, another model or another list begins anew.
+    Columns are id (the position in the list), path, label and embedding. Chunks lie in OUT.partial until the file is
+    whole. The same call continues from them; another model or another list starts again.
     """
     refuse_name(out)
     chunks = out.with_name(f"{out.name}.partial")
@@ -46,7 +46,7 @@ def write_rows(out: Path, encoder: Encoder, images: Sequence[Listed], *, skip: b
 
 
 def refuse_name(out: Path) -> None:
-    """Refuse a file that is there already, or of another kind."""
+    """Refuse a file that exists, or that is neither .parquet nor .npz."""
     if out.suffix.lower() not in SUFFIXES:
         raise RunError(f"rows are written to a .parquet or .npz file, got {out}")
     if out.exists():
@@ -64,15 +64,17 @@ def _identity(encoder: Encoder, images: Sequence[Listed]) -> dict[str, Any]:
 
 
 def _refuse_others(chunks: Path) -> None:
-    """Refuse a folder of that name which holds what we did not write."""
+    """Refuse a folder of chunks that holds files which `write_rows` did not write."""
     if chunks.is_dir() and not (chunks / KNOWN).is_file():
-        others = [one.name for one in chunks.iterdir() if one.name != LOCK and not one.name.endswith(durable.PARTIAL)]
+        others = [
+            file.name for file in chunks.iterdir() if file.name != LOCK and not file.name.endswith(durable.PARTIAL)
+        ]
         if others:
             raise RunError(f"{chunks} holds other files, such as {others[0]}: move it away, or name another --out")
 
 
 def _begin(chunks: Path, identity: dict[str, Any]) -> None:
-    """The folder of chunks of these images and this model; of others it is emptied."""
+    """Begin a folder of chunks; delete its chunks if they are of other images or another model."""
     known = chunks / KNOWN
     if not (known.is_file() and runs.read_json(known) == identity):
         for kept in chunks.glob("*.npz"):
@@ -108,13 +110,13 @@ def _chunks(folder: Path) -> Iterator[Chunk]:
 
 
 def _join(out: Path, chunks: Path) -> None:
-    """All chunks as one file, whole."""
+    """Join all chunks into one file, written as a whole."""
     with durable.whole(out) as file:
         if out.suffix.lower() == ".parquet":
             _join_parquet(file, chunks)
         else:
             columns = list(_chunks(chunks))
-            joined: Any = {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
+            joined: Any = {name: np.concatenate([chunk[name] for chunk in columns]) for name in columns[0]}
             np.savez(file, **joined)
 
 

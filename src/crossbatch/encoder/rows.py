@@ -1,4 +1,4 @@
-"""From batches of images to rows: the one place where a trained network embeds."""
+"""From batches of images to embeddings: the one place where a trained network embeds."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ Network = Callable[[Tensor], Tensor]  # a batch of images → unit rows float [i
 
 
 def embedded(network: nn.Module, batches: PartBatches, numbers: Iterable[int] | None = None) -> list[Embedded]:
-    """Embedded, each batch or those of some numbers, where the network is; it goes on in the mode that it was in."""
+    """Embed each batch, or those in `numbers`, on the network's device; the network keeps its training mode."""
     device = next(network.parameters()).device
     with evaluating(network):
         return [batch for batch in batches_of_rows(network, batches, device, numbers) if len(batch[1])]
@@ -23,9 +23,9 @@ def embedded(network: nn.Module, batches: PartBatches, numbers: Iterable[int] | 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards each part of the network in the mode that it was in."""
+    """Put a network into evaluation mode; afterwards each module returns to its own mode."""
     training = [module for module in network.modules() if module.training]
-    if training:  # else nothing changes, and to walk through a network takes a tenth of embedding one image
+    if training:  # `eval()` takes a tenth of the time of embedding one image
         network.eval()
     try:
         yield
@@ -35,7 +35,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def all_of(batches: Iterator[Embedded]) -> Embedded:
-    """Every batch in one; refuses a part of which no image can be read."""
+    """Join all batches into one; refuse a part in which no image can be read."""
     rows = [batch for batch in batches if len(batch[1])]
     if not rows:
         raise DataError("no image of the part can be read")
@@ -46,19 +46,19 @@ def all_of(batches: Iterator[Embedded]) -> Embedded:
 def batches_of_rows(
     network: Network, batches: PartBatches, device: torch.device, numbers: Iterable[int] | None = None
 ) -> Iterator[Embedded]:
-    """Embedded, a batch at a time; an accelerator works on one while the next is read.
+    """Embed one batch at a time; an accelerator works on a batch while the next one is read.
 
-    `numbers`: those of the batches, in order, where somebody watches them.
+    `numbers`: numbers of the batches to embed, in order; an iterator may show progress.
     """
-    given = map(batches.__getitem__, range(len(batches)) if numbers is None else numbers)
-    for images, labels, ids in given if device.type == "cpu" else _ahead(given):
+    loaded = map(batches.__getitem__, range(len(batches)) if numbers is None else numbers)
+    for images, labels, ids in loaded if device.type == "cpu" else _ahead(loaded):
         with torch.no_grad():
             rows = network(images.to(device)).float().cpu() if len(labels) else torch.empty(0)
         yield rows, labels, ids
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The batches in order, the next one being read while one is used."""
+    """Yield the batches in order; the next one is read while one is used."""
     with ThreadPoolExecutor(1) as reader:
         waiting = reader.submit(next, batches, None)
         while (batch := waiting.result()) is not None:

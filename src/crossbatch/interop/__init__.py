@@ -1,1 +1,1 @@
-"""Other libraries, each behind one door."""
+"""Use with other libraries, one module each."""

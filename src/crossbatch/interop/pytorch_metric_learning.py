@@ -1,4 +1,4 @@
-"""pytorch-metric-learning both ways: their losses and miners over our memory, our losses behind their call."""
+"""pytorch-metric-learning in both directions: their losses and miners with our memory, our losses with their call."""
 
 from typing import Any
 
@@ -21,18 +21,17 @@ except ModuleNotFoundError:
     raise MissingExtraError("working with its losses", "pytorch-metric-learning", "pml") from None
 
 Indices = tuple[Tensor, ...]  # (anchors, positives, anchors, negatives), or triplets (anchors, positives, negatives)
-# Named as usable with references by their own memory, but NCALoss takes no account of which pairs it is given.
+# Their own memory supports these with references. NCALoss is left out, since it ignores which pairs it is given.
 WITH_REFERENCES = sorted(set(theirs.CrossBatchMemory.supported_losses()) - {"NCALoss"})
 
 
 class PMLLoss(Comparing):
-    """A loss of theirs, if wanted with a miner of theirs, where `CrossBatchLoss` takes one of ours.
+    """A loss of pytorch-metric-learning, with or without one of its miners, to use in `CrossBatchLoss` like our losses.
 
-    Pairs of a row with itself or with a copy of its image, and rows dropped from the memory, are left out of what the
-    miner finds, or of all pairs without one; of a memory a miner sees no row that is, or is a copy of, one of the
-    batch. Value and reduction are theirs: a mean over pairs, not over anchors. Where
-    only some anchors count against a memory, `CrossBatchLoss` takes their share of it, as of any loss. Every pair is
-    listed: 32 bytes each.
+    Without a miner, all pairs count. Pairs of a row with itself or with a copy of its image never count, and neither do
+    rows dropped from the memory. A miner does not see memory rows of the batch's images, or of copies of these.
+    Value and reduction are theirs: a mean over pairs, not over anchors. If only some anchors count against a memory,
+    the loss is multiplied by their share of the batch, as for every loss. Every pair is listed, at 32 bytes each.
 
     Examples:
         >>> loss = PMLLoss(TripletMarginLoss(), MultiSimilarityMiner())
@@ -59,30 +58,30 @@ class PMLLoss(Comparing):
         return self.compare(anchors, anchors, Pairing.within(labels, ids))
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
-        """Their loss of anchors against references; `per_anchor` as of any loss."""
+        """Their loss of anchors against references; sets `per_anchor`, as every loss does."""
         kept = slice(None) if pairing.live is None else pairing.live.nonzero()[:, 0]
         positive, negative = pairing.masks(torch.arange(len(refs), device=refs.device)[kept])
         if self.miner is not None and refs is not anchors:  # the easiest positive would be the row itself
-            seen = (positive | negative).all(0)
-            kept = torch.arange(len(refs), device=refs.device)[kept][seen]
-            positive, negative = positive[:, seen], negative[:, seen]
+            visible = (positive | negative).all(0)
+            kept = torch.arange(len(refs), device=refs.device)[kept][visible]
+            positive, negative = positive[:, visible], negative[:, visible]
         counted = positive.any(1) if pairing.with_positive_only else torch.ones_like(pairing.labels, dtype=torch.bool)
         share = counted.to(anchors).mean()
         if not counted.any() or not positive.shape[1]:
             self.per_anchor = dict.fromkeys(("positives", "negatives", "anchors"), torch.zeros_like(share))
             return 0 * anchors.sum()
-        # Of a memory a copy: it is written to before the backward pass, in which some of their losses read the rows.
+        # Rows of a memory are copied: some losses read them in the backward pass, and the memory is written before it.
         rows = refs[kept].to(anchors, copy=refs is not anchors)
         labels, of_anchors = pairing.ref_labels[kept], pairing.labels[counted]
         positive, negative = positive[counted], negative[counted]
         if self.miner is None:
             indices: Indices = (*positive.nonzero().unbind(1), *negative.nonzero().unbind(1))
         else:
-            given = () if refs is anchors else (rows, labels)
-            indices = _without(~(positive | negative), self.miner(anchors[counted], of_anchors, *given))
-        found = loss_and_miner_utils.convert_to_pairs(indices, of_anchors, labels)
+            references = () if refs is anchors else (rows, labels)
+            indices = _without(~(positive | negative), self.miner(anchors[counted], of_anchors, *references))
+        pairs = loss_and_miner_utils.convert_to_pairs(indices, of_anchors, labels)
         self.per_anchor = {
-            side: torch.tensor(len(found[place]) / max(len(anchors), 1))
+            side: torch.tensor(len(pairs[place]) / max(len(anchors), 1))
             for side, place in (("positives", 0), ("negatives", 2))
         }
         self.per_anchor["anchors"] = share
@@ -92,10 +91,10 @@ class PMLLoss(Comparing):
 
 
 class CalledLikePML(nn.Module):
-    """A loss of ours called as theirs are: `loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)`.
+    """A loss of ours with the call of theirs: `loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)`.
 
-    Without `indices_tuple` it is the loss itself. With it, the loss of these pairs alone (triplets count as their
-    pairs, each once), in the plain form: a matrix of batch × references is made, as they make it.
+    Without `indices_tuple` this is our loss unchanged. With it, only these pairs count: a triplet is two pairs, and a
+    pair counts once. The loss is then computed in its plain form, on a matrix of batch × references, as theirs are.
     """
 
     def __init__(self, loss: PairLoss) -> None:
@@ -132,7 +131,7 @@ class CalledLikePML(nn.Module):
 
 
 def _without(ignored: Tensor, indices: Any) -> Indices:
-    """Leave out ignored pairs, and triplets in which there is one."""
+    """Leave out ignored pairs, and triplets that contain one."""
     if len(indices) == 3:
         anchors, positives, negatives = indices
         kept = ~ignored[anchors, positives] & ~ignored[anchors, negatives]

@@ -11,7 +11,7 @@ from crossbatch.models.googlenet import GoogLeNet
 from crossbatch.models.pooling import pooling_by_name
 from crossbatch.models.small import SmallConvNet
 
-# These give maps and pool them by their mean, unless told otherwise; any other name is timm's.
+# These return feature maps, which are pooled by their mean by default. Any other name is timm's.
 OURS: dict[str, Any] = {
     "small": SmallConvNet,
     "googlenet": GoogLeNet,
@@ -22,7 +22,7 @@ OURS: dict[str, Any] = {
 def create(
     name: str, channels: int, *, pooling: str | None = None, pretrained: bool = False
 ) -> tuple[nn.Module, nn.Module, int]:
-    """A network, what pools the maps it gives (nothing where it pools itself), and the number of features then."""
+    """Return a network, the pooling of its maps (Identity if it pools itself), and the number of pooled features."""
     if name not in OURS:
         timm_networks.require(name, list(OURS))
     try:
@@ -47,15 +47,15 @@ def create(
 
 
 def take(network: nn.Module, name: str, channels: int, sides: tuple[int, int]) -> None:
-    """Have a network take images of a height and width; refuses those that it cannot."""
+    """Make a network take images of a height and width; refuse sides that it cannot take."""
     if name not in OURS:
         timm_networks.take(network, name, channels, sides)
 
 
 def image_settings(name: str) -> dict[str, Any] | None:
-    """What the weights of a backbone were trained with: input_size, crop_pct, mean, std; in [0, 1], red first.
+    """The image settings that a backbone's weights were trained with: input_size, crop_pct, mean, std.
 
-    None for a backbone that is always trained from scratch, at any size.
+    Mean and std are for values in [0, 1], red first. None for a backbone that is always trained from scratch.
     """
     if name in OURS:
         settings: dict[str, Any] | None = OURS[name].image_settings

@@ -1,4 +1,4 @@
-"""BN-Inception, under the names of the Caffe weights that were converted to PyTorch, so that these load.
+"""BN-Inception, with the layer names of the Caffe weights that were converted to PyTorch, so that they load.
 
 Architecture: Ioffe and Szegedy, Batch normalization, ICML 2015, as trained in Caffe by Yuanjun Xiong; names and
 preprocessing: the file `bn_inception-52deb4733.pth` of Cadene's pretrained-models.pytorch.
@@ -13,8 +13,8 @@ from torch.nn.functional import avg_pool2d, max_pool2d, pad, relu
 from crossbatch.errors import SettingError
 from crossbatch.shapes import Images, Maps
 
-# The weights want values 0–255 less these means, blue first. In units of [0, 1] and red first: their mean and a
-# deviation of 1/255; the network itself turns the channels round.
+# The weights expect values from 0 to 255, minus these means, blue first. The settings state this for values in [0, 1],
+# red first. The network itself reverses the channels.
 BLUE, GREEN, RED = 104, 117, 128
 IMAGE_SETTINGS = {
     "input_size": (3, 224, 224),
@@ -25,9 +25,9 @@ IMAGE_SETTINGS = {
 
 
 class Block(NamedTuple):
-    """Widths of an inception block: 1×1; 1×1 then 3×3; 1×1 then twice 3×3; what is pooled, and then a 1×1.
+    """Widths of a block's four branches: 1×1; 1×1 and 3×3; 1×1 and two 3×3; pooling and 1×1.
 
-    Without a first and a last width the block halves the map, and passes what it pooled on as it is.
+    A block whose `single` and `projected` are 0 halves the map. It has no first branch, and no 1×1 after the pooling.
     """
 
     name: str
@@ -53,9 +53,9 @@ BLOCKS = (
 
 
 class BNInception(nn.Module):
-    """Everything before the pooling. Images float [batch, 1 or 3 channels, height, width], red first.
+    """The layers before the pooling. Images float [batch, 1 or 3 channels, height, width], red first.
 
-    The running statistics move by a tenth a step: the converted file's code says 0.9, which is Caffe's way to say it.
+    BatchNorm's momentum is 0.1. The code of the converted weights says 0.9, which is the same in Caffe's convention.
     """
 
     num_features = 1024
@@ -84,7 +84,7 @@ class BNInception(nn.Module):
 
     @staticmethod
     def group_matcher(*, coarse: bool) -> dict[str, str]:  # noqa: ARG004
-        """Four stages: what comes before the inception blocks, then these by their resolution."""
+        """Four stages: the layers before the inception blocks, then the blocks of each resolution."""
         return {"stem": r"^conv\d", "blocks": r"^inception_(\d)"}
 
     def _add(self, name: str, before: int, width: int, side: int, stride: int = 1) -> None:
@@ -92,7 +92,7 @@ class BNInception(nn.Module):
         self.add_module(f"{name}_bn", nn.BatchNorm2d(width))
 
     def _add_block(self, block: Block, width: int) -> int:
-        """Its layers; its width."""
+        """Add the layers of a block; return the width of its output."""
         name, stride = f"inception_{block.name}", 1 if block.single else 2
         if block.single:
             self._add(f"{name}_1x1", width, block.single, 1)
@@ -115,7 +115,7 @@ class BNInception(nn.Module):
         triple = self._run(x, f"{name}_3x3_reduce", f"{name}_3x3")
         double = self._run(x, *(f"{name}_double_3x3_{part}" for part in ("reduce", "1", "2")))
         if not block.single:
-            even = pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))  # an odd side is rounded up, as the 3×3 do; x ≥ 0
+            even = pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))  # rounds odd sides up, as the 3×3 do; x ≥ 0
             return torch.cat([triple, double, max_pool2d(even, 3, 2, ceil_mode=True)], 1)
         pooled = (avg_pool2d if block.pool == "avg" else max_pool2d)(x, 3, 1, 1)
         return torch.cat([self._run(x, f"{name}_1x1"), triple, double, self._run(pooled, f"{name}_pool_proj")], 1)

@@ -1,4 +1,4 @@
-"""A trained model in two files: weights (safetensors) and all that is needed to use them (JSON)."""
+"""A trained model in two files: its weights (safetensors), and the description that they need (JSON)."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ from crossbatch.models import backbones
 from crossbatch.models.embedder import MOST_DIMENSIONS, Embedder, build
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-CONFIG, CARD = "config.json", "README.md"  # the names that model hubs have for the description and the card
+CONFIG, CARD = "config.json", "README.md"  # names that model hubs give the description and the model card
 FORMAT = 1  # of the description
 
 
@@ -25,30 +25,30 @@ class Description:
     channels: int
     preprocessing: dict[str, Any]
     class_names: list[str]
-    pooling: str | None = None  # None: as the backbone was made to
-    dims: list[int] = field(default_factory=list)  # lengths at which an embedding may be cut off; none: only whole
+    pooling: str | None = None  # None: the backbone's own pooling
+    dims: list[int] = field(default_factory=list)  # lengths to which an embedding may be cut; empty: none
     format: int = FORMAT
 
 
 def save(folder: Path, model: Embedder, description: Description, name: str = DESCRIPTION) -> None:
-    """Write both files whole: a reader never sees half of one."""
+    """Write both files whole: a reader never sees half a file."""
     save_weights(folder / WEIGHTS, model)
     durable.write_text(folder / name, json.dumps(asdict(description), indent=1, ensure_ascii=False))
 
 
 def save_weights(path: Path, model: Embedder) -> None:
-    """Write the weights alone, whole."""
+    """Write only the weights, as a whole file."""
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     with durable.whole(path) as file:
         file.write(safetensors("keeping a model").save(weights))
 
 
 def load(folder: Path, file: str = WEIGHTS) -> tuple[Embedder, Description]:
-    """The model of a run folder, in evaluation mode; `file`: other weights of it than the best."""
+    """Load the model of a run folder, in evaluation mode; `file`: weights of the run other than the best."""
     try:
         description = described(folder)
         weights = safetensors("keeping a model").load_file(folder / file)
-        _check_rows(folder, description, weights["head.weight"].shape[0])  # before a network of any size is built
+        _check_rows(folder, description, weights["head.weight"].shape[0])  # before building a network that may be huge
         model = build(description.backbone, description.dim, description.channels, pooling=description.pooling)
         if "size" in description.preprocessing:
             backbones.take(model.backbone, description.backbone, description.channels, _sides(description))
@@ -70,22 +70,22 @@ def _sides(description: Description) -> tuple[int, int]:
 
 
 def tensors(file: Path) -> dict[str, Any]:
-    """What a weights file holds."""
+    """The tensors of a weights file by name."""
     try:
-        found: dict[str, Any] = safetensors("keeping a model").load_file(file)
+        weights: dict[str, Any] = safetensors("keeping a model").load_file(file)
     except FileNotFoundError as error:
         raise RunError(f"{file} is missing") from error
     except Exception as error:  # safetensors raises its own error type
         raise RunError(f"{file} cannot be read ({error}): copy it again, or start anew") from error
-    return found
+    return weights
 
 
 def described(folder: Path) -> Description:
-    """What is said of the model in a folder: of a run, or in the layout of hubs."""
+    """Read the description of the model in a run folder, or in a folder with the layout of model hubs."""
     if folder.is_file():
         raise RunError(f"{folder} is a file, and holds no weights to train: name a run folder, or an exported folder")
-    hubs = (folder / CONFIG).is_file() and not (folder / DESCRIPTION).exists()
-    file = folder / (CONFIG if hubs else DESCRIPTION)
+    of_hub = (folder / CONFIG).is_file() and not (folder / DESCRIPTION).exists()
+    file = folder / (CONFIG if of_hub else DESCRIPTION)
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -94,15 +94,15 @@ def described(folder: Path) -> Description:
 
 
 def description_of(text: str, source: Path) -> Description:
-    """A description from its JSON; refuses what describes no model that can be built."""
+    """Parse a description from JSON; refuse one whose model cannot be built."""
     try:
         plain = json.loads(text)
-        found = plain.get("format", FORMAT)
-        description = Description(**plain) if found == FORMAT else None
-    except Exception as error:  # of JSON, of a field that is missing or unknown
+        version = plain.get("format", FORMAT)
+        description = Description(**plain) if version == FORMAT else None
+    except Exception as error:  # invalid JSON, or a missing or unknown field
         raise _unreadable(source, error) from error
     if description is None:
-        raise RunError(f"{source} has format {found} and this version reads {FORMAT}: use the version that wrote it")
+        raise RunError(f"{source} has format {version} and this version reads {FORMAT}: use the version that wrote it")
     try:
         _check(description)
     except (TypeError, ValueError) as error:
@@ -111,7 +111,7 @@ def description_of(text: str, source: Path) -> Description:
 
 
 def _check(description: Description) -> None:
-    """Types and ranges, of a file that anybody may have written."""
+    """Check types and ranges, since the file may come from a stranger."""
     kinds = {"backbone": str, "dim": int, "channels": int, "preprocessing": dict}
     kinds |= {"class_names": list, "dims": list}
     for name, kind in kinds.items():
@@ -120,7 +120,7 @@ def _check(description: Description) -> None:
     if not 1 <= description.dim <= MOST_DIMENSIONS or description.channels not in (1, 3):
         raise ValueError(f"dim is {description.dim} and channels {description.channels}")
     if not isinstance(description.pooling, str | None) or not all(
-        isinstance(one, str) for one in description.class_names
+        isinstance(name, str) for name in description.class_names
     ):
         raise ValueError("pooling and class_names are text")
 
@@ -148,7 +148,7 @@ def load_weights(model: Embedder, weights: dict[str, Any], source: Path) -> None
 
 
 def safetensors(feature: str) -> Any:
-    """The package that reads and writes tensors, for a feature that needs it."""
+    """Import `safetensors.torch`; if it is missing, the error names the feature that needs it."""
     try:
         from safetensors import torch as torch_files  # noqa: PLC0415
     except ModuleNotFoundError:

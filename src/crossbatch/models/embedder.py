@@ -1,4 +1,4 @@
-"""The embedding model: a backbone, what pools its maps, a linear head, unit length."""
+"""The embedding model: a backbone, pooling, a linear head, and scaling to length 1."""
 
 from torch import nn
 from torch.nn.functional import normalize
@@ -13,7 +13,7 @@ MOST_DIMENSIONS = 65_536
 class Embedder(nn.Module):
     """Images float [batch, channels, height, width] → unit embeddings [batch, dim].
 
-    Modules named in `kept` stay in evaluation mode, whoever calls `train()`: what is frozen must not learn statistics.
+    Modules named in `kept` stay in evaluation mode after `train()`: frozen BatchNorm layers must keep their statistics.
     """
 
     def __init__(self, backbone: nn.Module, pooling: nn.Module, features: int, dim: int) -> None:
@@ -26,7 +26,7 @@ class Embedder(nn.Module):
         return normalize(self.head(self.pooling(self.backbone(images))))
 
     def train(self, mode: bool = True) -> "Embedder":
-        """Go into training mode, but for what is kept."""
+        """Set training mode for all modules but those in `kept`."""
         super().train(mode)
         for name in self.kept:
             self.get_submodule(name).eval()
@@ -34,7 +34,7 @@ class Embedder(nn.Module):
 
 
 def build(backbone: str, dim: int, channels: int, *, pooling: str | None = None, pretrained: bool = False) -> Embedder:
-    """Any backbone by its name, pooled as it was made to be, or as named: avg, max or gem."""
+    """Build a model from a backbone's name. `pooling`: avg, max, gem or grid; None is the backbone's own."""
     if not 1 <= dim <= MOST_DIMENSIONS:
         raise SettingError(f"an embedding has 1 to {MOST_DIMENSIONS:,} dimensions, got --model.dim {dim}")
     network, pool, features = backbones.create(backbone, channels, pooling=pooling, pretrained=pretrained)

@@ -1,4 +1,4 @@
-"""What does not learn: the first stages of a backbone, and its BatchNorm layers."""
+"""Freezing the first stages of a backbone, and its BatchNorm layers."""
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -9,13 +9,13 @@ from crossbatch.models.embedder import Embedder
 
 
 def freeze(model: Embedder, backbone: str, *, train_stages: int | None = None, batch_norm: bool = False) -> None:
-    """Leave the last `train_stages` of the backbone to learn (None: all), and with `batch_norm` no BatchNorm layer.
+    """Train only the last `train_stages` of the backbone (None: all); `batch_norm` freezes its BatchNorm layers too.
 
-    A network without BatchNorm has none to freeze, and is taken as it is.
+    A network without BatchNorm is accepted. The pooling and the head always learn.
 
-    The pooling and the head always learn. A frozen BatchNorm keeps statistics, scale and shift, and is then one fixed
-    linear map, as in Proxy-Anchor's code and in torchvision's FrozenBatchNorm2d; the code of the Multi-Similarity loss
-    keeps the statistics only, and the paper's own code freezes nothing.
+    A frozen BatchNorm keeps its statistics, scale and shift, and is then one fixed linear map, as in Proxy-Anchor's
+    code and in torchvision's FrozenBatchNorm2d. The code of the Multi-Similarity loss freezes only the statistics, and
+    the code of the XBM paper freezes nothing.
     """
     network = model.backbone
     norms = [module for module in network.modules() if batch_norm and isinstance(module, _BatchNorm)]
@@ -24,9 +24,9 @@ def freeze(model: Embedder, backbone: str, *, train_stages: int | None = None, b
     for norm in norms:
         norm.requires_grad_(False)
     if norms or train_stages is not None:
-        still = set(norms)
+        frozen = set(norms)
         model.kept = tuple(
-            name for name, module in model.named_modules() if name and (module in still or _is_frozen(module))
+            name for name, module in model.named_modules() if name and (module in frozen or _is_frozen(module))
         )
     model.train(model.training)
 
@@ -47,6 +47,6 @@ def _freeze_first(network: nn.Module, backbone: str, train_stages: int) -> None:
 
 
 def _is_frozen(module: nn.Module) -> bool:
-    """Has parameters, and none that learns."""
+    """Tell whether a module has parameters and none of them learns."""
     learns = [parameter.requires_grad for parameter in module.parameters()]
     return bool(learns) and not any(learns)

@@ -10,13 +10,13 @@ from crossbatch.shapes import Images, Maps
 
 HEAD = ("avgpool", "dropout", "fc")
 
-# torchvision's weights come from TensorFlow and want values in [−1, 1]; its own network takes ImageNet's mean and
-# deviation first and turns them back (`transform_input`), which is the same.
+# torchvision's weights come from TensorFlow and expect values in [−1, 1]. torchvision's network expects ImageNet's mean
+# and deviation instead and converts them (`transform_input`), which comes to the same.
 IMAGE_SETTINGS = {"input_size": (3, 224, 224), "crop_pct": 224 / 256, "mean": (0.5,) * 3, "std": (0.5,) * 3}
 
 
 class GoogLeNet(nn.Sequential):
-    """Everything before the pooling, under torchvision's names, so that its weights load.
+    """The layers before the pooling, with torchvision's names, so that its weights load.
 
     Source: Szegedy et al., Going deeper with convolutions, CVPR 2015; BatchNorm and weights as in torchvision.
     """
@@ -29,7 +29,7 @@ class GoogLeNet(nn.Sequential):
         super().__init__(OrderedDict((name, layer) for name, layer in network.named_children() if name not in HEAD))
         first = network.conv1.conv
         if channels != first.in_channels:
-            weight = first.weight.detach().sum(1, keepdim=True)  # grey: what equal red, green and blue would give
+            weight = first.weight.detach().sum(1, keepdim=True)  # grey gives what equal red, green and blue do
             first.weight, first.in_channels = nn.Parameter(weight), channels
 
     def forward(self, images: Images) -> Maps:
@@ -39,7 +39,7 @@ class GoogLeNet(nn.Sequential):
 
     @staticmethod
     def group_matcher(*, coarse: bool) -> dict[str, str]:  # noqa: ARG004
-        """Four stages: what comes before the inception blocks, then these by their resolution."""
+        """Four stages: the layers before the inception blocks, then the blocks of each resolution."""
         return {"stem": r"^conv\d", "blocks": r"^inception(\d)"}
 
 
@@ -50,5 +50,5 @@ def _torchvision(*, pretrained: bool) -> Any:
         raise MissingExtraError("the backbone googlenet", "torchvision", "train") from None
     if pretrained:
         return models.googlenet(weights=models.GoogLeNet_Weights.IMAGENET1K_V1, progress=False)
-    # torchvision's own start (deviation 0.01) leaves nothing of an image before the statistics are learnt.
+    # torchvision's own initial weights (deviation 0.01) lose the image until BatchNorm has learnt its statistics.
     return models.googlenet(aux_logits=False, init_weights=False)

@@ -1,4 +1,4 @@
-"""Hugging Face's hub without a network: what its cache holds is used at once, and nothing is asked again and again."""
+"""Hugging Face's hub without a network: its cache is used at once, without repeated requests."""
 
 import socket
 import threading
@@ -12,10 +12,10 @@ ONE_AT_A_TIME = threading.RLock()
 
 @contextmanager
 def cache_alone_if_offline() -> Iterator[None]:
-    """Inside, the hub reads its cache alone where its host has no address; else it retries for half a minute a file.
+    """Let the hub read only its cache if its host has no address; else it would retry for half a minute per file.
 
     Raises:
-        OSError: There is no network, and the cache lacks what is wanted.
+        OSError: There is no network, and the cache lacks a file.
     """
     try:
         from huggingface_hub import constants  # noqa: PLC0415
@@ -25,7 +25,7 @@ def cache_alone_if_offline() -> Iterator[None]:
     if constants.HF_HUB_OFFLINE or _reachable(constants.ENDPOINT):
         yield
         return
-    with ONE_AT_A_TIME:  # the switch is one of the whole process
+    with ONE_AT_A_TIME:  # the switch is global to the process
         constants.HF_HUB_OFFLINE = True
         try:
             yield
@@ -36,7 +36,7 @@ def cache_alone_if_offline() -> Iterator[None]:
 
 
 def _reachable(address: str) -> bool:
-    """Whether a host has an address, or a proxy is there that may know one."""
+    """Tell whether a host has an address, or there is a proxy that may know one."""
     if set(getproxies()) - {"no"}:
         return True
     try:

@@ -9,13 +9,14 @@ from crossbatch.errors import SettingError
 from crossbatch.models.pooling_names import Pooling
 from crossbatch.shapes import Features, Maps
 
-GRID = 2  # rows and columns of places that `grid` keeps apart
+GRID = 2  # rows and columns of cells that `grid` pools separately
 
 
 def generalized_mean(maps: Maps, power: Tensor, eps: float = 1e-6) -> Features:
-    """Generalized mean over all places: `mean(x ** p) ** (1 / p)`, of values below `eps` raised to it.
+    """Generalized mean over all places: `mean(x ** p) ** (1 / p)`; values below `eps` count as `eps`.
 
-    A power of 1 is the mean, a great one the maximum. Computed in float32: a cube leaves half precision.
+    A power of 1 gives the mean, a large power nearly the maximum. Computed in float32, since cubes of the values may
+    leave the range of half precision.
     Source: Radenović, Tolias, Chum, Fine-tuning CNN image retrieval with no human annotation, TPAMI 2018.
     """
     pooled: Tensor = maps.float().clamp(min=eps).pow(power).mean((2, 3)).pow(1 / power)
@@ -23,7 +24,7 @@ def generalized_mean(maps: Maps, power: Tensor, eps: float = 1e-6) -> Features:
 
 
 class GeneralizedMean(nn.Module):
-    """Generalized-mean pooling (GeM) with a power that is learnt from 3 on."""
+    """Generalized-mean pooling (GeM) with a learnt power, which starts at 3."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +47,7 @@ class Average(nn.AdaptiveAvgPool2d):
 
 
 class Maximum(nn.AdaptiveMaxPool2d):
-    """The largest value of all places, as in the code of the paper's authors."""
+    """The largest value of all places, as in the code of the XBM paper."""
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -58,7 +59,7 @@ class Maximum(nn.AdaptiveMaxPool2d):
 
 
 class Grid(nn.Sequential):
-    """The mean over each quarter of the image, and batch normalisation: keeps where things are, for small images."""
+    """The mean over each quarter of the image, then batch normalisation. Keeps rough positions, for small images."""
 
     def __init__(self, features: int) -> None:
         super().__init__(nn.AdaptiveAvgPool2d(GRID), nn.Flatten(), nn.BatchNorm1d(features * GRID**2))
@@ -70,7 +71,7 @@ class Grid(nn.Sequential):
 
 
 def pooling_by_name(name: str, features: int) -> tuple[nn.Module, int]:
-    """What pools so many maps, by its name; and how many features that gives."""
+    """Build a pooling of `features` maps by its name; return it with the number of features that it gives."""
     if name not in get_args(Pooling):
         raise SettingError(f"there is no pooling {name!r}: choose one of {', '.join(get_args(Pooling))}")
     if name == "grid":

@@ -1,4 +1,4 @@
-"""Ways of pooling by name, for those that need no torch."""
+"""The names of poolings, in a module that does not import torch."""
 
 from typing import Literal
 

@@ -6,7 +6,7 @@ from crossbatch.errors import SettingError
 from crossbatch.shapes import Images, Maps
 
 WIDTHS_AND_STRIDES = ((32, 2), (64, 1), (128, 2), (256, 2))
-LAYERS = 3  # of each stage: a convolution, its normalisation, what cuts it off at 0
+LAYERS = 3  # of each stage: convolution, batch normalisation, ReLU
 
 
 class SmallConvNet(nn.Sequential):
@@ -35,7 +35,7 @@ class SmallConvNet(nn.Sequential):
 
     @staticmethod
     def group_matcher(*, coarse: bool) -> dict[str, str]:  # noqa: ARG004
-        """Each convolution is a stage; told as timm's networks tell theirs."""
+        """Each convolution is a stage; the format is that of timm's networks."""
         return {
             f"stage {stage}": rf"^(?:{'|'.join(str(LAYERS * stage + layer) for layer in range(LAYERS))})\."
             for stage in range(len(WIDTHS_AND_STRIDES))

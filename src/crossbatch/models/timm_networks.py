@@ -1,4 +1,4 @@
-"""The door to timm: its networks by name, what they were trained with, and the stages they are made of."""
+"""timm's networks by name, the image settings that they were trained with, and their stages."""
 
 import difflib
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from crossbatch.models.hub_cache import cache_alone_if_offline
 
 
 def create(name: str, channels: int, *, pretrained: bool) -> tuple[nn.Module, int]:
-    """A network that pools as it was made to, without its classifier; its features."""
+    """Return a network with its own pooling and without classifier, and its number of features."""
     network = _made(name, pretrained=pretrained, num_classes=0, in_chans=channels)
-    # With num_classes=0 the heads of MobileNetV3, VGG and others still widen num_features to this.
+    # Not `num_features`: also with num_classes=0 the heads of MobileNetV3, VGG and others widen the features.
     return network, network.head_hidden_size
 
 
 def create_unpooled(name: str, channels: int, *, pretrained: bool) -> tuple[nn.Module, int]:
-    """A network that gives its last feature maps; how many."""
+    """Return a network that gives its last feature maps, and their number."""
     way_out = "leave --model.pooling out, and the network pools as it was made to"
     try:
         network = _made(name, pretrained=pretrained, num_classes=0, in_chans=channels, global_pool="")
@@ -41,14 +41,14 @@ def create_unpooled(name: str, channels: int, *, pretrained: bool) -> tuple[nn.M
 
 
 def take(network: nn.Module, name: str, channels: int, sides: tuple[int, int]) -> None:
-    """Have a network take images of a height and width: transformers are made for one size, and most can be resized."""
+    """Make a network take images of a height and width. Transformers have one size, which most can change."""
     if sides == tuple(_timm(name).data.resolve_model_data_config(network)["input_size"][1:]):
         return
     training, resize = network.training, getattr(network, "set_input_size", None)
     try:
         with suppress(AssertionError, RuntimeError, ValueError):
             _try(network, channels, sides)
-            return  # as it is: what was saved of it before fits
+            return  # unchanged, so that its saved weights still fit
         if resize is not None:
             resize(img_size=sides)
         _try(network, channels, sides)
@@ -68,7 +68,7 @@ def _try(network: nn.Module, channels: int, sides: tuple[int, int]) -> None:
 
 @cache
 def image_settings(name: str) -> dict[str, Any]:
-    """What a network was trained with: input_size, crop_pct, mean, std."""
+    """The image settings that a network was trained with: input_size, crop_pct, mean, std."""
     timm = _timm(name)
     try:
         network = timm.create_model(name, num_classes=0)
@@ -79,22 +79,22 @@ def image_settings(name: str) -> dict[str, Any]:
 
 
 def require(name: str, others: Sequence[str]) -> None:
-    """Refuse a name that timm does not know, with near ones; `others` are backbones that are not timm's."""
+    """Refuse a name that timm does not know, and suggest similar names; `others` are backbones that are not timm's."""
     timm = _timm(name)
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, [*others, *timm.list_models()], n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}" if close else f"name a timm model, or {' or '.join(others)}"
-        own = "one of your own is known where the variable CROSSBATCH_IMPORT names its module"
+        own = "your own is found if the variable CROSSBATCH_IMPORT names its module"
         raise SettingError(f"there is no backbone {name!r}: {hint}; {own}")
 
 
 def stages(name: str, network: nn.Module) -> dict[str, int]:
-    """The stage of each parameter, from 0 at the images; also of our networks, which tell theirs as timm's do.
+    """The stage of each parameter, counted from 0 at the images; for timm's networks and ours.
 
-    These are timm's coarse groups: a stem and then the blocks of one resolution, or each block of a transformer.
-    What timm groups with no block, such as a last normalisation, counts to the last stage.
+    Stages are timm's coarse groups: a stem and then the blocks of each resolution, or each block of a transformer.
+    Parameters that belong to no block, such as a last normalisation, count to the last stage.
     """
-    rest = "rest"  # a name that no pattern fits: its group is that of the parameters without one
+    rest = "rest"  # a name that no pattern fits, so it gets the group of all parameters without a block
     named = SimpleNamespace(named_parameters=lambda: [*network.named_parameters(), (rest, None)])
     try:
         matcher = network.group_matcher(coarse=True)  # type: ignore[operator]

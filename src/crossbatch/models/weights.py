@@ -1,4 +1,4 @@
-"""Weights from a file: read without running code, matched by name, with a word on what matched."""
+"""Weights from a file: read without running code, matched by name, with a report of what matched."""
 
 import pickle
 import warnings
@@ -13,37 +13,37 @@ from crossbatch.errors import SettingError
 from crossbatch.models.checkpoint import safetensors
 
 PICKLED = (".pth", ".pt", ".bin")
-ENOUGH = 0.5  # share of the tensors of a network below which a file is of another network
-NAMED = 4  # names that a sentence lists
+ENOUGH = 0.5  # share of a network's tensors that a file must have, else it is of another network
+NAMED = 4  # names that a message lists
 
 
 def load_backbone(network: nn.Module, backbone: str, file: Path) -> str:
-    """Start a backbone from a file, and say what matched.
+    """Load the weights of a backbone from a file, and return a sentence on what matched.
 
-    The file is a state dict, as safetensors or as torch saves it, bare or under `state_dict` or `model`; its names may
-    all stand behind one prefix, such as `module.` or `backbone.`. What the backbone has no place for, such as a
-    classifier, is left. Missing tensors keep their values; one of another shape is refused.
+    The file is a state dict of safetensors or torch, bare or under `state_dict` or `model`. Its names may have a common
+    prefix, such as `module.` or `backbone.`. Tensors that the backbone lacks, such as a classifier, are ignored.
+    Tensors that the file lacks keep their values. A tensor of another shape is refused.
     """
     tensors = read(file)
     wanted = network.state_dict()
     prefix = _prefix(tensors, wanted)
-    found = {name: tensors[prefix + name] for name in wanted if prefix + name in tensors}
+    matched = {name: tensors[prefix + name] for name in wanted if prefix + name in tensors}
     counted = [name for name in wanted if not name.endswith("num_batches_tracked")]  # older files have none
-    missing = [name for name in counted if name not in found]
-    unused = [name for name in tensors if name.removeprefix(prefix) not in found or not name.startswith(prefix)]
+    missing = [name for name in counted if name not in matched]
+    unused = [name for name in tensors if name.removeprefix(prefix) not in matched or not name.startswith(prefix)]
     if len(missing) > ENOUGH * len(counted):
         raise SettingError(
             f"{file} has {len(counted) - len(missing)} of the {len(counted)} tensors of {backbone} (missing: "
             f"{_listed(missing)}; in the file: {_listed(unused)}): name the --model.backbone that these weights are of"
         )
-    network.load_state_dict({name: _shaped(name, found[name], wanted[name], file) for name in found}, strict=False)
-    word = f"{len(counted) - len(missing)} of {len(counted)} tensors of the backbone from {file}"
+    network.load_state_dict({name: _shaped(name, matched[name], wanted[name], file) for name in matched}, strict=False)
+    report = f"{len(counted) - len(missing)} of {len(counted)} tensors of the backbone from {file}"
     lists = {"missing": missing, "not used": unused}
-    return "; ".join([word, *(f"{title}: {_listed(names)}" for title, names in lists.items() if names)])
+    return "; ".join([report, *(f"{title}: {_listed(names)}" for title, names in lists.items() if names)])
 
 
 def read(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name; nothing in it is run."""
+    """The tensors of a file by name; no code in the file is run."""
     if not file.is_file():
         raise SettingError(f"there is no file {file}: give --model.weights the path of a .safetensors or .pth file")
     if file.suffix not in (".safetensors", *PICKLED):
@@ -67,12 +67,12 @@ def read(file: Path) -> dict[str, Tensor]:
 def _content(file: Path) -> Any:
     if file.suffix == ".safetensors":
         return safetensors("reading weights").load_file(file)
-    with warnings.catch_warnings(action="ignore"):  # of old pickle protocols, beside the sentence on what went wrong
+    with warnings.catch_warnings(action="ignore"):  # warnings of old pickle protocols; the error says enough
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _by_name(content: Any) -> dict[str, Tensor]:
-    """The tensors, which training code likes to put one or two levels down."""
+    """The tensors by name, which may be one or two levels down in what training code has saved."""
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -81,7 +81,7 @@ def _by_name(content: Any) -> dict[str, Tensor]:
 
 
 def _prefix(names: Collection[str], wanted: Collection[str]) -> str:
-    """What stands before the names in the file: of all that could, the shortest under which most are found."""
+    """The prefix of the names in the file: the shortest with which most wanted names are found."""
     prefixes = {name[: end + 1] for name in names for end, sign in enumerate(name) if sign == "."}
     return max(
         ["", *sorted(prefixes, key=lambda prefix: (len(prefix), prefix))],
@@ -90,7 +90,7 @@ def _prefix(names: Collection[str], wanted: Collection[str]) -> str:
 
 
 def _shaped(name: str, value: Tensor, wanted: Tensor, file: Path) -> Tensor:
-    """The value, if it fits but for axes of length 1: the first conversions from Caffe kept one more."""
+    """The value in the wanted shape. Axes of length 1 may differ: early conversions from Caffe have one more."""
     if value.squeeze().shape != wanted.squeeze().shape:
         raise SettingError(
             f"{name} is {list(value.shape)} in {file} and {list(wanted.shape)} in the network: "
