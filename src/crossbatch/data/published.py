@@ -116,7 +116,7 @@ def build(
 
 
 def present(release: Release, base: Path, paths: Sequence[str]) -> list[str]:
-    """Find the path on disk of each listed file; capitals may differ. The error names a file that is missing."""
+    """Find the path of each listed file; capitals of the file name may differ. The error names a missing file."""
     folders: dict[str, dict[str, str]] = {}
     paths_on_disk, missing = [], []
     for path in paths:
