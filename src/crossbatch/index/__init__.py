@@ -1,4 +1,4 @@
-"""Galleries: images with their embeddings in a table of our own, a Milvus database beside it, and searching them."""
+"""Galleries: a table of images and their embeddings, an optional Milvus database of the same rows, and search."""
 
 from crossbatch.index.gallery import Gallery, Hit, Method
 from crossbatch.index.rows import Image

@@ -1,4 +1,4 @@
-"""A part of an image: left, top, right, bottom, in shares of its sides or in pixels."""
+"""A rectangular part of an image: left, top, right, bottom, as shares of the sides or in pixels."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Box:
 
     @classmethod
     def parse(cls, text: str, width: int, height: int) -> "Box":
-        """Of four numbers; where one of them is above 1 they are pixels of an image of this width and height."""
+        """Parse four numbers; if one is above 1, all are pixels of an image of this width and height."""
         try:
             edges = [float(part) for part in text.split(",")]
         except ValueError:
@@ -35,11 +35,11 @@ class Box:
 
     @property
     def edges(self) -> list[float]:
-        """As a list, to four digits."""
+        """The four edges as a list, rounded to four decimals."""
         return [round(edge, 4) for edge in (self.left, self.top, self.right, self.bottom)]
 
     def pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """The whole pixels that it covers, one at least."""
+        """The whole pixels that the box covers, at least one, as (left, top, right, bottom)."""
         left, top = math.floor(self.left * width), math.floor(self.top * height)
         right, bottom = math.ceil(self.right * width), math.ceil(self.bottom * height)
         left, top = min(left, width - 1), min(top, height - 1)

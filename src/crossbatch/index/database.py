@@ -1,4 +1,4 @@
-"""The database of a gallery brought in step with its table, which alone says what there is."""
+"""Copying the table of a gallery to its database; the table is the source of truth."""
 
 import shutil
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ from crossbatch.index.search import nearest
 from crossbatch.index.writer import Writer
 from crossbatch.progress import watched
 
-SAMPLE, NEIGHBOURS = 200, 10  # rows whose neighbours are looked up to measure the recall
-STEP = 4096  # rows that are written before the bar moves
+SAMPLE, NEIGHBOURS = 200, 10  # recall is measured on so many rows, by so many neighbours of each
+STEP = 4096  # rows written between two moves of the progress bar
 
 
 def bring_in_step(writer: Writer, options: Mapping[str, Any]) -> Database:
-    """Write what the table has and the database lacks, take out what it has no more; then measure its recall.
+    """Copy new and changed rows to the database, remove rows that the table lacks, and measure the recall.
 
-    One that is made for fewer rows, or that cannot be opened where it is a folder, is made anew. A folder that another
-    process has open stays as it is, behind the table, for the next time.
+    The collection is made again if its kind of index does not fit the number of rows, and a local database if it cannot
+    be used. A local database that another process has open stays as it is, behind the table.
     """
     database, rows = writer.description.database, writer.rows()
     try:
         with connected(writer.folder, database.uri, options) as client:
-            found = _follow(client, database, rows)
+            followed = _follow(client, database, rows)
     except RunError:
         local = writer.folder / LOCAL
         if is_server(database.uri) or not local.is_dir():
@@ -37,9 +37,9 @@ def bring_in_step(writer: Writer, options: Mapping[str, Any]) -> Database:
             return database
         shutil.rmtree(local)
         with connected(writer.folder, database.uri, options) as client:
-            found = _follow(client, database, rows)
-    writer.keep_database(found)
-    return found
+            followed = _follow(client, database, rows)
+    writer.keep_database(followed)
+    return followed
 
 
 def _follow(client: Client, database: Database, rows: Rows) -> Database:
@@ -51,12 +51,12 @@ def _follow(client: Client, database: Database, rows: Rows) -> Database:
         known: dict[str, int] = {}
     else:
         known = collection.labels()
-    collection.remove([one for one in known if one not in wanted])
-    new = np.array([row for row, (one, label) in enumerate(wanted.items()) if known.get(one) != label], dtype=np.int64)
+    collection.remove([id_ for id_ in known if id_ not in wanted])
+    new = np.array([row for row, (id_, label) in enumerate(wanted.items()) if known.get(id_) != label], dtype=np.int64)
     steps = [new[start : start + STEP] for start in range(0, len(new), STEP)]
-    for some in watched(steps, f"into {client.shown}, {STEP:,} rows each"):
-        ids = [rows.ids[row] for row in some]
-        collection.put(ids, [wanted[one] for one in ids], rows.embeddings[some])
+    for step in watched(steps, f"into {client.shown}, {STEP:,} rows each"):
+        ids = [rows.ids[row] for row in step]
+        collection.put(ids, [wanted[id_] for id_ in ids], rows.embeddings[step])
     recall = 1.0 if kind == "FLAT" else recall_at_10(collection, rows)
     return replace(database, kind=kind, revision=rows.description.revision, recall_at_10=recall)
 
@@ -67,11 +67,11 @@ def _labels(rows: Rows) -> list[int]:
 
 
 def recall_at_10(collection: Collection, rows: Rows) -> float:
-    """Of the ten rows nearest to each of some rows, the share that the database finds too."""
+    """The share of the ten exact nearest rows that the database finds too, over `SAMPLE` rows drawn at random."""
     collection.load()
     drawn = np.random.default_rng(0).permutation(len(rows))[:SAMPLE]
     queries = rows.embeddings[drawn]
     found = collection.search(queries, NEIGHBOURS)
     exact = nearest(queries, rows.embeddings, NEIGHBOURS)
-    hits = [{one for one, _ in a} & {rows.ids[row] for row, _ in b} for a, b in zip(found, exact, strict=True)]
-    return sum(map(len, hits)) / max(1, sum(map(len, exact)))
+    common = [{id_ for id_, _ in a} & {rows.ids[row] for row, _ in b} for a, b in zip(found, exact, strict=True)]
+    return sum(map(len, common)) / max(1, sum(map(len, exact)))

@@ -1,4 +1,4 @@
-"""gallery.json: the model a gallery is of, the folders its images lie in, and the files that are its table."""
+"""gallery.json: the model of a gallery, the folders of its images, and the files of its table."""
 
 import json
 import os
@@ -19,7 +19,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Model:
-    """What a row of the gallery was embedded by: two galleries with the same have embeddings that can be compared."""
+    """The model that embedded the gallery; embeddings can be compared if their models are equal."""
 
     fingerprint: str
     backbone: str
@@ -29,9 +29,9 @@ class Model:
 
     @classmethod
     def of(cls, encoder: Any) -> "Model":
-        """Of a loaded model."""
+        """The description of a loaded model."""
         about = encoder.description
-        preprocessing = json.loads(json.dumps(about.preprocessing))  # tuples as the file gives them back
+        preprocessing = json.loads(json.dumps(about.preprocessing))  # tuples become lists, as when read from the file
         return cls(encoder.fingerprint, about.backbone, encoder.dim, about.channels, preprocessing)
 
     def __str__(self) -> str:
@@ -42,30 +42,30 @@ class Model:
 
 @dataclass(frozen=True)
 class Root:
-    """A folder that images lie in, as seen from the gallery and by itself: one still fits when either has moved."""
+    """A folder of images, by two paths: relative to the gallery, and absolute; one fits after either has moved."""
 
     relative: str
     absolute: str
 
     @classmethod
     def of(cls, folder: Path, gallery: Path) -> "Root":
-        """The folder, from a gallery."""
+        """The two paths of a folder."""
         absolute = os.path.realpath(folder)
         return cls(os.path.relpath(absolute, os.path.realpath(gallery)), absolute)
 
     def places(self, gallery: Path) -> list[Path]:
-        """Where it may be now: as seen from the gallery, and where it was; none if it is gone."""
+        """Folders that exist at the relative and at the absolute path, in this order; empty if both are gone."""
         seen = Path(os.path.realpath(gallery / self.relative))
         return [place for place in dict.fromkeys((seen, Path(self.absolute))) if place.is_dir()]
 
     def now(self, gallery: Path) -> Path | None:
-        """Where it was if that is still there, else where it has moved to with the gallery; None if it is gone."""
+        """The absolute path if it exists, else the one relative to the gallery if that exists, else None."""
         return next(reversed(self.places(gallery)), None)
 
 
 @dataclass(frozen=True)
 class Map:
-    """The file with a place of each image in the plane, how it was found, and how many images it was found from."""
+    """The map: its file, its method ("umap" or "pca"), and the number of images that the method was fitted to."""
 
     file: str
     method: str
@@ -74,7 +74,11 @@ class Map:
 
 @dataclass(frozen=True)
 class Database:
-    """The Milvus database beside the table: where, under which name, as of which revision, and how well it searches."""
+    """The Milvus database that holds a copy of the table.
+
+    `kind`: "FLAT" or "HNSW", its index. `revision`: revision of the gallery at the last copy, −1 before the first.
+    `recall_at_10`: as measured after that copy.
+    """
 
     uri: str
     collection: str
@@ -85,7 +89,7 @@ class Database:
 
 @dataclass(frozen=True)
 class Description:
-    """All that is known of a gallery without reading its table; `revision` rises with each change."""
+    """The content of gallery.json; `revision` rises with each change of the table or the map."""
 
     model: Model
     database: Database
@@ -98,26 +102,26 @@ class Description:
 
     @property
     def name(self) -> str:
-        """What no other gallery is called, made anew in the same folder neither; a copy keeps it."""
+        """A unique name of the gallery; a copy keeps it, a gallery made again in the same folder gets another."""
         return self.database.collection
 
     @property
     def version(self) -> str:
-        """Changes with every change; no other gallery has the same, nor one made anew in the same folder."""
+        """A text that differs after every change; only a copy of the gallery can have the same."""
         return f"{self.name}-{self.revision}"
 
     def changed(self, **values: Any) -> "Description":
-        """The next revision, with other values."""
+        """The description of the next revision, with these values replaced."""
         return replace(self, revision=self.revision + 1, **values)
 
 
 def is_gallery(folder: Path) -> bool:
-    """Whether a folder is a gallery, by its description."""
+    """Whether a folder is a gallery: it has a gallery.json."""
     return (folder / FILE).is_file()
 
 
 def read(folder: Path) -> Description:
-    """The description of a gallery."""
+    """Read the description of a gallery; `DataError` or `RunError` if it is missing or cannot be used."""
     try:
         plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
         _require_format(folder, plain.get("format"))
@@ -132,8 +136,8 @@ def read(folder: Path) -> Description:
         )
         return _with_own_files(described)
     except FileNotFoundError:
-        told = f"{folder} is no gallery: {FILE} is missing"
-        raise DataError(f"{told}; make one with crossbatch index RUN IMAGES --to {typed(folder)}") from None
+        problem = f"{folder} is no gallery: {FILE} is missing"
+        raise DataError(f"{problem}; make one with crossbatch index RUN IMAGES --to {typed(folder)}") from None
     except RunError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
@@ -143,7 +147,7 @@ def read(folder: Path) -> Description:
 
 
 def _with_own_files(found: Description) -> Description:
-    """Refuse names that lead out of the gallery: its files are rewritten and removed, and it may be a stranger's."""
+    """Refuse files outside the gallery, which may be a stranger's: its files are rewritten and removed."""
     for name in [*found.parts, *([found.map.file] if found.map else [])]:
         if not re.fullmatch(r"(part|map)-\d+\.parquet", name):
             raise ValueError(f"{name!r} is no file of a gallery")
@@ -155,10 +159,10 @@ def _with_own_files(found: Description) -> Description:
 
 def _require_format(folder: Path, found: Any) -> None:
     if found != FORMAT:
-        told = f"{folder} has format {found} and this version reads {FORMAT}"
-        raise RunError(f"{told}: use the version that wrote it, or index the images anew")
+        problem = f"{folder} has format {found} and this version reads {FORMAT}"
+        raise RunError(f"{problem}: use the version that wrote it, or index the images anew")
 
 
 def write(folder: Path, description: Description) -> None:
-    """Replace the description whole, on the disk before it counts."""
+    """Replace gallery.json as a whole, once the new one is flushed to disk."""
     durable.write_text(folder / FILE, json.dumps(asdict(description), indent=1, ensure_ascii=False))

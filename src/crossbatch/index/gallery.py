@@ -1,4 +1,4 @@
-"""A gallery: images with their embeddings, to be searched."""
+"""A gallery opened for reading: search, thumbnails, original files and the map."""
 
 import os
 import threading
@@ -23,23 +23,27 @@ from crossbatch.index.rows import Image, Rows
 from crossbatch.index.search import exactly, nearest
 from crossbatch.index.thumbnails import media_type
 
-GROUPS = 16  # row groups of thumbnails that are kept: 256 pictures each
-TRIES = 5  # at reading what a writer changes meanwhile
-MODEL = "model"  # the folder of a gallery that its model lies in
+GROUPS = 16  # row groups of thumbnails kept in memory, 256 thumbnails each
+TRIES = 5  # attempts to read a gallery while a writer changes it
+MODEL = "model"  # the folder of the model within a gallery
 BY = ("auto", "exact", "milvus")
-UNIT = 1e-5  # by which the length of a unit row may be off: such a query is searched with as it is
-TABLE, MEANWHILE = "the table", "the table, until the database is in step"  # who answers
+UNIT = 1e-5  # a query whose length is within this of 1 is not rescaled
+TABLE, MEANWHILE = "the table", "the table, until the database is in step"  # values of `Method.by`
 
 
 class Hit(NamedTuple):
-    """An image that was found, and its cosine to the query."""
+    """An image found by a search, and its cosine to the query."""
 
     image: Image
     similarity: float
 
 
 class Method(NamedTuple):
-    """How a search is answered: `exact`, each row compared, or `hnsw`; by whom; its recall@10, if it was measured."""
+    """How a search is answered.
+
+    `name`: `exact` compares every row, `hnsw` searches an index. `by`: the table or the database that answers.
+    `recall_at_10`: None if it was not measured.
+    """
 
     name: str
     by: str
@@ -47,7 +51,7 @@ class Method(NamedTuple):
 
 
 class Gallery:
-    """A gallery as of now, to read; `refresh` follows what a writer does to it."""
+    """A gallery to read, as it was when it was opened; `refresh` reads later changes of a writer."""
 
     def __init__(self, folder: str | os.PathLike[str], options: dict[str, Any] | None = None, by: str = "auto") -> None:
         if by not in BY:
@@ -59,20 +63,20 @@ class Gallery:
 
     @property
     def title(self) -> str:
-        """What pages call it: RUN, where it is RUN/gallery."""
+        """The name shown on pages: that of its folder, or RUN for RUN/gallery."""
         place = self.folder.resolve()
         return place.parent.name if place.name == "gallery" else place.name
 
     @property
     def description(self) -> Description:
-        """What is known of it."""
+        """The description, of the same revision as `rows`."""
         return self.rows.description
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def refresh(self) -> bool:
-        """Read anew what has changed on the disk; whether anything has."""
+        """Read the gallery again if it has changed on the disk; return whether it has."""
         now = descriptions.read(self.folder)
         if (now.revision, now.database) == (self.description.revision, self.description.database):
             return False
@@ -83,20 +87,21 @@ class Gallery:
         for _ in range(TRIES - 1):
             try:
                 return Rows(self.folder, descriptions.read(self.folder))
-            except LostFileError:  # a writer has put another file in its place since
+            except LostFileError:  # a writer has replaced the file since the description was read
                 continue
         return Rows(self.folder, descriptions.read(self.folder))
 
     @property
     def method(self) -> Method:
-        """How it is searched now."""
+        """How a search of the current rows is answered."""
         return self.method_for(self.rows)
 
     def method_for(self, rows: Rows) -> Method:
-        """How these rows are searched: by the database of a server that is in step, else by each row in memory.
+        """How a search of these rows is answered.
 
-        Milvus Lite walks over its rows in Python: with HNSW too it took ten times as long as comparing each row, at any
-        size that was measured (benchmarks/gallery.py).
+        A database answers only while it is in step with the table; "auto" asks only the database of a server. Milvus
+        Lite walks over its rows in Python: with HNSW too it took ten times as long as comparing each row in memory, at
+        any size that was measured (benchmarks/gallery.py).
         """
         database = rows.description.database
         if self._by == "exact" or (self._by == "auto" and not is_server(database.uri)):
@@ -116,10 +121,11 @@ class Gallery:
         without: Sequence[str | None] = (),
         rows: Rows | None = None,
     ) -> list[list[Hit]]:
-        """The images most similar to each query [queries, dim], of any length but 0, the most similar first.
+        """The `top` images most similar to each query, the most similar first.
 
-        `labels`: only images with one of these. `without`: for each query an id that is left out. `rows`: what the
-        gallery held when the queries were taken from it.
+        `queries` [queries, dim] may have any length but 0. `labels`: only images with one of these labels. `without`:
+        for each query the id of an image to leave out, or None. `rows`: the rows that the queries were taken from, for
+        a gallery that may have been refreshed since.
         """
         rows = rows or self.rows
         queries = _unit(queries, rows.embeddings.shape[1])
@@ -127,28 +133,28 @@ class Gallery:
         more = top + bool(without)
         labels = None if labels is None else rows.spelt(labels)
         if not len(rows) or labels == []:
-            found: list[list[tuple[int, float]]] = [[] for _ in queries]
+            neighbours: list[list[tuple[int, float]]] = [[] for _ in queries]
         elif self.method_for(rows).by in (TABLE, MEANWHILE):
-            found = nearest(queries, rows.embeddings, more, None if labels is None else rows.labelled(labels))
+            neighbours = nearest(queries, rows.embeddings, more, None if labels is None else rows.labelled(labels))
         else:
-            asked = self._link.search(rows.description, queries, min(more, len(rows)), labels)
-            found = []
-            for query, hits in zip(queries, asked, strict=True):
-                places = sorted(rows.position[one] for one, _ in hits if one in rows.position)
-                found.append(exactly(query, rows.embeddings, np.array(places, np.int64), more))
-        left_out = [rows.position.get(one or "") for one in without] or [None] * len(queries)
+            answers = self._link.search(rows.description, queries, min(more, len(rows)), labels)
+            neighbours = []
+            for query, answer in zip(queries, answers, strict=True):
+                positions = sorted(rows.position[id_] for id_, _ in answer if id_ in rows.position)
+                neighbours.append(exactly(query, rows.embeddings, np.array(positions, np.int64), more))
+        left_out = [rows.position.get(id_ or "") for id_ in without] or [None] * len(queries)
         return [
-            # Rounded before they are compared: a similarity that was told finds its image again.
+            # Rounded before the comparison: with a shown similarity as `min_similarity`, its image is found again.
             [
                 Hit(rows.image(row), round(similarity, 6))
                 for row, similarity in hits
-                if row != left and round(similarity, 6) >= min_similarity
+                if row != excluded and round(similarity, 6) >= min_similarity
             ][:top]
-            for hits, left in zip(found, left_out, strict=True)
+            for hits, excluded in zip(neighbours, left_out, strict=True)
         ]
 
     def thumbnail(self, row: int, rows: Rows | None = None) -> bytes:
-        """The small picture of a row."""
+        """The thumbnail of a row: a JPEG or PNG file."""
         rows = rows or self.rows
         part, group, number = rows.group_of(row)
         key = (rows.description.name, rows.description.parts[part], group)
@@ -162,7 +168,7 @@ class Gallery:
             return self._groups[key][number] or b""
 
     def picture(self, row: int, rows: Rows | None = None) -> Picture:
-        """The image of a row as it may be shown: its file if that is still there, else its thumbnail."""
+        """The image of a row to show: its file if that has the indexed content, else its thumbnail."""
         rows = rows or self.rows
         content = self.content(row, rows)
         shown = None if content is None else pictures.to_show(content)
@@ -170,7 +176,7 @@ class Gallery:
         return shown or Picture(small, media_type(small), "thumbnail")
 
     def content(self, row: int, rows: Rows | None = None) -> bytes | None:
-        """The bytes of the file of a row, if it is still there and has not changed."""
+        """The bytes of the file of a row; None if the file is gone or has changed."""
         rows = rows or self.rows
         root, file = rows.place(row)
         if not 0 <= root < len(rows.description.roots) or file is None or b"\0" in file:
@@ -178,35 +184,35 @@ class Gallery:
         return pictures.original(self.folder, rows.description.roots[root], file, rows.ids[row])
 
     def map(self, rows: Rows | None = None) -> dict[str, Point]:
-        """The place of each image in the plane, by id."""
+        """The place of each image on the map, by id."""
         return read_map(self.folder, (rows or self.rows).description.map)
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know: folders that are gone."""
+        """Notes for people: folders of images that are gone."""
         roots = [root for number, root in enumerate(self.description.roots) if number in self.rows.roots]
         gone = [root.absolute for root in roots if not root.places(self.folder)]
-        return [f"the folder {one} is gone: of its images the small pictures are shown" for one in gone]
+        return [f"the folder {folder} is gone: of its images the small pictures are shown" for folder in gone]
 
     def close(self) -> None:
-        """Leave the database."""
+        """Close the connection to the database."""
         self._link.close()
 
 
 def _unit(queries: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
-    """Unit queries [queries, dim]; those of length 1 as they are."""
+    """Queries [queries, dim] scaled to length 1; within `UNIT` of that length they stay as they are."""
     if queries.ndim != 2 or queries.shape[1] != dim:
-        told = f"queries of shape {list(queries.shape)} do not fit embeddings of {dim} numbers"
-        raise ShapeError(f"{told}: embed them with the gallery's model")
+        problem = f"queries of shape {list(queries.shape)} do not fit embeddings of {dim} numbers"
+        raise ShapeError(f"{problem}: embed them with the gallery's model")
     lengths = np.linalg.norm(queries, axis=1, keepdims=True)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         raise DataError("a query is zero or not finite, so it has no cosine: embed it anew")
-    found: NDArray[np.float32] = np.where(np.abs(lengths - 1) > UNIT, queries / lengths, queries).astype(np.float32)
-    return found
+    units: NDArray[np.float32] = np.where(np.abs(lengths - 1) > UNIT, queries / lengths, queries).astype(np.float32)
+    return units
 
 
 def _refuse(top: int, labels: Sequence[str] | None, without: Sequence[str | None], queries: int) -> None:
-    """Refuse what a search cannot mean."""
+    """Refuse invalid arguments of a search."""
     if top < 1:
         raise SettingError(f"a search gives at least 1 image, got {top}")
     if isinstance(labels, str):

@@ -1,4 +1,4 @@
-"""A page of pictures: queries and what was found for each, in one file that needs no server."""
+"""A page of queries and their hits as pictures, in one HTML file that needs no server."""
 
 import base64
 import html
@@ -21,7 +21,7 @@ img { width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: .4rem; b
 
 
 class Shown(NamedTuple):
-    """A picture with what stands below it."""
+    """A picture and the parts of its caption."""
 
     picture: bytes
     name: str
@@ -30,7 +30,7 @@ class Shown(NamedTuple):
 
 
 def hits_page(gallery: str, searches: Sequence[tuple[Shown, Sequence[Shown]]]) -> str:
-    """The page of a gallery's hits."""
+    """The page, as HTML; `searches`: each query with its hits, the most similar first."""
     parts = [
         f'<section><h2>{html.escape(query.name)}</h2><div class="query">{_picture(query)}</div>'
         f"<h2>{len(hits)} most similar</h2><ul>{''.join(f'<li>{_figure(hit)}</li>' for hit in hits)}</ul></section>"
@@ -44,12 +44,12 @@ def hits_page(gallery: str, searches: Sequence[tuple[Shown, Sequence[Shown]]]) -
 
 
 def _figure(shown: Shown) -> str:
-    told = [f'<span class="path">{html.escape(shown.name)}</span>']
+    lines = [f'<span class="path">{html.escape(shown.name)}</span>']
     if shown.label:
-        told.insert(0, f"<b>{html.escape(shown.label)}</b>")
+        lines.insert(0, f"<b>{html.escape(shown.label)}</b>")
     if shown.similarity is not None:
-        told.insert(0, f'<span class="similarity">{shown.similarity:.3f}</span>')
-    return f"<figure>{_picture(shown)}<figcaption>{'<br>'.join(told)}</figcaption></figure>"
+        lines.insert(0, f'<span class="similarity">{shown.similarity:.3f}</span>')
+    return f"<figure>{_picture(shown)}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
 
 
 def _picture(shown: Shown) -> str:

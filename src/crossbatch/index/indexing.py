@@ -1,4 +1,4 @@
-"""Putting images into a gallery: each by its content, so that none is embedded twice."""
+"""Adding images to a gallery: identified by their content, so that no image is embedded twice."""
 
 import hashlib
 from collections import defaultdict
@@ -23,25 +23,26 @@ from crossbatch.index.thumbnails import thumbnail
 from crossbatch.index.writer import Change, Writer
 from crossbatch.progress import watched
 
-CHUNK = 256  # images of one file: what is embedded anew at most after a kill
+CHUNK = 256  # images of one file of the table: at most so many are embedded again after a kill
 
 
 @runtime_checkable
 class Embedder(Protocol):
-    """What embeds: `crossbatch.load` returns one."""
+    """An embedding model, as `crossbatch.load` returns it."""
 
     def embed_readable(
         self, images: Sequence[Any], *, batch_size: int = 64
     ) -> tuple[NDArray[np.float32], dict[int, str]]:
-        """Unit rows, and why not, by position."""
+        """Embeddings of length 1 [images, dim], and the reason for each image that cannot be read, by its position."""
 
 
 @dataclass
 class Outcome:
-    """What became of the images: `known` were there by content, `changed` of these got another label or place.
+    """The result of indexing, as numbers of images.
 
-    `unlabelled`: of those added, how many have no label. `lost`: ids of images that the gallery has and whose files are
-    gone, or are other images by now.
+    `known`: already in the gallery, by content. `changed`: known ones with another label or path now. `copies`: given
+    twice, byte for byte. `unlabelled`: added without a label. `lost`: ids of images in the gallery whose files are gone
+    or hold another image. `unreadable`: the reason, by path.
     """
 
     added: int = 0
@@ -54,37 +55,37 @@ class Outcome:
 
 
 class _New(NamedTuple):
-    """An image that is not there yet."""
+    """An image as read; without its thumbnail if the gallery has it already."""
 
     found: Found
     id: str
     picture: tuple[bytes, int, int]
-    image: Any  # what the network reads: a path, or an image
+    image: Any  # input of the model: a path, or an image
 
 
 def add(writer: Writer, found: Sequence[Found], model: Embedder) -> Outcome:
-    """Embed and write what is not there yet, in whole files; what is there gets the label and place given now."""
+    """Embed and write new images, in whole files; an image already in the gallery gets the given label and path."""
     outcome, rows = Outcome(), writer.rows()
     seen: set[str] = set()
-    places: set[tuple[int, bytes | None]] = set()  # of what could be read
+    places: set[tuple[int, bytes | None]] = set()  # root and path of each file that could be read
     changes: dict[str, Change] = {}
     with ThreadPoolExecutor(cpu_count()) as readers:
         chunks = [found[start : start + CHUNK] for start in range(0, len(found), CHUNK)]
         for chunk in watched(chunks, f"embedding, {CHUNK} images each"):
             new: list[_New] = []
-            for one, read in zip(chunk, readers.map(lambda one: _read(one, rows.position), chunk), strict=True):
+            for image, read in zip(chunk, readers.map(lambda one: _read(one, rows.position), chunk), strict=True):
                 if isinstance(read, str):
-                    outcome.unreadable[one.path] = read
+                    outcome.unreadable[image.path] = read
                 elif read.id in seen:
                     outcome.copies += 1
                 elif read.id in rows.position:
                     outcome.known += 1
-                    changes |= _change(writer, rows, one, read.id)
+                    changes |= _change(writer, rows, image, read.id)
                 else:
                     new.append(read)
                 if not isinstance(read, str):
                     seen.add(read.id)
-                    places.add(_place(writer, one))
+                    places.add(_place(writer, image))
             _embed(writer, new, model, outcome)
     if changes:
         writer.update(changes)
@@ -95,29 +96,30 @@ def add(writer: Writer, found: Sequence[Found], model: Embedder) -> Outcome:
 
 
 def lost(writer: Writer, looked_at: Collection[tuple[int, bytes | None]] = (), seen: Collection[str] = ()) -> set[str]:
-    """Ids of images whose files are gone from their folder, or were looked at and are other images now.
+    """Ids of images whose files are gone, or hold another image.
 
-    A folder that is gone, or of which every file is, may be a disk that is not there: it has lost nothing.
+    `looked_at`: root and path of files that were just read; `seen`: ids of their images. A folder that is gone, or
+    whose files are all gone, may lie on a disk that is not mounted: none of its images is lost.
     """
     rows, replaced = writer.rows(), set()
     folders = [root.now(writer.folder) for root in rows.description.roots]
     gone, there = defaultdict[int, set[str]](set), set[int]()
-    for row, one in enumerate(rows.ids):
+    for row, id_ in enumerate(rows.ids):
         root, file = rows.place(row)
         folder = folders[root] if root >= 0 else None
         if file is None or folder is None:
             continue
-        if one in seen or not _is_gone(folder / fsdecode(file)):
+        if id_ in seen or not _is_gone(folder / fsdecode(file)):
             there.add(root)
-            if one not in seen and (root, file) in looked_at:
-                replaced.add(one)
+            if id_ not in seen and (root, file) in looked_at:
+                replaced.add(id_)
         else:
-            gone[root].add(one)
+            gone[root].add(id_)
     return replaced.union(*(gone[root] for root in there))
 
 
 def _is_gone(file: Path) -> bool:
-    """Whether a file is not there; one that cannot be asked for is."""
+    """Whether a file does not exist; False if the system does not say."""
     try:
         file.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -128,7 +130,7 @@ def _is_gone(file: Path) -> bool:
 
 
 def _read(found: Found, known: Any) -> "_New | str":
-    """Digest and thumbnail of an image, or why there is none; of one that is known the digest alone."""
+    """Digest and thumbnail of an image, or the reason that it cannot be read; no thumbnail if its id is `known`."""
     try:
         if found.images is not None:
             image = found.images.read(found.number)
@@ -147,17 +149,17 @@ def _read(found: Found, known: Any) -> "_New | str":
 
 
 def digest_of(content: bytes) -> str:
-    """The id of a file: 32 hex digits of its bytes."""
+    """The id of an image file: a digest of its bytes, as 32 hex digits."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def digest_of_pixels(image: Image.Image) -> str:
-    """The id of an image that is in no file."""
+    """The id of an image without a file: a digest of its mode, size and pixels."""
     return digest_of(f"{image.mode} {image.width} {image.height} ".encode() + image.tobytes())
 
 
 def _change(writer: Writer, rows: Rows, found: Found, digest: str) -> dict[str, Change]:
-    """What is to change of an image that is there; a label stays where none is given now."""
+    """The change to an image already in the gallery, empty if there is none; without a new label, the old one stays."""
     row = rows.position[digest]
     label = rows.label(row) if found.label is None else found.label
     root, file = _place(writer, found)
@@ -167,7 +169,7 @@ def _change(writer: Writer, rows: Rows, found: Found, digest: str) -> dict[str, 
 
 
 def _place(writer: Writer, found: Found) -> tuple[int, bytes | None]:
-    """The number of the root and the path below it, of a file that lies below its root; else only of its folder."""
+    """Number of the root of a file, and path below it; a file outside its root gets its own folder as root."""
     if found.file is None:
         return -1, None
     root = found.root or found.file.parent
@@ -177,12 +179,12 @@ def _place(writer: Writer, found: Found) -> tuple[int, bytes | None]:
 
 
 def _embed(writer: Writer, new: Sequence[_New], model: Embedder, outcome: Outcome) -> None:
-    """Embed images and write them as one file."""
+    """Embed images, write them as one file of the table, and count them in `outcome`."""
     if not new:
         return
-    rows, why = model.embed_readable([one.image for one in new])
-    outcome.unreadable |= {new[number].found.path: reason for number, reason in why.items()}
-    kept = [number for number in range(len(new)) if number not in why]
+    rows, reasons = model.embed_readable([image.image for image in new])
+    outcome.unreadable |= {new[number].found.path: reason for number, reason in reasons.items()}
+    kept = [number for number in range(len(new)) if number not in reasons]
     if kept:
         writer.append([_entry(writer, new[number]) for number in kept], rows[kept])
     outcome.added += len(kept)

@@ -1,4 +1,4 @@
-"""The model of a gallery, kept in it: the folder can then be moved, and searched without the run."""
+"""A copy of the model within the gallery: the gallery can then be moved, and searched without the run."""
 
 import shutil
 from importlib.util import find_spec
@@ -8,12 +8,12 @@ from crossbatch import durable
 from crossbatch.errors import RunError
 
 FOLDER = "model"
-GRAPH = "model.onnx"  # what `crossbatch export` calls it
+GRAPH = "model.onnx"  # the name that `crossbatch export` gives it
 FILES = ("model.safetensors", "model.json", "config.json")
 
 
 def keep(source: Path, gallery: Path) -> None:
-    """Copy the files of a model, of a folder or an ONNX file with its description, into a gallery."""
+    """Copy a model into a gallery; `source`: a folder, or an ONNX file with its description beside it."""
     target = gallery / FOLDER
     if target.is_symlink():
         raise RunError(f"{target} is a link, and the model would be written to where it leads: remove it")
@@ -26,17 +26,17 @@ def keep(source: Path, gallery: Path) -> None:
 
 
 def kept(gallery: Path) -> Path:
-    """What to load the model of a gallery from."""
+    """The folder or ONNX file to load the model of a gallery from."""
     folder = gallery / FOLDER
     if (folder / FILES[0]).is_file():
         return folder
-    found = next(iter(sorted(folder.glob("*.onnx"))), None)
-    if found is None:
+    graph = next(iter(sorted(folder.glob("*.onnx"))), None)
+    if graph is None:
         raise RunError(f"{gallery} has lost its model: copy model.safetensors and model.json of the run into {folder}")
-    return found
+    return graph
 
 
 def soonest(gallery: Path) -> Path:
-    """What is loaded soonest: the graph that `crossbatch export` wrote beside the weights, where it can be run."""
+    """What loads fastest: the graph of `crossbatch export` if it exists and ONNX Runtime is installed, else `kept`."""
     graph = gallery / FOLDER / GRAPH
     return graph if graph.is_file() and find_spec("onnxruntime") else kept(gallery)

@@ -1,4 +1,4 @@
-"""A reader's connection to the database of its gallery: made at the first search, and anew after a failure."""
+"""A reader's connection to the database of a gallery: opened at the first search, and again after a failure."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -15,27 +15,27 @@ from crossbatch.typed import typed
 
 
 class Link:
-    """Searches the database that a description names; `RunError` in one sentence where it fails."""
+    """Searches the database that a description names; raises `RunError` if the database fails."""
 
     def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
         self._folder, self._options = folder, options
         self._lock = threading.Lock()
         self._client: Client | None = None
-        self._to = ("", "")  # the place and the collection that the connection is for
+        self._to = ("", "")  # address and collection of the connection
 
     def search(
         self, described: Description, queries: NDArray[np.float32], top: int, labels: Sequence[str] | None
     ) -> list[list[tuple[str, float]]]:
-        """Ids and cosines for each query, most similar first; `labels`: only images with one of these."""
+        """Ids and cosines for each query, the most similar first; `labels`: only images with one of these labels."""
         client = self._connected(described)
         try:
             return client.collection(described.database.collection, described.model.dim).search(queries, top, labels)
-        except Exception as error:  # pymilvus raises what its parts raise
+        except Exception as error:  # pymilvus raises errors of many kinds
             self._leave(client)
             raise self._failed(client, error) from error
 
     def close(self) -> None:
-        """Leave the database."""
+        """Close the connection."""
         if self._client is not None:
             self._leave(self._client)
 
@@ -53,7 +53,7 @@ class Link:
             client = Client(self._folder, database.uri, self._options)
             try:
                 client.collection(database.collection, described.model.dim).load()
-            except Exception as error:  # pymilvus raises what its parts raise
+            except Exception as error:  # pymilvus raises errors of many kinds
                 client.close()
                 raise self._failed(client, error) from error
             self._client, self._to = client, (database.uri, database.collection)

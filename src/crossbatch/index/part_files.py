@@ -1,4 +1,4 @@
-"""The files of a gallery's table: rows of images, in Parquet, each file written whole or not at all."""
+"""The Parquet files of a gallery's table, each written whole or not at all."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,16 +11,16 @@ from crossbatch import durable
 from crossbatch.data.parquet import parquet
 from crossbatch.errors import DataError
 
-GROUP = 256  # rows that are read to show one thumbnail
+GROUP = 256  # rows of a row group, which is read whole to show one thumbnail
 ALL_BUT_PICTURES = ["id", "root", "path", "file", "label", "width", "height", "embedding"]
 
 
 class Entry(NamedTuple):
-    """An image of the gallery but for its embedding.
+    """The columns of an image's row, without its embedding.
 
-    `id`: the digest of its content. `path`: what to call it. `root`, `file`: where its file is, by the number of the
-    root and below it; −1 and nothing for an image that was in memory only. `width`, `height`: of the upright image.
-    `thumbnail`: a JPEG or PNG file.
+    `id`: digest of the image's content. `path`: its name for people. `width`, `height`: of the upright image.
+    `thumbnail`: a JPEG or PNG file. `root`: number of the folder that holds the file, −1 for an image without a file.
+    `file`: path of the file below that folder, None without a file.
     """
 
     id: str
@@ -39,7 +39,7 @@ def doors() -> tuple[Any, Any]:
 
 
 def table_of(entries: Sequence[Entry], embeddings: NDArray[np.float32], model: str) -> Any:
-    """Entries and their unit rows [images, dim] as an Arrow table."""
+    """Entries and their embeddings [images, dim], of length 1, as an Arrow table."""
     arrow, _ = doors()
     dim = embeddings.shape[1]
     types = {
@@ -52,7 +52,7 @@ def table_of(entries: Sequence[Entry], embeddings: NDArray[np.float32], model: s
         "root": arrow.int32(),
         "file": arrow.binary(),
     }
-    columns = {name: arrow.array([getattr(one, name) for one in entries], kind) for name, kind in types.items()}
+    columns = {name: arrow.array([getattr(entry, name) for entry in entries], kind) for name, kind in types.items()}
     flat = arrow.array(np.ascontiguousarray(embeddings, dtype=np.float32).ravel())
     columns["embedding"] = arrow.FixedSizeListArray.from_arrays(flat, dim)
     columns["model"] = arrow.array([model] * len(entries)).dictionary_encode()
@@ -60,9 +60,9 @@ def table_of(entries: Sequence[Entry], embeddings: NDArray[np.float32], model: s
 
 
 def write_whole(path: Path, table: Any) -> None:
-    """Write a file under another name, have it on the disk, and only then give it its name."""
+    """Write a table to a Parquet file: under a temporary name, flushed to disk, then renamed."""
     _, files = doors()
-    # Pictures are compressed already, and embeddings do not get smaller.
+    # Thumbnails are compressed already, and embeddings do not compress.
     packed = {name: "NONE" if name in ("thumbnail", "embedding") else "ZSTD" for name in table.column_names}
     with durable.whole(path) as file:
         files.write_table(
@@ -76,11 +76,11 @@ def write_whole(path: Path, table: Any) -> None:
 
 
 class LostFileError(DataError):
-    """A file of a gallery that is not there: a writer has put another in its place, or it is lost."""
+    """A file of a gallery that does not exist: a writer has replaced it, or it is lost."""
 
 
 class PartFile:
-    """One file, kept open: it can still be read when the writer has put another in its place."""
+    """One file, kept open: it can be read even after a writer has replaced it."""
 
     def __init__(self, path: Path) -> None:
         arrow, files = doors()
@@ -100,9 +100,9 @@ class PartFile:
         return self._read(lambda: self.file.read(columns=columns))
 
     def thumbnails(self, group: int) -> list[bytes]:
-        """The pictures of a row group."""
-        found: list[bytes] = self._read(lambda: self.file.read_row_group(group, ["thumbnail"]).column(0).to_pylist())
-        return found
+        """The thumbnails of a row group."""
+        pictures: list[bytes] = self._read(lambda: self.file.read_row_group(group, ["thumbnail"]).column(0).to_pylist())
+        return pictures
 
     def _read(self, read: Callable[[], Any]) -> Any:
         arrow, _ = doors()
@@ -113,5 +113,5 @@ class PartFile:
 
 
 def _damaged(path: Path, why: str) -> str:
-    told = f"{path} is damaged ({(why.splitlines() or ['unreadable'])[0]})"
-    return f"{told}: bring it back from a copy, or index the images anew"
+    problem = f"{path} is damaged ({(why.splitlines() or ['unreadable'])[0]})"
+    return f"{problem}: bring it back from a copy, or index the images anew"

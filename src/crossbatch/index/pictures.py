@@ -1,4 +1,4 @@
-"""The file of an image, if it still lies below its root and has the content that was indexed."""
+"""Original files of images, read only if they lie below their root and have the content that was indexed."""
 
 import os
 import stat
@@ -11,14 +11,14 @@ from crossbatch.data.formats import opened
 from crossbatch.index.description import Root
 from crossbatch.index.indexing import digest_of
 
-LARGEST = 64 * 2**20  # bytes of a file that is read to be shown
-PIXELS = 50_000_000  # of an image that is shown as it is
-SHOWN = 2048  # pixels: the longest side of one that is not
+LARGEST = 64 * 2**20  # most bytes of a file that is read
+PIXELS = 50_000_000  # most pixels of an image that is sent unchanged
+SHOWN = 2048  # pixels: longest side of a converted image
 BROWSERS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 
 
 class Picture(NamedTuple):
-    """A file to send: its bytes, its type, and whether it is the original, converted, or the thumbnail."""
+    """A file to send: its bytes, its media type, and its kind: "original", "converted" or "thumbnail"."""
 
     content: bytes
     type: str
@@ -26,20 +26,20 @@ class Picture(NamedTuple):
 
 
 def original(gallery: Path, root: Root, file: bytes, digest: str) -> bytes | None:
-    """The bytes of a file below a root of a gallery; None where it is gone, is another now, or lies elsewhere.
+    """The bytes of a file below a root of a gallery; None if it is gone, has another digest, or lies outside the root.
 
-    Links are followed, and what they lead to must lie below the root too.
+    Links are followed; their targets must lie below the root too.
     """
-    found = (_content(place, file) for place in root.places(gallery))
-    return next((content for content in found if content and digest_of(content) == digest), None)
+    contents = (_content(place, file) for place in root.places(gallery))
+    return next((content for content in contents if content and digest_of(content) == digest), None)
 
 
 def _content(place: Path, file: bytes) -> bytes | None:
-    path = os.path.realpath(os.path.join(os.fsencode(place), file))  # noqa: PTH118  (a name may be no UTF-8)
+    path = os.path.realpath(os.path.join(os.fsencode(place), file))  # noqa: PTH118  (a name need not be UTF-8)
     if not path.startswith(os.fsencode(os.path.realpath(place)) + b"/"):
         return None
     try:
-        # What was a file may be a link or a pipe by now: neither is followed or waited for.
+        # The file may have been replaced by a link or a pipe: do not follow the one, do not wait for the other.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(handle, "rb") as opened:  # noqa: PTH123
             content = opened.read(LARGEST + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
@@ -49,7 +49,7 @@ def _content(place: Path, file: bytes) -> bytes | None:
 
 
 def to_show(content: bytes) -> Picture | None:
-    """A file as browsers show it; converted where it is of another format, or enormous."""
+    """A picture that browsers can show, converted if its format or size requires it; None if it cannot be decoded."""
     try:
         with opened(content) as image:
             if image.format in BROWSERS and image.width * image.height <= PIXELS:
@@ -62,5 +62,5 @@ def to_show(content: bytes) -> Picture | None:
             file = BytesIO()
             shown.save(file, "JPEG", quality=85)
             return Picture(file.getvalue(), "image/jpeg", "converted")
-    except Exception:  # decoders raise what they like
+    except Exception:  # decoders raise errors of any kind
         return None

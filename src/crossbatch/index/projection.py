@@ -1,4 +1,4 @@
-"""A place in the plane for each image, near those that are similar: UMAP when many are new, neighbours when few are."""
+"""The map: a place in the plane for each image, by UMAP or PCA; a few new images are put near their neighbours."""
 
 import warnings
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ from crossbatch.index.search import nearest
 from crossbatch.index.writer import Writer
 from crossbatch.progress import watched
 
-FEWEST, FEW = 3, 32  # images: below the first there is no map, below the second UMAP has too little to go by
-FITTED = 50_000  # images that a map is found from at most; the others are put beside these
-GROWN = 1.5  # a map is found anew when there are so many times the images it was found from
-GRAPH, EPOCHS = 15, 200  # neighbours of an image that UMAP keeps near it, and its passes
-BLOCK = 512  # images whose distances to all are in memory at once
-NEIGHBOURS = 5  # whose middle a new image is put at
+FEWEST, FEW = 3, 32  # images: no map below the first, PCA below the second, as UMAP needs more
+FITTED = 50_000  # most images that UMAP or PCA is fitted to; the others are put near their neighbours
+GROWN = 1.5  # a map is fitted again when there are so many times the images it was fitted to
+GRAPH, EPOCHS = 15, 200  # neighbours of each image in UMAP's graph, and its epochs
+BLOCK = 512  # images whose distances to all others are in memory at once
+NEIGHBOURS = 5  # a new image is put at the weighted mean of so many
 Places = NDArray[np.float32]
 
 
@@ -33,19 +33,19 @@ class Point(NamedTuple):
 
 
 def read_map(folder: Path, described: Map | None) -> dict[str, Point]:
-    """The place of each image that has one."""
+    """The place of each image on the map, by id; empty without a map."""
     if described is None:
         return {}
     table = PartFile(folder / described.file).read()
     ids, x, y = (table.column(name).to_pylist() for name in ("id", "x", "y"))
-    return {one: Point(*place) for one, *place in zip(ids, x, y, strict=True)}
+    return {id_: Point(*place) for id_, *place in zip(ids, x, y, strict=True)}
 
 
 def draw_map(writer: Writer) -> str | None:
-    """Give every image a place, and keep it; how it was found, None where nothing is new or there are too few."""
+    """Give every image a place and write the map; return its method, None if no image is new or there are too few."""
     rows, before = writer.rows(), writer.description.map
     known = read_map(writer.folder, before)
-    if len(rows) < FEWEST or all(one in known for one in rows.ids):
+    if len(rows) < FEWEST or all(id_ in known for id_ in rows.ids):
         return None
     if before is not None and len(rows) <= GROWN * before.fitted and before.method == _method(len(rows)):
         method, fitted, places = before.method, before.fitted, _beside(rows, known)
@@ -64,13 +64,13 @@ def _method(rows: int) -> str:
 
 
 def _beside(rows: Rows, known: Mapping[str, Point]) -> Places:
-    """The places of all; one that has none is put in the middle of the most similar that have one.
+    """Places of all images; an image without one is put at the weighted mean of its neighbours with one.
 
-    UMAP's own `transform` needs the fitted object, which only a pickle keeps.
+    UMAP's own `transform` needs the fitted object, which could be saved only as a pickle.
     """
-    have = np.array([one in known for one in rows.ids])
+    have = np.array([id_ in known for id_ in rows.ids])
     places = np.zeros((len(rows), 2), dtype=np.float32)
-    places[have] = [known[one] for one in rows.ids if one in known]
+    places[have] = [known[id_] for id_ in rows.ids if id_ in known]
     there, among = np.flatnonzero(have), rows.embeddings[have]
     new = np.flatnonzero(~have)
     for row, neighbours in zip(new, nearest(rows.embeddings[new], among, NEIGHBOURS), strict=True):
@@ -81,18 +81,18 @@ def _beside(rows: Rows, known: Mapping[str, Point]) -> Places:
 
 
 def _pca(embeddings: NDArray[np.float32]) -> Places:
-    """The two directions in which the rows differ most."""
+    """Places by the two directions of largest variance."""
     centred = embeddings - embeddings.mean(0)
     _, directions = np.linalg.eigh(centred.T @ centred)
     return np.asarray(centred @ directions[:, :-3:-1], dtype=np.float32)
 
 
 def _umap(embeddings: NDArray[np.float32]) -> Places:
-    """By UMAP, from neighbours found exactly: its own search for them takes six times as long to start."""
+    """Places by UMAP, from exact neighbours: UMAP's own neighbour search takes six times as long to start."""
     import umap  # noqa: PLC0415
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it cannot transform: new images are put beside their neighbours
+        warnings.simplefilter("ignore")  # UMAP warns that it cannot transform new data; `_beside` does that
         fitted: Any = umap.UMAP(
             n_neighbors=GRAPH,
             n_epochs=EPOCHS,
@@ -106,17 +106,17 @@ def _umap(embeddings: NDArray[np.float32]) -> Places:
 
 
 def _graph(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The nearest rows of each, itself the first, and how far they are [images, GRAPH] each."""
+    """The nearest rows of each row, itself first, and their cosine distances; both [images, GRAPH]."""
     near = np.empty((len(embeddings), GRAPH), dtype=np.int64)
     far = np.empty((len(embeddings), GRAPH), dtype=np.float32)
     starts = range(0, len(embeddings), BLOCK)
     for start in watched(starts, f"neighbours for the map, {BLOCK} images each"):
         distances = 1 - embeddings[start : start + BLOCK] @ embeddings.T
         rows = np.arange(len(distances))
-        distances[rows, start + rows] = -1  # itself before its copies
-        found = np.argpartition(distances, GRAPH, axis=1)[:, :GRAPH]
-        some = np.take_along_axis(distances, found, 1)
+        distances[rows, start + rows] = -1  # the row itself comes before its copies
+        closest = np.argpartition(distances, GRAPH, axis=1)[:, :GRAPH]
+        some = np.take_along_axis(distances, closest, 1)
         order = some.argsort(axis=1)
-        near[start : start + BLOCK] = np.take_along_axis(found, order, 1)
+        near[start : start + BLOCK] = np.take_along_axis(closest, order, 1)
         far[start : start + BLOCK] = np.take_along_axis(some, order, 1).clip(0)
     return near, far

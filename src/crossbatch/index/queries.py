@@ -1,4 +1,4 @@
-"""An image that somebody brings to search with: checked before it is decoded, and cut to its box."""
+"""A query image from a person: checked before it is decoded, and cut to its box."""
 
 from typing import NamedTuple
 
@@ -10,17 +10,17 @@ from crossbatch.data.image_files import reason_of
 from crossbatch.errors import DataError, SettingError
 from crossbatch.index.box import Box
 
-PIXELS = 50_000_000  # that a query may have, which anybody may bring to a page
-OWN_PIXELS = 170_000_000  # the same of one's own file; Pillow decodes little more
-SIDE = 768  # pixels: what the shorter side of a JPEG's box keeps at least where it is decoded at a smaller scale
+PIXELS = 50_000_000  # most pixels of an upload, which may come from anybody
+OWN_PIXELS = 170_000_000  # most pixels of a file on the command line; Pillow's own limit is little higher
+SIDE = 768  # pixels: a JPEG may be decoded at a smaller scale while the shorter side of its box keeps this many
 
 
 class TooManyPixelsError(SettingError):
-    """An image whose pixels would fill the memory."""
+    """An image with more pixels than the limit."""
 
 
 class Query(NamedTuple):
-    """What is searched for: the image or its part, as it is shown upright, and what the whole measures."""
+    """A decoded query: the upright image, cut to its box if there is one; width and height are those of the whole."""
 
     image: Image.Image
     width: int
@@ -31,20 +31,20 @@ class Query(NamedTuple):
 def read_query(
     content: bytes, box: str | None = None, pixels: int = PIXELS, size: tuple[int, int] | None = None
 ) -> Query:
-    """Of the bytes of a file; `DataError` says why they are no image.
+    """Decode a query from the bytes of a file; `DataError` if they are no image.
 
-    `size`: width and height of what the file is a smaller copy of, which pixels of a box are of.
+    `size`: width and height that pixels of a box refer to, if the file is a smaller copy of the image.
     """
     try:
         image = opened(content)
     except Image.DecompressionBombError:
         raise TooManyPixelsError(f"the image has more pixels than the {pixels:,} that are read") from None
-    except Exception as error:  # decoders raise what they like
+    except Exception as error:  # decoders raise errors of any kind
         raise _unreadable(error, content) from error
     with image:
         if image.width * image.height > pixels:
-            told = f"the image has {image.width} × {image.height} pixels"
-            raise TooManyPixelsError(f"{told}, more than the {pixels:,} that are read: make it smaller")
+            problem = f"the image has {image.width} × {image.height} pixels"
+            raise TooManyPixelsError(f"{problem}, more than the {pixels:,} that are read: make it smaller")
         width, height = image.size[::-1] if orientation(image) in SIDEWAYS else image.size
         width, height = size or (width, height)
         part = None if box is None else Box.parse(box, width, height)
@@ -53,7 +53,7 @@ def read_query(
         image.draft("RGB", (wanted, wanted))
         try:
             whole = opaque(upright(image))
-        except Exception as error:  # decoders raise what they like
+        except Exception as error:  # decoders raise errors of any kind
             raise _unreadable(error, content) from error
         return Query(whole if part is None else whole.crop(part.pixels(*whole.size)), width, height, part)
 

@@ -1,4 +1,4 @@
-"""What a gallery holds, as of one revision: read once, never changed."""
+"""The rows of one revision of a gallery: read once, never changed."""
 
 import re
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ from crossbatch.errors import DataError
 from crossbatch.index.description import Description
 from crossbatch.index.part_files import ALL_BUT_PICTURES, GROUP, PartFile, doors
 
-FEWEST = 6  # signs of an id that stand for it
+FEWEST = 6  # characters of an id that may stand for the whole
 BEGINNING = re.compile(f"[0-9a-f]{{{FEWEST},31}}")
 
 
@@ -31,12 +31,12 @@ class Image:
     height: int
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """The fields as a dictionary, for JSON."""
         return dict(self.__dict__)
 
 
 class Rows:
-    """Embeddings [images, dim] and the columns beside them, in the order in which they came."""
+    """Embeddings [images, dim] and the other columns of the table, in the order of indexing."""
 
     def __init__(self, folder: Path, description: Description) -> None:
         arrow, _ = doors()
@@ -47,11 +47,11 @@ class Rows:
         self._columns = {} if table is None else {name: _whole(table.column(name)) for name in ALL_BUT_PICTURES}
         self.ids: list[str] = self._columns["id"].to_pylist() if self._columns else []
         dim = description.model.dim
-        # By DLPack, since `to_numpy` imports pandas, which takes a second.
+        # By DLPack: `to_numpy` imports pandas, which takes a second.
         self.embeddings: NDArray[Any] = np.empty((0, dim), np.float32)
         if self._columns:
             self.embeddings = np.from_dlpack(self._columns["embedding"].flatten()).reshape(-1, dim)
-        coded = self._columns["label"].dictionary_encode("encode") if self._columns else None  # None has a code too
+        coded = self._columns["label"].dictionary_encode("encode") if self._columns else None  # None gets a code too
         names: list[str | None] = [] if coded is None else coded.dictionary.to_pylist()
         self.labels: list[str] = sorted(name for name in names if name is not None)
         rank = {name: number for number, name in enumerate(self.labels)}
@@ -65,86 +65,86 @@ class Rows:
     @cached_property
     def position(self) -> dict[str, int]:
         """The row of each id."""
-        return {one: row for row, one in enumerate(self.ids)}
+        return {id_: row for row, id_ in enumerate(self.ids)}
 
     @cached_property
     def paths(self) -> list[str]:
-        """What each image is called."""
+        """The path of each image, as shown to people."""
         return self._columns["path"].to_pylist() if self._columns else []
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Images of each label, by name."""
+        """The number of images with each label."""
         counted = Counter(self.label_of.tolist())
         return {label: counted[number] for number, label in enumerate(self.labels)}
 
     @cached_property
     def code(self) -> dict[str, int]:
-        """The position of each label."""
+        """The position of each label in `labels`."""
         return {label: number for number, label in enumerate(self.labels)}
 
     def row(self, name: str) -> int:
-        """The row of an id, or of the beginning of one if no other begins so; `DataError` if there is none."""
+        """The row of an id, or of its beginning if that is unique and not too short; else `DataError`."""
         if name in self.position:
             return self.position[name]
-        if len(name) < FEWEST and any(one.startswith(name) for one in self.ids):
-            raise DataError(f"an id may be shortened to {FEWEST} of its 32 signs, got {name}")
-        found = []
+        if len(name) < FEWEST and any(id_.startswith(name) for id_ in self.ids):
+            raise DataError(f"an id is given by at least {FEWEST} of its 32 characters, got {name}")
+        matches = []
         if BEGINNING.fullmatch(name):
-            found = [row for row, one in enumerate(self.ids) if one.startswith(name)]
-        if not found:
+            matches = [row for row, id_ in enumerate(self.ids) if id_.startswith(name)]
+        if not matches:
             raise DataError(f"the gallery has no image {name[:40]}")
-        if len(found) > 1:
-            raise DataError(f"several images begin with {name}")
-        return found[0]
+        if len(matches) > 1:
+            raise DataError(f"the ids of several images begin with {name}")
+        return matches[0]
 
     @cached_property
     def roots(self) -> set[int]:
-        """Numbers of the folders that an image lies in."""
+        """Numbers of the folders that hold at least one image."""
         return set(self._columns["root"].unique().to_pylist()) if self._columns else set()
 
     def image(self, row: int) -> Image:
-        """What is known of the image in a row."""
+        """The image of a row."""
         path, width, height = (self._columns[name][row].as_py() for name in ("path", "width", "height"))
         return Image(self.ids[row], path, self.label(row), width, height)
 
     def label(self, row: int) -> str | None:
-        """The label of a row."""
+        """The label of a row, None without one."""
         code = self.label_of[row]
         return None if code < 0 else self.labels[code]
 
     def place(self, row: int) -> tuple[int, bytes | None]:
-        """The number of the root that its file lies in, and its path below it."""
+        """The number of the folder of a row's file, and the path of the file below it."""
         root, file = (self._columns[name][row].as_py() for name in ("root", "file"))
         return root, file
 
     def labelled(self, labels: Sequence[str]) -> NDArray[np.bool_]:
-        """Mask [images] of those with one of these labels."""
-        return np.isin(self.label_of, [self.code[one] for one in self.spelt(labels)])
+        """Mask [images] of the images with one of these labels."""
+        return np.isin(self.label_of, [self.code[label] for label in self.spelt(labels)])
 
     def spelt(self, labels: Sequence[str]) -> list[str]:
-        """These labels as the gallery spells them, without those that it does not have."""
-        asked = dict.fromkeys(map(as_label, labels))
-        return [one for label in asked for one in self._spellings.get(label, ())]
+        """These labels as the gallery spells them; labels that it does not have are left out."""
+        wanted = dict.fromkeys(map(as_label, labels))
+        return [spelling for label in wanted for spelling in self._spellings.get(label, ())]
 
     @cached_property
     def _spellings(self) -> dict[str, list[str]]:
-        found = defaultdict(list)
+        spellings = defaultdict(list)
         for label in self.labels:
-            found[as_label(label)].append(label)
-        return found
+            spellings[as_label(label)].append(label)
+        return spellings
 
     def thumbnails(self, part: int, group: int) -> list[bytes]:
-        """The pictures of a row group of a part."""
+        """The thumbnails of a row group in one file of the table."""
         return self.parts[part].thumbnails(group)
 
     def group_of(self, row: int) -> tuple[int, int, int]:
-        """Part, row group and number within it, of a row."""
+        """Where a row lies: the number of its file, its row group, and its place within the group."""
         part = int(np.searchsorted(self.starts, row, side="right")) - 1
         return (part, *divmod(row - int(self.starts[part]), GROUP))
 
 
 def _whole(column: Any) -> Any:
-    """A column in one piece."""
+    """A column as one chunk."""
     chunks = column.num_chunks
     return column.chunk(0) if chunks == 1 else doors()[0].concat_arrays(column.chunks)

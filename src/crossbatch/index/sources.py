@@ -1,4 +1,4 @@
-"""What is to be indexed: images in folders, tables and data sets, each with what to call it and its label."""
+"""Images to index, from folders, tables and data sets, each with its path and label."""
 
 import os
 from collections import defaultdict
@@ -15,7 +15,7 @@ from crossbatch.index.rows import Rows
 
 @dataclass(frozen=True)
 class Found:
-    """An image that may be indexed: a `file` below a `root`, or the image of a number in `images`."""
+    """An image to index: a `file` below a `root`, or image `number` of `images`; `path` is its name for people."""
 
     path: str
     label: str | None
@@ -26,20 +26,20 @@ class Found:
 
 
 def found_in(places: Sequence[Path], rows: Rows | None = None, folder: Path = Path()) -> tuple[list[Found], list[str]]:
-    """The images of folders, tables and single files, in order; and what was left out, in sentences.
+    """The images of folders, tables and single files, in order; and notes on what was left out.
 
-    `rows`: what the gallery in a folder holds. What lies below a folder that it knows, and in which labels are names of
-    folders, is called and labelled as if that folder was given; a table has the last word on a label.
+    `rows`: rows of the gallery in `folder`. An image below a folder of the gallery in which most labels are names of
+    folders gets the path and label that it has when that folder is given. A label from a table takes precedence.
     """
     images, notes = listed(places, skip_missing=True)
     known = {} if rows is None else _labelled_folders(rows, folder)
     above = sorted(known, key=lambda one: len(one.parts))
     real = cache(os.path.realpath)
-    return [_below(one, above, known, real) for one in images], notes
+    return [_below(image, above, known, real) for image in images], notes
 
 
 def _below(one: Listed, above: Sequence[Path], roles: Mapping[Path, bool], real: Callable[[Path], str]) -> Found:
-    """An image by the outermost folder of the gallery that it lies in, or by the place that was given."""
+    """An image, relative to the first of the folders `above` that holds it, else to the place that was given."""
     file = Path(real(one.path.parent)) / one.path.name
     root = next((folder for folder in above if file.is_relative_to(folder)), None)
     if root is None or root == Path(real(one.root)):
@@ -49,20 +49,20 @@ def _below(one: Listed, above: Sequence[Path], roles: Mapping[Path, bool], real:
 
 
 def _labelled_folders(rows: Rows, gallery: Path) -> dict[Path, bool]:
-    """The folders of a gallery in which most labels are names of folders, and whether roles come before these."""
+    """The folders of a gallery in which most labels are names of folders; True if roles such as train come first."""
     places: dict[int, list[tuple[tuple[str, ...], str | None]]] = defaultdict(list)
     for row in range(len(rows)):
         root, file = rows.place(row)
         if root >= 0 and file is not None:
             places[root].append((Path(os.fsdecode(file)).parts, rows.label(row)))
-    found = {}
+    labelled = {}
     for number, files in places.items():
         folder = rows.description.roots[number].now(gallery)
         deep = roles_come_first(parts for parts, _ in files)
         right = sum(label is not None and label == label_below(parts, deep=deep) for parts, label in files)
         if folder is not None and 2 * right > len(files):
-            found[Path(os.path.realpath(folder))] = deep
-    return found
+            labelled[Path(os.path.realpath(folder))] = deep
+    return labelled
 
 
 def found_in_data_set(loaded: DataSet) -> list[Found]:

@@ -1,4 +1,4 @@
-"""A small picture of an image, to be kept in the gallery."""
+"""Thumbnails, which a gallery keeps of its images."""
 
 from io import BytesIO
 
@@ -6,21 +6,21 @@ from PIL import Image
 
 from crossbatch.data.crops import SIDEWAYS, opaque, orientation, upright
 
-SIDE, TINY = 256, 64  # pixels: the longest side of a thumbnail; an image up to this is kept as it is
-SHORTEST, LONGEST = 128, 1024  # pixels of the sides of one that is far from square, which else were a sliver
+SIDE, TINY = 256, 64  # pixels: the longest side of a thumbnail; images with sides up to TINY keep their size
+SHORTEST, LONGEST = 128, 1024  # pixels: the sides of a long thumbnail, else too narrow to see
 QUALITY = 80
 
 
 def media_type(picture: bytes) -> str:
-    """Of a thumbnail."""
+    """The media type of a thumbnail."""
     return "image/png" if picture[:4] == b"\x89PNG" else "image/jpeg"
 
 
 def thumbnail(image: Image.Image) -> tuple[bytes, int, int]:
-    """A JPEG file of an opened image, PNG where it is tiny; and width and height of the upright image."""
+    """The thumbnail of an opened image, as JPEG or, if tiny, PNG; and the width and height of the upright image."""
     size = image.size[::-1] if orientation(image) in SIDEWAYS else image.size
     if image.format in ("JPEG", "MPO"):
-        image.draft("RGB", (2 * SIDE, 2 * SIDE))  # decoded no larger than it takes
+        image.draft("RGB", (2 * SIDE, 2 * SIDE))  # decode at a smaller scale
         shown = opaque(upright(image))
     else:
         shown = opaque(upright(image))
@@ -35,7 +35,7 @@ def thumbnail(image: Image.Image) -> tuple[bytes, int, int]:
 
 
 def _bounds(width: int, height: int) -> tuple[int, int]:
-    """Width and height that a thumbnail has at most."""
+    """The largest width and height of a thumbnail."""
     long, short = max(width, height), min(width, height)
     factor = max(SIDE / long, min(SHORTEST / short, LONGEST / long))
     return max(1, round(width * factor)), max(1, round(height * factor))

@@ -1,4 +1,4 @@
-"""Changing a gallery's table: whole files first, then the description that names them, so that no kill tears it."""
+"""Changes to a gallery: first write whole files, then the description that names them, so that a kill loses nothing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,13 +17,13 @@ from crossbatch.index.part_files import Entry, PartFile, doors, table_of, write_
 from crossbatch.index.rows import Rows
 from crossbatch.locks import locked
 
-SMALL, LARGE = 4096, 16_384  # rows of a file: one that is joined with others, and what becomes of them at most
+SMALL, LARGE = 4096, 16_384  # rows: a file with fewer than SMALL is joined with others, up to LARGE together
 LOCK = "lock"
-MANY = 48  # small files beside each other before they are joined
+MANY = 48  # number of small files at which they are joined
 
 
 class Change(NamedTuple):
-    """What becomes of the row of an image."""
+    """New values for the columns of an image's row."""
 
     path: str
     label: str | None
@@ -32,7 +32,7 @@ class Change(NamedTuple):
 
 
 class Writer:
-    """The one that may change a gallery; get it by `writing`."""
+    """Changes a gallery; made by `writing`, which holds the lock."""
 
     def __init__(self, folder: Path, description: Description) -> None:
         self.folder, self.description = folder, description
@@ -40,45 +40,45 @@ class Writer:
 
     @cached_property
     def _roots(self) -> dict[str, int]:
-        """The number of each folder that images lie in, by where it was or, if it is there no more, where it is now."""
+        """The number of each folder of images, by its absolute path when indexed and by its present path."""
         roots = list(enumerate(self.description.roots))
         now = {str(root.now(self.folder)): number for number, root in reversed(roots)}
         return now | {root.absolute: number for number, root in reversed(roots)}
 
     def rows(self) -> Rows:
-        """What the gallery holds now."""
+        """The rows of the gallery, with all changes so far."""
         return Rows(self.folder, self.description)
 
     def root(self, place: Path) -> int:
-        """The number of a folder that images lie in."""
+        """The number of a folder of images; a new folder gets the next number."""
         if place not in self._numbers:
             root, roots = Root.of(place, self.folder), self.description.roots
             if root.absolute not in self._roots:
-                self.description = replace(self.description, roots=(*roots, root))  # counts once a row needs it
+                self.description = replace(self.description, roots=(*roots, root))  # saved with the next change of rows
             self._numbers[place] = self._roots.setdefault(root.absolute, len(roots))
         return self._numbers[place]
 
     def append(self, entries: Sequence[Entry], embeddings: NDArray[np.float32]) -> None:
-        """Add rows, all of them or none."""
+        """Add rows [images, dim]: all of them or, if it fails, none."""
         table = table_of(entries, embeddings, self.description.model.fingerprint)
         self._put([*self.description.parts, self._part(table)])
         if sum(self._is_small(name) for name in self.description.parts) >= MANY:
             self.compact()
 
     def remove(self, ids: set[str]) -> int:
-        """Take rows out, their pictures too; how many there were."""
+        """Remove rows with their thumbnails; return how many were removed."""
         arrow, _ = doors()
         before = self._count()
 
         def kept(table: Any) -> Any:
-            gone = [one in ids for one in table.column("id").to_pylist()]
-            return table.filter(arrow.array([not one for one in gone])) if any(gone) else table
+            gone = [id_ in ids for id_ in table.column("id").to_pylist()]
+            return table.filter(arrow.array([not is_gone for is_gone in gone])) if any(gone) else table
 
         self._rewrite(kept)
         return before - self._count()
 
     def update(self, changes: Mapping[str, Change]) -> None:
-        """Give rows other labels and places."""
+        """Change the path, label and file of rows, by id."""
         arrow, _ = doors()
 
         def changed(table: Any) -> Any:
@@ -88,16 +88,17 @@ class Writer:
             for name in Change._fields:
                 old = table.column(name).to_pylist()
                 new = [
-                    getattr(changes[one], name) if one in changes else was for one, was in zip(ids, old, strict=True)
+                    getattr(changes[id_], name) if id_ in changes else value
+                    for id_, value in zip(ids, old, strict=True)
                 ]
-                place = table.schema.get_field_index(name)
-                table = table.set_column(place, name, arrow.array(new, table.schema.field(name).type))
+                column = table.schema.get_field_index(name)
+                table = table.set_column(column, name, arrow.array(new, table.schema.field(name).type))
             return table
 
         self._rewrite(changed)
 
     def compact(self) -> None:
-        """Join small files that stand beside each other."""
+        """Join small files that follow each other in the table."""
         arrow, _ = doors()
         parts: list[str] = []
         for run in _runs(self.description.parts, self._rows_of):
@@ -110,7 +111,7 @@ class Writer:
             self._put(parts)
 
     def keep_map(self, ids: Sequence[str], places: NDArray[np.float32], method: str, fitted: int) -> None:
-        """Write a place in the plane [images, 2] for each id."""
+        """Write the map: coordinates [images, 2], one row for each id."""
         arrow, _ = doors()
         name = f"map-{self.description.next_part:08}.parquet"
         table = arrow.table({"id": list(ids), "x": places[:, 0], "y": places[:, 1]})
@@ -118,7 +119,7 @@ class Writer:
         self._save(self.description.changed(map=Map(name, method, fitted), next_part=self.description.next_part + 1))
 
     def keep_database(self, database: Database) -> None:
-        """Note what is known of the database; that changes no image, so the revision stays."""
+        """Save the state of the database; it changes no image, so the revision stays."""
         self._save(replace(self.description, database=database))
 
     def _part(self, table: Any) -> str:
@@ -128,7 +129,7 @@ class Writer:
         return name
 
     def _rewrite(self, change: Callable[[Any], Any]) -> None:
-        """Pass every file through a change of its table; one that leaves it as it is costs no writing."""
+        """Apply `change` to the table of every file; a file is written only if `change` returns another table."""
         parts = []
         for name in self.description.parts:
             before = PartFile(self.folder / name).read()
@@ -149,7 +150,7 @@ class Writer:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove files that the description does not name: of before a change, or of a writer that was killed."""
+        """Remove files that the description does not name: replaced ones, and those of a writer that was killed."""
         named = {*self.description.parts, self.description.map.file if self.description.map else ""}
         for pattern in ("part-*.parquet*", "map-*.parquet*", f"{descriptions.FILE}.*{PARTIAL}"):
             for path in self.folder.glob(pattern):
@@ -168,7 +169,7 @@ class Writer:
 
 
 def _runs(parts: Sequence[str], rows_of: Callable[[str], int]) -> Iterator[list[str]]:
-    """Files in their order, small neighbours together up to the size of a large one."""
+    """Files in order, grouped: small files that follow each other form one group of at most `LARGE` rows."""
     run: list[str] = []
     total = 0
     for name in parts:
@@ -186,9 +187,9 @@ def _runs(parts: Sequence[str], rows_of: Callable[[str], int]) -> Iterator[list[
 
 @contextmanager
 def writing(folder: Path, model: Model | None = None, database: Database | None = None) -> Iterator[Writer]:
-    """Hold a gallery and change it; with a model and a database it is made where there is none."""
+    """Lock a gallery to change it; given a model and a database, make it first if it does not exist."""
     if model is None and not descriptions.is_gallery(folder):
-        descriptions.read(folder)  # which says what to do
+        descriptions.read(folder)  # raises an error that says what to do
     with locked(folder / LOCK, "wait for its end, or stop it"):  # readers need no lock
         if model and database and not descriptions.is_gallery(folder):
             descriptions.write(folder, Description(model, database))
