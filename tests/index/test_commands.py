@@ -162,7 +162,7 @@ def test_why_nothing_is_found_is_told(
     assert "no image is as similar as --min_similarity; the nearest reaches 0." in capsys.readouterr().out
     short = opened(tmp_path / "gallery").rows.ids[0][:4]
     assert main(["search", gallery, "--id", short]) == 2
-    assert f"an id is given by at least 6 of its 32 characters, got {short}" in capsys.readouterr().err
+    assert f"an id may be shortened to 6 of its 32 characters, got {short}" in capsys.readouterr().err
 
 
 def test_from_a_run_to_a_search(

@@ -88,7 +88,7 @@ class Rows:
         if name in self.position:
             return self.position[name]
         if len(name) < FEWEST and any(id_.startswith(name) for id_ in self.ids):
-            raise DataError(f"an id is given by at least {FEWEST} of its 32 characters, got {name}")
+            raise DataError(f"an id may be shortened to {FEWEST} of its 32 characters, got {name}")
         matches = []
         if BEGINNING.fullmatch(name):
             matches = [row for row, id_ in enumerate(self.ids) if id_.startswith(name)]

@@ -1,1 +1,1 @@
-"""A gallery as a page and a service."""
+"""The web service of a gallery, and its page."""

@@ -1,4 +1,4 @@
-"""What the service answers, by its shape; the OpenAPI description is made from these."""
+"""The JSON bodies of the service's answers; the OpenAPI description is made from these classes."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 class Health(BaseModel):
-    """Whether it runs; `ready`: the network is loaded."""
+    """The service runs; `ready`: the network is loaded."""
 
     status: Literal["ok"]
     images: int
@@ -14,14 +14,14 @@ class Health(BaseModel):
 
 
 class Failure(BaseModel):
-    """Why not, in a sentence for people and a word for programs."""
+    """An error: a sentence for people, and a code for programs."""
 
     error: str
     code: str
 
 
 class ModelAnswer(BaseModel):
-    """What the gallery was embedded by."""
+    """The model that embedded the gallery."""
 
     fingerprint: str
     backbone: str
@@ -29,7 +29,7 @@ class ModelAnswer(BaseModel):
 
 
 class MethodAnswer(BaseModel):
-    """How a search is answered, and what share of the ten nearest it finds, if that was measured."""
+    """How a search is answered; `recall_at_10`: the share of the ten nearest images that it finds, if measured."""
 
     method: Literal["exact", "hnsw"]
     recall_at_10: float | None
@@ -37,14 +37,14 @@ class MethodAnswer(BaseModel):
 
 
 class MapAnswer(BaseModel):
-    """What is known of the map."""
+    """The number of images on the map, and the method of the map."""
 
     points: int
     method: str
 
 
 class GalleryAnswer(BaseModel):
-    """What a page needs first."""
+    """The gallery, its model, and the limits of the service."""
 
     name: str
     images: int
@@ -61,14 +61,14 @@ class GalleryAnswer(BaseModel):
 
 
 class LabelAnswer(BaseModel):
-    """A label and how many images have it."""
+    """A label, and the number of images with it."""
 
     label: str
     count: int
 
 
 class LabelsAnswer(BaseModel):
-    """Labels by name."""
+    """Some labels, sorted; `total`: number of labels that fit; `unlabelled`: number of images without a label."""
 
     labels: list[LabelAnswer]
     total: int
@@ -86,20 +86,20 @@ class ImageAnswer(BaseModel):
 
 
 class ImagesAnswer(BaseModel):
-    """Some images, of how many."""
+    """Some images; `total`: number of images that fit."""
 
     images: list[ImageAnswer]
     total: int
 
 
 class HitAnswer(ImageAnswer):
-    """An image that was found."""
+    """An image that was found, and its cosine to the query."""
 
     similarity: float
 
 
 class QueryAnswer(BaseModel):
-    """What was searched for; `box`: shares of width and height."""
+    """The query; `box`: edges as shares of width and height."""
 
     id: str | None
     name: str
@@ -109,14 +109,14 @@ class QueryAnswer(BaseModel):
 
 
 class TimesAnswer(BaseModel):
-    """How long it took."""
+    """Milliseconds that the search took, by part."""
 
     embedding: float
     search: float
 
 
 class SearchAnswer(BaseModel):
-    """What was found, most similar first."""
+    """The images found, the most similar first."""
 
     query: QueryAnswer
     hits: list[HitAnswer]
@@ -125,7 +125,7 @@ class SearchAnswer(BaseModel):
 
 
 class PointsAnswer(BaseModel):
-    """Columns: the place of each image in the plane; `label` is a position among `labels`, −1 for none."""
+    """The map, by column: the place of each image in the plane; `label` is a position in `labels`, −1 for no label."""
 
     method: str
     total: int

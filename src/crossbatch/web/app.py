@@ -1,4 +1,4 @@
-"""The service: a page, searches, pictures and the map of one gallery."""
+"""The web service of one gallery: its page, searches, pictures and map."""
 
 import random
 from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ from crossbatch.web.searching import Wish, row_of
 from crossbatch.web.service import Service
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-FOREVER = "private, max-age=31536000, immutable"  # an id is its content, the beginning of one is not
+FOREVER = "private, max-age=31536000, immutable"  # for whole ids, digests of the content; not for shortened ones
 BRIEFLY = "private, max-age=60"
 FAILURES = (400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 504)
 
@@ -36,7 +36,7 @@ Id = Annotated[str, Field(max_length=64)]
 
 
 class Session(BaseModel):
-    """What a person types once."""
+    """The token, as a person gives it once."""
 
     token: Annotated[str, Field(max_length=4096)]
 
@@ -50,9 +50,11 @@ def create_app(
     hosts: Iterable[str] = LOOPBACK,
     page: Path | None = None,
 ) -> FastAPI:
-    """The service of a gallery; `load` gives the model that it was embedded by, and is called in a thread.
+    """The service of a gallery.
 
-    `token`: what every request must bring, if it is given. `hosts`: the names that the server goes by, none for any.
+    `load`: returns the model that embedded the gallery; called in a thread. `token`: a secret that every request must
+    carry, if given. `hosts`: host names that the server accepts, empty for any. `page`: folder of the page's files, in
+    place of the built-in one.
     """
     service = Service(gallery, load, limits, token)
     failures: dict[int | str, dict[str, Any]] = {code: {"model": answers.Failure} for code in FAILURES}
@@ -60,7 +62,7 @@ def create_app(
         title="crossbatch",
         version=version("crossbatch"),
         description="Searches a gallery of images by example.",
-        docs_url=None,  # its page loads scripts from another site
+        docs_url=None,  # FastAPI's page of documentation loads scripts from another site
         redoc_url=None,
         lifespan=service.life,
         responses=failures,
@@ -104,7 +106,7 @@ def _add_page(app: FastAPI, folder: Path | None) -> None:
 def _add_session(app: FastAPI, token: str | None) -> None:
     @app.post("/session", status_code=204)
     async def session(given: Session, request: Request) -> Response:
-        """Keep the token in a cookie that no script can read."""
+        """Check the token, and set a session cookie that no script can read."""
         if token is not None and not same(given.token, token):
             raise RefusedError(401, "token", "this is not the server's token")
         answer = Response(status_code=204)
@@ -117,12 +119,12 @@ def _add_session(app: FastAPI, token: str | None) -> None:
 def _add_gallery(app: FastAPI, service: Service) -> None:
     @app.get("/healthz")
     async def healthz() -> answers.Health:
-        """Whether it runs."""
+        """Whether the service runs."""
         return answers.Health(status="ok", images=len(service.gallery), ready=service.batcher.ready)
 
     @app.get("/gallery")
     def about() -> answers.GalleryAnswer:
-        """What there is to search, and how it is searched."""
+        """What the gallery holds, and how it is searched."""
         return answers.GalleryAnswer(**service.about())
 
     @app.get("/labels", dependencies=ONLY_KNOWN)
@@ -131,13 +133,13 @@ def _add_gallery(app: FastAPI, service: Service) -> None:
         offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> answers.LabelsAnswer:
-        """Labels by name, with how many images have each."""
+        """Labels in alphabetical order, with the number of images of each."""
         rows = service.gallery.rows
         words = as_label(contains).lower()
-        found = [one for one in rows.labels if words in one.lower()]
-        some = [answers.LabelAnswer(label=one, count=rows.counts[one]) for one in found[offset : offset + limit]]
+        fitting = [label for label in rows.labels if words in label.lower()]
+        some = [answers.LabelAnswer(label=name, count=rows.counts[name]) for name in fitting[offset : offset + limit]]
         unlabelled = int((rows.label_of < 0).sum())
-        return answers.LabelsAnswer(labels=some, total=len(found), unlabelled=unlabelled)
+        return answers.LabelsAnswer(labels=some, total=len(fitting), unlabelled=unlabelled)
 
     @app.get("/images", dependencies=ONLY_KNOWN)
     def images(
@@ -145,7 +147,7 @@ def _add_gallery(app: FastAPI, service: Service) -> None:
         offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 60,
     ) -> answers.ImagesAnswer:
-        """Images in the order in which they were indexed."""
+        """Images, in the order of indexing."""
         rows = service.gallery.rows
         chosen = np.flatnonzero(rows.labelled(label)) if label else np.arange(len(rows))
         some = chosen[offset : offset + limit].tolist()
@@ -153,7 +155,7 @@ def _add_gallery(app: FastAPI, service: Service) -> None:
 
     @app.get("/random", dependencies=ONLY_KNOWN)
     def drawn(count: Annotated[int, Query(ge=1, le=200)] = 24) -> answers.ImagesAnswer:
-        """Images drawn by lot."""
+        """Images drawn at random."""
         rows = service.gallery.rows
         some = random.sample(range(len(rows)), min(count, len(rows)))
         return answers.ImagesAnswer(images=_images(rows, some), total=len(rows))
@@ -182,7 +184,7 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
 
     @app.get("/thumbnails/{one}", response_class=Response, responses=kinds)
     def thumbnail(one: Id) -> Response:
-        """The small picture of an image."""
+        """The thumbnail of an image."""
         rows = service.gallery.rows
         content = service.gallery.thumbnail(row_of(rows, one), rows)
         kept = {"cache-control": FOREVER if one in rows.position else BRIEFLY}
@@ -190,12 +192,12 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
 
     @app.get("/images/{one}", response_class=Response, responses=kinds)
     async def picture(one: Id) -> Response:
-        """An image as large as it is there: the original, or else its small picture."""
-        found = await service.picture(one)
-        whole = found.kind == "original" and one in service.gallery.rows.position
-        cached = FOREVER if whole else BRIEFLY
-        headers = {"cache-control": cached, "x-crossbatch-picture": found.kind}
-        return Response(found.content, media_type=found.type, headers=headers)
+        """The original of an image if its file is unchanged, else its thumbnail."""
+        shown = await service.picture(one)
+        lasting = shown.kind == "original" and one in service.gallery.rows.position
+        cached = FOREVER if lasting else BRIEFLY
+        headers = {"cache-control": cached, "x-crossbatch-picture": shown.kind}
+        return Response(shown.content, media_type=shown.type, headers=headers)
 
 
 def _add_searches(app: FastAPI, service: Service) -> None:
@@ -208,9 +210,9 @@ def _add_searches(app: FastAPI, service: Service) -> None:
         label: Annotated[Labels, Query()] = [],  # noqa: B006
         min_similarity: Annotated[Similarity, Query()] = -1.0,
     ) -> answers.SearchAnswer:
-        """The images most similar to one of the gallery."""
-        found = await service.searcher.by_id(one, Wish(top, tuple(label), min_similarity))
-        return answers.SearchAnswer(**found)
+        """The images most similar to an image of the gallery."""
+        answer = await service.searcher.by_id(one, Wish(top, tuple(label), min_similarity))
+        return answers.SearchAnswer(**answer)
 
     @app.post("/search", dependencies=[Depends(a_form), *ONLY_KNOWN])
     async def search(
@@ -223,7 +225,7 @@ def _add_searches(app: FastAPI, service: Service) -> None:
         label: Annotated[Labels, Form()] = [],  # noqa: B006
         min_similarity: Annotated[Similarity, Form()] = -1.0,
     ) -> answers.SearchAnswer:
-        """The images most similar to an upload, to one of the gallery, or to a part of either."""
+        """The images most similar to an upload, to an image of the gallery, or to a part of either."""
         wish, part = Wish(top, tuple(label), min_similarity), box or None
         if image is not None and not id:
             content = await image.read()

@@ -1,4 +1,4 @@
-"""Queries of several people through the network at once."""
+"""Embedding queries: those that arrive together pass through the network as one batch."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -14,14 +14,14 @@ from crossbatch.web.together import Together
 
 @runtime_checkable
 class Model(Protocol):
-    """What embeds: `crossbatch.load` returns one."""
+    """An embedding model, as `crossbatch.load` returns it."""
 
     def embed(self, images: Sequence[Any], *, batch_size: int = 64) -> NDArray[np.float32]:
-        """Unit rows [images, dim]."""
+        """Embeddings of length 1 [images, dim]."""
 
 
 class Batcher:
-    """A thread that loads a model, and then embeds what comes."""
+    """A thread that loads a model, then embeds submitted images."""
 
     def __init__(self, load: Callable[[], Model]) -> None:
         self._load = load
@@ -30,24 +30,24 @@ class Batcher:
         self._together = Together[Any, NDArray[np.float32]](self._embed, "embedding", self._begin, _failed)
 
     def submit(self, image: Any) -> "Future[NDArray[np.float32]]":
-        """The embedding [dim] of an image, once it is there."""
+        """Queue an image; return the future of its embedding [dim]."""
         return self._together.submit(image)
 
     def close(self) -> None:
-        """End the thread, but for one that still loads."""
+        """End the thread; do not wait for one that still loads the model."""
         self._together.close(10 if self.ready else 0)
 
     def _begin(self) -> None:
         try:
             self._model = self._load()
-        except Exception as error:  # told to whoever searches with an image; all else goes on
+        except Exception as error:  # reported to each search that needs the network; other requests work
             self.failure = str(error)
         self.ready = self._model is not None
 
     def _embed(self, images: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
         if self._model is None:
-            told = f"the gallery's model could not be loaded ({self.failure}): only its own images can be searched with"
-            raise RefusedError(503, "no_model", told)
+            reason = f"the gallery's model could not be loaded ({self.failure}): search only with images of the gallery"
+            raise RefusedError(503, "no_model", reason)
         return list(self._model.embed(images))
 
 

@@ -1,4 +1,4 @@
-"""What stands before every request: whose it is, how large it is, how slowly it comes; and the headers of an answer."""
+"""Checks before every request: host, token, size and speed; and the security headers of every answer."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crossbatch.web.limits import Limits, RefusedError
 
 COOKIE = "crossbatch"
-OVERHEAD = 65_536  # bytes of a form beside its file
+OVERHEAD = 65_536  # most bytes of a form, beside its file
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; font-src 'self'; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -28,13 +28,13 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "x-frame-options": "DENY",
 }
-SMALL = 32_768  # bytes of a body that needs no token: one token, each character of it escaped
-BY_SIGNS = "application/x-www-form-urlencoded"  # a form that is parsed sign by sign, while nobody else is answered
-OPEN = ("/", "/healthz", "/session", "/favicon.ico")  # without a token, beside the files of the page
+SMALL = 32_768  # most bytes of a body that needs no token: room for a token with each character escaped
+BY_SIGNS = "application/x-www-form-urlencoded"  # a form parsed by character, which blocks all other requests
+OPEN = ("/", "/healthz", "/session", "/favicon.ico")  # paths that need no token, beside the files of the page
 
 
 class Guard:
-    """Middleware; `hosts`: the names that the server goes by, none to take any."""
+    """Middleware that makes the checks; `hosts`: host names that the server accepts, empty for any."""
 
     def __init__(self, app: ASGIApp, limits: Limits, token: str | None, hosts: Iterable[str]) -> None:
         self.app, self.limits, self.hosts = app, limits, frozenset(hosts)
@@ -43,7 +43,7 @@ class Guard:
         self.searches = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, or pass on with the body read."""
+        """Refuse a request, or read its body and pass it on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -52,7 +52,7 @@ class Guard:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 known = {name for name, _ in message["headers"]}
-                more = [(one.encode(), value.encode()) for one, value in HEADERS.items() if one.encode() not in known]
+                more = [(key.encode(), value.encode()) for key, value in HEADERS.items() if key.encode() not in known]
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
@@ -79,7 +79,7 @@ class Guard:
 
     def _check(self, path: str, headers: dict[str, str]) -> None:
         if self.hosts and _host(headers.get("host", "")) not in self.hosts:
-            raise RefusedError(421, "host", f"this server goes by {', '.join(sorted(self.hosts))}")
+            raise RefusedError(421, "host", f"this server is reached only as {', '.join(sorted(self.hosts))}")
         of_page = _is_open(path)
         if headers.get("sec-fetch-site") == "cross-site" and not of_page:
             raise RefusedError(403, "cross_site", "pages of other sites may not use this server")
@@ -97,13 +97,13 @@ class Guard:
         return cookie is not None and self.session is not None and same(cookie.value, self.session)
 
     async def _body(self, headers: dict[str, str], receive: Receive, small: bool) -> bytes:
-        """The whole body, if it is not too large and comes in time."""
+        """Read the whole body; refuse one that is too large or too slow. `small`: allow `SMALL` bytes only."""
         small = small or headers.get("content-type", "").strip().lower().startswith(BY_SIGNS)
         most = SMALL if small else self.limits.bytes + OVERHEAD
-        told = f"an upload has {SMALL if small else self.limits.bytes:,} bytes at most"
+        too_large = f"an upload has {SMALL if small else self.limits.bytes:,} bytes at most"
         length = headers.get("content-length", "0")
         if length.isdecimal() and (len(length) > 18 or int(length) > most):
-            raise RefusedError(413, "too_large", told)
+            raise RefusedError(413, "too_large", too_large)
         body = bytearray()
         try:
             async with asyncio.timeout(self.limits.seconds):
@@ -113,7 +113,7 @@ class Guard:
                         raise RefusedError(408, "slow", "the upload ended before it was whole")
                     body += message.get("body", b"")
                     if len(body) > most:
-                        raise RefusedError(413, "too_large", told)
+                        raise RefusedError(413, "too_large", too_large)
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError:
@@ -125,12 +125,12 @@ def _is_open(path: str) -> bool:
 
 
 def same(given: str, right: str) -> bool:
-    """Whether two texts are equal, in a time that does not tell how far."""
+    """Whether two texts are equal; the time taken does not depend on how much of them agrees."""
     return hmac.compare_digest(given.encode("utf-8", "replace"), right.encode())
 
 
 def session_of(token: str) -> str:
-    """What a browser keeps in the place of the token."""
+    """The value of the session cookie: a digest of the token."""
     return hashlib.sha256(b"crossbatch session " + token.encode()).hexdigest()
 
 
@@ -141,20 +141,21 @@ def _host(header: str) -> str:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    given = False
+    """A `receive` that first gives the body already read."""
+    done = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal done
+        if done:
             return await receive()
-        given = True
+        done = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
 
 
 async def refuse(error: RefusedError, send: Any) -> None:
-    """Answer with an error, and close the connection where a body may still come."""
+    """Answer with an error; close the connection if more of the body may still arrive."""
     content = json.dumps({"error": error.sentence, "code": error.code}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     if error.status in (408, 413, 429):

@@ -1,4 +1,4 @@
-"""What the service takes at most, and what it says to more."""
+"""Limits of a request, and the error of a request that is refused."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,12 +25,12 @@ class Limits:
     waiting: PositiveInt = 64
 
     def plain(self) -> dict[str, Any]:
-        """For the page."""
+        """The limits that the page shows, by name."""
         return {name: value for name, value in asdict(self).items() if name != "waiting"}
 
 
 class RefusedError(Exception):
-    """A request that is answered by an error: its status, a word for programs, a sentence for people."""
+    """A request is refused: `status` is the HTTP status, `code` a word for programs, `sentence` for people."""
 
     def __init__(self, status: int, code: str, sentence: str) -> None:
         super().__init__(sentence)

@@ -1,4 +1,4 @@
-"""The map as a page reads it: columns, in one piece, kept ready."""
+"""The map of a gallery as one JSON answer for the page, by column."""
 
 import gzip
 import json
@@ -9,11 +9,11 @@ import numpy as np
 from crossbatch.index import Gallery
 from crossbatch.index.rows import Rows
 
-DIGITS = 5  # of a place; a screen has fewer
+DIGITS = 5  # decimals of a coordinate; finer than the pixels of a screen
 
 
 class Packed(NamedTuple):
-    """JSON, plain and compressed."""
+    """A JSON body, plain and gzipped, and its ETag."""
 
     plain: bytes
     compressed: bytes
@@ -21,9 +21,9 @@ class Packed(NamedTuple):
 
 
 def packed_map(gallery: Gallery, rows: Rows, limit: int) -> Packed:
-    """The places of at most `limit` images, a fixed choice of them; the longer side of the map spans 0 to 1."""
+    """The places of at most `limit` images, always the same ones; scaled so that the longer side of the map is 1."""
     points = gallery.map(rows)
-    placed = np.array([row for row, one in enumerate(rows.ids) if one in points], dtype=np.int64)
+    placed = np.array([row for row, id_ in enumerate(rows.ids) if id_ in points], dtype=np.int64)
     shown = np.sort(np.random.default_rng(0).permutation(placed)[:limit])
     places = np.array([points[rows.ids[row]] for row in placed], dtype=np.float64).reshape(-1, 2)
     low = places.min(0, initial=np.inf) if len(places) else np.zeros(2)

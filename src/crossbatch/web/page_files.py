@@ -1,4 +1,4 @@
-"""The files of the page, by a list that is made once: a name that is not on it is no file."""
+"""The files of the page, read once at the start: a request can name no other file."""
 
 import hashlib
 from pathlib import Path
@@ -20,7 +20,7 @@ TYPES = {
 
 
 class PageFile(NamedTuple):
-    """What is sent of a file."""
+    """A file to send: content, media type and ETag."""
 
     content: bytes
     type: str
@@ -28,11 +28,11 @@ class PageFile(NamedTuple):
 
 
 def page_files(folder: Path = FOLDER) -> dict[str, PageFile]:
-    """Every file below a folder, by its path there."""
-    found = {}
+    """Every file below a folder, by its path relative to the folder."""
+    files = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix in TYPES and path.is_file():
             content = path.read_bytes()
             etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-            found[path.relative_to(folder).as_posix()] = PageFile(content, TYPES[path.suffix], etag)
-    return found
+            files[path.relative_to(folder).as_posix()] = PageFile(content, TYPES[path.suffix], etag)
+    return files

@@ -1,4 +1,4 @@
-"""What the service refuses, and every error in one shape: a sentence and a code."""
+"""Refusing unknown fields and other content types, and answering every error as a sentence and a code."""
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,28 +14,28 @@ CODES = {404: "not_found", 405: "method"}
 
 
 async def only_known(request: Request) -> None:
-    """Refuse fields that an address does not have: a filter that is misspelt would filter nothing."""
+    """Refuse fields that an address does not have: a misspelt filter would have no effect."""
     route = request.scope["route"].dependant
-    known = {one.alias for one in (*route.query_params, *route.body_params)}
+    known = {field.alias for field in (*route.query_params, *route.body_params)}
     given = [*request.query_params, *(await request.form() if route.body_params else ())]
-    other = next((name for name in given if name not in known), None)
-    if other is not None:
-        raise RefusedError(422, "bad_request", f"there is no field {other[:80]}: take {', '.join(sorted(known))}")
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is not None:
+        raise RefusedError(422, "bad_request", f"there is no field {unknown[:80]}: take {', '.join(sorted(known))}")
 
 
 async def a_form(request: Request) -> None:
-    """Refuse what is sent in another way than a form: its fields would not be seen."""
+    """Refuse a body that is no form: its fields would be ignored."""
     kind = request.headers.get("content-type", FORMS[0]).partition(";")[0].strip().lower()
     if kind not in FORMS:
-        told = f"a search takes a form ({FORMS[0]}) with an image or an id, not {kind[:80]}"
-        raise RefusedError(415, "no_form", told)
+        expected = f"a search takes a form ({FORMS[0]}) with an image or an id, not {kind[:80]}"
+        raise RefusedError(415, "no_form", expected)
 
 
 ONLY_KNOWN = [Depends(only_known)]
 
 
 def add_errors(app: FastAPI) -> None:
-    """Every error in one shape."""
+    """Answer every error as JSON with `error`, a sentence, and `code`."""
 
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> JSONResponse:
@@ -47,18 +47,18 @@ def add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, __: Exception) -> JSONResponse:
-        # This answer passes no middleware, and the server tells of the error on standard error.
-        told = "the server failed in a way that it does not know: its output says more"
-        return JSONResponse({"error": told, "code": "unforeseen"}, 500, headers=HEADERS)
+        # This answer passes no middleware, so it gets the headers here. The server logs the error on standard error.
+        sentence = "the server failed unexpectedly: its output shows the error"
+        return JSONResponse({"error": sentence, "code": "unforeseen"}, 500, headers=HEADERS)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        told = "give a file" if where == "image" else first["msg"].lower()
-        return JSONResponse({"error": f"{where}: {told}"[:300], "code": "bad_request"}, 422)
+        problem = "give a file" if where == "image" else first["msg"].lower()
+        return JSONResponse({"error": f"{where}: {problem}"[:300], "code": "bad_request"}, 422)
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> JSONResponse:
-        told = {"error": str(error.detail)[:300], "code": CODES.get(error.status_code, "bad_request")}
-        return JSONResponse(told, error.status_code, headers=error.headers)
+        content = {"error": str(error.detail)[:300], "code": CODES.get(error.status_code, "bad_request")}
+        return JSONResponse(content, error.status_code, headers=error.headers)

@@ -1,4 +1,4 @@
-"""The server: one process on one address, until it is told to stop."""
+"""The server: one process on one address, until it is stopped."""
 
 import asyncio
 import contextlib
@@ -16,25 +16,25 @@ from crossbatch.errors import SettingError
 
 HEADER_BYTES, HEADER_SECONDS = 16_384, 10.0
 CONNECTIONS, BACKLOG = 512, 128
-TOKEN = 16  # characters that a token has at least
+TOKEN = 16  # least number of characters of a token
 
 
 class Patient(H11Protocol):
-    """HTTP/1.1 that closes a connection on which no request has come in time, the first or after an answer."""
+    """HTTP/1.1 that closes a connection if the headers of its first or next request do not arrive in time."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait."""
+        """Start the timer for the first request."""
         super().connection_made(transport)
         self._late = self.loop.call_later(HEADER_SECONDS, self._give_up)
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request."""
+        """Start the timer for the next request."""
         self._late.cancel()
         self._late = self.loop.call_later(HEADER_SECONDS, self._give_up)
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop the timer."""
         self._late.cancel()
         super().connection_lost(exc)
 
@@ -44,40 +44,40 @@ class Patient(H11Protocol):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether only this machine can reach an address."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
 
 
 def check_token(host: str, token: str | None) -> None:
-    """Refuse to be reached from elsewhere without a token that cannot be guessed."""
+    """Refuse a token that is too short, and an address that other machines can reach without a token."""
     if token is not None and len(token) < TOKEN:
         raise SettingError(f"--token has at least {TOKEN} characters, got {len(token)}")
     if token is None and not is_loopback(host):
-        told = f"--host {host} can be reached from other machines, so it needs a token"
-        raise SettingError(f"{told}: set the variable CROSSBATCH_TOKEN, or --token, to {TOKEN} characters or more")
+        problem = f"--host {host} can be reached from other machines, so it needs a token"
+        raise SettingError(f"{problem}: set the variable CROSSBATCH_TOKEN, or --token, to {TOKEN} characters or more")
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket on an address; `SettingError` where it is taken."""
+    """A listening socket on an address; `SettingError` if the address cannot be used."""
     opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
-        opened.listen(BACKLOG)  # else another process could take the port until this one serves
+        opened.listen(BACKLOG)  # listen at once: else another process could take the port before this one serves
     except socket.gaierror as error:
         opened.close()
         raise SettingError(f"--host {host} is no address of this machine ({error.strerror}): name one") from error
     except OSError as error:
         opened.close()
-        told = f"--host {host} --port {port} cannot be served on ({error.strerror or error})"
-        raise SettingError(f"{told}: name another, as --port {port + 1 if port < 65_535 else 8000}") from error
+        problem = f"--host {host} --port {port} cannot be served on ({error.strerror or error})"
+        raise SettingError(f"{problem}: name another, as --port {port + 1 if port < 65_535 else 8000}") from error
     return opened
 
 
 def serve(app: FastAPI, opened: socket.socket, started: Callable[[], Any]) -> None:
-    """Answer until SIGINT or SIGTERM; requests that have begun are finished first."""
+    """Serve until SIGINT or SIGTERM, then finish requests in progress; `started` is called once the server is ready."""
     config = uvicorn.Config(
         app,
         http=Patient,
@@ -102,6 +102,6 @@ def serve(app: FastAPI, opened: socket.socket, started: Callable[[], Any]) -> No
             started()
         await serving
 
-    # The network has threads of its own, and two pools that wait busily for the same cores cost half of the searches.
+    # torch has threads of its own. A second pool, that of BLAS, waits busily for the same cores and halves throughput.
     with threadpool_limits(1, user_api="blas"):
         asyncio.run(run())

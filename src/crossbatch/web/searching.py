@@ -1,4 +1,4 @@
-"""One search: an upload or an image of the gallery, through the network where it must, then among the embeddings."""
+"""Searches of the service: embed the query if the gallery lacks its embedding, then search the gallery."""
 
 import asyncio
 import os
@@ -21,12 +21,12 @@ from crossbatch.web.batcher import Batcher
 from crossbatch.web.limits import Limits, RefusedError
 from crossbatch.web.together import Together
 
-NAME = 200  # characters of an uploaded file's name that are given back
+NAME = 200  # characters of an uploaded file's name in the answer
 
 
 @dataclass(frozen=True)
 class Wish:
-    """How many images, which, and how similar."""
+    """Options of a search: number of images, their labels, and least similarity."""
 
     top: int
     labels: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Wish:
 
 
 class Sought(NamedTuple):
-    """A vector [dim] to be searched for in these rows; `without`: an id that is left out."""
+    """A search to make: the query's embedding [dim] among `rows`; `without`: id of an image to leave out."""
 
     rows: Rows
     vector: NDArray[np.float32]
@@ -43,12 +43,12 @@ class Sought(NamedTuple):
 
 
 class Searcher:
-    """Searches a gallery for many at once, within limits."""
+    """Answers searches of a gallery, several at once, within limits."""
 
     def __init__(self, gallery: Gallery, batcher: Batcher, limits: Limits) -> None:
         self.gallery, self.batcher, self.limits = gallery, batcher, limits
-        self._model = gallery.description.model.fingerprint  # of the network behind the batcher
-        # As many as there are cores decode at a time: each may need some hundred megabytes.
+        self._model = gallery.description.model.fingerprint  # fingerprint of the batcher's model
+        # One decoder per core: each may need some hundred megabytes.
         self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, "decoding")
         self._searches = Together[Sought, list[Hit]](self._search, "searching")
 
@@ -76,7 +76,7 @@ class Searcher:
         return await self._within(self._by_query(rows, cut, wish, one, image.path))
 
     async def by_upload(self, content: bytes, name: str, wish: Wish, box: str | None = None) -> dict[str, Any]:
-        """Search with a file; one that is in the gallery is not embedded again."""
+        """Search with an uploaded file; a file that is in the gallery is not embedded again."""
         rows = self.gallery.rows
         one = digest_of(content)
         if box is None and one in rows.position:
@@ -85,8 +85,8 @@ class Searcher:
 
     async def _by_query(self, rows: Rows, read: Any, wish: Wish, one: str | None, name: str) -> dict[str, Any]:
         if rows.description.model.fingerprint != self._model:
-            told = "the gallery was made anew with another model while the server ran"
-            raise RefusedError(503, "other_model", f"{told}: restart crossbatch serve to search with images")
+            problem = "the gallery was made anew with another model while the server ran"
+            raise RefusedError(503, "other_model", f"{problem}: restart crossbatch serve to search with images")
         query: Query = await asyncio.get_running_loop().run_in_executor(self._decoders, read)
         began = time.perf_counter()
         vector = await asyncio.wrap_future(self.batcher.submit(query.image))
@@ -113,25 +113,25 @@ class Searcher:
         }
 
     def _search(self, wanted: Sequence[Sought]) -> list[list[Hit]]:
-        """Those that want the same of the same rows by one product, which takes little more than for one of them."""
-        alike = defaultdict[Any, list[int]](list)
-        for place, one in enumerate(wanted):
-            alike[id(one.rows), one.wish].append(place)
-        found: list[list[Hit]] = [[] for _ in wanted]
-        for (_, wish), places in alike.items():
-            some = [wanted[place] for place in places]
-            without = [one.without for one in some]
+        """Answer searches; those with equal options on the same rows share one matrix product, which saves time."""
+        groups = defaultdict[Any, list[int]](list)
+        for place, search in enumerate(wanted):
+            groups[id(search.rows), search.wish].append(place)
+        answers: list[list[Hit]] = [[] for _ in wanted]
+        for (_, wish), places in groups.items():
+            group = [wanted[place] for place in places]
+            without = [search.without for search in group]
             hits = self.gallery.search(
-                np.stack([one.vector for one in some]),
+                np.stack([search.vector for search in group]),
                 wish.top,
                 wish.labels or None,
                 min_similarity=wish.min_similarity,
                 without=without if any(without) else (),
-                rows=some[0].rows,
+                rows=group[0].rows,
             )
-            for place, those in zip(places, hits, strict=True):
-                found[place] = those
-        return found
+            for place, answer in zip(places, hits, strict=True):
+                answers[place] = answer
+        return answers
 
     def _read(self, content: bytes, box: str | None, size: tuple[int, int] | None = None) -> Query:
         try:
@@ -146,15 +146,15 @@ class Searcher:
     async def _within(self, work: Any) -> dict[str, Any]:
         try:
             async with asyncio.timeout(self.limits.seconds):
-                found: dict[str, Any] = await work
-                return found
+                answer: dict[str, Any] = await work
+                return answer
         except TimeoutError:
-            told = f"the search took longer than {self.limits.seconds:g} s"
-            raise RefusedError(504, "timeout", f"{told}: try again, or with a smaller image") from None
+            problem = f"the search took longer than {self.limits.seconds:g} s"
+            raise RefusedError(504, "timeout", f"{problem}: try again, or with a smaller image") from None
 
 
 def row_of(rows: Rows, one: str) -> int:
-    """The row of an id, or of the beginning of one."""
+    """The row of an id, or of its unique beginning; refused with status 404 if there is none."""
     try:
         return rows.row(one)
     except DataError as error:

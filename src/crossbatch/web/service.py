@@ -1,4 +1,4 @@
-"""What the requests of a service share, from its start to its end."""
+"""The state that all requests of a service share."""
 
 import asyncio
 import contextlib
@@ -20,12 +20,12 @@ from crossbatch.web.limits import Limits
 from crossbatch.web.map_answer import Packed, packed_map
 from crossbatch.web.searching import Searcher, row_of
 
-FOLLOWED = 1.0  # seconds between two looks at what a writer has changed
-PICTURES = 2  # originals that are read or converted at a time: each may need some hundred megabytes
+FOLLOWED = 1.0  # seconds between two checks whether a writer has changed the gallery
+PICTURES = 2  # threads that read or convert originals: each may need some hundred megabytes
 
 
 class Service:
-    """What requests share: the gallery, the network behind its queue, and the map that is kept ready."""
+    """The gallery, the network with its queue, the searches, and the map as it was last packed."""
 
     def __init__(self, gallery: Gallery, load: Callable[[], Model], limits: Limits, token: str | None) -> None:
         self.gallery, self.limits, self.token = gallery, limits, token
@@ -37,7 +37,7 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def life(self, _: FastAPI) -> AsyncIterator[None]:
-        """Follow what is indexed meanwhile; at the end refuse what waits."""
+        """Lifespan of the app: follow changes of the gallery; at the end, refuse waiting requests and end threads."""
         following = asyncio.create_task(self._follow())
         try:
             yield
@@ -51,18 +51,18 @@ class Service:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(FOLLOWED)
-            # A gallery that is being moved or mended is read again at the next look.
+            # A gallery that is being moved or repaired fails here; it is read at a later check.
             with contextlib.suppress(CrossBatchError, OSError):
                 await run_in_threadpool(self.gallery.refresh)
 
     async def picture(self, one: str) -> Picture:
-        """An image as large as it is there; of many that are asked for at once some wait."""
+        """The original of an image, or its thumbnail; at most `PICTURES` are read at a time, further requests wait."""
         rows = self.gallery.rows
         row = row_of(rows, one)
         return await asyncio.get_running_loop().run_in_executor(self._pictures, self.gallery.picture, row, rows)
 
     def map(self, limit: int) -> Packed:
-        """The map, made once for a version; read anew where a writer has just put another in its place."""
+        """The map of at most `limit` images, packed once per version; if its file is gone, the gallery is read again."""
         with self._packing:
             try:
                 return self._packed(self.gallery.rows, limit)
@@ -73,13 +73,13 @@ class Service:
     def _packed(self, rows: Rows, limit: int) -> Packed:
         key = (rows.description.version, limit)
         if key not in self._maps:
-            made = packed_map(self.gallery, rows, limit)
-            of_now = {one: kept for one, kept in self._maps.items() if one[0] == key[0]}
-            self._maps = {**(of_now if len(of_now) < 4 else {}), key: made}
+            packed = packed_map(self.gallery, rows, limit)
+            current = {other: kept for other, kept in self._maps.items() if other[0] == key[0]}
+            self._maps = {**(current if len(current) < 4 else {}), key: packed}
         return self._maps[key]
 
     def about(self) -> dict[str, Any]:
-        """What a page needs first."""
+        """The fields of `GalleryAnswer`."""
         gallery, rows = self.gallery, self.gallery.rows
         model, method, described = rows.description.model, gallery.method, rows.description.map
         return {

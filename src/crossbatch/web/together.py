@@ -1,4 +1,4 @@
-"""What several people want at once, done at once: whatever has come while a thread was busy goes together."""
+"""Batching of jobs: all that arrive while the thread is busy are done together in its next pass."""
 
 import queue
 import threading
@@ -8,19 +8,19 @@ from typing import Generic, TypeVar
 
 from crossbatch.web.limits import RefusedError
 
-MOST = 32  # jobs of one pass
+MOST = 32  # most jobs of one pass
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
 
 class Together(Generic[Job, Answer]):
-    """A thread that works on all that has come; nothing waits for a pass to fill.
+    """A thread that works on all waiting jobs at once; it does not wait for more jobs to arrive.
 
     Args:
-        work: From jobs to an answer for each. If it fails, each job is tried alone.
-        name: Of the thread.
-        first: What the thread does before the first job.
-        failed: What whoever waits is told of an error.
+        work: Function from jobs to one answer each. If it fails, each job is tried alone.
+        name: Name of the thread.
+        first: Called in the thread before the first job.
+        failed: Turns an exception of `work` into the one that the job's future raises.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Together(Generic[Job, Answer]):
         self._thread.start()
 
     def submit(self, job: Job) -> "Future[Answer]":
-        """The answer, once it is there."""
+        """Queue a job; return the future of its answer."""
         answer: Future[Answer] = Future()
         if self._stopping:
             answer.set_exception(_stopping())
@@ -46,15 +46,15 @@ class Together(Generic[Job, Answer]):
         return answer
 
     def close(self, seconds: float) -> None:
-        """Finish the pass that has begun, refuse what waits, and end the thread, for which it waits so long."""
+        """Finish the present pass, refuse waiting jobs and end the thread; wait at most `seconds` for its end."""
         self._stopping = True
         self._jobs.put(None)
         self._thread.join(timeout=seconds)
 
     def _run(self, first: Callable[[], None]) -> None:
         first()
-        while (one := self._jobs.get()) is not None:
-            jobs = [one]
+        while (oldest := self._jobs.get()) is not None:
+            jobs = [oldest]
             while len(jobs) < MOST and not self._jobs.empty():
                 more = self._jobs.get()
                 if more is None:
@@ -72,16 +72,16 @@ class Together(Generic[Job, Answer]):
     def _answer(self, jobs: Sequence[tuple[Job, "Future[Answer]"]]) -> None:
         try:
             answers = list(zip(jobs, self._work([job for job, _ in jobs]) if jobs else (), strict=True))
-        except Exception as error:  # whoever waits must hear of it; the thread serves those who come next
+        except Exception as error:  # goes to the futures; the thread must live on for later jobs
             if len(jobs) == 1:
                 jobs[0][1].set_exception(self._failed(error))
                 return
-            for one in jobs:  # each alone: those beside the one that fails are answered
-                self._answer([one])
+            for job in jobs:  # each alone, so that only the job that fails gets an error
+                self._answer([job])
             return
-        for (_, waiting), answer in answers:
-            waiting.set_result(answer)
+        for (_, future), answer in answers:
+            future.set_result(answer)
 
 
 def _stopping() -> RefusedError:
-    return RefusedError(503, "stopping", "the server stops")
+    return RefusedError(503, "stopping", "the server is stopping")
