@@ -1,4 +1,4 @@
-"""The report: one page, made from a run folder or a comparison folder and nothing else."""
+"""The report: one HTML page, made only from the files of a run folder or a comparison folder."""
 
 from crossbatch.report.page import write_report
 

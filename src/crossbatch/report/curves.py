@@ -1,4 +1,4 @@
-"""The charts of a page: what was logged of each arm, as lines over the steps."""
+"""The charts of a report: logged values of each arm, as lines over the steps."""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from crossbatch import runs
 from crossbatch.errors import RunError
 from crossbatch.report.plots import Colour, Line, Series, Stroke, draw, mean
 
-POINTS = 150  # a chart about 450 pixels wide shows no more
-SEEN = 200  # a difference of less than one such part of a chart's height is not seen
+POINTS = 150  # most points of a line: a chart about 450 pixels wide shows no more
+SEEN = 200  # two lines less than 1/SEEN of the chart's height apart look like one
 Metrics = dict[str, Series]
 
 
 class Arm(NamedTuple):
-    """The runs of one arm: its name, how it is drawn, and what each run logged."""
+    """One arm: its name, its colour and stroke, its run folders, and the metrics that each run logged."""
 
     name: str
     colour: Colour
@@ -26,7 +26,7 @@ class Arm(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A chart and the words around it."""
+    """A chart: heading, caption, the lines for its legend, and the SVG element."""
 
     heading: str
     caption: str
@@ -35,16 +35,16 @@ class Chart(NamedTuple):
 
 
 def read_arm(name: str, colour: Colour, stroke: Stroke, folders: list[Path]) -> Arm:
-    """An arm with what its runs logged; a run whose folder is gone has logged nothing."""
+    """An arm with the metrics of its runs; a run whose folder is gone has none."""
     return Arm(name, colour, stroke, folders, [_read(folder) for folder in folders])
 
 
 def charts(arms: Sequence[Arm]) -> list[Chart]:
-    """Every chart for which something was logged."""
+    """Every chart that has data to show."""
     return [
-        made
+        chart
         for make in (_validation, _loss, _hard_negatives, _learning_rate, _drift, _rows, _age)
-        if (made := make(arms))
+        if (chart := make(arms))
     ]
 
 
@@ -92,10 +92,10 @@ def _drift(arms: Sequence[Arm]) -> Chart | None:
         if arm.stroke == "solid"
         for age, stroke in strokes
     ]
-    left = [_line(arm, f"… carried along, {arm.name}", "drift/carried/100") for arm in arms if arm.stroke == "solid"]
-    lines += [line._replace(colour="without", stroke="dashed") for line in left]
+    carried = [_line(arm, f"… carried along, {arm.name}", "drift/carried/100") for arm in arms if arm.stroke == "solid"]
+    lines += [line._replace(colour="without", stroke="dashed") for line in carried]
     caption = "Mean squared distance between the embeddings of an image now and so many steps ago; logarithmic."
-    if any(line.seeds for line in left):
+    if any(line.seeds for line in carried):
         caption += " Carried along: what is left over 100 steps where rows follow the network."
     return _chart("Drift", caption, lines, logarithmic=True)
 
@@ -120,7 +120,7 @@ def _chart(
     logarithmic: bool = False,
     from_zero: bool = False,
 ) -> Chart | None:
-    """A chart of the lines that have points, or none; long logs are averaged over neighbouring steps."""
+    """A chart of the lines that have points, None without any; `thinned` averages neighbouring steps of long logs."""
     present = [line for line in lines if line.seeds]
     if not present:
         return None
@@ -133,7 +133,7 @@ def _chart(
 
 
 def _hidden(lines: Sequence[Line], logarithmic: bool) -> list[tuple[str, str]]:
-    """Labels of lines of which one lies under the other along its whole length, and cannot be seen."""
+    """Pairs of labels of lines that coincide: the first lies under the second and cannot be seen."""
     height = math.log if logarithmic else float
     drawn = [
         {step: height(value) for step, value in mean(line.seeds) if value > 0 or not logarithmic} for line in lines
@@ -148,14 +148,14 @@ def _hidden(lines: Sequence[Line], logarithmic: bool) -> list[tuple[str, str]]:
 
 
 def _line(arm: Arm, label: str, *names: str, scale: float = 1) -> Line:
-    """The first of the names that a run logged, for each run that logged one."""
-    found = [next((run[name] for name in names if run.get(name)), None) for run in arm.logged]
-    seeds = [[(step + 1, value * scale) for step, value in series] for series in found if series]
+    """A line with one series per run: the first metric of `names` that the run logged, none if it logged none."""
+    logged = [next((run[name] for name in names if run.get(name)), None) for run in arm.logged]
+    seeds = [[(step + 1, value * scale) for step, value in series] for series in logged if series]
     return Line(label, arm.colour, arm.stroke, seeds)
 
 
 def _thin(series: Series, group: int) -> Series:
-    """Means of `group` neighbours, at the last of their steps."""
+    """Means of every `group` consecutive points, each at the last step of its group."""
     parts = [series[i : i + group] for i in range(0, len(series), group)]
     return [(part[-1][0], sum(value for _, value in part) / len(part)) for part in parts]
 

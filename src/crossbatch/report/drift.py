@@ -1,4 +1,4 @@
-"""What the drift of a run comes to: tables, a figure, and a sentence on what it means for the memory."""
+"""The drift of a run, from drift.csv: tables, a figure, and a sentence on what it means for the memory."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from crossbatch.errors import RunError
 from crossbatch.metrics.drift import age_at
 from crossbatch.report.plots import Line, Panel, Series, draw_figure
 
-LATE = 0.75  # share of the run after which it is late: what is measured there speaks for a memory in use
+LATE = 0.75  # share of the run after which measurements count as late; these describe a memory in use
 SHOWN_STEPS, SHOWN_INTERVALS = 6, (10, 100, 1000)
 
 
@@ -26,9 +26,9 @@ class Measured(NamedTuple):
 
 
 class BinOfAges(NamedTuple):
-    """Mean squared distance in a bin of ages, late in the run; None where it was not measured.
+    """Mean squared distances in a bin of ages, late in the run; None for a meter without measurements there.
 
-    `carried`: what is left of the sample's where it is carried along as the rows of the memory are.
+    `carried`: the sample's distance that remains when the sample is carried along like rows of the memory.
     """
 
     first: int
@@ -41,9 +41,9 @@ class BinOfAges(NamedTuple):
 class Drift(NamedTuple):
     """The drift of a run."""
 
-    by_step: dict[int, Series]  # the sample's, for each interval of the paper that was measured
+    by_step: dict[int, Series]  # meter "sample": distance by step, for each measured age in SHOWN_INTERVALS
     by_age: list[BinOfAges]
-    sample: Series  # late in the run, by the mean age of what was measured together
+    sample: Series  # late in the run: mean distance by mean age; so are the next two
     carried: Series
     returning: Series
     augmentation: float
@@ -52,12 +52,12 @@ class Drift(NamedTuple):
 
 
 def read_drift(run: Path, threshold: float) -> Drift:
-    """Read and sum up drift.csv; `threshold` is the squared distance from which a row counts as moved."""
+    """Read and summarise drift.csv; `threshold`: squared distance above which a row counts as moved."""
     if not (run / runs.DRIFT).is_file():
         if (run / runs.COMPARISON).is_file():
             raise RunError(f"{run} is a comparison: name one of the runs in it")
-        told = f"{run} holds no {runs.DRIFT}: drift is measured every 100 steps of a run"
-        raise RunError(f"{told}; train for longer, with --drift.sample above 0")
+        problem = f"{run} holds no {runs.DRIFT}: drift is measured every 100 steps of a run"
+        raise RunError(f"{problem}; train for longer, with --drift.sample above 0")
     meters = _read(run / runs.DRIFT)
     sample, returning = meters.get("sample", []), meters.get("returning", [])
     late = LATE * max(row.step for row in sample)
@@ -66,7 +66,7 @@ def read_drift(run: Path, threshold: float) -> Drift:
     sample_late, carried_late, returning_late = (
         [row for row in rows if row.step >= late] for rows in (sample, carried, returning)
     )
-    curve, left = _curve(sample_late), _curve(carried_late)
+    sample_curve, carried_curve = _curve(sample_late), _curve(carried_late)
     return Drift(
         by_step={
             age: series
@@ -74,24 +74,24 @@ def read_drift(run: Path, threshold: float) -> Drift:
             if (series := [(row.step, row.distance) for row in sample if row.first == age])
         },
         by_age=_by_age(sample_late, carried_late, returning_late),
-        sample=curve,
-        carried=left,
+        sample=sample_curve,
+        carried=carried_curve,
         returning=_curve(returning_late),
         augmentation=augmentation,
         class_spread=_mean([row for row in meters["class spread"] if row.step >= late]),
-        sentence=_sentence(run, left or curve, threshold),
+        sentence=_sentence(run, carried_curve or sample_curve, threshold),
     )
 
 
 def steps_shown(drift: Drift) -> list[int]:
-    """A few of the steps that were measured, evenly spread, the last among them."""
+    """About `SHOWN_STEPS` of the measured steps, evenly spaced, with the last."""
     steps = [step for step, _ in next(iter(drift.by_step.values()))]
     every = max(1, len(steps) // SHOWN_STEPS)
     return steps[::-1][::every][::-1]
 
 
 def figure(drift: Drift) -> str:
-    """The drift against the step, as in the paper's figure 3, and late in the run against the age: an SVG file."""
+    """An SVG file of two charts: drift by step, as in figure 3 of the paper, and drift late in the run by age."""
     strokes = dict(zip(SHOWN_INTERVALS, ("dotted", "dashed", "solid"), strict=True))
     over_steps = [
         Line(f"over {age:,} steps", "with", strokes[age], [series])  # type: ignore[arg-type]
@@ -136,7 +136,7 @@ def _mean(rows: Sequence[Measured]) -> float:
 
 
 def _curve(rows: Sequence[Measured]) -> Series:
-    """Mean age and mean distance of each interval or bin, ascending."""
+    """Mean age and mean distance of each interval or bin, by ascending age."""
     of_bin: dict[int, list[Measured]] = {}
     for row in rows:
         of_bin.setdefault(row.first, []).append(row)
@@ -150,9 +150,9 @@ def _curve(rows: Sequence[Measured]) -> Series:
 
 
 def _by_age(*meters: Sequence[Measured]) -> list[BinOfAges]:
-    """Means by age of the sample, of what is carried along, and of returning images.
+    """Mean distances by age of the meters sample, carried and returning, in this order.
 
-    An interval of the sample is put into the bin of returning images that holds it, if one does.
+    An interval of the sample goes into the bin of returning images that contains it, or gets a bin of its own.
     """
     bins = sorted({(row.first, row.last) for row in meters[-1]})
     table: dict[tuple[int, int], list[list[Measured]]] = {}
@@ -161,13 +161,13 @@ def _by_age(*meters: Sequence[Measured]) -> list[BinOfAges]:
             home = next((ages for ages in bins if ages[0] <= row.first <= ages[1]), (row.first, row.last))
             table.setdefault(home, [[] for _ in meters])[number].append(row)
     return [
-        BinOfAges(first, last, *(_mean(rows) if rows else None for rows in found))
-        for (first, last), found in sorted(table.items())
+        BinOfAges(first, last, *(_mean(rows) if rows else None for rows in by_meter))
+        for (first, last), by_meter in sorted(table.items())
     ]
 
 
 def _sentence(run: Path, curve: Series, threshold: float) -> str:
-    """How far rows of the memory's age have moved."""
+    """The age at which rows have moved by more than `threshold`, beside the span of the memory in steps."""
     config = runs.read_config(run)
     batch = config["batch"]["classes"] * config["batch"]["images"]
     rows = runs.read_summary(run)["memory_rows"] if (run / runs.SUMMARY).is_file() else 0

@@ -1,4 +1,4 @@
-"""The gallery of a page: queries and their nearest neighbours, without and with memory, one above the other."""
+"""Example queries of a report and their nearest neighbours, without and with memory, one above the other."""
 
 import base64
 from collections.abc import Sequence
@@ -14,7 +14,11 @@ PNG = "data:image/png;base64,"
 
 
 class Picture(NamedTuple):
-    """A thumbnail as a data URI (empty where the file is gone), what it shows in words, and its class alone."""
+    """A thumbnail.
+
+    `uri`: data URI, empty if the file is gone. `text`: description in words. `right`: a neighbour of the query's class.
+    `name`: the class.
+    """
 
     uri: str
     text: str
@@ -23,7 +27,7 @@ class Picture(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The neighbours that one arm found, nearest first."""
+    """The neighbours that one arm found, the nearest first."""
 
     name: str
     colour: Colour
@@ -31,7 +35,7 @@ class Row(NamedTuple):
 
 
 class Card(NamedTuple):
-    """One query."""
+    """One query, and a row of neighbours for each arm."""
 
     title: str
     picture: Picture
@@ -39,7 +43,7 @@ class Card(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Cards in the order they are shown, and a caption that says which order that is."""
+    """Cards in the order shown, and a caption that explains the order."""
 
     part: str
     caption: str
@@ -47,48 +51,50 @@ class Gallery(NamedTuple):
 
 
 def gallery(arms: Sequence[Arm]) -> Gallery | None:
-    """Cards of the queries that the first run of every arm has examples of; None where there are none."""
+    """Cards of the queries for which the first run of every arm has examples; None without such queries."""
     folders = [arm.folders[0] / runs.EXAMPLES for arm in arms if arm.folders]
     parts = sorted(path.name for path in folders[0].glob("*")) if folders else []
-    parts.sort(key="validation".__eq__)  # test, whatever its list is called, before it
+    parts.sort(key="validation".__eq__)  # test lists, whatever their names, come before validation
     part = next((part for part in parts if all(_has(folder, part) for folder in folders)), None)
     if part is None:
         return None
-    found = [{query["id"]: query for query in runs.read_json(f / part / "queries.json")} for f in folders]
-    shared = [image for image in found[0] if all(image in other for other in found)]
+    found_by_arm = [
+        {query["id"]: query for query in runs.read_json(folder / part / "queries.json")} for folder in folders
+    ]
+    shared = [image for image in found_by_arm[0] if all(image in other for other in found_by_arm)]
     if not shared:
         return None
-    ordered = sorted(shared, key=lambda image: _agreement([queries[image] for queries in found]))
+    ordered = sorted(shared, key=lambda image: _agreement([queries[image] for queries in found_by_arm]))
     cards = []
     for image in ordered[:SHOWN]:
         rows = [
-            Row(arm.name, arm.colour, [_neighbor(f / part, near) for near in queries[image]["neighbors"]])
-            for arm, f, queries in zip(arms, folders, found, strict=True)
+            Row(arm.name, arm.colour, [_neighbor(folder / part, near) for near in queries[image]["neighbors"]])
+            for arm, folder, queries in zip(arms, folders, found_by_arm, strict=True)
         ]
-        query = found[0][image]
+        query = found_by_arm[0][image]
         name = str(query["class"])
         cards.append(Card(name, Picture(_data_uri(folders[0] / part, query), f"query: {name}"), rows))
-    return Gallery(part, _caption(part, [[queries[i] for queries in found] for i in shared], len(cards)), cards)
+    return Gallery(part, _caption(part, [[queries[i] for queries in found_by_arm] for i in shared], len(cards)), cards)
 
 
 def suspicious(arm: Arm) -> Gallery | None:
-    """Cards of the images whose neighbours agree on another label, the surest first; None where there are none."""
+    """Cards of images whose neighbours agree on another label, in the order of suspects.json; None without any."""
     for folder in sorted((arm.folders[0] / runs.EXAMPLES).glob("*")) if arm.folders else ():
         file = folder / "suspects.json"
-        found = runs.read_json(file) if file.is_file() else []
-        if found:
+        suspects = runs.read_json(file) if file.is_file() else []
+        if suspects:
             cards = []
-            for image in found[:SHOWN]:
+            for image in suspects[:SHOWN]:
                 row = Row(arm.name, arm.colour, [_neighbor(folder, near) for near in image["neighbors"]])
                 name = f"{image['name']}, labelled {image['class']}"
                 cards.append(Card(name, Picture(_data_uri(folder, image), name), [row]))
-            told = f"{len(cards)} of {len(found)} images of the {folder.name} part"
-            return Gallery(folder.name, f"{told} whose neighbours agree on another label.", cards)
+            count = f"{len(cards)} of {len(suspects)} images of the {folder.name} part"
+            return Gallery(folder.name, f"{count} whose neighbours agree on another label.", cards)
     return None
 
 
 def _caption(part: str, queries: list[list[dict[str, Any]]], shown: int) -> str:
-    """Which queries, in which order, and how the arms compare on all that were drawn."""
+    """Caption: the number of queries, their order, and how the arms compare on all queries drawn."""
     kept = f"{shown} of {len(queries)} queries" if shown < len(queries) else f"{shown} queries"
     if len(queries[0]) == 1:
         return f"{kept}, drawn at random from the {part} classes, each with its nearest neighbours, nearest first."
@@ -102,7 +108,7 @@ def _caption(part: str, queries: list[list[dict[str, Any]]], shown: int) -> str:
 
 
 def _agreement(pair: Sequence[dict[str, Any]]) -> int:
-    """0: the nearest neighbours differ in being right, 1: the counts of right ones do, 2: neither."""
+    """0 if the arms differ on whether the nearest neighbour is right, 1 if only on how many are, else 2."""
     if len({_first(query) for query in pair}) > 1:
         return 0
     return 1 if len({sum(n["right"] for n in query["neighbors"]) for query in pair}) > 1 else 2
@@ -123,7 +129,7 @@ def _data_uri(folder: Path, item: dict[str, Any]) -> str:
 
 
 def picture_uri(path: Path) -> str:
-    """A PNG file as a data URI; empty where it is gone, or a link to another file: the run may be a stranger's."""
+    """A PNG file as a data URI; empty if it is gone, or a link, since a run from a stranger may link to any file."""
     content = b"" if path.is_symlink() or not path.is_file() else path.read_bytes()
     return PNG + base64.b64encode(content).decode("ascii") if content.startswith(b"\x89PNG\r\n") else ""
 

@@ -1,4 +1,4 @@
-"""The result of a page in one sentence, and what it is told by."""
+"""The headline of a report: its result in one sentence, and the sentences below it."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,9 +12,10 @@ from crossbatch.report.results import duration, percent, plain
 def comparison_sentence(
     comparison: dict[str, Any], names: dict[str, str], queries: int | None = None, apart: str = ""
 ) -> str:
-    """The result in plain words; `names` says which arm is drawn "without" and which "with".
+    """The result of a comparison in one sentence.
 
-    `queries`: how many of the test classes were searched with. `apart`: why the memory can have made no difference.
+    `names`: the name of the arm drawn as "without", and as "with". `queries`: number of test queries, if known.
+    `apart`: the reason if the memory cannot have made a difference, else empty.
     """
     if apart:
         return f"No difference was measured: {apart}."
@@ -28,26 +29,26 @@ def comparison_sentence(
 
 
 def counted(comparison: dict[str, Any]) -> str:
-    """What an error is, and over how many seeds it is counted."""
+    """The loss, the number of seeds, and the definition of an error, in one line."""
     seeds = int(comparison.get("seeds") or 1)
     over = "1 seed" if seeds == 1 else f"mean of {seeds} seeds"
     return f"{comparison.get('loss', '')} loss · {over} · an error: the nearest image has another class"
 
 
 def _errors(comparison: dict[str, Any], names: dict[str, str], queries: int | None) -> str:
-    """How many queries are answered wrong, without and with memory; nothing where that is not known."""
-    found = {arm["name"]: arm.get("test", {}).get("R@1") for arm in comparison["arms"]}
-    both = [found.get(names.get(role, "")) for role in ("without", "with")]
+    """How many queries have a wrong answer, without and with memory; empty if unknown."""
+    measured = {arm["name"]: arm.get("test", {}).get("R@1") for arm in comparison["arms"]}
+    both = [measured.get(names.get(role, "")) for role in ("without", "with")]
     if queries is None or not all(both):
         return ""
     wrong = [queries * (1 - statistics.mean(values)) for values in both if values]
-    few = max(wrong) < 100 and any(abs(one - round(one)) > 0.01 for one in wrong)  # a mean over seeds
-    told = " → ".join(f"{one:,.{1 if few else 0}f}" for one in wrong)
-    return f": {told} of {queries:,} queries"
+    few = max(wrong) < 100 and any(abs(count - round(count)) > 0.01 for count in wrong)  # means over seeds
+    counts = " → ".join(f"{count:,.{1 if few else 0}f}" for count in wrong)
+    return f": {counts} of {queries:,} queries"
 
 
 def run_sentence(run: Path, summary: dict[str, Any]) -> str:
-    """What one run came to: on test where that was looked at, else on validation."""
+    """The result of one run in one sentence: on test if that was evaluated, else on validation."""
     entry = last_test(run)
     if entry is not None and entry.get("R@1") is not None:
         closed = any("training and test" in note and "closed-set" in note for note in entry.get("notes") or [])
@@ -63,33 +64,35 @@ def run_sentence(run: Path, summary: dict[str, Any]) -> str:
 
 
 def trained(summary: dict[str, Any]) -> str:
-    """How long a run trained."""
-    told = f"{plain(summary.get('steps'))} steps in {duration(summary.get('training_seconds'))} of training"
+    """Steps and time of training of a run, and the signal that stopped it, if one did."""
+    text = f"{plain(summary.get('steps'))} steps in {duration(summary.get('training_seconds'))} of training"
     if "waiting_for_data" in summary:
-        told += f" ({summary['waiting_for_data']:.0%} of it waiting for data)"
+        text += f" ({summary['waiting_for_data']:.0%} of it waiting for data)"
     if summary.get("interrupted"):
-        told += f", where {summary.get('ended_by') or 'a signal'} stopped it; crossbatch train --resume goes on"
-    return told
+        text += f", where {summary.get('ended_by') or 'a signal'} stopped it; crossbatch train --resume goes on"
+    return text
 
 
 def last_test(run: Path) -> dict[str, Any] | None:
-    """The last look at test, at the first of its lists; None if there was none."""
+    """The last evaluation of the test list that was evaluated first; None without one."""
     looks = [entry for entry in runs.read_evaluations(run) if entry["part"] != "validation"]
     return next((entry for entry in reversed(looks) if entry["part"] == looks[0]["part"]), None)
 
 
 def apart_of(remembering: Sequence[Path]) -> str:
-    """Why the memory can have made no difference to the models of these runs; nothing where it can."""
-    found = [runs.read_summary(path) for path in remembering if (path / runs.SUMMARY).is_file()]
-    if found and all(one.get("memory_steps") == 0 for one in found):
-        return "the memory never counted in " + ("this run" if len(found) == 1 else f"these {len(found)} runs")
-    late = [one.get("memory_start") is not None and (one.get("best_step") or 0) <= one["memory_start"] for one in found]
-    known = all(one.get("best_step") is not None for one in found)
-    return "the models that were kept are from before the memory counted" if found and known and all(late) else ""
+    """The reason if the memory cannot have influenced the models that these runs kept; else empty."""
+    summaries = [runs.read_summary(path) for path in remembering if (path / runs.SUMMARY).is_file()]
+    if summaries and all(run.get("memory_steps") == 0 for run in summaries):
+        return "the memory never counted in " + ("this run" if len(summaries) == 1 else f"these {len(summaries)} runs")
+    late = [
+        run.get("memory_start") is not None and (run.get("best_step") or 0) <= run["memory_start"] for run in summaries
+    ]
+    known = all(run.get("best_step") is not None for run in summaries)
+    return "the models that were kept are from before the memory counted" if summaries and known and all(late) else ""
 
 
 def queries_of(run: Path | None, comparison: dict[str, Any]) -> int | None:
-    """How many queries of test count: those that have something to find."""
+    """The number of test queries that count, that is, with an image of their class to find; None if unknown."""
     looked = last_test(run) if run else None
-    found = (looked or {}).get("queries") or (comparison.get("test") or {}).get("queries")
-    return None if found is None else int(found)
+    count = (looked or {}).get("queries") or (comparison.get("test") or {}).get("queries")
+    return None if count is None else int(count)

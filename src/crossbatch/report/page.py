@@ -1,4 +1,4 @@
-"""The page: `report.html`, one file that needs nothing beside it, from a run folder or a comparison folder."""
+"""`report.html`: one self-contained page on a run folder or a comparison folder."""
 
 from collections.abc import Sequence
 from importlib import resources
@@ -14,7 +14,7 @@ from crossbatch.report.gallery import Gallery, gallery, picture_uri, suspicious
 from crossbatch.report.plots import Colour, Stroke
 from crossbatch.typed import typed
 
-WITHOUT, LONGER, WITH = "without", "longer", "with"  # how an arm is drawn, whatever it is called
+WITHOUT, LONGER, WITH = "without", "longer", "with"  # roles of arms, by which they are drawn
 DRAWN: dict[str, tuple[Colour, Stroke]] = {
     WITHOUT: ("without", "solid"),
     LONGER: ("without", "dashed"),
@@ -23,7 +23,7 @@ DRAWN: dict[str, tuple[Colour, Stroke]] = {
 
 
 class Page(NamedTuple):
-    """Everything the template shows; what is None or empty is left out."""
+    """Everything that the template shows; a field that is None or empty is left out."""
 
     title: str
     sentence: str
@@ -39,9 +39,9 @@ class Page(NamedTuple):
     notes: list[str]
     suspects: Gallery | None = None
     warnings: Sequence[str] = ()
-    augmented: str = ""  # what the network sees, as a data URI
+    augmented: str = ""  # picture of augmented training images, as a data URI
     augmented_note: str = ""
-    search_command: str = ""  # opens a page that searches with the run
+    search_command: str = ""  # command that serves a search page of the run
 
 
 def write_report(folder: Path) -> Path:
@@ -130,7 +130,7 @@ def _of_run(folder: Path) -> Page:
 
 
 def _roles(arms: list[dict[str, Any]]) -> dict[str, str]:
-    """With memory is the arm that has rows; of those without, the first is the plain one."""
+    """The role of each arm, by name: WITH if it has memory rows; of the others, WITHOUT for the first, then LONGER."""
     roles: dict[str, str] = {}
     for arm in arms:
         taken = WITHOUT in roles.values()
@@ -151,25 +151,25 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _name(result: dict[str, Any], config: dict[str, Any]) -> str:
-    """What people call the data set of a run or a comparison."""
+    """The name for people of the data set of a run or a comparison."""
     return called(str(result.get("data", "unknown data")), config.get("root"))
 
 
 def _command(name: str, run: Path, config: dict[str, Any]) -> str:
-    """A command for a run as it is typed where this one was."""
+    """The text of a command on a run, with its --data if the data set is read by a function of the user's own."""
     data = config.get("data") or ""
-    return f"crossbatch {name} {typed(run)}" + (f" --data {typed(data)}" if "." in data else "")  # one of one's own
+    return f"crossbatch {name} {typed(run)}" + (f" --data {typed(data)}" if "." in data else "")
 
 
 def _augmentation(run: Path, decided: Path) -> str:
-    """The policy of a run, and why it is that one where it was left open, as a folder keeps it."""
+    """The augmentation policy of a run, and the reason for it, which the folder `decided` holds if it was chosen."""
     policy = (_config(run).get("augment") or {}).get("policy")
     reason = runs.read_decided(decided).get("augment.policy") if policy else None
     return f"Augmentation {policy}" + (f", chosen because {reason}." if reason else ".") if policy else ""
 
 
 def _settings(result: dict[str, Any], config: dict[str, Any], name: str) -> list[tuple[str, str]]:
-    """The small print, as terms and values; what is not known is left out."""
+    """Settings as terms and values; unknown ones are left out."""
     test, batch, memory = result.get("test") or {}, config.get("batch") or {}, config.get("memory") or {}
     model, optim = config.get("model") or {}, config.get("optim") or {}
     rows = max([result.get("memory_rows") or 0, *(arm.get("memory_rows") or 0 for arm in result.get("arms", []))])
@@ -193,7 +193,7 @@ def _settings(result: dict[str, Any], config: dict[str, Any], name: str) -> list
 
 
 def _memory_start(summary: dict[str, Any], memory: dict[str, Any]) -> str | None:
-    """The step from which the memory counted, and why then."""
+    """The step from which the memory counted, and the reason for that step if known."""
     start = summary.get("memory_start", memory.get("start"))
     if start is None:
         return None

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG, in the colours of the page that shows them. matplotlib is imported here only."""
+"""Line charts as SVG: inline in a page, in its colours, or as a file. matplotlib is imported here only."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ Stroke = Literal["solid", "dashed", "dotted"]
 WIDTH, HEIGHT, TEXT = 400, 236, 12.5  # units of the SVG, shown at 350 to 480 pixels
 DASHES: dict[str, Any] = {"solid": "-", "dashed": (0, (4.5, 2.2)), "dotted": (0, (1.2, 1.6))}
 
-# Stand-ins that matplotlib draws with; each becomes a CSS variable of the page, which knows light from dark.
+# Colours that matplotlib draws with, each replaced by a CSS variable of the page, which has a light and a dark theme.
 VARIABLES = {"without": "#0a0b01", "with": "#0a0b02", "muted": "#0a0b03", "grid": "#0a0b04"}
-PRINTED = {"without": "#767b86", "with": "#1558d6", "muted": "#62666e", "grid": "#e4e2dd"}  # in a file of its own
+PRINTED = {"without": "#767b86", "with": "#1558d6", "muted": "#62666e", "grid": "#e4e2dd"}  # colours of an SVG file
 
 
 class Line(NamedTuple):
-    """One quantity of one arm: a thin line for each seed and, of several, their mean."""
+    """One quantity of one arm: a series for each seed; several are drawn as thin lines and their mean."""
 
     label: str
     colour: Colour
@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """A chart of a figure: what stands above it, what its lines run over, and the lines."""
+    """A chart of a figure: heading, label of the x axis, and lines."""
 
     heading: str
     x: str
@@ -38,10 +38,10 @@ class Panel(NamedTuple):
 
 
 def draw(name: str, lines: Sequence[Line], *, logarithmic: bool = False, from_zero: bool = False) -> str:
-    """An `<svg>` element without fixed size. The same lines give the same text.
+    """An `<svg>` element without fixed size; the same lines give the same text.
 
-    `name` must be unique on a page: the ids inside are derived from it. On a logarithmic axis, values of zero are
-    shown on a linear piece below the smallest value above zero.
+    `name` must be unique on a page: the ids in the element are derived from it. A logarithmic axis is linear below the
+    smallest positive value, to show zeros.
     """
     with _canvas(name, 1) as (axes, file):
         _fill(axes[0], lines, "step", logarithmic=logarithmic, from_zero=from_zero)
@@ -49,7 +49,7 @@ def draw(name: str, lines: Sequence[Line], *, logarithmic: bool = False, from_ze
 
 
 def draw_figure(name: str, panels: Sequence[Panel]) -> str:
-    """An SVG file of charts side by side, logarithmic, with headings and legends."""
+    """The text of an SVG file: charts side by side, with logarithmic y axes, headings and legends."""
     with _canvas(name, len(panels)) as (axes, file):
         for place, panel in zip(axes, panels, strict=True):
             _fill(place, panel.lines, panel.x, logarithmic=True, from_zero=False)
@@ -63,7 +63,7 @@ def draw_figure(name: str, panels: Sequence[Panel]) -> str:
 
 @contextmanager
 def _canvas(name: str, charts: int) -> Iterator[tuple[list[Any], StringIO]]:
-    """Axes to draw on, and the file that then holds the SVG."""
+    """Axes to draw on, and a file to which the SVG is written on leaving the context."""
     try:
         import matplotlib as mpl  # noqa: PLC0415
         from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
@@ -92,7 +92,7 @@ def _fill(axes: Any, lines: Sequence[Line], x: str, *, logarithmic: bool, from_z
 
 
 def mean(seeds: Sequence[Series]) -> Series:
-    """Mean over seeds at the steps that all of them have."""
+    """Mean over seeds, at the steps that all seeds have."""
     tables = [dict(series) for series in seeds]
     common = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
     return [(step, sum(table[step] for table in tables) / len(tables)) for step in common]
@@ -116,7 +116,7 @@ def _columns(series: Series) -> tuple[list[int], list[float]]:
 
 
 def _marker(series: Series, thin: bool) -> str:
-    """Dots where there are few points; a single point would otherwise not be seen."""
+    """The marker: dots if there are few points, and for a single point, which has no line."""
     return "o" if len(series) == 1 or (len(series) <= 12 and not thin) else ""
 
 
@@ -150,19 +150,19 @@ def _logarithmic(axes: Any, values: Sequence[float]) -> None:
         axes.set_yscale("symlog", linthresh=min(above), linscale=0.5)
         axes.set_ylim(bottom=min(0.0, *values))
     wide = max(above) / min(above) >= 10
-    if not wide:  # a decade has no or one round power of ten
+    if not wide:  # less than a decade holds at most one power of ten as a tick
         axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
     axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _number(value: float) -> str:
-    """1,000 rather than 1000 or 10³; small numbers as short as they are."""
+    """A tick label: 1,000 rather than 1000 or 10³; smaller numbers with up to six digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}".replace("-", "−")
 
 
 def _inline(svg: str) -> str:
-    """Only the element; no namespaces (HTML knows them), no fixed size, fonts and colours those of the page."""
+    """The `<svg>` element alone, without namespaces and fixed size, with the fonts and colours of the page."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""The results of a page in numbers and table cells: of a comparison, or of one run."""
+"""The numbers and tables of a report, of a comparison or of one run."""
 
 import statistics
 import sys
@@ -13,7 +13,7 @@ NONE = "–"
 
 
 class Cell(NamedTuple):
-    """What a table shows in one place; `mark` makes it stand out, `spread` follows smaller."""
+    """A cell of a table; `spread` is shown smaller after the text, `mark` highlights the cell."""
 
     text: str
     spread: str = ""
@@ -21,7 +21,7 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Heads, and rows of which the first cell names the row; `colours` has one entry a row, "" for none."""
+    """Heads, and rows whose first cell is the name of the row; `colours`: one entry per row, "" for none."""
 
     heads: list[str]
     rows: list[list[Cell]]
@@ -29,7 +29,7 @@ class Table(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """One number to see first, and what it is."""
+    """A number shown large at the top, and its description."""
 
     number: str
     text: str
@@ -41,12 +41,12 @@ def percent(value: float) -> str:
 
 
 def mean_and_spread(values: Sequence[float]) -> Cell:
-    """Mean and sample standard deviation in percent; one value has no deviation."""
+    """Mean and sample standard deviation in percent; without the deviation for a single value."""
     return Cell(percent(statistics.mean(values)), f"± {percent(statistics.stdev(values))}" if len(values) > 1 else "")
 
 
 def duration(seconds: float | None) -> str:
-    """In the unit that people would say it in."""
+    """A time as text, in seconds, minutes or hours."""
     if seconds is None:
         return NONE
     return (
@@ -59,7 +59,10 @@ def duration(seconds: float | None) -> str:
 
 
 def comparison_tiles(comparison: dict[str, Any], names: dict[str, str], apart: str = "") -> list[Tile]:
-    """R@1 of both, the ratio of errors with its range over seeds unless memory stood `apart`, the cost of a step."""
+    """Tiles for R@1 of both arms, the ratio of errors with its range over seeds, and the cost of a step.
+
+    `apart`: the reason if the memory cannot have made a difference; then there is no ratio.
+    """
     tiles = []
     tests = {arm["name"]: arm.get("test", {}).get("R@1") for arm in comparison["arms"]}
     before, after = tests.get(names.get("without", "")), tests.get(names.get("with", ""))
@@ -83,12 +86,12 @@ def comparison_tiles(comparison: dict[str, Any], names: dict[str, str], apart: s
 
 
 def comparison_table(comparison: dict[str, Any], colours: dict[str, str]) -> Table:
-    """One row an arm."""
+    """Metrics and costs, one row per arm."""
     metrics = list(dict.fromkeys(metric for arm in comparison["arms"] for metric in arm.get("test", {})))
     rows, before = [], comparison.get("before_training") or {}
     if any(before.values()):
-        found = [mean_and_spread(before[metric]) if before.get(metric) else Cell(NONE) for metric in metrics]
-        rows.append([Cell("before training"), Cell(NONE), Cell("0"), *found, Cell(NONE), Cell(NONE)])
+        initial = [mean_and_spread(before[metric]) if before.get(metric) else Cell(NONE) for metric in metrics]
+        rows.append([Cell("before training"), Cell(NONE), Cell("0"), *initial, Cell(NONE), Cell(NONE)])
     for arm in comparison["arms"]:
         measured = [
             mean_and_spread(arm["test"][metric]) if arm.get("test", {}).get(metric) else Cell(NONE)
@@ -102,7 +105,7 @@ def comparison_table(comparison: dict[str, Any], colours: dict[str, str]) -> Tab
 
 
 def search_table(comparison: dict[str, Any], colours: dict[str, str]) -> Table | None:
-    """Validation R@1 of every learning rate tried, the chosen ones marked; None without a search."""
+    """Validation R@1 of every learning rate tried, with the chosen rates marked; None without a search."""
     search = comparison.get("search") or []
     if not search:
         return None
@@ -124,19 +127,19 @@ def search_table(comparison: dict[str, Any], colours: dict[str, str]) -> Table |
 
 
 def _validated(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """What training found on validation: with the last weights, and with those that were best, which are kept."""
+    """Validation results of training: with the last weights, and with the best weights, which are kept."""
     last, best, step = (summary.get(name) for name in ("last_validation", "best_validation_R@1", "best_step"))
     if last and step is not None and step == summary.get("steps"):
         return [{**last, "part": f"validation, kept weights (step {step:,}, the last)"}]
-    found = [{**last, "part": "validation, last weights"}] if last else []
+    entries = [{**last, "part": "validation, last weights"}] if last else []
     if step is not None and best is not None:
         kept = {"part": f"validation, kept weights (step {step:,})", "R@1": best}
-        found.append(kept | {"MAP@R": summary.get("best_validation_MAP@R")})
-    return found
+        entries.append(kept | {"MAP@R": summary.get("best_validation_MAP@R")})
+    return entries
 
 
 def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
-    """Every look at a part with the model that is kept, and what training found on validation."""
+    """Every evaluation of the kept model, after the validation results of training; None without any metric."""
     entries = runs.read_evaluations(run)
     start = (summary.get("before_training") or {}).get("validation R@1")
     validated = _validated(summary)
@@ -148,9 +151,9 @@ def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
         return None
     first = {entry["part"]: number for number, entry in reversed(list(enumerate(entries)))}
     entries = [
-        one
+        row
         for number, entry in enumerate(entries)
-        for one in (*(_before(entry) if first[entry["part"]] == number else []), entry)
+        for row in (*(_before(entry) if first[entry["part"]] == number else []), entry)
     ]
     rows = [
         [Cell(entry["part"]), Cell(plain(entry.get("look")))]
@@ -162,13 +165,13 @@ def evaluation_table(run: Path, summary: dict[str, Any]) -> Table | None:
 
 
 def _before(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was found in the part of an entry before training, if that is known."""
+    """The result on the part of an entry before training, as a list of one entry; empty if unknown."""
     before = entry.get("before_training")
     return [{**before, "part": f"{entry['part']}, before training"}] if before else []
 
 
 def floor_terms(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """R@1 before training and on training classes, and the effective dimensions, as terms and values."""
+    """R@1 before and after training, on validation and training classes; effective dimensions; as terms and values."""
     before, after = summary.get("before_training") or {}, summary.get("after_training") or {}
     terms = []
     for name, text in (("validation R@1", "R@1 on validation classes"), ("training R@1", "R@1 on training classes")):
@@ -181,12 +184,12 @@ def floor_terms(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _in_order(metric: str) -> tuple[int, str]:
-    """Recall@K by its K, then the others."""
+    """Sort key of metrics: Recall@K by K, then the others by name."""
     return (int(metric.removeprefix("R@")), "") if metric.startswith("R@") else (sys.maxsize, metric)
 
 
 def read_comparison(folder: Path) -> dict[str, Any]:
-    """A comparison, with arms in it."""
+    """Read the comparison of a folder; `RunError` if it has no arms."""
     comparison: dict[str, Any] = runs.read_json(folder / runs.COMPARISON)
     arms = comparison.get("arms") if isinstance(comparison, dict) else None
     if not isinstance(arms, list) or not arms or not all(isinstance(arm, dict) and "name" in arm for arm in arms):
@@ -195,7 +198,7 @@ def read_comparison(folder: Path) -> dict[str, Any]:
 
 
 def plain(value: float | None) -> str:
-    """A number as it is, with commas."""
+    """A number as text, with commas if whole; a dash for None."""
     if value is None:
         return NONE
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"

@@ -62,7 +62,7 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._pictures, self.gallery.picture, row, rows)
 
     def map(self, limit: int) -> Packed:
-        """The map of at most `limit` images, packed once per version; if its file is gone, the gallery is read again."""
+        """The map of at most `limit` images, packed once per version; if its file is gone, reads the gallery again."""
         with self._packing:
             try:
                 return self._packed(self.gallery.rows, limit)
