@@ -300,7 +300,7 @@ def test_an_address_where_no_server_answers_costs_no_embedding_and_does_not_stay
     with writing(gallery) as writer:  # as one that ended before its database was in step
         writer.keep_database(description.Database(wrong, "crossbatch_test"))
     assert main(["index", str(gallery)]) == 2
-    assert f"crossbatch index {gallery} --to ADDRESS takes another" in capsys.readouterr().err
+    assert f"crossbatch index {gallery} --to ADDRESS uses another server" in capsys.readouterr().err
     server, held, port = start_server_in_thread(str(tmp_path / "server.db"))
     right = f"http://127.0.0.1:{port}"
     made = asked(capsys, "index", str(gallery), "--to", right)

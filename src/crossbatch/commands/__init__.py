@@ -1,4 +1,4 @@
-"""The commands: one function a file, its signature its options. Heavy packages are imported when a command runs."""
+"""The commands: one function per file, whose signature defines its options. Heavy packages are imported inside it."""
 
 COMMANDS = {
     "train": "Train an embedding model into a run folder.",

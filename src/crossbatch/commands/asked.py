@@ -1,4 +1,4 @@
-"""What `crossbatch search` is asked: images in files or of the gallery, whole or in part, with their embeddings."""
+"""Queries of `crossbatch search`: images from files or the gallery, whole or cut to a box, with their embeddings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Asked(NamedTuple):
-    """A query: what to call it, its id where it is a whole image of the gallery, its embedding, its small picture."""
+    """A query with its embedding.
+
+    `name`: its name for people. `id`: None unless it is a whole image of the gallery. `picture`: its thumbnail.
+    """
 
     name: str
     id: str | None
@@ -28,7 +31,7 @@ class Asked(NamedTuple):
 
 
 class _Unseen(NamedTuple):
-    """A query that the network has yet to see, as it takes it."""
+    """A query to embed; `image`: input of the network, a path or an image."""
 
     name: str
     image: Any
@@ -36,15 +39,18 @@ class _Unseen(NamedTuple):
 
 
 def asked(gallery: Gallery, files: Sequence[Path], ids: Sequence[str], box: str | None) -> list[Asked]:
-    """Queries in order, those by id first; the network is loaded only if one is neither whole nor in the gallery."""
-    found = [_of_gallery(gallery, gallery.rows.row(one), box) for one in ids] + [
+    """Queries, those by id first, then files; the network is loaded only for a part, or a file not in the gallery."""
+    queries = [_of_gallery(gallery, gallery.rows.row(id_), box) for id_ in ids] + [
         _of_file(gallery, file, box) for file in files
     ]
-    unseen = [one for one in found if isinstance(one, _Unseen)]
+    unseen = [query for query in queries if isinstance(query, _Unseen)]
     if not unseen:
-        return [one for one in found if isinstance(one, Asked)]
-    vectors = iter(_encoder(gallery).embed([one.image for one in unseen]))
-    return [one if isinstance(one, Asked) else Asked(one.name, None, next(vectors), one.picture) for one in found]
+        return [query for query in queries if isinstance(query, Asked)]
+    vectors = iter(_encoder(gallery).embed([query.image for query in unseen]))
+    return [
+        query if isinstance(query, Asked) else Asked(query.name, None, next(vectors), query.picture)
+        for query in queries
+    ]
 
 
 def _encoder(gallery: Gallery) -> "Encoder":
@@ -52,8 +58,8 @@ def _encoder(gallery: Gallery) -> "Encoder":
 
     encoder, wanted = load(soonest(gallery.folder)), gallery.description.model.fingerprint
     if encoder.fingerprint != wanted:
-        told = f"{encoder.source} is of model {encoder.fingerprint}, and the gallery of {wanted}"
-        raise RunError(f"{told}: remove it, or put the model of the gallery there")
+        problem = f"{encoder.source} is of model {encoder.fingerprint}, and the gallery of {wanted}"
+        raise RunError(f"{problem}: remove it, or put the model of the gallery there")
     return encoder
 
 
@@ -80,7 +86,7 @@ def _of_file(gallery: Gallery, file: Path, box: str | None) -> Asked | _Unseen:
         return _part(str(file), content, box)
     if row is not None:
         return _of_gallery(gallery, row, None)._replace(name=str(file))
-    return _part(str(file), content, None)._replace(image=file)  # read as those of the gallery were
+    return _part(str(file), content, None)._replace(image=file)  # the encoder reads it as when indexing
 
 
 def _part(name: str, content: bytes, box: str | None, size: tuple[int, int] | None = None) -> _Unseen:

@@ -1,4 +1,4 @@
-"""One command of the command line, from its words to its exit status."""
+"""Running one command of the command line, from its words to its exit status."""
 
 import io
 import os
@@ -13,24 +13,24 @@ from crossbatch.imported import imported_module
 from crossbatch.launched import started, started_rank
 from crossbatch.loss_names import CLASSES, RECOMMENDED
 
-MODULES = "CROSSBATCH_IMPORT"  # a variable that names modules of one's own, as one that registers a backbone
+MODULES = "CROSSBATCH_IMPORT"  # environment variable: modules to import, such as one that registers a backbone
 
 
 def run(name: str, words: Sequence[str]) -> int:
-    """Parse, call, print; not 0 where the result says that the run was ended before its end: 143 by SIGTERM, else 1."""
-    asked = {"-h", "--help", "--help-all"} & set(words)
-    if asked:
+    """Parse, call, print; return the exit status: 0, or for a run that was stopped early, 143 by SIGTERM, else 1."""
+    help_words = {"-h", "--help", "--help-all"} & set(words)
+    if help_words:
         with while_read():
-            print(help_for(name, parser_for(name, shown=True), every="--help-all" in asked), end="")
+            print(help_for(name, parser_for(name, shown=True), every="--help-all" in help_words), end="")
         return 0
     _import_own()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     with while_read():
         try:
             options, as_json = parse(name, words)
-        except SystemExit:  # jsonargparse has printed what was asked for, as --loss.help does
+        except SystemExit:  # jsonargparse has printed a help text, such as that of --loss.help
             _tell_recommended(words)
             return 0
     if name != "train" and started() > 1:
@@ -43,15 +43,15 @@ def run(name: str, words: Sequence[str]) -> int:
 
 
 def _tell_recommended(words: Sequence[str]) -> None:
-    """Behind the help of a loss, whose defaults are those of the class: which of them a command line changes."""
-    asked = {part for word in words for part in word.split("=")}
+    """Print, after the help of a loss, the recommended values that commands use in place of its class's defaults."""
+    parts = {part for word in words for part in word.split("=")}
     for name, options in RECOMMENDED.items():
-        if {name, CLASSES[name]} & asked:
-            told = ", ".join(f"--loss.{option} {value}" for option, value in options.items())
-            print(f"A command starts from {told}; with --recommended false, from the defaults above.")
+        if {name, CLASSES[name]} & parts:
+            recommended = ", ".join(f"--loss.{option} {value}" for option, value in options.items())
+            print(f"A command starts from {recommended}; with --recommended false, from the defaults above.")
 
 
 def _import_own() -> None:
-    """Import the modules that a person's environment names."""
+    """Import the modules that the environment variable CROSSBATCH_IMPORT names."""
     for module in filter(None, os.environ.get(MODULES, "").split(",")):
         imported_module(module, MODULES)

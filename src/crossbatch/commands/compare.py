@@ -43,7 +43,7 @@ def compare(
         equal_time: Whether to train the arm without memory once more, for as long as the arm with memory takes.
         k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
         arms: Settings of each arm alone, as `crossbatch tune` writes them; then no learning rate is searched.
-        given: The settings among them that somebody gave.
+        given: The settings that the user gave, by name.
     """
     run = out or Path("runs", f"compare-{settings.data}-{settings.loss.name}")
     settings = settings.at_usual_rate(given)
@@ -72,9 +72,9 @@ def compare(
 
 
 def show(console: Console, result: dict[str, Any], name: str) -> None:
-    """Print the table of a comparison and what follows from it; `name`: what the data set is called."""
+    """Print the table of a comparison, the ratio of errors and the warnings; `name`: the data set, for the title."""
     recall = [metric for metric in result["arms"][0]["test"] if metric.startswith("R@")]
-    metrics = [*dict.fromkeys([recall[0], recall[-1]]), "MAP@R"]  # all of them are in the report
+    metrics = [*dict.fromkeys([recall[0], recall[-1]]), "MAP@R"]  # the report shows all metrics
     rows = [
         [
             arm["name"],
@@ -99,11 +99,11 @@ def show(console: Console, result: dict[str, Any], name: str) -> None:
         console.print(f"errors with memory, as a multiple of those {arm}: {mean} (seed by seed: {', '.join(by_seed)})")
     for arm in dict.fromkeys(row["arm"] for row in result["search"]):
         if alike(result["search"], arm):
-            told = f"warning: {arm}: validation R@1 is the same at every learning rate, and the smallest was taken"
+            warning = f"warning: {arm}: validation R@1 is the same at every learning rate, and the smallest was taken"
             way_out = "hold more classes out with --split.validation_share"
-            console.print(f"{told}; {way_out}")
-    for run, told in result.get("warnings", {}).items():
-        for warning in told:
+            console.print(f"{warning}; {way_out}")
+    for run, warnings in result.get("warnings", {}).items():
+        for warning in warnings:
             console.print(f"warning: {run}: {warning}")
     cost = result["step_cost"]
     console.print(

@@ -23,12 +23,12 @@ def drift(run: Path, threshold: float = 0.1, *, console: Console) -> dict[str, A
     from crossbatch.report.drift import figure, read_drift, steps_shown  # noqa: PLC0415  (imports matplotlib)
 
     if not (run / runs.DRIFT).is_file():
-        runs.read_config(run)  # which refuses what is no run
-    found = read_drift(run, threshold)
+        runs.read_config(run)  # raises an error if the folder is no run
+    measured = read_drift(run, threshold)
     picture = run / runs.DRIFT_FIGURE
-    durable.write_text(picture, figure(found))
-    shown = steps_shown(found)
-    moved = {age: dict(series) for age, series in found.by_step.items()}
+    durable.write_text(picture, figure(measured))
+    shown = steps_shown(measured)
+    moved = {age: dict(series) for age, series in measured.by_step.items()}
     print_table(
         console,
         "mean squared distance of a sample to itself, so many steps earlier (the paper's meter)",
@@ -37,8 +37,8 @@ def drift(run: Path, threshold: float = 0.1, *, console: Console) -> dict[str, A
     )
     print_table(
         console,
-        f"late in the run, by age (augmentation alone {found.augmentation:.4f}; "
-        f"between images of a class {found.class_spread:.4f})",
+        f"late in the run, by age (augmentation alone {measured.augmentation:.4f}; "
+        f"between images of a class {measured.class_spread:.4f})",
         ["age, steps", "sample", "… carried along", "returning", "… less augmentation"],
         [
             [
@@ -46,14 +46,14 @@ def drift(run: Path, threshold: float = 0.1, *, console: Console) -> dict[str, A
                 _number(row.sample),
                 _number(row.carried),
                 _number(row.returning),
-                _number(None if row.returning is None else row.returning - found.augmentation),
+                _number(None if row.returning is None else row.returning - measured.augmentation),
             ]
-            for row in found.by_age
+            for row in measured.by_age
         ],
     )
-    console.print(found.sentence)
+    console.print(measured.sentence)
     console.print(f"figure: {picture}")
-    return {**found._asdict(), "by_age": [row._asdict() for row in found.by_age], "figure": str(picture)}
+    return {**measured._asdict(), "by_age": [row._asdict() for row in measured.by_age], "figure": str(picture)}
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""`crossbatch embed RUN IMAGES`: rows of many images, in a file."""
+"""`crossbatch embed RUN IMAGES`: write the embeddings of many images to a file."""
 
 from pathlib import Path
 from typing import Any
@@ -41,22 +41,22 @@ def embed(
         raise SettingError(f"give images to embed: crossbatch embed {typed(run)} FOLDER --out {typed(out)}")
     refuse_name(out)
     refuse_below_file(out)
-    found, notes = listed(images)
+    listing, notes = listed(images)
     encoder = load(run, device=device, half=half)
     for note in notes:
         console.print(f"note: {note}")
     try:
-        gaps = write_rows(out, encoder, found, skip=skip_corrupt)
+        gaps = write_rows(out, encoder, listing, skip=skip_corrupt)
     except UnreadableError as error:
         raise UnreadableError(error.reason, "leave it out, or give --skip_corrupt") from error
     for reason in gaps.values():
         console.print(f"left out: {reason}")
-    told = f"{len(found) - len(gaps):,} rows of {encoder.dim} dimensions: {out}"
-    console.print(told)
+    line = f"{len(listing) - len(gaps):,} rows of {encoder.dim} dimensions: {out}"
+    console.print(line)
     return {
         "out": str(out),
-        "images": len(found) - len(gaps),
+        "images": len(listing) - len(gaps),
         "dim": encoder.dim,
         "model": encoder.fingerprint,
-        "left_out": [{"path": str(found[place].path), "reason": reason} for place, reason in gaps.items()],
+        "left_out": [{"path": str(listing[place].path), "reason": reason} for place, reason in gaps.items()],
     }

@@ -1,4 +1,4 @@
-"""`crossbatch evaluate RUN`: search a part of the data set, or other images, with a trained model."""
+"""`crossbatch evaluate RUN`: measure retrieval by a trained model on a part of the data set, or on other images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +78,7 @@ def _evaluate_on(model: Path, sources: list[Path], ks: list[int], console: Conso
 
     result = evaluate_on(model, sources, ks)
     _tell(console, "note", result["notes"])
-    _tell(console, "left out", [one["reason"] for one in result["unreadable"]])
+    _tell(console, "left out", [image["reason"] for image in result["unreadable"]])
     _show(console, model.name, result, " ".join(map(str, sources)))
     return result
 
@@ -94,16 +94,16 @@ def _show(console: Console, run: str, result: dict[str, Any], searched: str, loo
         f"{searched}: {result['queries']:,} queries among {result['gallery']:,} images of "
         f"{result['classes']:,} classes{look}"
     )
-    cut = {f"{run}, first {dims} dimensions": one for dims, one in result["cut"].items()}
+    cut = {f"{run}, first {dims} dimensions": values for dims, values in result["cut"].items()}
     measured = {"before training": result["before_training"], **cut, run: result}
     rows = [
         [
             name,
-            *(f"{one[metric]:.4f}" for metric in metrics),
-            f"{one['effective_dimensions']:.1f}" if "effective_dimensions" in one else "",
+            *(f"{values[metric]:.4f}" for metric in metrics),
+            f"{values['effective_dimensions']:.1f}" if "effective_dimensions" in values else "",
         ]
-        for name, one in measured.items()
-        if one
+        for name, values in measured.items()
+        if values
     ]
     print_table(console, title, ["run", *metrics, "dimensions used"], rows)
     before = result["before_training"]
@@ -114,9 +114,9 @@ def _show(console: Console, run: str, result: dict[str, Any], searched: str, loo
         names, total = result["classes_left_out"], result["queries"] + result["left_out"]
         shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         why = "have no other image there" if result["alone"] else "are not in the gallery"
-        told = f"{result['left_out']:,} of {total:,} queries have nothing to find and do not count: "
-        told += f"their classes ({len(names):,}) {why}: {shown}"
-        console.print(told)
+        line = f"{result['left_out']:,} of {total:,} queries have nothing to find and do not count: "
+        line += f"their classes ({len(names):,}) {why}: {shown}"
+        console.print(line)
 
 
 def _show_table(console: Console, path: Path, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Commands as functions, for notebooks and scripts: the same options, checked the same way."""
+"""The commands train and compare as Python functions, with the same options, checked the same way."""
 
 import os
 from typing import Any
@@ -50,19 +50,19 @@ def _call(name: str, root: str | os.PathLike[str] | None, options: dict[str, Any
     if root is not None and not isinstance(root, str | os.PathLike):
         raise SettingError(f"root is a path, got {type(root).__name__}: give a folder or a table of images")
     given = options if root is None else {"root": root, **options}
-    plain = {one: os.fspath(value) if isinstance(value, os.PathLike) else value for one, value in given.items()}
-    lists = {one.removeprefix("--") for one in names_of(parser_for(name), list)}
-    found, _ = parse(name, {one: [value] if one in lists and _one(value) else value for one, value in plain.items()})
+    plain = {option: os.fspath(value) if isinstance(value, os.PathLike) else value for option, value in given.items()}
+    lists = {option.removeprefix("--") for option in names_of(parser_for(name), list)}
+    parsed, _ = parse(name, {key: [value] if key in lists and _one(value) else value for key, value in plain.items()})
     try:
-        result: dict[str, Any] = command_named(name)(**found, console=console_for(as_json=False))
+        result: dict[str, Any] = command_named(name)(**parsed, console=console_for(as_json=False))
     except OSError as error:
-        told = of_place(error)
-        if told is None:
+        ours = of_place(error)
+        if ours is None:
             raise
-        raise told from error
+        raise ours from error
     return result
 
 
 def _one(value: Any) -> bool:
-    """Whether a value is one alone, where a list is wanted: on a command line it need not be one either."""
+    """Whether a value is a single item, which stands for a list of one item, as on the command line."""
     return isinstance(value, int | float | str) and not str(value).startswith("[")

@@ -1,4 +1,4 @@
-"""Galleries as commands make and open them: of a run, of other images, in a folder or on a server."""
+"""Making and opening galleries for the commands index, search and serve."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from crossbatch.index.sources import Found
     from crossbatch.index.writer import Writer
 
-GALLERY = "gallery"  # the folder of a run that its images are indexed into
+GALLERY = "gallery"  # the folder of a run's own gallery
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Milvus:
 
     @property
     def options(self) -> dict[str, Any]:
-        """For pymilvus."""
+        """Options for pymilvus."""
         token = self.token or os.environ.get("MILVUS_TOKEN")
-        found: dict[str, Any] = {"token": token} if token else {}
-        return found | ({"server_pem_path": str(self.certificate)} if self.certificate else {})
+        options: dict[str, Any] = {"token": token} if token else {}
+        return options | ({"server_pem_path": str(self.certificate)} if self.certificate else {})
 
 
 def images_of_run(run: Path, data: str | None, root: Path | None) -> tuple[list["Found"], list[str]]:
-    """Every image of a run's data set, and what there is to say of it."""
+    """Every image of a run's data set, and the notes of the data set."""
     from crossbatch.index.sources import found_in_data_set  # noqa: PLC0415
 
     loaded = data_of_run(run, data, root)
@@ -59,7 +59,11 @@ def images_of_run(run: Path, data: str | None, root: Path | None) -> tuple[list[
 def fill(
     folder: Path, source: Path, found: Sequence["Found"], milvus: Milvus, console: Console, uri: str = ""
 ) -> "Outcome":
-    """Embed images into a gallery by the model of a run, or of the gallery itself; then its map and its database."""
+    """Embed images into a gallery, then update its map and database; makes the gallery if it does not exist.
+
+    `source`: the run whose model embeds, or the gallery itself. `uri`: address of a server, empty for the present
+    database. A new gallery without a single readable image is removed again; then `DataError`.
+    """
     from crossbatch.encoder import load  # noqa: PLC0415  (imports torch)
     from crossbatch.index import kept_model  # noqa: PLC0415
     from crossbatch.index.description import Database, Model, is_gallery, read  # noqa: PLC0415
@@ -91,7 +95,7 @@ def fill(
         if new:
             _empty(folder)
     if new:
-        with suppress(OSError):  # where there is anything else it stays
+        with suppress(OSError):  # a folder with other files stays
             (folder / LOCK).unlink()
             folder.rmdir()
     path, why = next(iter(outcome.unreadable.items()))
@@ -101,12 +105,12 @@ def fill(
 def _refuse_other_model(writer: "Writer", source: Path, model: "Model") -> None:
     """Refuse embeddings that cannot be compared with those of the gallery."""
     if writer.description.model != model:
-        told = f"{writer.folder} holds embeddings of {writer.description.model}, and {source} has {model}"
-        raise RunError(f"{told}: they cannot be compared; index into another folder with --to")
+        problem = f"{writer.folder} holds embeddings of {writer.description.model}, and {source} has {model}"
+        raise RunError(f"{problem}: they cannot be compared; index into another folder with --to")
 
 
 def _empty(folder: Path) -> None:
-    """Take away what is written of a gallery in which nothing is, by its writer."""
+    """Remove the files of a new gallery without images."""
     from crossbatch.index import kept_model  # noqa: PLC0415
     from crossbatch.index.description import FILE  # noqa: PLC0415
 
@@ -115,7 +119,7 @@ def _empty(folder: Path) -> None:
 
 
 def _finish(writer: "Writer", milvus: Milvus, console: Console) -> None:
-    """Draw the map, and bring the database in step."""
+    """Draw the map, and bring the database in step with the table."""
     from crossbatch.index.database import bring_in_step  # noqa: PLC0415
     from crossbatch.index.projection import draw_map  # noqa: PLC0415
 
@@ -125,17 +129,17 @@ def _finish(writer: "Writer", milvus: Milvus, console: Console) -> None:
 
 
 def _at(folder: Path, known: "Database", uri: str) -> "Database":
-    """A gallery's database at an address that is asked for: one that was never in step can be had at another."""
+    """The database of a gallery at the address `uri`; refuses to move one that already holds a copy of the table."""
     if uri in ("", known.uri):
         return known
     if known.revision >= 0:
-        told = f"{folder} has its database at {known.uri}, not at {uri}"
-        raise RunError(f"{told}: leave --to out, or name a folder for another gallery with --table")
+        problem = f"{folder} has its database at {known.uri}, not at {uri}"
+        raise RunError(f"{problem}: leave --to out, or name a folder for another gallery with --table")
     return replace(known, uri=uri)
 
 
 def _reach(folder: Path, database: "Database", milvus: Milvus) -> None:
-    """Refuse a server that does not answer, before anything is embedded or written."""
+    """Raise `RunError` if the server does not answer, before anything is embedded or written."""
     from crossbatch.index.description import is_gallery  # noqa: PLC0415
     from crossbatch.index.milvus import connected  # noqa: PLC0415
 
@@ -145,7 +149,7 @@ def _reach(folder: Path, database: "Database", milvus: Milvus) -> None:
     except RunError as error:
         if database.revision >= 0 or not is_gallery(folder):
             raise
-        raise RunError(f"{error} crossbatch index {typed(folder)} --to ADDRESS takes another") from error
+        raise RunError(f"{error} crossbatch index {typed(folder)} --to ADDRESS uses another server") from error
 
 
 def refuse_other_folder(folder: Path) -> None:
@@ -157,42 +161,42 @@ def refuse_other_folder(folder: Path) -> None:
     refuse_below_file(folder)
     if not folder.is_dir() or is_gallery(folder):
         return
-    # A first call that was killed leaves these.
-    if any(one.name not in ("lock", "model") and one.suffix != PARTIAL for one in folder.iterdir()):
+    # A first call that was killed leaves a lock, a model and partial files.
+    if any(file.name not in ("lock", "model") and file.suffix != PARTIAL for file in folder.iterdir()):
         raise RunError(f"{folder} holds something that is no gallery: name a new folder with --to")
 
 
 def lag(folder: Path) -> str:
-    """What to say of a gallery whose database is behind its table; nothing where it is in step."""
+    """A note if the database of a gallery is behind its table; empty if it is in step."""
     from crossbatch.index.description import read  # noqa: PLC0415
 
     known = read(folder)
     if known.database.revision == known.revision:
         return ""
-    told = f"the database {folder / known.database.uri} is open in another process and stays behind the table"
+    problem = f"the database {folder / known.database.uri} is open in another process and stays behind the table"
     way_out = f"crossbatch index {typed(folder)} brings it in step once that process has ended"
-    return f"{told}, which answers meanwhile: {way_out}"
+    return f"{problem}, which answers meanwhile: {way_out}"
 
 
 def open_gallery(
     place: Path, data: str | None, root: Path | None, milvus: Milvus, by: str, console: Console
 ) -> "Gallery":
-    """The gallery that a place is, or that of a run, into which its images are indexed where there is none yet."""
+    """Open a gallery, or that of a run; index the run's images first if that is missing or its database is behind."""
     from crossbatch.index import Gallery, description  # noqa: PLC0415
 
     if description.is_gallery(place):
         refuse_unread(data, root, f"{place} is a gallery")
         return Gallery(place, milvus.options, by)
     if not (place / runs.CONFIG).is_file():
-        description.read(place)  # which says what to do
+        description.read(place)  # raises an error that says what to do
     folder = place / GALLERY
     if description.is_gallery(folder):
         known = description.read(folder)
         if known.database.revision == known.revision:
             refuse_unread(data, root, f"{folder} is there")
             opened = Gallery(folder, milvus.options, by)
-            told = f"{folder} is there, with {len(opened):,} images; crossbatch index {typed(place)} adds the run's own"
-            console.print(told)
+            line = f"{folder} is there, with {len(opened):,} images; crossbatch index {typed(place)} adds the run's own"
+            console.print(line)
             return opened
     found, _ = images_of_run(place, data, root)
     console.print(f"indexing {len(found):,} images of {place} into {folder}")
@@ -201,18 +205,18 @@ def open_gallery(
 
 
 def refuse_unread(data: str | None, root: Path | None, why: str) -> None:
-    """Refuse to be told of a run's data set where none is read."""
+    """Refuse options of a run's data set if no data set is read; `why`: the reason, for the error."""
     given = [name for name, value in (("--data", data), ("--root", root)) if value is not None]
     if given:
         raise SettingError(f"{why}, so no data set of a run is read: leave out {' and '.join(given)}")
 
 
 def show(console: Console, outcome: "Outcome") -> None:
-    """What became of the images."""
-    told = f"images: {outcome.added:,} embedded, {outcome.known:,} there already"
-    told += f", {outcome.changed:,} of them under another label or path" if outcome.changed else ""
-    told += f", {outcome.copies:,} are copies byte for byte" if outcome.copies else ""
-    console.print(told)
+    """Print how many images were added, known, changed, copies or left out."""
+    line = f"images: {outcome.added:,} embedded, {outcome.known:,} there already"
+    line += f", {outcome.changed:,} of them under another label or path" if outcome.changed else ""
+    line += f", {outcome.copies:,} are copies byte for byte" if outcome.copies else ""
+    console.print(line)
     for path, reason in list(outcome.unreadable.items())[:5]:
         console.print(f"left out: {path}: {reason}")
     if len(outcome.unreadable) > 5:

@@ -1,4 +1,4 @@
-"""`crossbatch index`: embed images into a gallery that can be searched; take some out, give them other labels."""
+"""`crossbatch index`: embed images into a gallery for search; remove or relabel images of it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,26 +87,26 @@ def index(
 
 
 def _notes(outcome: "Outcome") -> list[str]:
-    """What a person may want to mend."""
-    told = []
+    """Notes on images without a label, and on images whose files are gone or replaced."""
+    notes = []
     if outcome.unlabelled:
         bare = "1 image has" if outcome.unlabelled == 1 else f"{outcome.unlabelled:,} images have"
-        told.append(f"{bare} no label: it is the name of a folder below the one given")
+        notes.append(f"{bare} no label: it is the name of a folder below the one given")
     if len(outcome.lost) == 1:
-        told.append("the file of 1 image is gone or is another image by now: --prune takes it out")
+        notes.append("the file of 1 image is gone or is another image by now: --prune takes it out")
     elif outcome.lost:
         count = f"{len(outcome.lost):,} images"
-        told.append(f"the files of {count} are gone or are other images by now: --prune takes these out")
-    return told
+        notes.append(f"the files of {count} are gone or are other images by now: --prune takes these out")
+    return notes
 
 
 def _result(folder: Path, outcome: "Outcome", changed: dict[str, int], console: Console) -> dict[str, Any]:
-    """What the gallery has come to, told and returned."""
+    """Print the state of the gallery, and return it with the counts of the outcome."""
     from crossbatch.index import Gallery  # noqa: PLC0415
     from crossbatch.index.description import read  # noqa: PLC0415
 
-    for what, count in changed.items():
-        console.print(f"{what}: {count:,}")
+    for kind, count in changed.items():
+        console.print(f"{kind}: {count:,}")
     description = read(folder)
     console.print(f"gallery: {folder}, {len(Gallery(folder)):,} images")
     database = description.database
@@ -119,15 +119,15 @@ def _result(folder: Path, outcome: "Outcome", changed: dict[str, int], console: 
         "recall@10": database.recall_at_10,
     }
     recall = "not measured" if database.recall_at_10 is None else f"{database.recall_at_10:.3f}"
-    told = f"database: {database.uri}, {database.kind or 'not made yet'}, recall@10 {recall}"
-    console.print(told)
-    told = f"next: crossbatch serve {typed(folder)}; crossbatch search {typed(folder)} PHOTO"
-    console.print(told)
+    line = f"database: {database.uri}, {database.kind or 'not made yet'}, recall@10 {recall}"
+    console.print(line)
+    line = f"next: crossbatch serve {typed(folder)}; crossbatch search {typed(folder)} PHOTO"
+    console.print(line)
     return result
 
 
 def _place(run: Path, to: str | None, table: Path | None) -> tuple[Path, str, bool]:
-    """The folder of the gallery, the address of its server if it has one, and whether the run is the gallery itself."""
+    """The gallery's folder, the address of its server or "", and whether `run` is the gallery itself."""
     from crossbatch.encoder.hub import named  # noqa: PLC0415
     from crossbatch.index.description import is_gallery  # noqa: PLC0415
     from crossbatch.index.milvus import is_server, refuse_secret  # noqa: PLC0415
@@ -151,7 +151,7 @@ def _place(run: Path, to: str | None, table: Path | None) -> tuple[Path, str, bo
 
 
 def _found(images: list[Path], folder: Path) -> tuple[list["Found"], list[str]]:
-    """The images that are given, by the folders that the gallery knows; and notes."""
+    """The given images, with paths relative to folders that the gallery knows; and notes."""
     from crossbatch.index import Gallery  # noqa: PLC0415
     from crossbatch.index.description import is_gallery  # noqa: PLC0415
     from crossbatch.index.sources import found_in  # noqa: PLC0415
@@ -162,7 +162,7 @@ def _found(images: list[Path], folder: Path) -> tuple[list["Found"], list[str]]:
 
 
 def _prune(folder: Path, outcome: "Outcome", milvus: Milvus) -> int:
-    """Take out the images that have lost their files; how many."""
+    """Remove images whose files are gone or replaced; return how many."""
     from crossbatch.index.database import bring_in_step  # noqa: PLC0415
     from crossbatch.index.indexing import lost  # noqa: PLC0415
     from crossbatch.index.writer import writing  # noqa: PLC0415
@@ -176,7 +176,7 @@ def _prune(folder: Path, outcome: "Outcome", milvus: Milvus) -> int:
 
 
 def _check(folder: Path, remove: list[str], labels: Path | None, coming: list["Found"]) -> None:
-    """Refuse names of no image before one is embedded."""
+    """Refuse names of no image, before any image is embedded."""
     from crossbatch.index import Gallery  # noqa: PLC0415
     from crossbatch.index.changes import check  # noqa: PLC0415
     from crossbatch.index.description import is_gallery  # noqa: PLC0415
@@ -188,7 +188,7 @@ def _check(folder: Path, remove: list[str], labels: Path | None, coming: list["F
 
 
 def _change(folder: Path, remove: list[str], labels: Path | None, milvus: Milvus) -> dict[str, int]:
-    """Take images out and give others their labels; how many."""
+    """Relabel and remove images; return the number of each."""
     from crossbatch.index.changes import check, relabel, take_out  # noqa: PLC0415
     from crossbatch.index.database import bring_in_step  # noqa: PLC0415
     from crossbatch.index.writer import writing  # noqa: PLC0415

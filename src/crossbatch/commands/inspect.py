@@ -12,7 +12,7 @@ from crossbatch.data.split import Split
 from crossbatch.durable import whole
 from crossbatch.errors import RunError
 
-SHOWN = 20  # cases of a kind; --json has them all
+SHOWN = 20  # most cases of a kind that are printed; --json prints all
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,8 +65,8 @@ def inspect(
     for note in loaded.notes:
         console.print(note)
     problems = _problems(loaded, decode=decode, near=near_copies)
-    for what, found in problems.items():
-        _show_problem(console, what, found)
+    for kind, cases in problems.items():
+        _show_problem(console, kind, cases)
     if near_copies and not problems["near copies"]:
         console.print("near copies: none")
     if sheet is not None:
@@ -85,14 +85,14 @@ def _require_png(files: dict[str, Path | None]) -> None:
 
 
 def _save(image: "Image", file: Path) -> None:
-    """Whole, or what was there stays."""
+    """Write a PNG file as a whole; if that fails, an older file stays."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole(file) as opened:
         image.save(opened, "PNG")
 
 
 def _show_augmented(console: Console, loaded: "DataSet", name: str, augment: Augment, file: Path) -> None:
-    """Write the sheet, and say what is done and why."""
+    """Write the sheet of augmented images, and print the augmentation with its reasons."""
     from crossbatch.training.augmented_sheet import augmented_sheet  # noqa: PLC0415  (imports Lightning)
     from crossbatch.training.plan import images_of, print_plan  # noqa: PLC0415
     from crossbatch.training.run_parts import build_parts  # noqa: PLC0415
@@ -106,15 +106,15 @@ def _show_augmented(console: Console, loaded: "DataSet", name: str, augment: Aug
 
 
 def _problems(loaded: "DataSet", *, decode: bool, near: bool) -> dict[str, list[list[str]]]:
-    """What is wrong, by kind: for each case the names of its images, and of an unreadable one the reason."""
+    """Problems by kind. A case is a list of the names of its images; an unreadable image is followed by the reason."""
     from crossbatch.data import near_copies  # noqa: PLC0415
     from crossbatch.data.checking import unreadable  # noqa: PLC0415
     from crossbatch.data.image_files import FileImages  # noqa: PLC0415
 
     images = loaded.images
-    found = unreadable(images, "decode" if decode else "header") if isinstance(images, FileImages) else {}
+    reasons = unreadable(images, "decode" if decode else "header") if isinstance(images, FileImages) else {}
     problems = {
-        "unreadable": [[images.name(number), reason] for number, reason in found.items()],
+        "unreadable": [[images.name(number), reason] for number, reason in reasons.items()],
         "copies": [[images.name(number) for number in group] for group in loaded.copies],
     }
     if near:
@@ -125,7 +125,7 @@ def _problems(loaded: "DataSet", *, decode: bool, near: bool) -> dict[str, list[
 
 
 def _show_problem(console: Console, what: str, found: list[list[str]]) -> None:
-    """A table of the first cases of a kind."""
+    """Print a table of the first cases of a kind of problem; nothing without cases."""
     if found:
         rows = [[case[0], ", ".join(case[1:4]) + (", …" if len(case) > 4 else "")] for case in found[:SHOWN]]
         more = f", the first {SHOWN}" if len(found) > SHOWN else ""
@@ -135,7 +135,7 @@ def _show_problem(console: Console, what: str, found: list[list[str]]) -> None:
 
 
 def _show_published(console: Console, loaded: "DataSet") -> None:
-    """Counts beside those of the release, validation classes counted as the training classes they are."""
+    """Print counts beside those of the published data set; validation classes count as training classes."""
     if not loaded.expected:
         return
     here = {**loaded.parts, "train": loaded.train + loaded.validation}

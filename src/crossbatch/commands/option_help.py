@@ -1,4 +1,4 @@
-"""The help of a command: a screen of what most runs need, or every option."""
+"""The help of a command: a screen of the essential options, or every option."""
 
 from argparse import SUPPRESS, Action, HelpFormatter
 from collections.abc import Collection
@@ -41,13 +41,13 @@ SEARCHED = (
     "optim.lr",
     "memory.size",
     "refit",
-)  # by tune, which has options for what it tries
+)  # left out of the help of `tune`, which searches these by options of its own
 COLUMNS = 100
-WHOLE_GROUP = "Path to a configuration file."  # of jsonargparse, for all options of a group at once: --config has them
+WHOLE_GROUP = "Path to a configuration file."  # help of jsonargparse's options for whole groups, left out: use --config
 
 
 class Screen(HelpFormatter):
-    """Names as short as they go, and the default behind each sentence."""
+    """Formats each option with a short placeholder, and with its default after its sentence."""
 
     def _format_action_invocation(self, action: Action) -> str:
         if not action.option_strings:
@@ -60,21 +60,21 @@ class Screen(HelpFormatter):
     def _get_help_string(self, action: Action) -> str:
         default = getattr(action.default, "class_path", action.default)
         if action.dest == "loss":
-            default = next((name for name, one in CLASSES.items() if one == default.rpartition(".")[2]), default)
-        told = "" if default in (None, SUPPRESS, False, "", []) else f" (default: {default})"
-        return f"{action.help}{told}".replace("%", "%%")
+            default = next((name for name, kind in CLASSES.items() if kind == default.rpartition(".")[2]), default)
+        suffix = "" if default in (None, SUPPRESS, False, "", []) else f" (default: {default})"
+        return f"{action.help}{suffix}".replace("%", "%%")
 
 
 def help_for(name: str, parser: ArgumentParser, *, every: bool) -> str:
-    """The text: the essential options of a command with many, or every option."""
-    actions = {one.dest: one for one in parser._actions if one.help not in (SUPPRESS, WHOLE_GROUP)}
-    positional = "".join(f" {_shown(one)}" for one in actions.values() if not one.option_strings)
-    shown = actions if every else {one: actions[one] for one in _first(actions) if one in actions}
+    """The text of the help: the essential options, or with `every` all options."""
+    actions = {action.dest: action for action in parser._actions if action.help not in (SUPPRESS, WHOLE_GROUP)}
+    positional = "".join(f" {_shown(action)}" for action in actions.values() if not action.option_strings)
+    shown = actions if every else {name: actions[name] for name in _first(actions) if name in actions}
     screen = Screen(f"crossbatch {name}", max_help_position=27, width=COLUMNS)
     screen.add_usage(f"crossbatch {name}{positional} [options]", [], [], prefix="usage: ")
     screen.add_text(parser.description)
     screen.start_section("options")
-    screen.add_arguments(sorted(shown.values(), key=lambda one: bool(one.option_strings)))  # words without a name first
+    screen.add_arguments(sorted(shown.values(), key=lambda one: bool(one.option_strings)))  # positional ones first
     screen.end_section()
     if len(shown) < len(actions):
         screen.add_text(f"Every option: crossbatch {name} --help-all. All of them also in a YAML file: --config.")
@@ -82,7 +82,7 @@ def help_for(name: str, parser: ArgumentParser, *, every: bool) -> str:
 
 
 def _first(names: Collection[str]) -> Collection[str]:
-    """The options of the short help: of a command that trains the essential ones, else all but details."""
+    """The options of the short help: `ESSENTIAL` for a command that trains, else all but details of augmentation."""
     if "optim.steps" in names:
         return [name for name in ESSENTIAL if "losses" not in names or name not in SEARCHED]
     return [name for name in names if name == "augment.policy" or not name.startswith("augment.")]

@@ -1,4 +1,4 @@
-"""The options of a command: its signature, parsed by jsonargparse from a command line or from a call in Python."""
+"""The options of a command: made from its signature, parsed by jsonargparse from a command line or a call in Python."""
 
 import inspect
 from argparse import SUPPRESS
@@ -24,8 +24,8 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 TRAIN = ("train", "compare", "tune")  # commands that share files of options
 FILES = ("--config", "--recipe")
 SWITCHED = {**dict.fromkeys(("true", "yes", "on"), "true"), **dict.fromkeys(("false", "no", "off"), "false")}
-SWITCHED |= {"null": "null"}  # leaves an optional one open
-NOT_OPTIONS = {"settings", "given", "console"}  # parameters of a command that are made here
+SWITCHED |= {"null": "null"}  # leaves an optional switch unset
+NOT_OPTIONS = {"settings", "given", "console"}  # parameters of commands that are no options themselves
 ROOT_HELP = (
     "Your images: a folder that holds one folder per class, or a table (.csv, .tsv, .parquet, .jsonl) of "
     "path,label[,role]; or a published data set. Without it, glyphs are drawn."
@@ -38,7 +38,7 @@ class OptionsFile(ActionConfigFile):
     """`--config FILE` or `--recipe NAME`: options from YAML."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        """Put them beneath what follows: on the command line files come first, wherever they stood."""
+        """Apply the options of the file; those of the command line, which `spelt` puts after it, override them."""
         path = recipe_path(values) if option_string == "--recipe" else Path(values)
         others = options_of_others(parser)
         options = {name: value for name, value in with_class(runs.read_options(path)).items() if name not in others}
@@ -48,14 +48,14 @@ class OptionsFile(ActionConfigFile):
 
 def command_named(name: str) -> Callable[..., Any]:
     """The function of a command."""
-    found: Callable[..., Any] = imported(f"crossbatch.commands.{name}.{name}", "the command")
-    return found
+    command: Callable[..., Any] = imported(f"crossbatch.commands.{name}.{name}", "the command")
+    return command
 
 
 def parser_for(name: str, *, shown: bool = False) -> ArgumentParser:
-    """A parameter is an option; `settings` are options named as their fields; the root goes without a name.
+    """The parser of a command: an option for each parameter and each field of `settings`; the root is positional.
 
-    One that is only `shown`, as help, knows of no class of a loss, and need not wait for torch.
+    With `shown` the parser serves only to show help: it takes --loss as plain text, so torch is not imported.
     """
     command = command_named(name)
     parameters, docstrings = inspect.signature(command).parameters, parse_docstring(inspect.getdoc(command) or "")
@@ -75,17 +75,17 @@ def parser_for(name: str, *, shown: bool = False) -> ArgumentParser:
         skip.add("images")
     parser.add_function_arguments(command, as_group=False, as_positional=True, skip=skip)
     if "images" in parameters:
-        told = next(one.description for one in docstrings.params if one.arg_name == "images")
-        parser.add_argument("images", nargs="*", type=Path, default=[], help=told)
+        text = next(param.description for param in docstrings.params if param.arg_name == "images")
+        parser.add_argument("images", nargs="*", type=Path, default=[], help=text)
     if "settings" in parameters:
-        told = "Options from a YAML file, or from a built-in recipe, such as sop-resnet50."
-        parser.add_argument(*FILES, action=OptionsFile, help=told)
+        text = "Options from a YAML file, or from a built-in recipe, such as sop-resnet50."
+        parser.add_argument(*FILES, action=OptionsFile, help=text)
         parser.add_class_arguments(Settings, nested_key=None, as_group=False, skip={"root", "loss"})
-        told = f"Pair loss: {', '.join(CLASSES)}, or a class path; --loss.help CLASS lists its options."
+        text = f"Pair loss: {', '.join(CLASSES)}, or a class path; --loss.help CLASS lists its options."
         if shown:
-            parser.add_argument("--loss", metavar="NAME", default=LossSettings().class_path, help=told)
+            parser.add_argument("--loss", metavar="NAME", default=LossSettings().class_path, help=text)
         else:
-            _add_loss(parser, told)
+            _add_loss(parser, text)
     parser.add_argument("--json", type=bool, default=False, help="Print the result as JSON, and nothing else.")
     return parser
 
@@ -100,13 +100,16 @@ def _add_loss(parser: ArgumentParser, told: str) -> None:
 
 
 def options_of_others(parser: ArgumentParser) -> set[str]:
-    """Options of other commands that train: a file may hold those of all of them."""
-    found = {one for name in TRAIN for one in inspect.signature(command_named(name)).parameters}
-    return found - NOT_OPTIONS - {one.dest for one in parser._actions}
+    """Options of other commands that train, and not of this one; a file may hold options of all of them."""
+    options = {option for name in TRAIN for option in inspect.signature(command_named(name)).parameters}
+    return options - NOT_OPTIONS - {action.dest for action in parser._actions}
 
 
 def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """What to call a command with, of words of a command line or of options by name; and whether JSON is wanted."""
+    """The arguments to call a command with, and whether JSON is wanted.
+
+    `given`: words of a command line, or options by name.
+    """
     parser, parameters = parser_for(name), inspect.signature(command_named(name)).parameters
     by_name = isinstance(given, Mapping)
     if not by_name and "" in given:
@@ -136,21 +139,21 @@ def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str
 
 
 def by_names(parser: ArgumentParser, given: Mapping[str, Any]) -> Namespace:
-    """Options by name above those of files, which `config` and `recipe` name as on the command line."""
+    """Parse options by name; they override those of the files that `config` and `recipe` name."""
     refuse_loss(given.get("loss", ""))
-    names = [one.removeprefix("--") for one in FILES]
-    files = [f"--{one}={given[one]}" for one in names if given.get(one) is not None]
+    names = [option.removeprefix("--") for option in FILES]
+    files = [f"--{name}={given[name]}" for name in names if given.get(name) is not None]
     beneath = parser.parse_args(files, defaults=False) if files else None
     if beneath is not None:
         beneath.pop("config")
-    own = with_class({one: value for one, value in given.items() if one not in names})
+    own = with_class({name: value for name, value in given.items() if name not in names})
     _reach_loss(own)
-    found: Namespace = parser.parse_object(own, beneath, defaults=False)
-    return found
+    parsed: Namespace = parser.parse_object(own, beneath, defaults=False)
+    return parsed
 
 
 def names_loss(given: Sequence[str] | Mapping[str, Any]) -> bool:
-    """Whether the class of the loss is given, or may be: not, where only options of the one by default are."""
+    """Whether the class of the loss is given, or may be in a file; options of the default loss alone do not count."""
     if isinstance(given, Mapping):
         loss = with_class(given).get("loss", {})
         return not isinstance(loss, Mapping) or "class_path" in loss or any(map(given.get, ("config", "recipe")))
@@ -158,9 +161,10 @@ def names_loss(given: Sequence[str] | Mapping[str, Any]) -> bool:
 
 
 def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
-    """As jsonargparse wants it: files first, `--loss triplet` by its class, `--json` as true, lists one by one.
+    """The words as jsonargparse reads them.
 
-    The first of a list replaces that of a file, and each further one adds to it.
+    Files come first, `--loss triplet` becomes a class path, and `--json` becomes `--json=true`. A list option that is
+    repeated adds an item each time; its first item replaces the list of a file.
     """
     switches, lists = names_of(parser, bool), names_of(parser, list)
     words = [
@@ -192,7 +196,7 @@ def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
 
 
 def _reached(path: str) -> str:
-    """The class path of a loss, whose module can be imported from now on, as jsonargparse will do by itself."""
+    """Return a class path of a loss after importing its module, so that jsonargparse can import it too."""
     if not path.startswith("crossbatch."):
         imported(path, "--loss")
     return path
@@ -205,14 +209,14 @@ def _reach_loss(options: Mapping[str, Any]) -> None:
 
 
 def as_paths(words: Sequence[str]) -> list[str]:
-    """Words of which those behind `--` are paths, also where they begin with a dash."""
+    """The words without `--`; those after it are paths, and get `./` in front if they begin with a dash."""
     options = list(words).index("--") if "--" in words else len(words)
-    return [*words[:options], *(f"./{one}" if one.startswith("-") else one for one in words[options + 1 :])]
+    return [*words[:options], *(f"./{word}" if word.startswith("-") else word for word in words[options + 1 :])]
 
 
 def in_order(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
-    """Words without a name first, where a command takes any number of them: argparse wants these together."""
-    if all(one.nargs != "*" for one in parser._actions):
+    """Put positional words first if a command takes any number of them: argparse needs them together."""
+    if all(action.nargs != "*" for action in parser._actions):
         return list(words)
     plain: list[str] = []
     named: list[str] = []
@@ -223,19 +227,19 @@ def in_order(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
 
 
 def names_of(parser: ArgumentParser, kind: type) -> list[str]:
-    """Options whose values are of a kind, or may be left open."""
-    hints = {one: getattr(one, "_typehint", None) for one in parser._actions}
+    """Names of the options whose type is `kind`, or includes it, as an optional one does."""
+    hints = {action: getattr(action, "_typehint", None) for action in parser._actions}
     kinds = {one: [get_origin(part) or part for part in (hint, *get_args(hint))] for one, hint in hints.items()}
     return [name for one in kinds if kind in kinds[one] for name in one.option_strings if not name.endswith("+")]
 
 
 def recipes() -> list[str]:
-    """Names of the configurations that we ship."""
+    """Names of the built-in recipes."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def recipe_path(name: str) -> Path:
-    """File of a configuration that we ship."""
+    """The file of a built-in recipe."""
     if name not in recipes():
         raise SettingError(f"there is no recipe {name!r}: choose one of {', '.join(recipes())}")
     return RECIPES / f"{name}.yaml"

@@ -1,4 +1,4 @@
-"""What jsonargparse refuses, in one sentence: what was given, what fits, and the way out."""
+"""Errors of jsonargparse as one sentence: the value given, the values that fit, and the way out."""
 
 import difflib
 import math
@@ -33,9 +33,9 @@ KINDS: dict[Any, str] = {
 
 
 def refusal(error: Exception, parser: ArgumentParser, given: Sequence[str]) -> str:
-    """The sentence for an error of the parser, of the words that it was given."""
+    """The sentence for an error of the parser; `given`: the words that it parsed, empty for a call in Python."""
     message = " ".join(str(error).split())
-    actions = {one.dest: one for one in parser._actions}
+    actions = {action.dest: action for action in parser._actions}
     named = re.match(r"(?:Group '([^']+)' does not accept o|O)ption '([^']+)'", message)  # in a file, or in Python
     if named:
         message = f"unrecognized arguments: --{'.'.join(filter(None, named.groups()))}"
@@ -49,9 +49,9 @@ def refusal(error: Exception, parser: ArgumentParser, given: Sequence[str]) -> s
     if not found:
         return message
     key, reason = found.groups()
-    if one := re.match(r"Not of type (\w+): (?:invalid literal|could not convert).*: '(.*)'$", reason):  # in Python
-        fits = next((told for kind, told in KINDS.items() if kind.__name__ == one[1]), "")
-        return f"--{key} takes {fits}, got {one[2]}" if fits else f"--{key}: {reason}"
+    if wrong := re.match(r"Not of type (\w+): (?:invalid literal|could not convert).*: '(.*)'$", reason):  # in Python
+        fits = next((words for kind, words in KINDS.items() if kind.__name__ == wrong[1]), "")
+        return f"--{key} takes {fits}, got {wrong[2]}" if fits else f"--{key}: {reason}"
     shown = re.findall(r"[Gg](?:ot|iven) value: (.*?)(?: Given|$)|: (\S+) does not conform", reason)
     value = "".join(shown[-1] if shown else ()) or _value(f"--{key}", given)
     if key == "loss":
@@ -61,7 +61,11 @@ def refusal(error: Exception, parser: ArgumentParser, given: Sequence[str]) -> s
 
 
 def refuse_unusable(found: Namespace, parser: ArgumentParser) -> None:
-    """Refuse what the parser lets pass: an option left empty, a group that is none, a number without end."""
+    """Refuse values that the parser accepts although a command cannot use them.
+
+    These are null for an option with a default, a plain value for a group of options, and numbers that are not finite
+    or too large.
+    """
     for one in parser._actions:
         kind, value = getattr(one, "_typehint", None), found.get(one.dest, one)
         if value is one:  # not given
@@ -78,7 +82,7 @@ def refuse_unusable(found: Namespace, parser: ArgumentParser) -> None:
 
 
 def _without_end(value: Any) -> str:
-    """What fits in place of a number that is not finite, or too large for a seed or a count."""
+    """The kind of number that fits, for a number that is not finite or is too large; else empty."""
     if isinstance(value, float) and not math.isfinite(value):
         return "a finite number"
     beyond = isinstance(value, int) and abs(value) >= LARGEST
@@ -86,7 +90,7 @@ def _without_end(value: Any) -> str:
 
 
 def refuse_loss(given: Any) -> None:
-    """Refuse a loss that was made, or its class: a run folder keeps a name and options."""
+    """Refuse an instance or a class of a loss: a run folder can keep only its name and options."""
     kind = given if isinstance(given, type) else type(given)
     if not issubclass(kind, str | dict) and issubclass(kind, _module()):
         raise SettingError(
@@ -102,7 +106,7 @@ def _module() -> type:
 
 
 def _loss_refusal(value: str, reason: str) -> str:
-    """Of a loss: its class, one of its options, or the value of one."""
+    """The sentence for an error of --loss: of its class, of an option of the class, or of the value of an option."""
     name = (re.findall(r"class_path '(?:[^']*\.)?([^']+)'", reason) or ["CLASS"])[0]
     way_out = f"--loss.help {name} lists its options"
     patterns = {
@@ -117,12 +121,12 @@ def _loss_refusal(value: str, reason: str) -> str:
             return sentence.format(name, found[1].replace(", ", ", --loss."), way_out)
     if value.startswith("{"):
         return f"--loss takes {LOSS}, and its options as init_args, got {value}"
-    imported_class(value, "--loss", _module())  # says what is wrong with a class path
+    imported_class(value, "--loss", _module())  # raises an error that says what is wrong with a class path
     return f"--loss {value}: {reason}"
 
 
 def _value(option: str, given: Sequence[str]) -> str:
-    """What an option was given on the command line."""
+    """The value of an option on the command line; empty if the option is not there."""
     for word, after in zip(given, [*given[1:], ""], strict=False):
         name, equals, value = word.partition("=")
         if name == option:
@@ -131,7 +135,7 @@ def _value(option: str, given: Sequence[str]) -> str:
 
 
 def _fits(kind: Any) -> str:
-    """In words, what a type takes."""
+    """The values that fit a type, in words; empty if unknown."""
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
     if get_origin(kind) is dict:

@@ -1,4 +1,4 @@
-"""The data set of a run, opened again."""
+"""Reading the data set of a run again."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 def data_of_run(run: Path, data: str | None, root: Path | None) -> "DataSet":
-    """Read the data set that a run was trained on; `root`: where it is now. A function of one's own is named anew."""
+    """Read the data set that a run was trained on.
+
+    `root`: where the data set is now, if it has moved. `data`: import path of the user's own function that reads it;
+    the path in the run folder is never imported by itself.
+    """
     runs.refuse_several(run)
     settings = Settings.from_dict(runs.read_config(run))
     if data is None and settings.data not in data_sets.DATA_SETS:

@@ -1,4 +1,4 @@
-"""`crossbatch search`: the images of a gallery that are most similar to an image."""
+"""`crossbatch search`: find the images of a gallery that are most similar to an image."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crossbatch.commands.asked import Asked
     from crossbatch.index import Gallery, Hit
 
-ID = 12  # characters of an id in the table: enough for --id and --remove, which take its beginning
+ID = 12  # characters of an id in the table; --id and --remove accept the beginning of an id
 
 
 def search(
@@ -39,8 +39,8 @@ def search(
 ) -> dict[str, Any] | list[dict[str, Any]]:
     """Find the images of a gallery that are most similar to an image, by cosine.
 
-    An image that is in the gallery is not among its own hits. A part of it is compared with every image, the whole of
-    it too.
+    An image of the gallery is not among its own hits. A part of an image is compared with every image, also with the
+    image that it is cut from.
 
     Args:
         gallery: Gallery; or a run folder, whose images are indexed into RUN/gallery if that is not there yet.
@@ -70,11 +70,11 @@ def search(
             raise DataError(
                 f"the gallery {opened.folder} is empty: add images with crossbatch index {typed(opened.folder)} IMAGES"
             )
-        unknown = [one for one in label if not opened.rows.spelt([one])]
+        unknown = [name for name in label if not opened.rows.spelt([name])]
         if unknown:
             raise DataError(f"no image of {opened.folder} has the label {unknown[0]}")
         queries = asked(opened, images, id, box)
-        vectors, without = np.stack([one.vector for one in queries]), [one.id for one in queries]
+        vectors, without = np.stack([query.vector for query in queries]), [query.id for query in queries]
         found = opened.search(vectors, top, label or None, min_similarity=min_similarity, without=without)
         for query, hits in zip(queries, found, strict=True):
             _show(console, opened, query.name, hits)
@@ -93,11 +93,11 @@ def search(
 
 
 def _refuse_page(file: Path | None) -> None:
-    """Refuse a page that cannot be written before anything is searched for."""
+    """Refuse a page that cannot be written, before anything is searched."""
     if file is None:
         return
     refuse_below_file(file)
-    folder = next(one for one in file.absolute().parents if one.exists())
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
     if not os.access(folder, os.W_OK):
         raise SettingError(f"--html {file} cannot be written, the folder {folder} lets nobody write: name another")
     if file.is_dir():
@@ -113,7 +113,7 @@ def _show(console: Console, opened: "Gallery", name: str, hits: list["Hit"]) -> 
 
 
 def _nearest(opened: "Gallery", query: "Asked", label: list[str]) -> str:
-    """Why a search found nothing."""
+    """The reason why a search found nothing, as a sentence."""
     (hits,) = opened.search(query.vector[None], 1, label or None, without=[query.id])
     if not hits:
         return "no other image" + (" has this label" if label else " is in the gallery")

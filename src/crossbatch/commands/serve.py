@@ -1,4 +1,4 @@
-"""`crossbatch serve`: a page that searches a gallery, and the service behind it."""
+"""`crossbatch serve`: serve a page that searches a gallery, and the service that it uses."""
 
 import os
 import socket
@@ -50,7 +50,7 @@ def serve(
         milvus: How to reach a Milvus server.
     """
     try:
-        from crossbatch.web import app as _  # noqa: F401, PLC0415  (all that it needs is there)
+        from crossbatch.web import app as _  # noqa: F401, PLC0415  (fails if a package of the extra is missing)
         from crossbatch.web import run as server  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError("the page", str(error.name), "serve") from None
@@ -58,7 +58,7 @@ def serve(
     server.check_token(host, token)
     if port > 65_535:
         raise SettingError(f"--port takes a number up to 65535, got {port}")
-    with server.bound(host, port) as listening:  # before what may take long
+    with server.bound(host, port) as listening:  # first, as opening may take long
         opened = open_gallery(gallery, data, root, milvus, by, console)
         address = _serve(opened, listening, limits, host, token, show=open, console=console)
     console.print("stopped")
@@ -75,7 +75,7 @@ def _serve(
     show: bool,
     console: Console,
 ) -> str:
-    """Answer until it is stopped; returns the address."""
+    """Serve until the user stops it; return the address."""
     from crossbatch.index.kept_model import kept  # noqa: PLC0415
     from crossbatch.web import run as server  # noqa: PLC0415
     from crossbatch.web.app import LOOPBACK, create_app  # noqa: PLC0415
@@ -88,10 +88,10 @@ def _serve(
         from crossbatch.encoder import load as load_encoder  # noqa: PLC0415
         from crossbatch.training.cores import share_cores  # noqa: PLC0415
 
-        torch.set_num_threads(share_cores(True, 1, on_cpu=True)[1])  # one core is for all that is not the network
+        torch.set_num_threads(share_cores(True, 1, on_cpu=True)[1])  # one core is left for everything but the network
         return load_encoder(kept(folder))
 
-    everywhere = host in ("0.0.0.0", "::")  # noqa: S104  (what is said of it: others reach this machine by its name)
+    everywhere = host in ("0.0.0.0", "::")  # noqa: S104  (only compared; other machines reach this one by its name)
     shown = socket.gethostname() if everywhere else f"[{host}]" if ":" in host else host
     hosts = (*LOOPBACK, shown) if server.is_loopback(host) else ()
     app = create_app(opened, load, limits, token=token, hosts=hosts)
@@ -99,8 +99,8 @@ def _serve(
 
     def started() -> None:
         method = opened.method
-        told = f"{len(opened):,} images of {folder}; {method.name} search, by {method.by}"
-        console.print(told)
+        line = f"{len(opened):,} images of {folder}; {method.name} search, by {method.by}"
+        console.print(line)
         link = f"{address}#token=…, your token behind it" if token else address
         console.print(f"open {link}; Ctrl-C stops it")
         if show:

@@ -1,4 +1,4 @@
-"""`crossbatch train`: one training run, into a run folder."""
+"""`crossbatch train`: train a model into a run folder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from crossbatch.typed import typed
 if TYPE_CHECKING:
     from crossbatch.data.data_set import DataSet
 
-MOST_RUNS = 1000  # of one name
+MOST_RUNS = 1000  # most run folders of one name, numbered
 
 
 def train(
@@ -43,7 +43,7 @@ def train(
         trust: With --resume, import the classes that the run folder names, such as a loss of your own.
         force: With --resume, continue although code, versions, data or options have changed; options given
             beside it are then taken.
-        given: Those of the settings that were given, by name.
+        given: The settings that the user gave, by name.
     """
     if resume is None:
         _check_new(settings, init, {"--trust": trust, "--force": force})
@@ -68,23 +68,23 @@ def train(
     print_plan(console, [*plan_of(parts), *([] if init is None else _started_from(init, loaded, settings))])
     outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)
     summary = outcome.summary
-    told = _told(run, summary, settings.data)
+    lines = _told(run, summary, settings.data)
     if outcome.interrupted:
         stopped = f"stopped by {outcome.ended_by} after {summary['steps']:,} of {settings.optim.steps:,} steps"
         kept = "all is saved" if summary["steps"] else "nothing is trained yet"
-        told = [f"{stopped}; {kept}: crossbatch train --resume {typed(run)}"]
-    for line in told:
+        lines = [f"{stopped}; {kept}: crossbatch train --resume {typed(run)}"]
+    for line in lines:
         console.print(line)
     return {"run": str(run), **summary}
 
 
 def _from(init: Path, settings: Settings, given: Mapping[str, Any]) -> Settings:
-    """The settings of a run that starts from another's model."""
+    """The settings of a run that starts from the model of the run `init`."""
     from crossbatch.training.settings import FRESH_TRAINED  # noqa: PLC0415
     from crossbatch.training.started_from import with_model_of  # noqa: PLC0415
 
     settings = with_model_of(init, settings, given.get("model", {}))
-    settings.check()  # its lengths of embeddings too, now that it is known how long they are
+    settings.check()  # `dims` too, which `_check_new` left out: the length of embeddings is that of `init`
     return settings.fresh_at(FRESH_TRAINED).at_usual_rate(given, trained=True)
 
 
@@ -92,11 +92,11 @@ def _started_from(init: Path, loaded: "DataSet", settings: Settings) -> list[str
     from crossbatch.training.started_from import seen_before  # noqa: PLC0415
 
     trained = ("train", "validation") if settings.refit else ("train",)
-    return [f"weights   all those of {init}", *(f"note      {told}" for told in seen_before(init, loaded, trained))]
+    return [f"weights   all those of {init}", *(f"note      {note}" for note in seen_before(init, loaded, trained))]
 
 
 def _check_new(settings: Settings, init: Path | None, of_resume: Mapping[str, bool]) -> None:
-    """Refuse for a new run what contradicts itself, and what only one that goes on takes."""
+    """Refuse options of a new run that contradict each other, and those that only --resume takes."""
     (settings if init is None else replace(settings, model=replace(settings.model, dims=[]))).check()
     for name, given in of_resume.items():
         if given:
@@ -108,7 +108,7 @@ def _check_new(settings: Settings, init: Path | None, of_resume: Mapping[str, bo
 def _of_run(
     run: Path, settings: Settings, given: Mapping[str, Any], *, trust: bool, beside: Sequence[Path | None]
 ) -> Settings:
-    """The settings of a run to go on with, and what was given beside; no other folder may be."""
+    """The settings of a run to continue, with the options given; `beside`: folders that --resume does not allow."""
     if any(beside):
         raise SettingError("--resume goes on in the run's own folder: leave --out and --init out")
     kept = Settings.from_dict(runs.read_config(run))
@@ -126,21 +126,21 @@ def _of_run(
     if settings.root is not None and not settings.root.exists():
         way_on = f"say where it is, crossbatch train ROOT --resume {typed(run)}"
         raise RunError(f"{run} is trained on images at {settings.root}, which is gone: {way_on}")
-    # It has the weights: what they started from may be gone.
+    # The run folder has the weights; the file that they started from may be gone.
     return replace(settings, model=replace(settings.model, pretrained=False, weights=None))
 
 
 def _usual(settings: Settings) -> Path:
-    """Where a run goes that names no place: by its images, loss and seed; numbered where that one is finished."""
+    """The default run folder: named by images, loss and seed, with a number if that run is finished."""
     root = settings.root
     name = settings.data if root is None else root.stem if root.is_file() else root.resolve().name
     usual = Path("runs", f"{name}-{settings.loss.name}-seed{settings.seed}")
     places = [usual, *(usual.with_name(f"{usual.name}-{number}") for number in range(2, MOST_RUNS))]
-    return next(one for one in places if started() > 1 or not runs.is_finished(one))
+    return next(place for place in places if started() > 1 or not runs.is_finished(place))
 
 
 def _told(run: Path, summary: dict[str, Any], data: str) -> list[str]:
-    """What a finished run came to, a sentence a line."""
+    """The lines to print after a finished run: result, warnings, and next commands."""
     best = summary["best_validation_R@1"]
     score = "trained on all classes" if best is None else f"best validation R@1 {best:.4f}"
     lines = [f"{score}; waited for data {summary['waiting_for_data']:.0%} of the training time; run folder: {run}"]

@@ -1,4 +1,4 @@
-"""`crossbatch tune`: search a recipe for these data on validation classes, within a budget."""
+"""`crossbatch tune`: search for the best recipe on validation classes, within a budget."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +16,8 @@ from crossbatch.training.option_names import class_path
 from crossbatch.training.settings import LossSettings, Settings
 from crossbatch.typed import typed
 
-SHOWN = 8  # recipes of each arm in the table; all are in the JSON
-TIMES = 20  # whole runs that a search takes by default
+SHOWN = 8  # most recipes of each arm in the table; the JSON has all
+TIMES = 20  # default budget of a search, in whole runs
 
 
 def tune(
@@ -60,7 +60,7 @@ def tune(
     from crossbatch.training import halving, tuning  # noqa: PLC0415  (imports Lightning)
 
     names = tuple(dict.fromkeys(LossSettings(class_path(name)).name for name in losses))
-    low, high = map(halving.rounded, learning_rates)  # so that no rate that is tried lies outside
+    low, high = map(halving.rounded, learning_rates)  # rounded as the rates tried are, so that none lies outside
     space = halving.Space(names, tuple(dict.fromkeys(policies)), (low, high))
     given = halving.Budget(int(budget or TIMES * settings.optim.steps), minutes)
     tuning.check(settings, space, given)
@@ -75,43 +75,43 @@ def tune(
 
 
 def _warnings(arms: Sequence[dict[str, Any]]) -> list[str]:
-    """What is wrong with the best run of each arm, and how many recipes with memory had none."""
-    told = [
+    """Warnings of the best run of each arm, and a warning if the memory never counted in some recipes."""
+    warnings = [
         f"warning: best {arm['name']}: {warning}"
         for arm in arms
-        for one in arm["recipes"][:1]
-        for warning in one["warnings"] or []
+        for recipe in arm["recipes"][:1]
+        for warning in recipe["warnings"] or []
     ]
-    recipes = [one for arm in arms if arm["name"] == WITH for one in arm["recipes"]]
-    never = sum(one["memory_steps"] == 0 for one in recipes)
+    recipes = [recipe for arm in arms if arm["name"] == WITH for recipe in arm["recipes"]]
+    never = sum(recipe["memory_steps"] == 0 for recipe in recipes)
     if never:
-        of = f"the memory never counted in {never} of {len(recipes)} recipes with memory"
-        told.append(f"warning: {of}, whose runs are those without; train for longer, or give --memory.start")
-    return told
+        count = f"the memory never counted in {never} of {len(recipes)} recipes with memory"
+        warnings.append(f"warning: {count}, which trained as without it; train for longer, or give --memory.start")
+    return warnings
 
 
 def _plan(settings: Settings, budget: Any) -> str:
-    much = f"{budget.steps:,} steps" if budget.minutes is None else f"{budget.minutes:g} minutes of training"
-    return f"search    {much}, half without memory and half with it; a whole run is {settings.optim.steps:,} steps"
+    amount = f"{budget.steps:,} steps" if budget.minutes is None else f"{budget.minutes:g} minutes of training"
+    return f"search    {amount}, half without memory and half with it; a whole run is {settings.optim.steps:,} steps"
 
 
 def show(console: Console, result: dict[str, Any], name: str) -> None:
-    """Print the table of a search, and how to go on; `name`: what the data set is called."""
+    """Print the table of a search and the commands to go on with; `name`: the data set, for the title."""
     rows = [
         [
             arm["name"],
-            one["loss"],
-            one["augmentation"],
-            f"{one['lr']:.2g}",
-            f"{one['steps']:,}",
-            f"{one['validation R@1']:.4f}",
+            recipe["loss"],
+            recipe["augmentation"],
+            f"{recipe['lr']:.2g}",
+            f"{recipe['steps']:,}",
+            f"{recipe['validation R@1']:.4f}",
         ]
         for arm in result["arms"]
-        for one in arm["recipes"][:SHOWN]
+        for recipe in arm["recipes"][:SHOWN]
     ]
-    there, tried = result["validation"], " and ".join(f"{len(arm['recipes'])} {arm['name']}" for arm in result["arms"])
+    part, tried = result["validation"], " and ".join(f"{len(arm['recipes'])} {arm['name']}" for arm in result["arms"])
     title = (
-        f"{name} ({result['fingerprint']}), validation: {there['images']:,} images of {there['classes']:,} "
+        f"{name} ({result['fingerprint']}), validation: {part['images']:,} images of {part['classes']:,} "
         f"classes; recipes tried: {tried}"
     )
     print_table(console, title, ["arm", "loss", "augmentation", "lr", "steps", "validation R@1"], rows)
@@ -120,7 +120,7 @@ def show(console: Console, result: dict[str, Any], name: str) -> None:
         *_warnings(result["arms"]),
         f"best: {winner['arm']}, R@1 {winner['validation R@1']:.4f} on validation, which chose it; kept in {best}",
         f"train it: {result['command']}",
-        f"judge the memory by it, each arm with its own best recipe: crossbatch compare --config {typed(best)}",
+        f"measure what the memory adds, each arm with its own best recipe: crossbatch compare --config {typed(best)}",
     ]
     for line in lines:
         console.print(line)
