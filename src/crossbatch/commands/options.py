@@ -123,19 +123,19 @@ def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str
         raise SettingError(refusal(error, parser, () if by_name else tuple(given))) from error
     parsed.pop("config", None)
     refuse_unusable(parsed, parser)
-    found = parsed.as_dict()
-    as_json = bool(found.pop("json", False))
+    arguments = parsed.as_dict()
+    as_json = bool(arguments.pop("json", False))
     if "settings" in parameters:
-        names = [one.name for one in fields(Settings)]
-        chosen = {one: found.pop(one) for one in names if one in found}
-        found["settings"] = made(Settings, chosen)
+        names = [field.name for field in fields(Settings)]
+        chosen = {name: arguments.pop(name) for name in names if name in arguments}
+        arguments["settings"] = made(Settings, chosen)
         if "given" in parameters:
-            found["given"] = chosen if names_loss(given) else chosen | {"loss": {}}
-    for one, value in found.items():
-        default = parameters[one].default
+            arguments["given"] = chosen if names_loss(given) else chosen | {"loss": {}}
+    for option, value in arguments.items():
+        default = parameters[option].default
         if isinstance(value, dict) and is_dataclass(default):
-            found[one] = made(type(default), vars(default) | value)
-    return {one: as_plain(value) for one, value in found.items()}, as_json
+            arguments[option] = made(type(default), vars(default) | value)
+    return {option: as_plain(value) for option, value in arguments.items()}, as_json
 
 
 def by_names(parser: ArgumentParser, given: Mapping[str, Any]) -> Namespace:
@@ -170,29 +170,29 @@ def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
     words = [
         part
         for word in words
-        for part in (word.split("=", 1) if word.startswith(tuple(f"{one}=" for one in OF_LOSS)) else [word])
+        for part in (word.split("=", 1) if word.startswith(tuple(f"{name}=" for name in OF_LOSS)) else [word])
     ]
     files: list[str] = []
-    found: list[str] = []
+    spelt_words: list[str] = []
     begun: list[str] = []
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
         name, equals, value = word.partition("=")
         if before in FILES or name in FILES:
             files.append(word)
         elif before in OF_LOSS and not word.startswith(("-", "{")):
-            found.append(_reached(class_path(word)))
+            spelt_words.append(_reached(class_path(word)))
         elif before in switches and word.lower() in SWITCHED:
-            found.append(SWITCHED[word.lower()])
+            spelt_words.append(SWITCHED[word.lower()])
         elif name in switches and (equals or after.lower() not in SWITCHED):
-            found.append(f"{name}={SWITCHED.get(value.lower(), value) if equals else 'true'}")
+            spelt_words.append(f"{name}={SWITCHED.get(value.lower(), value) if equals else 'true'}")
         elif name in lists:
             begins = name not in begun and (value if equals else after).startswith("[")
             begun.append(name)
-            found.append(f"{name}{'' if begins else '+'}{equals}{value}")
+            spelt_words.append(f"{name}{'' if begins else '+'}{equals}{value}")
         else:
-            found.append(word)
-    anew = [f"{name}=[]" for name in dict.fromkeys(begun)] if files else []
-    return in_order(parser, [*files, *anew, *found])
+            spelt_words.append(word)
+    emptied = [f"{name}=[]" for name in dict.fromkeys(begun)] if files else []
+    return in_order(parser, [*files, *emptied, *spelt_words])
 
 
 def _reached(path: str) -> str:
@@ -229,8 +229,10 @@ def in_order(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
 def names_of(parser: ArgumentParser, kind: type) -> list[str]:
     """Names of the options whose type is `kind`, or includes it, as an optional one does."""
     hints = {action: getattr(action, "_typehint", None) for action in parser._actions}
-    kinds = {one: [get_origin(part) or part for part in (hint, *get_args(hint))] for one, hint in hints.items()}
-    return [name for one in kinds if kind in kinds[one] for name in one.option_strings if not name.endswith("+")]
+    kinds = {action: [get_origin(part) or part for part in (hint, *get_args(hint))] for action, hint in hints.items()}
+    return [
+        name for action in kinds if kind in kinds[action] for name in action.option_strings if not name.endswith("+")
+    ]
 
 
 def recipes() -> list[str]:

@@ -41,7 +41,7 @@ class _Harmless(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich does, with control characters of strings escaped."""
-        super().print(*(harmless(one, keep="\n\t") if isinstance(one, str) else one for one in objects), **options)
+        super().print(*(harmless(part, keep="\n\t") if isinstance(part, str) else part for part in objects), **options)
 
 
 def refuse_below_file(place: Path) -> None:
@@ -105,9 +105,9 @@ def _fitted(
     by_word = [max([widest, *map(cell_len, head.split())]) for head, widest in zip(header, cells, strict=True)]
     narrow = [min(width, WORDS_WIDTH) for width in natural]
     stages = (
-        [one if number else width for one, width, number in zip(by_word, natural, numbers, strict=True)],
-        [one if number else width for one, width, number in zip(by_word, narrow, numbers, strict=True)],
-        [max(1, one) if number else width for one, width, number in zip(cells, narrow, numbers, strict=True)],
+        [head if number else width for head, width, number in zip(by_word, natural, numbers, strict=True)],
+        [head if number else width for head, width, number in zip(by_word, narrow, numbers, strict=True)],
+        [max(1, cell) if number else width for cell, width, number in zip(cells, narrow, numbers, strict=True)],
         [1] * len(natural),
     )
     widths = list(natural)

@@ -45,10 +45,10 @@ def refusal(error: Exception, parser: ArgumentParser, given: Sequence[str]) -> s
         close = difflib.get_close_matches(first, [f"--{name}" for name in actions], 1, 0.8)
         hint = f"did you mean {close[0]}?" if first.startswith("-") and close else "see --help-all"
         return f"{message}: {hint}"
-    found = re.match(r'Parser key "([^"]+)": (.*)', message)
-    if not found:
+    of_key = re.match(r'Parser key "([^"]+)": (.*)', message)
+    if not of_key:
         return message
-    key, reason = found.groups()
+    key, reason = of_key.groups()
     if wrong := re.match(r"Not of type (\w+): (?:invalid literal|could not convert).*: '(.*)'$", reason):  # in Python
         fits = next((words for kind, words in KINDS.items() if kind.__name__ == wrong[1]), "")
         return f"--{key} takes {fits}, got {wrong[2]}" if fits else f"--{key}: {reason}"
@@ -66,19 +66,19 @@ def refuse_unusable(found: Namespace, parser: ArgumentParser) -> None:
     These are null for an option with a default, a plain value for a group of options, and numbers that are not finite
     or too large.
     """
-    for one in parser._actions:
-        kind, value = getattr(one, "_typehint", None), found.get(one.dest, one)
-        if value is one:  # not given
+    for action in parser._actions:
+        kind, value = getattr(action, "_typehint", None), found.get(action.dest, action)
+        if value is action:  # the option is not given
             continue
         if kind is None and not isinstance(value, Namespace):
             fits = "options by name"
-        elif value is None and one.default not in (None, SUPPRESS):
+        elif value is None and action.default not in (None, SUPPRESS):
             fits = _fits(kind) or LOSS
         else:
             fits = next(filter(None, map(_without_end, value if isinstance(value, list) else [value])), "")
         if fits:
             shown = "nothing: give it, or leave it out" if value is None else value
-            raise SettingError(f"--{one.dest} takes {fits}, got {shown}")
+            raise SettingError(f"--{action.dest} takes {fits}, got {shown}")
 
 
 def _without_end(value: Any) -> str:
@@ -116,9 +116,9 @@ def _loss_refusal(value: str, reason: str) -> str:
         r"NestedArg\(key='([^']+)'": "{} does not take this --loss.{}: {}",
     }
     for pattern, sentence in patterns.items():
-        found = re.search(pattern, reason)
-        if found:
-            return sentence.format(name, found[1].replace(", ", ", --loss."), way_out)
+        match = re.search(pattern, reason)
+        if match:
+            return sentence.format(name, match[1].replace(", ", ", --loss."), way_out)
     if value.startswith("{"):
         return f"--loss takes {LOSS}, and its options as init_args, got {value}"
     imported_class(value, "--loss", _module())  # raises an error that says what is wrong with a class path
@@ -144,4 +144,4 @@ def _fits(kind: Any) -> str:
         return f"{_fits(get_args(kind)[0])}, once each or as [a,b]"
     if kind in KINDS:
         return KINDS[kind]
-    return " or ".join(filter(None, (_fits(one) for one in get_args(kind) if one is not NoneType)))
+    return " or ".join(filter(None, (_fits(part) for part in get_args(kind) if part is not NoneType)))

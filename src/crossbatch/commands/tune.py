@@ -62,12 +62,12 @@ def tune(
     names = tuple(dict.fromkeys(LossSettings(class_path(name)).name for name in losses))
     low, high = map(halving.rounded, learning_rates)  # rounded as the rates tried are, so that none lies outside
     space = halving.Space(names, tuple(dict.fromkeys(policies)), (low, high))
-    given = halving.Budget(int(budget or TIMES * settings.optim.steps), minutes)
-    tuning.check(settings, space, given)
-    console.print(_plan(settings, given))
+    allowed = halving.Budget(int(budget or TIMES * settings.optim.steps), minutes)
+    tuning.check(settings, space, allowed)
+    console.print(_plan(settings, allowed))
     folder = out or Path("runs", f"tune-{settings.data}")
     with continuable(console):
-        result = tuning.tune(settings, folder, console, space, given)
+        result = tuning.tune(settings, folder, console, space, allowed)
     best = typed(result["best"])
     result["command"] = f"crossbatch train --config {best} --out {typed(folder / 'best')}"
     show(console, result, called(result["data"], settings.root))

@@ -99,8 +99,8 @@ def _labels(table: Path) -> list[tuple[str, str | None]]:
         reader = csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline=""))
         key = next((name for name in ("id", "path") if name in (reader.fieldnames or [])), None)
         if key is None or "label" not in (reader.fieldnames or []):
-            given = ",".join(reader.fieldnames or []) or "nothing"
-            raise DataError(f"{table} must have the columns id,label or path,label; it has {given}")
+            columns = ",".join(reader.fieldnames or []) or "nothing"
+            raise DataError(f"{table} must have the columns id,label or path,label; it has {columns}")
         return [_named(table, reader.line_num, row, key) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table} cannot be read as a table of labels ({error})") from error

@@ -71,7 +71,7 @@ def recall_at_10(collection: Collection, rows: Rows) -> float:
     collection.load()
     drawn = np.random.default_rng(0).permutation(len(rows))[:SAMPLE]
     queries = rows.embeddings[drawn]
-    found = collection.search(queries, NEIGHBOURS)
+    answers = collection.search(queries, NEIGHBOURS)
     exact = nearest(queries, rows.embeddings, NEIGHBOURS)
-    common = [{id_ for id_, _ in a} & {rows.ids[row] for row, _ in b} for a, b in zip(found, exact, strict=True)]
+    common = [{id_ for id_, _ in a} & {rows.ids[row] for row, _ in b} for a, b in zip(answers, exact, strict=True)]
     return sum(map(len, common)) / max(1, sum(map(len, exact)))

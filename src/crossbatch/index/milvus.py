@@ -67,10 +67,10 @@ class Collection:
     def put(self, ids: Sequence[str], labels: Sequence[int], rows: NDArray[np.float32]) -> None:
         """Insert rows, or replace those of the same ids; flush them, as Milvus else writes to disk only when closed."""
         for start in range(0, len(ids), CHUNK):
-            some = slice(start, start + CHUNK)
-            columns = zip(ids[some], labels[some], rows[some], strict=True)
+            chunk = slice(start, start + CHUNK)
+            columns = zip(ids[chunk], labels[chunk], rows[chunk], strict=True)
             self._client.upsert(
-                self.name, [{"id": one, "label": label, "embedding": row} for one, label, row in columns]
+                self.name, [{"id": id_, "label": label, "embedding": row} for id_, label, row in columns]
             )
             self._client.flush(self.name)
 

@@ -53,8 +53,8 @@ def draw_map(writer: Writer) -> str | None:
         method, fitted = _method(len(rows)), min(len(rows), FITTED)
         drawn = np.sort(np.random.default_rng(0).permutation(len(rows))[:fitted])
         placed = _pca(rows.embeddings[drawn]) if method == "pca" else _umap(rows.embeddings[drawn])
-        found = {rows.ids[row]: Point(*place) for row, place in zip(drawn, placed.tolist(), strict=True)}
-        places = _beside(rows, found)
+        fitted_places = {rows.ids[row]: Point(*place) for row, place in zip(drawn, placed.tolist(), strict=True)}
+        places = _beside(rows, fitted_places)
     writer.keep_map(rows.ids, places, method, fitted)
     return method
 
@@ -115,8 +115,8 @@ def _graph(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[
         rows = np.arange(len(distances))
         distances[rows, start + rows] = -1  # the row itself comes before its copies
         closest = np.argpartition(distances, GRAPH, axis=1)[:, :GRAPH]
-        some = np.take_along_axis(distances, closest, 1)
-        order = some.argsort(axis=1)
+        least = np.take_along_axis(distances, closest, 1)
+        order = least.argsort(axis=1)
         near[start : start + BLOCK] = np.take_along_axis(closest, order, 1)
-        far[start : start + BLOCK] = np.take_along_axis(some, order, 1).clip(0)
+        far[start : start + BLOCK] = np.take_along_axis(least, order, 1).clip(0)
     return near, far

@@ -18,8 +18,8 @@ def nearest(
     """
     hits = []
     for start in range(0, len(queries), QUERIES):
-        some = queries[start : start + QUERIES]
-        for query, similarities in zip(some, some @ rows.T, strict=True):
+        block = queries[start : start + QUERIES]
+        for query, similarities in zip(block, block @ rows.T, strict=True):
             if allowed is not None:
                 similarities[~allowed] = -np.inf
             hits.append(exactly(query, rows, _largest(similarities, top), top))

@@ -78,7 +78,7 @@ def _of_comparison(folder: Path) -> Page:
     config = _config(first or folder)
     data, name = str(comparison.get("data", "unknown data")), _name(comparison, config)
     examples = [arm.folders[0] for arm in arms if arm.stroke == "solid" and arm.folders]
-    found = gallery([arm for arm in arms if arm.stroke == "solid"])
+    cards = gallery([arm for arm in arms if arm.stroke == "solid"])
     return Page(
         title=f"{name}: training with a memory, and without",
         sentence=headline.comparison_sentence(comparison, names, headline.queries_of(first, comparison), apart),
@@ -88,11 +88,11 @@ def _of_comparison(folder: Path) -> Page:
         table_note=f"Metrics in %, on the test classes, which training never saw. {spread}.",
         charts=charts(arms),
         search=results.search_table(comparison, colours),
-        gallery=found,
-        how_to_get_examples="" if found else "; ".join(_command("evaluate", run, config) for run in examples),
+        gallery=cards,
+        how_to_get_examples="" if cards else "; ".join(_command("evaluate", run, config) for run in examples),
         settings=_settings({**summary, **comparison}, config, name),
         notes=_notes(data),
-        warnings=[f"{run}: {told}" for run, some in (comparison.get("warnings") or {}).items() for told in some],
+        warnings=[f"{run}: {text}" for run, texts in (comparison.get("warnings") or {}).items() for text in texts],
         augmented=picture_uri(first / runs.AUGMENTED) if first else "",
         augmented_note=_augmentation(first, folder) if first else "",
         search_command=_command("serve", remembering, config) if remembering else "",
@@ -106,7 +106,7 @@ def _of_run(folder: Path) -> Page:
     arm = read_arm(name, *DRAWN[role], [folder])
     config = _config(folder)
     data, data_name = str(summary.get("data", "unknown data")), _name(summary, config)
-    found = gallery([arm])
+    cards = gallery([arm])
     return Page(
         title=f"{data_name}: a run {name}",
         sentence=headline.run_sentence(folder, summary),
@@ -117,8 +117,8 @@ def _of_run(folder: Path) -> Page:
         "make the number optimistic.",
         charts=charts([arm]),
         search=None,
-        gallery=found,
-        how_to_get_examples="" if found else _command("evaluate", folder, config),
+        gallery=cards,
+        how_to_get_examples="" if cards else _command("evaluate", folder, config),
         settings=[*results.floor_terms(summary), *_settings(summary, config, data_name)],
         notes=_notes(data),
         suspects=suspicious(arm),

@@ -65,9 +65,9 @@ class Together(Generic[Job, Answer]):
             if self._stopping:
                 break
         while not self._jobs.empty():
-            left = self._jobs.get()
-            if left is not None and left[1].set_running_or_notify_cancel():
-                left[1].set_exception(_stopping())
+            waiting = self._jobs.get()
+            if waiting is not None and waiting[1].set_running_or_notify_cancel():
+                waiting[1].set_exception(_stopping())
 
     def _answer(self, jobs: Sequence[tuple[Job, "Future[Answer]"]]) -> None:
         try:
