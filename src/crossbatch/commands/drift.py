@@ -15,8 +15,8 @@ def drift(run: Path, threshold: float = 0.1, *, console: Console) -> dict[str, A
 
     Args:
         run: Run folder.
-        threshold: Squared distance, of unit vectors, from which a row of the memory counts as moved; 2 is that of
-            unrelated ones.
+        threshold: Squared distance of unit vectors from which a row of the memory counts as moved; that of unrelated
+            images is 2.
     """
     if not 0 < threshold < 4:
         raise SettingError(f"--threshold is a squared distance of unit vectors, between 0 and 4, got {threshold}")

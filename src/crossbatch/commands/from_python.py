@@ -13,10 +13,10 @@ def train(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[st
 
     Args:
         root: Your images: a folder, or a table; without it, glyphs are drawn.
-        options: Those of `crossbatch train`; a group is a dictionary.
+        options: Options of `crossbatch train`; a group of options is a dictionary.
 
     Returns:
-        What is in `summary.json`, and the run folder as `run`.
+        The content of `summary.json`, and the run folder as `run`.
 
     Raises:
         CrossBatchError: Bad input, in one sentence, as the command line prints it.
@@ -32,10 +32,10 @@ def compare(root: str | os.PathLike[str] | None = None, **options: Any) -> dict[
 
     Args:
         root: Your images: a folder, or a table; without it, glyphs are drawn.
-        options: Those of `crossbatch compare`; a group is a dictionary.
+        options: Options of `crossbatch compare`; a group of options is a dictionary.
 
     Returns:
-        What is in `comparison.json`, and the path of the report as `report`.
+        The content of `comparison.json`, and the path of the report as `report`.
 
     Raises:
         CrossBatchError: Bad input, in one sentence, as the command line prints it.

@@ -33,7 +33,7 @@ class Milvus:
     """How to reach a Milvus server.
 
     Args:
-        token: Token of the server, or user:password; better given in MILVUS_TOKEN, which no list of processes shows.
+        token: Token of the server, or user:password; better given in MILVUS_TOKEN, which process lists do not show.
         certificate: PEM file with the certificate to trust for an https server.
     """
 

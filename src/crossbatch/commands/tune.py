@@ -38,11 +38,11 @@ def tune(
     raised. The best recipe is kept in OUT/best.yaml, for `crossbatch train --config` and `crossbatch compare --config`.
 
     Args:
-        settings: All options of a training run; what is searched need not be given.
+        settings: All options of a training run; those that are searched need not be given.
         out: Folder to make or to continue; by default runs/tune-DATA.
         budget: Training steps of all runs together, half of them for each arm; by default 20 times --optim.steps.
         minutes: Minutes of training, in place of --budget.
-        losses: Losses to try, as [triplet,nca]; options given for the loss that --loss names hold for it.
+        losses: Losses to try, as [triplet,nca]; options of --loss apply to the loss that it names.
         policies: Policies of augmentation to try, as [drawn,photo].
         learning_rates: The lowest and the highest learning rate; by default [0.0001,0.01], and a tenth of these where
             the network starts from trained weights.

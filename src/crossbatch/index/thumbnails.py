@@ -7,7 +7,7 @@ from PIL import Image
 from crossbatch.data.crops import SIDEWAYS, opaque, orientation, upright
 
 SIDE, TINY = 256, 64  # pixels: the longest side of a thumbnail; images with sides up to TINY keep their size
-SHORTEST, LONGEST = 128, 1024  # pixels: the sides of a long thumbnail, else too narrow to see
+SHORTEST, LONGEST = 128, 1024  # pixels: a long image keeps a shorter side of SHORTEST, as far as LONGEST allows
 QUALITY = 80
 
 
