@@ -64,8 +64,16 @@ def test_no_name_is_public_without_being_listed() -> None:
     assert set(crossbatch.__all__) == {name for name in SIGNATURES if "." not in name} | {"CrossBatchError"}
 
 
-def test_several_processes_without_a_group_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variable", ["WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])
+def test_several_processes_without_a_group_are_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loss_fn = CrossBatchLoss(crossbatch.ContrastiveLoss(), CrossBatchMemory(4, 2))
-    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv(variable, "3")
     with pytest.raises(SettingError, match="3 processes were started, and they do not know of each other: call torch"):
         loss_fn(torch.eye(2), torch.arange(2))
+
+
+def test_an_interactive_shell_of_slurm_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
+    monkeypatch.setenv("SLURM_JOB_NAME", "bash")
+    loss_fn = CrossBatchLoss(crossbatch.ContrastiveLoss(), CrossBatchMemory(4, 2))
+    assert loss_fn(torch.eye(2), torch.arange(2)) == 0

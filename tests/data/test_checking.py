@@ -35,6 +35,11 @@ def test_headers_find_some_and_decoding_finds_all(images: FileImages) -> None:
     assert "(the file is incomplete: its end is missing)" in found[3]
 
 
+def test_a_header_that_takes_seconds_to_read_is_refused_by_the_check(images: FileImages) -> None:
+    images.paths[4].write_bytes(b"P6\n#" + b"x" * 100_000 + b"\n8 8\n255\n" + bytes(192))
+    assert "its header has no end" in unreadable(images, "header")[4]
+
+
 def test_what_has_not_changed_is_not_read_again(images: FileImages, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[int] = []
     problem = checking._problem

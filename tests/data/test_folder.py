@@ -86,6 +86,7 @@ def test_beside_query_and_gallery_a_train_folder_holds_the_training_classes(tmp_
     assert classes(found, found.train) == set(THREE)
     assert all(name.startswith("train/") for _, name in names(found, found.train))
     assert len(found.validation) == 0
+    assert found.notes[0] == "thumbnails/ holds images and is no part: they are not read"
 
 
 def test_classes_in_training_and_test_are_told(tmp_path: Path) -> None:

@@ -101,3 +101,23 @@ def test_every_kind_of_network_is_exported(tmp_path: Path, backbone: str, poolin
     model = build(backbone, 32, 3, pooling=pooling).eval()
     described = Description(backbone, 32, 3, preparation.__dict__, [], pooling)
     assert onnx_file.write(tmp_path / "model.onnx", model, described, "0" * 16) <= 1e-4
+
+
+@pytest.mark.parametrize(("device", "number"), [("cuda:1", "1"), ("cuda", "0"), (None, "0")])
+def test_a_graph_computes_on_the_gpu_that_is_named(
+    device: str | None, number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Runtime:
+        """What is asked of onnxruntime on a machine with GPUs; it opens nothing."""
+
+        def get_available_providers(self) -> list[str]:
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+        def InferenceSession(self, _: str, providers: list[tuple[str, dict[str, str]]]) -> None:
+            assert providers == [("CUDAExecutionProvider", {"device_id": number}), ("CPUExecutionProvider", {})]
+            raise RuntimeError("asked as expected")
+
+    (tmp_path / "model.onnx").touch()
+    monkeypatch.setattr(onnx_file, "_onnxruntime", Runtime)
+    with pytest.raises(RunError, match="asked as expected"):
+        onnx_file.OnnxNetwork(tmp_path / "model.onnx", device)

@@ -55,6 +55,11 @@ def test_nothing_outside_the_root_is_read(file: str, place: Path, tmp_path: Path
     assert original(tmp_path, root, b"a/x.png", digest_of(b"inside")) == b"inside"
 
 
+def test_the_root_may_be_that_of_the_file_system(place: Path, tmp_path: Path) -> None:
+    file = str(place / "a" / "x.png").encode()
+    assert original(tmp_path, Root.of(Path("/"), tmp_path), file[1:], digest_of(b"inside")) == b"inside"
+
+
 def test_a_link_within_the_root_is_followed(place: Path, tmp_path: Path) -> None:
     (place / "link").symlink_to(place / "a" / "x.png")
     assert original(tmp_path, Root.of(place, tmp_path), b"link", digest_of(b"inside")) == b"inside"

@@ -295,6 +295,12 @@ def test_a_comparison_without_an_entry_is_still_shown(comparison: Path, name: st
     assert {"results", "setting"} <= set(read(comparison).sections)
 
 
+def test_an_arm_without_runs_has_no_pictures(comparison: Path) -> None:
+    arms = json.loads((comparison / "comparison.json").read_text(encoding="utf-8"))["arms"]
+    change(comparison, "comparison.json", arms=[{**arms[0], "runs": []}, *arms[1:]])
+    assert "gallery" in read(comparison).sections
+
+
 def test_a_comparison_whose_runs_are_gone(comparison: Path) -> None:
     for folder in comparison.iterdir():
         if folder.is_dir():

@@ -44,6 +44,7 @@ def test_it_starts_at_the_first_look_where_rows_are_fresh_enough(
 def test_it_never_starts_where_rows_never_are(quick: Quick, tmp_path: Path, console: Console) -> None:
     """The batch alone trains, as without memory; rows are kept all the same, and the summary says so."""
     parts = build_parts(quick(memory=MemorySettings(stale=1e-9)))
+    parts.learner.loss_fn.start = 2  # as a checkpoint of a run whose start was given
     summary = fit(parts, tmp_path / "run", console).summary
     assert (summary["memory_start"], summary["memory_steps"]) == (None, 0)
     assert any("the memory never counted" in warning for warning in summary["warnings"])

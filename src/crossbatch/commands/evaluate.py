@@ -54,16 +54,16 @@ def evaluate(
 
     results = [evaluate_run(run, loaded, name, k, int(suspects)) for name in parts_named(loaded, part)]
     _tell(console, "note", list(dict.fromkeys(note for result in results for note in result["notes"])))
-    name = called(loaded.name, root or runs.read_config(run).get("root"))
+    data_name = called(loaded.name, root or runs.read_config(run).get("root"))
     for result in results:
-        named = f"{name} ({result['fingerprint']}), {result['part']}"
+        named = f"{data_name} ({result['fingerprint']}), {result['part']}"
         _show(console, run.name, result, named, f"; look {result['look']}")
         for file, rows in ((runs.CLASSES, classes), (runs.WORST, worst)):
             if rows > 0:
                 _show_table(console, runs.example_folder(run, result["part"]) / file, rows)
-        for name in (SUSPECTS, CLASS_PAIRS, NEAR_COPIES) if suspects else ():
-            if result[name]:
-                _show_table(console, runs.example_folder(run, result["part"]) / f"{name}.csv", suspects)
+        for table in (SUSPECTS, CLASS_PAIRS, NEAR_COPIES) if suspects else ():
+            if result[table]:
+                _show_table(console, runs.example_folder(run, result["part"]) / f"{table}.csv", suspects)
     return results[0] if len(results) == 1 else results
 
 

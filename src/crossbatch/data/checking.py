@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from PIL import Image
 
 from crossbatch.data.cache import cache_folder
 from crossbatch.data.data_set import DataSet, Part, Search
-from crossbatch.data.formats import available
+from crossbatch.data.formats import check_header
 from crossbatch.data.image_files import FileImages, naming
 from crossbatch.errors import DataError, UnreadableError
 from crossbatch.progress import watched
@@ -87,8 +86,8 @@ def _problem(images: FileImages, number: int, how: How) -> str:
         if how == "decode":
             images.read(number)
         else:
-            with naming(path), Image.open(path, formats=available()):
-                pass
+            with naming(path):
+                check_header(path)
     except UnreadableError as error:
         return error.reason
     return ""

@@ -137,12 +137,14 @@ class DataSet:
 def hold_out(part: Part, share: float, seed: int, what: str) -> tuple[Part, Part]:
     """Divide a part by classes: the rest, and `share` of the classes, at least one class unless `share` is 0.
 
+    Of five classes or more at least two are held out, since R@1 among the images of one class is always 1.
     Errors name the share as `what`.
     """
     if not 0 <= share < 1:
         raise DataError(f"{what} must be at least 0 and below 1, got {share}")
     classes = part.labels.unique()
-    held_out = round(share * len(classes)) if share == 0 else max(1, round(share * len(classes)))
+    fewest = 0 if share == 0 else 1 if len(classes) < 5 else 2
+    held_out = max(fewest, round(share * len(classes)))
     if held_out >= len(classes):
         count = "1 class is" if len(classes) == 1 else f"{len(classes)} classes are"
         raise DataError(f"{count} too few to hold out {what}={share} of them and train on the rest")

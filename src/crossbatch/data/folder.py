@@ -60,7 +60,7 @@ def _places(root: Path, folders: dict[str, Path]) -> tuple[list[tuple[str, Path]
     if (QUERY in folders) != (GALLERY in folders):
         raise DataError(f"{root} has only one of query/ and gallery/: bring both, or neither to have a test part made")
     roles = {name: ROLE_OF[name.lower()] for name in folders if name.lower() in ROLE_OF}
-    divided = len(roles) > 1 and TRAIN in roles.values()
+    divided, others = len(roles) > 1 and TRAIN in roles.values(), list[str]()
     if divided and len(roles) < len(folders):
         divided = not any(_has_images(folders[name]) for name in roles)  # else they are classes of these names
         others = [name for name in folders if name not in roles and Tree().images(folders[name])]
@@ -77,6 +77,7 @@ def _places(root: Path, folders: dict[str, Path]) -> tuple[list[tuple[str, Path]
         ordered = sorted(roles.items(), key=_in_order)
         shown_roles = ", ".join(f"{name}/" if name == role else f"{name}/ ({role})" for name, role in ordered)
         notes = [] if {QUERY, GALLERY, TRAIN} == set(roles.values()) else [f"read as divided already: {shown_roles}"]
+        notes += [f"{name}/ holds images and is no part: they are not read" for name in others]
         return [(role, folders[name]) for name, role in ordered], notes
     if QUERY in folders:
         training = folders.get(TRAIN, root)

@@ -2,6 +2,8 @@
 
 import re
 from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -38,9 +40,21 @@ def opened(content: bytes) -> Image.Image:
     """
     if is_endless(content):
         raise ValueError(f"it is a JPEG of more than {SCANS} scans: save it anew")
-    if TEXT.match(content) or (content[:2] in (b"P4", b"P5", b"P6") and not HEADER.match(content[:LONGEST_HEADER])):
+    return _with_header(content[:LONGEST_HEADER], BytesIO(content))
+
+
+def check_header(path: Path | str) -> None:
+    """Read the header of an image file and no more of it; raises as `opened`, which also counts the scans of a JPEG."""
+    with open(path, "rb") as file:  # noqa: PTH123  (`path` may be a string)
+        beginning = file.read(LONGEST_HEADER)
+        file.seek(0)
+        _with_header(beginning, file)
+
+
+def _with_header(beginning: bytes, file: BinaryIO) -> Image.Image:
+    if TEXT.match(beginning) or (beginning[:2] in (b"P4", b"P5", b"P6") and not HEADER.match(beginning)):
         raise ValueError("it is a PPM as text, or its header has no end: save it as PNG")
-    image = Image.open(BytesIO(content), formats=available())
+    image = Image.open(file, formats=available())
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         tile = int(tags.get(TILE_WIDTH) or 0) * int(tags.get(TILE_LENGTH) or 0)

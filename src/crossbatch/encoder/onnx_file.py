@@ -42,8 +42,10 @@ class OnnxNetwork:
         if device and (wanted not in available or not device.startswith(("cuda", "cpu"))):
             raise SettingError(f"onnxruntime cannot compute on {device} here: leave the device out, or name cpu")
         try:
-            providers = [provider for provider in (wanted, "CPUExecutionProvider") if provider in available]
-            self.session = runtime.InferenceSession(str(path), providers=list(dict.fromkeys(providers)))
+            providers = dict.fromkeys(one for one in (wanted, "CPUExecutionProvider") if one in available)
+            gpu = {"device_id": (device or "").partition(":")[2] or "0"}
+            chosen = [(name, gpu if name.startswith("CUDA") else {}) for name in providers]
+            self.session = runtime.InferenceSession(str(path), providers=chosen)
         except Exception as error:  # onnxruntime raises a type of its own for each status
             reason = " ".join(str(error).split())[:160]
             raise RunError(f"{path} is no graph that onnxruntime can run ({reason}): export it anew") from error

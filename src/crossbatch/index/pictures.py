@@ -36,7 +36,7 @@ def original(gallery: Path, root: Root, file: bytes, digest: str) -> bytes | Non
 
 def _content(place: Path, file: bytes) -> bytes | None:
     path = os.path.realpath(os.path.join(os.fsencode(place), file))  # noqa: PTH118  (a name need not be UTF-8)
-    if not path.startswith(os.fsencode(os.path.realpath(place)) + b"/"):
+    if not path.startswith(os.path.join(os.fsencode(os.path.realpath(place)), b"")):  # noqa: PTH118
         return None
     try:
         # The file may have been replaced by a link or a pipe: do not follow the one, do not wait for the other.

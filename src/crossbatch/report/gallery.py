@@ -52,7 +52,8 @@ class Gallery(NamedTuple):
 
 def gallery(arms: Sequence[Arm]) -> Gallery | None:
     """Cards of the queries for which the first run of every arm has examples; None without such queries."""
-    folders = [arm.folders[0] / runs.EXAMPLES for arm in arms if arm.folders]
+    arms = [arm for arm in arms if arm.folders]
+    folders = [arm.folders[0] / runs.EXAMPLES for arm in arms]
     parts = sorted(path.name for path in folders[0].glob("*")) if folders else []
     parts.sort(key="validation".__eq__)  # test lists, whatever their names, come before validation
     part = next((part for part in parts if all(_has(folder, part) for folder in folders)), None)

@@ -101,7 +101,7 @@ def _what_validation_says(watchers: Watchers) -> dict[str, Any]:
 
 
 def _what_it_took(parts: RunParts, throughput: Throughput) -> dict[str, Any]:
-    on_cpu = not torch.cuda.is_available()
+    on_cpu = parts.settings.loop.hardware == "cpu" or not torch.cuda.is_available()
     threads = torch.get_num_threads()
     cores = f"{platform.machine()}, {threads} thread{'s' * (threads > 1)}"
     return {

@@ -19,13 +19,16 @@ class FillMemory(L.Callback):
     """
 
     def __init__(self, drawn: Callable[[int, Tensor], Iterable[Batch]]) -> None:
-        self.drawn = drawn
+        self.drawn, self.started = drawn, False
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
         """Fill the memory just before the first step in which it counts."""
         assert isinstance(module, MetricLearner)  # noqa: S101
         loss_fn = module.loss_fn
-        if not isinstance(loss_fn, CrossBatchLoss) or loss_fn.step != loss_fn.start:
+        if self.started or not isinstance(loss_fn, CrossBatchLoss) or loss_fn.step < loss_fn.start:
+            return
+        self.started = True  # from here on no step asks the device whether the memory counts
+        if loss_fn.step > loss_fn.start:  # a resumed run whose memory was filled before
             return
         memory = loss_fn.memory
         held = memory.ids if memory.shard.parts == 1 else memory.processes.gather_rows(memory.ids)

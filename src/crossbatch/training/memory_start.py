@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossbatch.cross_batch import CrossBatchLoss
+from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.metrics.drift import Sample, class_spread
 from crossbatch.training.follow_network import every
 from crossbatch.training.metric_learner import MetricLearner
@@ -34,7 +34,11 @@ class MemoryStart(L.Callback):
         self._hook: torch.utils.hooks.RemovableHandle | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
-        """Carry the watched embeddings along with the rows."""
+        """Carry the watched embeddings along with the rows; until they are fresh the memory does not count."""
+        loss_fn = self.parts.learner.loss_fn
+        assert isinstance(loss_fn, CrossBatchLoss)  # noqa: S101
+        if not self.reason:  # a checkpoint of a run whose start was given brings that start
+            loss_fn.start.fill_(FOREVER)
         if (following := self.parts.learner.following) is not None:
             self._hook = following.register_forward_hook(lambda *_: self.sample.carry(following.carry))
 

@@ -48,8 +48,10 @@ class Start:
 
 def without_end(found: dict[str, Any]) -> dict[str, Any]:
     """The checkpoint, marked as not stopped early, so that the run can go on under the changes."""
-    callbacks = found["callbacks"]
-    return {**found, "callbacks": {**callbacks, "SaveLast": {**callbacks["SaveLast"], "ended": False}}}
+    callbacks = dict(found["callbacks"])
+    if "SaveLast" in callbacks:
+        callbacks["SaveLast"] = {**callbacks["SaveLast"], "ended": False}
+    return {**found, "callbacks": callbacks}
 
 
 def without_images(learner: MetricLearner, found: dict[str, Any]) -> dict[str, Any]:

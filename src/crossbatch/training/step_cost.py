@@ -60,7 +60,7 @@ def measure(without: RunParts, with_memory: RunParts, *, start: int = 0, rounds:
         began = time.perf_counter()
         with torch.no_grad():
             drawn = (batches[number] for number in range(len(batches)))
-            loss_fn.memory.fill(embed, drawn)
+            loss_fn.memory.fill(embed, (batch for batch in drawn if len(batch[1])))
         _wait(fabric.device)
         empty = 1 - min(1.0, start * len(with_memory.feed.batches) / loss_fn.memory.size)
         fill = (time.perf_counter() - began) * (empty if with_memory.settings.memory.fill else 0)

@@ -168,9 +168,7 @@ class _Side(torch.autograd.Function):
                 _everywhere(derivative, tensor, side.across) if needed else None
                 for derivative, tensor, needed in zip(by_context, context, wanted, strict=True)
             )
-            by_parameters = [
-                None if derivative is None else side.across.sum(derivative) for derivative in by_parameters
-            ]
+            by_parameters = [None if one is None else side.across.sum(one) for one in by_parameters]
         return None, None, None, None, None, by[0], by_refs, *by_context, *by_parameters
 
 
@@ -201,16 +199,13 @@ def _second_look(
             continue
         by_s, *by_block = torch.autograd.grad(terms, [s, *parameters], counted, allow_unused=True)
         by_refs[block.columns] += 0 if by_s is None else by_s.T @ side.anchors.detach()
-        by_parameters = [
-            total if added is None else total + added for total, added in zip(by_parameters, by_block, strict=True)
-        ]
+        by_parameters = [old if new is None else old + new for old, new in zip(by_parameters, by_block, strict=True)]
     return [by_refs.to(side.refs.dtype), *by_parameters]
 
 
 class AtOnce(torch.autograd.Function):
-    """Mean loss over the anchors, with all gradients computed in forward.
+    """Mean loss over the anchors. Forward computes all gradients, so that the value keeps no rows of the memory alive.
 
-    So a loss value that the caller keeps holds no reference to the rows of the memory.
     `over`: computes the loss of each anchor from `Whole` or `Streamed`. `counts`: forward writes to it which anchors
     have a positive.
     """
@@ -232,9 +227,8 @@ class AtOnce(torch.autograd.Function):
             if width is None and pairing.across is None and len(left) * len(right) <= most_at_once(left, refs is None):
                 sides: Whole | Streamed = Whole(left, right, *pairing.masks())
             else:
-                sides = Streamed(
-                    left, right, pairing, [parameter for parameter in parameters if parameter.requires_grad], width
-                )
+                learnt = [parameter for parameter in parameters if parameter.requires_grad]
+                sides = Streamed(left, right, pairing, learnt, width)
             per_anchor, has_positive = over(sides), sides.farthest < torch.inf
             value = (per_anchor.masked_fill(~has_positive, 0) if pairing.with_positive_only else per_anchor).mean()
         counts["anchors"] = has_positive
@@ -245,15 +239,12 @@ class AtOnce(torch.autograd.Function):
             if pairing.across is not None and wanted[0]:
                 gradients[0] = pairing.across.sum(gradients[0])
         ctx.by = [gradients.pop(0) if needed else None for needed in wanted]
-        # A comparison with NaN is false, so a row of NaN would go unseen: this sum makes the value NaN too.
-        result: Tensor = value.detach() + 0 * left.detach().sum()
+        result: Tensor = value.detach() + 0 * left.detach().sum()  # NaN for a row of NaN, which comparisons hide
         return result
 
     @staticmethod
     def backward(ctx: Any, by_value: Tensor) -> tuple[Tensor | None, ...]:
         """Scale the gradients of forward. They are constants, so a second derivative would be wrong: refuse it."""
         if torch.is_grad_enabled():
-            raise SettingError(
-                "a pair loss has no second derivative (create_graph=True): use reference_loss, which has one"
-            )
+            raise SettingError("a pair loss has no second derivative (create_graph=True): reference_loss has one")
         return None, None, None, None, *(None if by is None else by_value * by for by in ctx.by)
