@@ -21,7 +21,7 @@ from crossbatch.training.step_cost import StepCost
 from crossbatch.training.tuning import tune
 
 Quick = Callable[..., Settings]
-SPACE = Space(("contrastive", "sup-con"), ("none", "drawn"), (1e-3, 1e-1))
+SPACE = Space(("contrastive", "sup-con"), ("none", "drawn"), (1e-3, 1e-1), (0.7, 1.0))
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_search_that_is_killed_anywhere_ends_where_a_straight_one_does(
     assert trained
     assert more["arms"][0]["steps"] > straight["arms"][0]["steps"]
     with pytest.raises(RunError, match="holds another search, or of other options"):
-        tune(settings, tmp_path / "straight", console, Space(("nca",), ("none",), (1e-3, 1e-1)), budget)
+        tune(settings, tmp_path / "straight", console, Space(("nca",), ("none",), (1e-3, 1e-1), (0.7,)), budget)
 
 
 def test_a_recipe_that_diverges_loses_and_minutes_end_a_search(
@@ -146,7 +146,7 @@ def test_a_recipe_that_diverges_loses_and_minutes_end_a_search(
 ) -> None:
     def run(settings: Settings, loaded: object, folder: Path, console: Console) -> None:
         folder.mkdir(parents=True)
-        if settings.optim.lr > 0.01:
+        if settings.optim.lr > 0.004:
             raise DivergedError("not finite")
         summary = {"best_validation_R@1": 0.5, "steps": settings.optim.steps, "training_seconds": 60.0}
         runs.write_json(folder / runs.SUMMARY, summary)
@@ -155,7 +155,7 @@ def test_a_recipe_that_diverges_loses_and_minutes_end_a_search(
     result = tune(quick(steps=9), tmp_path / "t", console, SPACE, Budget(0, minutes=20))
     assert [600 <= arm["seconds"] <= 661 for arm in result["arms"]] == [True, True]
     assert {one["validation R@1"] for arm in result["arms"] for one in arm["recipes"]} == {0.5, 0.0}
-    assert result["winner"]["optim"]["lr"] <= 0.01
+    assert result["winner"]["optim"]["lr"] <= 0.004
     assert result["winner"]["arm"] == WITHOUT  # of equals
 
 
@@ -201,9 +201,16 @@ def test_a_shorter_run_is_the_same_one_in_small(quick: Quick) -> None:
     [
         ({}, SPACE, Budget(100), r"--budget 100 pays for no recipe to its end in both arms, which takes 260 steps"),
         ({"memory": MemorySettings(size=0)}, SPACE, Budget(900), "both arms are searched, without memory and with it"),
-        ({}, Space(("nca",), ("none",), (0.1, 0.01)), Budget(900), "the lowest and the highest"),
-        ({}, Space(("nca",), ("none",), (0.1, float("inf"))), Budget(900), "the lowest and the highest"),
-        ({}, Space(("torch.nn.Linear",), ("none",), (0.01, 0.1)), Budget(900), "does not take"),
+        ({}, Space(("nca",), ("none",), (0.1, 0.01), (0.7,)), Budget(900), "the lowest and the highest"),
+        ({}, Space(("nca",), ("none",), (0.1, float("inf")), (0.7,)), Budget(900), "the lowest and the highest"),
+        (
+            {},
+            Space(("nca",), ("none",), (0.01, 0.1), (0.7, 1.5)),
+            Budget(900),
+            "room is a cosine, above -1 and at most",
+        ),
+        ({}, Space(("contrastive",), ("none",), (0.01, 0.1), (0.4,)), Budget(900), "neg_margin is a cosine"),
+        ({}, Space(("torch.nn.Linear",), ("none",), (0.01, 0.1), (0.7,)), Budget(900), "does not take"),
         ({"memory": MemorySettings(start=90)}, SPACE, Budget(900), "--memory.start 90 must be below --optim.steps 90"),
         ({"loop": LoopSettings(devices=2)}, SPACE, Budget(900), "tune runs in one process"),
     ],
@@ -223,4 +230,15 @@ def test_options_of_the_loss_that_is_named_are_kept(
     tune(settings, tmp_path / "t", console, SPACE, Budget(9 * 8))
     given = {(one.loss.name, one.loss.init_args.get("temperature")) for _, one in trained}
     assert given == {("sup-con", 0.2), ("contrastive", None)}
-    assert all(one.loss.init_args["room"] == 0.7 for _, one in trained)  # recommended, as of any run
+    assert {one.loss.init_args["room"] for _, one in trained} == {0.7, 1.0}
+    assert all(one.loss.init_args.get("weigh") == "cost" for _, one in trained if one.loss.name == "contrastive")
+
+
+def test_a_room_that_is_given_is_not_searched_and_one_is_searched_only_where_one_is_recommended(
+    trained: list[tuple[str, Settings]], quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    settings = quick(steps=9, loss=LossSettings.named("sup-con", room=0.9))
+    space = Space(("sup-con", "multi-similarity"), ("none",), (1e-3, 1e-1), (0.7, 1.0))
+    tune(settings, tmp_path / "t", console, space, Budget(9 * 8))
+    given = {(one.loss.name, one.loss.init_args.get("room")) for _, one in trained}
+    assert given == {("sup-con", 0.9), ("multi-similarity", None)}

@@ -38,9 +38,9 @@ def compare(
         settings: All options of a training run.
         out: Folder to make or to continue; by default runs/compare-DATA-LOSS.
         seeds: Runs of each arm, with seeds from --seed on.
-        learning_rates: Learning rates to try, as [0.0003,0.001]; a single one is used without a search. By default
-            0.0003, 0.001, 0.003, 0.01 (a tenth of these where the network starts from trained weights), or only
-            --optim.lr, if that is given.
+        learning_rates: Learning rates to try, as [0.0003,0.001]; a single rate is not searched. By
+            default 0.0003, 0.001, 0.003, 0.01 (a tenth of these where the network starts from trained weights),
+            or only --optim.lr, if that is given.
         equal_time: Whether to train the arm without memory once more, for as long as the arm with memory takes.
         k: The K of Recall@K, as [1,10,100]; by default those usual for the data set.
         arms: Settings of each arm alone, as `crossbatch tune` writes them; then no learning rate is searched.

@@ -29,6 +29,7 @@ ESSENTIAL = (
     "minutes",
     "losses",
     "policies",
+    "rooms",
     "refit",
     "resume",
     "init",

@@ -37,7 +37,7 @@ def train(
 
     Args:
         settings: All options of a training run.
-        out: Run folder to make; by default runs/NAME-LOSS-seedN, with the name of ROOT.
+        out: Run folder to make; by default runs/NAME-LOSS-seedN, as ROOT is named.
         resume: Run folder to continue, from its last complete checkpoint.
         init: Run folder whose model to start from, to fine-tune it.
         trust: With --resume, import the classes that the run folder names, such as a loss of your own.

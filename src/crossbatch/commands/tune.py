@@ -26,12 +26,13 @@ def tune(
     budget: PositiveInt | None = None,
     minutes: PositiveFloat | None = None,
     losses: list[str] = ["sup-con", "multi-similarity", "binomial-deviance", "contrastive"],  # noqa: B006
-    policies: list[Policy] = ["auto", "drawn", "paper"],  # noqa: B006  (the parser shows it and never changes it)
+    policies: list[Policy] = ["auto", "drawn", "none", "paper"],  # noqa: B006  (the parser shows it, never changes it)
+    rooms: list[float] = [0.7, 1.0],  # noqa: B006
     learning_rates: list[float] | None = None,
     *,
     console: Console,
 ) -> dict[str, Any]:
-    """Search for loss, augmentation and learning rate on validation classes, in the same way without and with memory.
+    """Search for loss, room, augmentation and learning rate on validation classes, alike without and with memory.
 
     Many recipes train for a ninth of the steps, the best third of them again for a third, the best third of those for
     all. No test class is searched. A search that was stopped continues when started again; so does one whose budget is
@@ -44,6 +45,7 @@ def tune(
         minutes: Minutes of training, in place of --budget.
         losses: Losses to try, as [triplet,nca]; options of --loss apply to the loss that it names.
         policies: Policies of augmentation to try, as [drawn,photo].
+        rooms: Values of room to try, for losses that have a recommended one; 1 is the paper's.
         learning_rates: The lowest and the highest learning rate; by default [0.0001,0.01], and a tenth of these where
             the network starts from trained weights.
     """
@@ -51,17 +53,17 @@ def tune(
         learning_rates = [1e-5, 1e-3] if settings.model.trained else [1e-4, 1e-2]
     if budget is not None and minutes is not None:
         raise SettingError("--budget and --minutes both say how long to search: give one of them")
-    if not losses or not policies or len(learning_rates) != 2:
+    if not losses or not policies or not rooms or len(learning_rates) != 2:
         raise SettingError(
-            "a search needs a loss, a policy of augmentation, and the lowest and the highest learning rate: got "
-            f"{losses}, {policies} and {learning_rates}"
+            "a search needs a loss, a policy, a room, and the lowest and the highest learning rate: got "
+            f"{losses}, {policies}, {rooms} and {learning_rates}"
         )
     settings.check()
     from crossbatch.training import halving, tuning  # noqa: PLC0415  (imports Lightning)
 
     names = tuple(dict.fromkeys(LossSettings(class_path(name)).name for name in losses))
     low, high = map(halving.rounded, learning_rates)  # rounded as the rates tried are, so that none lies outside
-    space = halving.Space(names, tuple(dict.fromkeys(policies)), (low, high))
+    space = halving.Space(names, tuple(dict.fromkeys(policies)), (low, high), tuple(dict.fromkeys(rooms)))
     allowed = halving.Budget(int(budget or TIMES * settings.optim.steps), minutes)
     tuning.check(settings, space, allowed)
     console.print(_plan(settings, allowed))
@@ -100,7 +102,7 @@ def show(console: Console, result: dict[str, Any], name: str) -> None:
     rows = [
         [
             arm["name"],
-            recipe["loss"],
+            f"{recipe['loss']}, room {recipe['room']:g}" if "room" in recipe else recipe["loss"],
             recipe["augmentation"],
             f"{recipe['lr']:.2g}",
             f"{recipe['steps']:,}",

@@ -13,6 +13,7 @@ from crossbatch import runs
 from crossbatch.data.augment import Policy
 from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError, MissingExtraError
+from crossbatch.loss_names import RECOMMENDED
 from crossbatch.training.comparable import WITH, with_options
 from crossbatch.training.comparison import train_once
 from crossbatch.training.settings import LossSettings, Settings
@@ -32,11 +33,15 @@ RUNGS = "rungs"  # attribute of a trial that holds the result of each of its run
 
 @dataclass(frozen=True)
 class Space:
-    """The space of a search: losses, augmentations, and the lowest and highest learning rate."""
+    """The space of a search: losses, augmentations, the lowest and highest learning rate, and values of `room`.
+
+    `room` is searched for the losses that have a recommended one.
+    """
 
     losses: tuple[str, ...]
     policies: tuple[Policy, ...]
     learning_rates: tuple[float, float]
+    rooms: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -114,19 +119,24 @@ class Search:
         return self.out / f"{arm.replace(' ', '-')}-{trial.number}-{self.steps[rung]}-steps"
 
     def recipe(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
-        """The recipe of a trial as options: loss, augmentation, learning rate."""
+        """The recipe of a trial as options: loss with its room, augmentation, learning rate."""
         low, high = self.space.learning_rates
         name = trial.suggest_categorical("loss", self.space.losses)
-        given = self.settings.loss.init_args if name == self.settings.loss.name else {}
+        rooms = rooms_of(self.settings, self.space, name)
+        room = trial.suggest_categorical("room", rooms) if rooms else None
         policy = trial.suggest_categorical("augmentation", self.space.policies)
         rate = rounded(trial.suggest_float("lr", low, high, log=True))
-        loss = Settings(loss=LossSettings.named(name, **given), recommended=self.settings.recommended).resolved().loss
-        return {"loss": asdict(loss), "augment": {"policy": policy}, "optim": {"lr": rate}}
+        return {
+            "loss": asdict(loss_of(self.settings, name, room)),
+            "augment": {"policy": policy},
+            "optim": {"lr": rate},
+        }
 
     def _run(self, arm: str, trial: Trial, rung: int, recipe: dict[str, Any]) -> dict[str, Any]:
         """Train a recipe for the steps of a rung; returns the result."""
         steps, folder = self.steps[rung], self._folder(arm, trial, rung)
-        title = f"{arm}, recipe {trial.number}, {steps:,} steps: {', '.join(map(str, shown(trial).values()))}"
+        named = ", ".join(f"room {value}" if name == "room" else str(value) for name, value in shown(trial).items())
+        title = f"{arm}, recipe {trial.number}, {steps:,} steps: {named}"
         settings = shortened(with_options(of_arm(self.settings, arm), recipe), steps)
         began = time.perf_counter()
         try:
@@ -145,6 +155,20 @@ class Search:
             "memory_steps": summary.get("memory_steps", 0),
             "warnings": summary.get("warnings", []),
         }
+
+
+def rooms_of(settings: Settings, space: Space, name: str) -> tuple[float, ...]:
+    """The values of `room` that are searched for a loss; none without a recommended value, or if one is given."""
+    given = settings.loss.init_args if name == settings.loss.name else {}
+    searched = settings.recommended and "room" in RECOMMENDED.get(name, {}) and "room" not in given
+    return space.rooms if searched else ()
+
+
+def loss_of(settings: Settings, name: str, room: float | None) -> LossSettings:
+    """A loss with the options that are given for it, and else with the recommended ones."""
+    given = settings.loss.init_args if name == settings.loss.name else {}
+    named = LossSettings.named(name, **given, **({} if room is None else {"room": room}))
+    return Settings(loss=named, recommended=settings.recommended).resolved().loss
 
 
 def of_arm(settings: Settings, arm: str) -> Settings:

@@ -12,10 +12,23 @@ from crossbatch import runs
 from crossbatch.errors import RunError, SettingError
 from crossbatch.training.comparable import WITH, WITHOUT, refuse_late_memory, refuse_processes, with_options
 from crossbatch.training.decide import decide
-from crossbatch.training.halving import RUNGS, SHARES, Budget, Search, Space, begun, best_of, of_arm, shown, spent
+from crossbatch.training.halving import (
+    RUNGS,
+    SHARES,
+    Budget,
+    Search,
+    Space,
+    begun,
+    best_of,
+    loss_of,
+    of_arm,
+    rooms_of,
+    shown,
+    spent,
+)
 from crossbatch.training.lock import locked
 from crossbatch.training.run_parts import build_parts, load_data
-from crossbatch.training.settings import LossSettings, Settings
+from crossbatch.training.settings import Settings
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -35,8 +48,9 @@ def tune(settings: Settings, out: Path, console: Console, space: Space, budget: 
     check(settings, space, budget)
     search = Search(settings, load_data(settings), out, console, space, budget)
     for name in space.losses:  # refuses before anything is written
-        loss = settings.loss if name == settings.loss.name else LossSettings.named(name)
-        build_parts(replace(settings, loss=loss), search.data)
+        for room in rooms_of(settings, space, name) or [None]:
+            loss = loss_of(settings, name, room)
+            build_parts(replace(settings, loss=loss, recommended=False), search.data)
     with locked(out):
         _open(search)
         arms = {name: search.study(name) for name in (WITHOUT, WITH)}
