@@ -36,7 +36,7 @@ def whole(path: Path, before_rename: Callable[[], None] = _nothing) -> Iterator[
         partial.replace(path)
         flush_folder(path.parent)
     except OSError as error:
-        if error.filename is not None and Path(os.fsdecode(error.filename)) not in (partial, path, path.parent):
+        if isinstance(error.filename, str) and Path(error.filename) not in (partial, path, path.parent):
             raise  # of another file, which the caller reads while it writes this one
         way_out = "make it writable" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "make room"
         reason = f"{path} cannot be written ({error.strerror or error}): what was there before stays"

@@ -8,7 +8,8 @@ This module does not import torch, so that the command line starts fast. The rea
   cost.
 
 Both were chosen on validation classes of rendered characters (980 training classes, the `small` network from scratch,
-1,000 to 2,000 steps). docs/research/losses.md has the results on the test part.
+1,000 to 2,000 steps). docs/research/losses.md has the results on the test part. `room` suits most images and not all:
+`training.race` tries 1 too.
 """
 
 from typing import Any

@@ -35,6 +35,7 @@ CONFIG, DATA, SUMMARY = "config.yaml", "data.json", "summary.json"
 DRIFT, DRIFT_FIGURE = "drift.csv", "drift.svg"
 EVALUATIONS, COMPARISON = "evaluations.json", "comparison.json"
 SEARCH, JOURNAL, TUNING, BEST_RECIPE = "search.json", "journal.log", "tuning.json", "best.yaml"
+RACE = "race.json"
 EXAMPLES, CLASSES, WORST = "examples", "classes.csv", "worst.csv"
 CHECKPOINTS, LAST, PREVIOUS, BEST = "checkpoints", "last", "previous", "best"
 START = "checkpoints/start.safetensors"
@@ -45,14 +46,23 @@ FORMAT = 1  # of config.yaml and of every JSON file
 ALIASES = 20  # most aliases that a YAML file may have
 
 
-def create(out: Path, config: dict[str, Any], data: dict[str, str], decided: Mapping[str, str] | None = None) -> None:
+def create(
+    out: Path,
+    config: dict[str, Any],
+    data: dict[str, str],
+    decided: Mapping[str, str] | None = None,
+    race: Mapping[str, Any] | None = None,
+) -> None:
     """Create a run folder for a data set with a name and fingerprint; refuse a folder that is not empty.
 
-    `decided`: reasons for the values of options that the user left open, by option.
+    `decided`: reasons for the values of options that the user left open, by option. `race`: for a comparison, what
+    short runs decided, and the options before it.
     """
     refuse_used(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / DATA, data)
+    if race is not None:
+        write_json(out / RACE, dict(race))
     write_config(out, config, decided)
 
 
@@ -91,8 +101,16 @@ def is_begun(run: Path) -> bool:
 
 
 def is_comparison(out: Path, config: dict[str, Any]) -> bool:
-    """Whether a folder holds a comparison with exactly these options, finished or not."""
-    return (out / CONFIG).is_file() and not (out / CHECKPOINTS).exists() and read_config(out) == config
+    """Whether a folder holds a comparison with exactly these options, as they were before a race; finished or not."""
+    if not (out / CONFIG).is_file() or (out / CHECKPOINTS).exists():
+        return False
+    return bool((read_json(out / RACE)["unraced"] if (out / RACE).is_file() else read_config(out)) == config)
+
+
+def read_race(out: Path) -> dict[str, Any]:
+    """Read what short runs decided for a comparison."""
+    race = read_json(out / RACE) if (out / RACE).is_file() else {}
+    return {name: race[name] for name in ("values", "results") if name in race}
 
 
 def refuse_several(folder: Path) -> None:

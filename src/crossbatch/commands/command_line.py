@@ -34,7 +34,9 @@ def run(name: str, words: Sequence[str]) -> int:
             _tell_recommended(words)
             return 0
     if name != "train" and started() > 1:
-        raise SettingError(f"crossbatch {name} runs in one process, and {started()} were started: leave torchrun out")
+        raise SettingError(
+            f"crossbatch {name} runs in one process, and {started()} were started: leave torchrun or srun out"
+        )
     result = command_named(name)(**options, console=console_for(as_json))
     if as_json and started_rank() == 0:
         print_json(result)

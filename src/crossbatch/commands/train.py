@@ -54,6 +54,7 @@ def train(
     if resume is None and started_rank() == 0:
         runs.refuse_used(run)
     from crossbatch.training.plan import plan_of, print_plan  # noqa: PLC0415  (imports Lightning)
+    from crossbatch.training.race import is_open, race  # noqa: PLC0415
     from crossbatch.training.run_parts import build_parts, load_data  # noqa: PLC0415
     from crossbatch.training.train import fit  # noqa: PLC0415
 
@@ -65,6 +66,11 @@ def train(
 
         refuse_other_data(resume, loaded)
     parts = build_parts(settings, loaded)
+    if resume is None and init is None and is_open(settings, loaded):
+        held_out = load_data(replace(settings, refit=False)) if settings.refit else loaded
+        raced = race(settings, held_out, console, run)
+        parts = build_parts(raced.applied(settings), loaded) if raced.values else parts
+        parts = replace(parts, reasons=raced.reasons(parts.reasons))
     print_plan(console, [*plan_of(parts), *([] if init is None else _started_from(init, loaded, settings))])
     outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)
     summary = outcome.summary

@@ -45,7 +45,7 @@ def tune(
         minutes: Minutes of training, in place of --budget.
         losses: Losses to try, as [triplet,nca]; options of --loss apply to the loss that it names.
         policies: Policies of augmentation to try, as [drawn,photo].
-        rooms: Values of room to try, for losses that have a recommended one; 1 is the paper's.
+        rooms: Values of room to try, where the loss has a recommended one and none is given; 1 is the paper's.
         learning_rates: The lowest and the highest learning rate; by default [0.0001,0.01], and a tenth of these where
             the network starts from trained weights.
     """

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
-from crossbatch.errors import DivergedError, SettingError, Terminated
+from crossbatch.errors import DivergedError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.training import rate_search
 from crossbatch.training.comparable import (
@@ -28,6 +28,7 @@ from crossbatch.training.decide import decide
 from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.lock import locked
 from crossbatch.training.plan import plan_of, print_plan
+from crossbatch.training.race import NO_RACE, Race, race_of
 from crossbatch.training.run_parts import build_parts, load_data
 from crossbatch.training.settings import Settings
 from crossbatch.training.step_cost import StepCost, measure
@@ -44,8 +45,13 @@ class Comparison:
         self.numbers: dict[Path, int] = {}  # of each run folder, in the order of training
         self.expected = 0
         self.data: DataSet = load_data(replace(settings, refit=False))
-        self.settings, self.reasons = decide(settings, self.data)  # once, for every run
+        self.decide(settings)
         self.own = {name: with_options(self.settings, options) for name, options in own.items()}
+
+    def decide(self, settings: Settings, raced: Race = NO_RACE) -> None:
+        """Decide what the user left open, once for every run."""
+        self.settings, reasons = decide(settings, self.data)
+        self.reasons = raced.reasons(reasons)
 
     def arm(self, name: str, **changes: Any) -> Settings:
         """The settings of one run of an arm."""
@@ -90,9 +96,7 @@ def train_once(settings: Settings, loaded: DataSet, folder: Path, console: Conso
     resume = runs.is_begun(folder)
     if folder.exists() and not resume:
         shutil.rmtree(folder)  # stopped before it had begun: there is nothing to resume
-    outcome = fit(build_parts(settings, loaded), folder, console, resume=resume)
-    if outcome.asked_by is not None:
-        raise Terminated if outcome.asked_by == "SIGTERM" else KeyboardInterrupt
+    fit(build_parts(settings, loaded), folder, console, resume=resume).stop_if_asked()
 
 
 def compare(
@@ -125,14 +129,22 @@ def compare(
         raise SettingError("there are no test classes to compare on: raise --split.test_share")
     ks = sorted({1, *(ks or runs_here.data.ks)})
     parts = build_parts(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
+    unraced = settings.as_dict() | ({"arms": own} if own else {})
+    used_rate = settings.optim.lr if settings.optim.lr in rates else rates[0]
+    at_rate = replace(unresolved, optim=replace(unresolved.optim, lr=used_rate))
+    raced = NO_RACE if own else race_of(out, unraced, at_rate, runs_here.data, console)
+    if raced.results:
+        settings = raced.applied(unresolved).resolved()
+        runs_here.decide(settings, raced)
+        parts = build_parts(runs_here.arm(WITH), runs_here.data)
     training = _training_of(settings, rates, seeds, own=bool(own))
     lines = plan_of(replace(parts, reasons=runs_here.reasons))
     print_plan(console, (training if line.startswith("training") else line for line in lines))
     config = settings.as_dict() | ({"arms": own} if own else {})
-    if runs.is_comparison(out, config):
+    if runs.is_comparison(out, unraced):
         runs.require_data(out, runs_here.data.identity)
     else:
-        runs.create(out, config, runs_here.data.identity, runs_here.reasons)
+        runs.create(out, config, runs_here.data.identity, runs_here.reasons, asdict(raced) | {"unraced": unraced})
     with locked(out):
         result = _result(runs_here, settings, seeds, rates, ks, equal_time=equal_time)
         runs.write_json(out / runs.COMPARISON, result)

@@ -17,6 +17,7 @@ from crossbatch.loss_names import RECOMMENDED
 from crossbatch.training.comparable import WITH, with_options
 from crossbatch.training.comparison import train_once
 from crossbatch.training.settings import LossSettings, Settings
+from crossbatch.training.short_run import shortened
 
 try:
     import optuna
@@ -174,23 +175,6 @@ def loss_of(settings: Settings, name: str, room: float | None) -> LossSettings:
 def of_arm(settings: Settings, arm: str) -> Settings:
     """The settings of an arm: unchanged for the arm with memory, else with a memory of size 0."""
     return settings if arm == WITH else replace(settings, memory=replace(settings.memory, size=0))
-
-
-def shortened(settings: Settings, steps: int) -> Settings:
-    """The same run in fewer steps: warm-up, milestones and memory start move in proportion; no drift is measured."""
-    optim, memory = settings.optim, settings.memory
-
-    def at(step: float) -> int:
-        return round(step * steps / float(optim.steps))
-
-    start = None if memory.start is None else at(memory.start)
-    milestones = sorted({max(1, at(milestone)) for milestone in optim.milestones})
-    return replace(
-        settings,
-        optim=replace(optim, steps=steps, warmup=at(optim.warmup), milestones=milestones),
-        memory=replace(memory, start=start),
-        drift=replace(settings.drift, sample=0),
-    )
 
 
 def value_of(run: Mapping[str, Any]) -> float:

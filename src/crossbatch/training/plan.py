@@ -125,6 +125,7 @@ def _model(parts: RunParts) -> list[str]:
         f"{seen.sides[0]}×{seen.sides[1]}×{seen.channels} images{kept}; {settings.loss.name} loss"
         + (f" at {', '.join(map(str, settings.model.dims))} dimensions" if settings.model.dims else "")
         + "".join(f", {name} {value}" for name, value in options.items())
+        + "".join(f" ({why})" for option, why in parts.reasons.items() if option == "loss.room")
     )
     return [line] if parts.weights is None else [line, f"weights   {parts.weights}"]
 

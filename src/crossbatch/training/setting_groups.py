@@ -174,6 +174,7 @@ class LoopSettings:
         on_corrupt: Whether an image that cannot be read is refused or skipped; it is named in both cases.
         compile: Compile the network with torch.compile: minutes before the first step, shorter steps on a GPU.
         channels_last: Whether weights and images are stored channels last; by default only on a CPU.
+        race: Whether short runs on validation classes decide augmentation and room where these are not given.
     """
 
     check_every: PositiveInt | None = None
@@ -188,6 +189,7 @@ class LoopSettings:
     on_corrupt: Literal["refuse", "skip"] = "refuse"
     compile: bool = False
     channels_last: bool | None = None
+    race: bool = True
 
     @property
     def hardware(self) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from crossbatch import runs
 from crossbatch.durable import whole
-from crossbatch.errors import SettingError
+from crossbatch.errors import SettingError, Terminated
 from crossbatch.launched import started_rank
 from crossbatch.models import backbones, checkpoint
 from crossbatch.training.augmented_sheet import augmented_sheet
@@ -48,6 +48,11 @@ class Outcome:
     def interrupted(self) -> bool:
         """Whether steps are left to train."""
         return self.ended_by is not None
+
+    def stop_if_asked(self) -> None:
+        """Raise KeyboardInterrupt if SIGINT came, `Terminated` if SIGTERM did; more runs would be trained otherwise."""
+        if self.asked_by is not None:
+            raise Terminated if self.asked_by == "SIGTERM" else KeyboardInterrupt
 
 
 def fit(
