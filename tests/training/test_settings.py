@@ -90,3 +90,13 @@ def test_the_learning_rate_falls_by_ten_at_each_milestone() -> None:
     for wrong in (OptimSettings(schedule="steps"), OptimSettings(milestones=[3])):
         with pytest.raises(SettingError, match=r"--optim.milestones go with --optim.schedule steps"):
             Settings(optim=wrong).check()
+
+
+def test_a_default_folder_is_named_by_the_images(tmp_path: Path) -> None:
+    (tmp_path / "photos.csv").touch()
+    (tmp_path / "shoes").mkdir()
+    names = [
+        Settings(root=root).name
+        for root in (None, tmp_path / "photos.csv", tmp_path / "shoes", tmp_path / "shoes" / "..")
+    ]
+    assert names == ["glyphs", "photos", "shoes", tmp_path.name]

@@ -36,7 +36,7 @@ def compare(
 
     Args:
         settings: All options of a training run.
-        out: Folder to make or to continue; by default runs/compare-DATA-LOSS.
+        out: Folder to make or to continue; by default runs/compare-ROOT-LOSS.
         seeds: Runs of each arm, with seeds from --seed on.
         learning_rates: Learning rates to try, as [0.0003,0.001]; a single rate is not searched. By
             default 0.0003, 0.001, 0.003, 0.01 (a tenth of these where the network starts from trained weights),
@@ -46,7 +46,7 @@ def compare(
         arms: Settings of each arm alone, as `crossbatch tune` writes them; then no learning rate is searched.
         given: The settings that the user gave, by name.
     """
-    run = out or Path("runs", f"compare-{settings.data}-{settings.loss.name}")
+    run = out or Path("runs", f"compare-{settings.name}-{settings.loss.name}")
     settings = settings.at_usual_rate(given)
     settings.check()
     if not runs.is_comparison(run, settings.resolved().as_dict() | ({"arms": arms} if arms else {})):

@@ -138,9 +138,7 @@ def _of_run(
 
 def _usual(settings: Settings) -> Path:
     """The default run folder: named by images, loss and seed, with a number if that run is finished."""
-    root = settings.root
-    name = settings.data if root is None else root.stem if root.is_file() else root.resolve().name
-    usual = Path("runs", f"{name}-{settings.loss.name}-seed{settings.seed}")
+    usual = Path("runs", f"{settings.name}-{settings.loss.name}-seed{settings.seed}")
     places = [usual, *(usual.with_name(f"{usual.name}-{number}") for number in range(2, MOST_RUNS))]
     return next(place for place in places if started() > 1 or not runs.is_finished(place))
 

@@ -40,7 +40,7 @@ def tune(
 
     Args:
         settings: All options of a training run; those that are searched need not be given.
-        out: Folder to make or to continue; by default runs/tune-DATA.
+        out: Folder to make or to continue; by default runs/tune-ROOT.
         budget: Training steps of all runs together, half of them for each arm; by default 20 times --optim.steps.
         minutes: Minutes of training, in place of --budget.
         losses: Losses to try, as [triplet,nca]; options of --loss apply to the loss that it names.
@@ -67,7 +67,7 @@ def tune(
     allowed = halving.Budget(int(budget or TIMES * settings.optim.steps), minutes)
     tuning.check(settings, space, allowed)
     console.print(_plan(settings, allowed))
-    folder = out or Path("runs", f"tune-{settings.data}")
+    folder = out or Path("runs", f"tune-{settings.name}")
     with continuable(console):
         result = tuning.tune(settings, folder, console, space, allowed)
     best = typed(result["best"])

@@ -151,6 +151,13 @@ class Settings:
         return replace(self, optim=replace(self.optim, lr=RATE_TRAINED))
 
     @property
+    def name(self) -> str:
+        """The name of the images in the default folder of a run: that of the root, else of the data set."""
+        if self.root is None:
+            return self.data
+        return self.root.stem if self.root.is_file() else self.root.resolve().name
+
+    @property
     def class_paths(self) -> list[str]:
         """Class paths outside this package that training with these settings imports."""
         data = None if self.data in DATA_SETS else self.data
