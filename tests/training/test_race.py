@@ -64,7 +64,9 @@ def scored(monkeypatch: pytest.MonkeyPatch, scores: Scores) -> list[tuple[str, f
     ("scores", "values"),
     [
         ({("auto", 0.7): 0.5, ("none", 0.7): 0.58, ("none", 1.0): 0.65}, {AUGMENT: "none", ROOM: 1.0}),
-        ({("auto", 0.7): 0.5, ("none", 0.7): 0.58, ("none", 1.0): 0.63}, {AUGMENT: "none"}),
+        ({("auto", 0.7): 0.5, ("none", 0.7): 0.58, ("none", 1.0): 0.6}, {AUGMENT: "none"}),
+        ({("auto", 0.7): 0.5, ("none", 0.7): 0.57, ("auto", 1.0): 0.54}, {ROOM: 1.0}),
+        ({("auto", 0.7): 0.3, ("none", 0.7): 0.3, ("auto", 1.0): 0.33}, {}),
         ({("auto", 0.7): 0.9, ("none", 0.7): 0.92, ("auto", 1.0): 0.94}, {ROOM: 1.0}),
         ({("auto", 0.7): 1.0, ("none", 0.7): 1.0, ("auto", 1.0): 1.0}, {}),
         ({("auto", 0.7): 0.5, ("none", 0.7): 0.49, ("auto", 1.0): 0.7}, {ROOM: 1.0}),
