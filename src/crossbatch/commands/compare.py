@@ -10,6 +10,7 @@ from rich.console import Console
 from crossbatch import runs
 from crossbatch.commands.output import continuable, print_table
 from crossbatch.data import called
+from crossbatch.training.comparable import kept_options
 from crossbatch.training.rate_search import alike
 from crossbatch.training.settings import Settings
 from crossbatch.typed import typed
@@ -49,7 +50,7 @@ def compare(
     run = out or Path("runs", f"compare-{settings.name}-{settings.loss.name}")
     settings = settings.at_usual_rate(given)
     settings.check()
-    if not runs.is_comparison(run, settings.resolved().as_dict() | ({"arms": arms} if arms else {})):
+    if not runs.is_comparison(run, kept_options(settings.resolved(), arms)):
         runs.refuse_used(run)
     from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
     from crossbatch.training.comparison import compare as compare_runs  # noqa: PLC0415  (imports Lightning)

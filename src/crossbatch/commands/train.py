@@ -54,7 +54,7 @@ def train(
     if resume is None and started_rank() == 0:
         runs.refuse_used(run)
     from crossbatch.training.plan import plan_of, print_plan  # noqa: PLC0415  (imports Lightning)
-    from crossbatch.training.race import is_open, race  # noqa: PLC0415
+    from crossbatch.training.race import race, rivals_of  # noqa: PLC0415
     from crossbatch.training.run_parts import build_parts, load_data  # noqa: PLC0415
     from crossbatch.training.train import fit  # noqa: PLC0415
 
@@ -66,7 +66,7 @@ def train(
 
         refuse_other_data(resume, loaded)
     parts = build_parts(settings, loaded)
-    if resume is None and init is None and is_open(settings, loaded):
+    if resume is None and init is None and rivals_of(settings, loaded):
         held_out = load_data(replace(settings, refit=False)) if settings.refit else loaded
         raced = race(settings, held_out, console, run)
         parts = build_parts(raced.applied(settings), loaded) if raced.values else parts

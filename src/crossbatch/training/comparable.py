@@ -42,6 +42,11 @@ def own_of_arms(settings: Settings, arms: Mapping[str, Any]) -> dict[str, Any]:
     return dict(arms)
 
 
+def kept_options(settings: Settings, own: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options of a comparison as its folder keeps them: those of the settings, and those of each arm alone."""
+    return settings.as_dict() | ({"arms": dict(own)} if own else {})
+
+
 def refuse_beside(own: Mapping[str, Any], settings: Settings, learning_rates: Sequence[float]) -> None:
     """Refuse learning rates and options that have no effect, since each arm has its own."""
     if own and learning_rates:

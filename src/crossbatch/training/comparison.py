@@ -20,6 +20,7 @@ from crossbatch.training.comparable import (
     WITHOUT,
     check,
     check_rates,
+    kept_options,
     own_of_arms,
     refuse_beside,
     with_options,
@@ -129,10 +130,11 @@ def compare(
         raise SettingError("there are no test classes to compare on: raise --split.test_share")
     ks = sorted({1, *(ks or runs_here.data.ks)})
     parts = build_parts(runs_here.arm(WITH), runs_here.data)  # refuses before anything is written
-    unraced = settings.as_dict() | ({"arms": own} if own else {})
+    unraced = kept_options(settings, own)
+    begun = runs.is_comparison(out, unraced)
     used_rate = settings.optim.lr if settings.optim.lr in rates else rates[0]
     at_rate = replace(unresolved, optim=replace(unresolved.optim, lr=used_rate))
-    raced = NO_RACE if own else race_of(out, unraced, at_rate, runs_here.data, console)
+    raced = NO_RACE if own else race_of(out, at_rate, runs_here.data, console, begun=begun)
     if raced.results:
         settings = raced.applied(unresolved).resolved()
         runs_here.decide(settings, raced)
@@ -140,11 +142,11 @@ def compare(
     training = _training_of(settings, rates, seeds, own=bool(own))
     lines = plan_of(replace(parts, reasons=runs_here.reasons))
     print_plan(console, (training if line.startswith("training") else line for line in lines))
-    config = settings.as_dict() | ({"arms": own} if own else {})
-    if runs.is_comparison(out, unraced):
+    if begun:
         runs.require_data(out, runs_here.data.identity)
     else:
-        runs.create(out, config, runs_here.data.identity, runs_here.reasons, asdict(raced) | {"unraced": unraced})
+        kept = kept_options(settings, own)
+        runs.create(out, kept, runs_here.data.identity, runs_here.reasons, asdict(raced) | {"unraced": unraced})
     with locked(out):
         result = _result(runs_here, settings, seeds, rates, ks, equal_time=equal_time)
         runs.write_json(out / runs.COMPARISON, result)

@@ -13,7 +13,6 @@ from crossbatch import runs
 from crossbatch.data.augment import Policy
 from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError, MissingExtraError
-from crossbatch.loss_names import RECOMMENDED
 from crossbatch.training.comparable import WITH, with_options
 from crossbatch.training.comparison import train_once
 from crossbatch.training.settings import LossSettings, Settings
@@ -160,15 +159,12 @@ class Search:
 
 def rooms_of(settings: Settings, space: Space, name: str) -> tuple[float, ...]:
     """The values of `room` that are searched for a loss; none without a recommended value, or if one is given."""
-    given = settings.loss.init_args if name == settings.loss.name else {}
-    searched = settings.recommended and "room" in RECOMMENDED.get(name, {}) and "room" not in given
-    return space.rooms if searched else ()
+    return space.rooms if settings.leaves_room_open(name) else ()
 
 
 def loss_of(settings: Settings, name: str, room: float | None) -> LossSettings:
     """A loss with the options that are given for it, and else with the recommended ones."""
-    given = settings.loss.init_args if name == settings.loss.name else {}
-    named = LossSettings.named(name, **given, **({} if room is None else {"room": room}))
+    named = LossSettings.named(name, **settings.given_to(name), **({} if room is None else {"room": room}))
     return Settings(loss=named, recommended=settings.recommended).resolved().loss
 
 

@@ -14,7 +14,7 @@ from crossbatch.data.data_set import DataSet, Part, queries
 from crossbatch.errors import DiskError
 from crossbatch.launched import started
 from crossbatch.loss_names import RECOMMENDED
-from crossbatch.training.settings import LoopSettings, Settings
+from crossbatch.training.settings import Settings
 from crossbatch.training.short_run import shortened, validated
 
 STEPS = 100  # of a short run
@@ -55,12 +55,13 @@ class Race:
 NO_RACE = Race()
 
 
-def is_open(settings: Settings, loaded: DataSet) -> bool:
-    """Whether a race may decide an option: one is open, and short runs are short beside the run."""
+def rivals_of(settings: Settings, loaded: DataSet) -> dict[str, Any]:
+    """The rivals of the defaults that the user left open; none where short runs are not short beside the run."""
     alone = started() == 1 and settings.loop.devices in (None, 1)
     long = settings.optim.steps >= WORTH * STEPS
-    undecided = any(_undecided(option, settings, loaded) for option in RIVALS)
-    return settings.loop.race and undecided and alone and long and not settings.model.trained
+    if not settings.loop.race or not alone or not long or settings.model.trained:
+        return {}
+    return {option: value for option, value in RIVALS.items() if _undecided(option, settings, loaded)}
 
 
 def race(settings: Settings, loaded: DataSet, console: Console, beside: Path) -> Race:
@@ -70,10 +71,10 @@ def race(settings: Settings, loaded: DataSet, console: Console, beside: Path) ->
     recommended room. Short runs have no memory, so both arms of a comparison decide alike. The default stays unless the
     other is clearly ahead. Nothing is decided in a run of few steps, in several processes, or from trained weights.
     """
-    validation = _sample(loaded.validation)
-    if not is_open(settings, loaded) or validation.classes < 2 or int(queries(validation).sum()) < QUERIES:
+    rivals = rivals_of(settings, loaded)
+    validation = _sample(loaded.validation) if rivals else loaded.validation
+    if not rivals or validation.classes < 2 or int(queries(validation).sum()) < QUERIES:
         return NO_RACE
-    rivals = {option: value for option, value in RIVALS.items() if _undecided(option, settings, loaded)}
     small = replace(loaded, validation=validation)
     names = " and ".join(f"--{option}" for option in rivals)
     console.print(f"race      short runs of {STEPS} steps decide {names}; --loop.race false leaves them out")
@@ -97,9 +98,9 @@ def race(settings: Settings, loaded: DataSet, console: Console, beside: Path) ->
     return Race(values, results)
 
 
-def race_of(out: Path, unraced: dict[str, Any], settings: Settings, loaded: DataSet, console: Console) -> Race:
-    """The race of the comparison in the folder `out`, which is run once and then kept there."""
-    if runs.is_comparison(out, unraced):
+def race_of(out: Path, settings: Settings, loaded: DataSet, console: Console, *, begun: bool) -> Race:
+    """The race of the comparison in the folder `out`: run once, and read from there when the comparison has begun."""
+    if begun:
         return Race(**runs.read_race(out))
     runs.refuse_used(out)  # before the short runs
     return race(settings, loaded, console, out)
@@ -109,25 +110,14 @@ def _undecided(option: str, settings: Settings, loaded: DataSet) -> bool:
     """Whether neither the user nor the data set decides the option, and for a room whether the loss has one."""
     if option == AUGMENT:
         return settings.augment == Augment() and loaded.policy == "auto"
-    recommended = RECOMMENDED.get(settings.loss.name, {}) if settings.recommended else {}
-    return "room" in recommended and "room" not in settings.loss.init_args
+    return settings.leaves_room_open(settings.loss.name)
 
 
 def _short(settings: Settings) -> Settings:
     """A short run without memory, with one validation at its end."""
-    loop = settings.loop
-    plain = LoopSettings(
-        check_every=STEPS,
-        precision=loop.precision,
-        accelerator=loop.accelerator,
-        embed_at_once=loop.embed_at_once,
-        workers=loop.workers,
-        check=loop.check,
-        on_corrupt=loop.on_corrupt,
-        channels_last=loop.channels_last,
-    )
+    loop = replace(settings.loop, check_every=STEPS, patience=0, logger=None, compile=False)
     memory = replace(settings.memory, size=0, start=None)
-    return shortened(replace(settings, refit=False, memory=memory, loop=plain), STEPS)
+    return shortened(replace(settings, refit=False, memory=memory, loop=loop), STEPS)
 
 
 def _sample(part: Part) -> Part:

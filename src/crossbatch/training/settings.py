@@ -13,7 +13,7 @@ from crossbatch.data import DATA_SETS, name_for
 from crossbatch.data.augment import Augment
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
-from crossbatch.loss_names import CLASSES, recommended_options
+from crossbatch.loss_names import CLASSES, RECOMMENDED, recommended_options
 from crossbatch.training.option_names import with_class
 from crossbatch.training.plain_values import made
 from crossbatch.training.setting_groups import (
@@ -149,6 +149,14 @@ class Settings:
         if "lr" in given.get("optim", {}) or not (trained or self.model.trained):
             return self
         return replace(self, optim=replace(self.optim, lr=RATE_TRAINED))
+
+    def given_to(self, loss: str) -> dict[str, Any]:
+        """The options that are given for a loss by name; none for a loss that is not the one of these settings."""
+        return self.loss.init_args if loss == self.loss.name else {}
+
+    def leaves_room_open(self, loss: str) -> bool:
+        """Whether a loss has a recommended room, and neither another room nor the options of its paper are given."""
+        return self.recommended and "room" in RECOMMENDED.get(loss, {}) and "room" not in self.given_to(loss)
 
     @property
     def name(self) -> str:
