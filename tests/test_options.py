@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from crossbatch import TripletLoss
 from crossbatch.__main__ import main
 from crossbatch.commands.options import parse
 from crossbatch.errors import CrossBatchError, RunError, SettingError
+from crossbatch.training.settings import LossSettings, Settings
 
 FILE = "root: a\noptim: {steps: 7, milestones: [2]}\nlearning_rates: [0.001]\nk: [3]\nmodel: {dims: [4]}\n"
 
@@ -107,6 +109,27 @@ def test_a_file_may_name_a_loss_by_its_short_name(tmp_path: Path) -> None:
     file.write_text("loss: {class_path: triplet, init_args: {margin: 0.33}}\n")
     given = options("train", "--loss triplet --loss.margin 0.33")["settings"]
     assert options("train", f"--config {file}")["settings"].loss == given.loss
+
+
+@pytest.mark.parametrize("another", ["--loss contrastive", "--loss=contrastive", "--loss.class_path contrastive"])
+def test_another_loss_than_that_of_a_file_has_its_recommended_options(another: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    kept = Settings(loss=LossSettings.named("sup-con", temperature=0.2)).resolved().as_dict()
+    file.write_text(yaml.safe_dump({**kept, "optim": {"steps": 7}}))
+    found = options("train", f"{another} --config {file}")["settings"]
+    assert (found.loss, found.recommended, found.optim.steps) == (LossSettings.named("contrastive"), True, 7)
+    found = parse("train", {"config": file, "loss": "contrastive"})[0]["settings"]
+    assert (found.loss, found.recommended) == (LossSettings.named("contrastive"), True)
+    for same in ("", "--loss sup-con"):
+        found = options("train", f"--config {file} {same}")["settings"]
+        assert (found.loss.init_args["temperature"], found.recommended) == (0.2, False)
+    found = options("train", f"--config {file} {another} --loss.room 0.5 --recommended false")["settings"]
+    assert (found.loss, found.recommended) == (LossSettings.named("contrastive", room=0.5), False)
+
+
+def test_a_recipe_with_another_loss_keeps_to_the_paper() -> None:
+    found = options("train", "--recipe sop-resnet50 --loss triplet")["settings"]
+    assert (found.loss.name, found.recommended) == ("triplet", False)
 
 
 def test_what_may_be_left_open_may_be_empty_in_a_file(tmp_path: Path) -> None:

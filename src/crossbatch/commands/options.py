@@ -34,14 +34,25 @@ ROOT_HELP = (
 OF_LOSS = ("--loss", "--loss.help", "--loss.class_path")  # options that name a class of a loss
 
 
+class Parser(ArgumentParser):
+    """A parser that knows which loss is given outside files."""
+
+    given_loss: str | None = None
+
+
 class OptionsFile(ActionConfigFile):
     """`--config FILE` or `--recipe NAME`: options from YAML."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        """Apply the options of the file; those of the command line, which `spelt` puts after it, override them."""
+        """Apply the options of the file; those of the command line, which `spelt` puts after it, override them.
+
+        If another loss is given beside a file that is no recipe, it has its recommended options, not those of the file.
+        """
         path = recipe_path(values) if option_string == "--recipe" else Path(values)
         others = options_of_others(parser)
         options = {name: value for name, value in with_class(runs.read_options(path)).items() if name not in others}
+        if option_string != "--recipe" and names_another(options, parser.given_loss):
+            options = {name: value for name, value in options.items() if name not in ("loss", "recommended")}
         _reach_loss(options)
         self.apply_config(parser, cfg, self.dest, yaml.safe_dump(options))
 
@@ -52,14 +63,14 @@ def command_named(name: str) -> Callable[..., Any]:
     return command
 
 
-def parser_for(name: str, *, shown: bool = False) -> ArgumentParser:
+def parser_for(name: str, *, shown: bool = False) -> Parser:
     """The parser of a command: an option for each parameter and each field of `settings`; the root is positional.
 
     With `shown` the parser serves only to show help: it takes --loss as plain text, so torch is not imported.
     """
     command = command_named(name)
     parameters, docstrings = inspect.signature(command).parameters, parse_docstring(inspect.getdoc(command) or "")
-    parser = ArgumentParser(
+    parser = Parser(
         prog=f"crossbatch {name}",
         description=(inspect.getdoc(command) or "").split("\n\nArgs:")[0],
         exit_on_error=False,
@@ -111,6 +122,7 @@ def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str
     `given`: words of a command line, or options by name.
     """
     parser, parameters = parser_for(name), inspect.signature(command_named(name)).parameters
+    parser.given_loss = given_loss(given)
     by_name = isinstance(given, Mapping)
     if not by_name and "" in given:
         raise SettingError("one of the words is empty: is a variable of the shell not set?")
@@ -158,6 +170,27 @@ def names_loss(given: Sequence[str] | Mapping[str, Any]) -> bool:
         loss = with_class(given).get("loss", {})
         return not isinstance(loss, Mapping) or "class_path" in loss or any(map(given.get, ("config", "recipe")))
     return any(word.split("=")[0] in ("--loss", "--loss.class_path", *FILES) for word in given)
+
+
+def given_loss(given: Sequence[str] | Mapping[str, Any]) -> str | None:
+    """The loss that is given outside files, as it is written; None if none is named."""
+    if isinstance(given, Mapping):
+        loss = with_class(given).get("loss", {})
+        return loss.get("class_path") if isinstance(loss, Mapping) else None
+    named = None
+    for word, after in zip(given, [*given[1:], ""], strict=False):
+        name, equals, value = word.partition("=")
+        if name in ("--loss", "--loss.class_path"):
+            named = value if equals else after
+    return named
+
+
+def names_another(options: Mapping[str, Any], loss: str | None) -> bool:
+    """Whether the options of a file name another loss than the given one."""
+    in_file = options.get("loss")
+    if loss is None or loss.startswith("{") or not isinstance(in_file, Mapping):
+        return False
+    return bool(in_file.get("class_path", LossSettings().class_path) != class_path(loss))
 
 
 def spelt(parser: ArgumentParser, words: Sequence[str]) -> list[str]:

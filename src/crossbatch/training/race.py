@@ -80,10 +80,15 @@ def race(settings: Settings, loaded: DataSet, console: Console, beside: Path) ->
     console.print(f"race      short runs of {STEPS} steps decide {names}; --loop.race false leaves them out")
     values: dict[str, Any] = {}
     results: dict[str, str] = {}
+
+    def scored(which: str, tried: Mapping[str, Any]) -> float:
+        with console.status(f"short run with {which}"):  # a moving sign, in a terminal alone
+            return validated(_short(Race({**values, **tried}).applied(settings)), small, beside)
+
     try:
-        score = validated(_short(settings), small, beside)
+        score = scored("the defaults", {})
         for option, value in rivals.items():
-            of_rival = validated(_short(Race({**values, option: value}).applied(settings)), small, beside)
+            of_rival = scored(f"--{option} {value}", {option: value})
             default = "auto" if option == AUGMENT else f"{RECOMMENDED[settings.loss.name]['room']:g}"
             wins = of_rival - score >= LEAD and 1 - of_rival <= ERRORS[option] * (1 - score)
             near = "" if wins or of_rival <= score else "; too near to change it"
