@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from waiting import until
 
 SEARCH = "body[data-mode=search]"
@@ -51,6 +52,20 @@ def test_an_uploaded_picture_finds_its_like(visit: Any, address: str, stranger: 
     shown = page.locator("#query-picture")
     assert shown.get_attribute("src").startswith("blob:")
     assert shown.evaluate("picture => picture.naturalWidth") == 96
+
+
+def test_an_uploaded_picture_is_shown_in_a_format_that_the_browser_does_not_know(
+    visit: Any, address: str, stranger: Path, tmp_path: Path, expect: Any
+) -> None:
+    file = tmp_path / "scan.tiff"
+    with Image.open(stranger) as image:
+        image.save(file)
+    page = visit(address)
+    page.locator("#file").set_input_files(file)
+    page.wait_for_selector(SEARCH)
+    expect(page.locator("#query-hint")).to_contain_text("Your picture · 96 × 96")
+    page.wait_for_function("() => document.querySelector('#query-picture').naturalWidth === 96")
+    expect(page.locator("#frame")).not_to_have_class("unseen")
 
 
 def test_a_picture_of_the_gallery_is_not_among_its_own_neighbours(

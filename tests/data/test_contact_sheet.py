@@ -70,3 +70,13 @@ def test_each_row_has_the_name_of_its_class_in_any_script_and_length(
     assert len({ink.tobytes() for ink in inked}) == len(names)
     assert not any(ink[:, -GAP:].any() for ink in inked), "no name runs into the pictures"
     assert left.shape[1] <= sheets.NAME + 4 * GAP
+
+
+def test_a_font_is_taken_that_has_the_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = sheets._font("Äpfel").path
+    folder = Path(usual).parent
+    others = [str(folder / name) for name in ("cmr10.ttf", "STIXGeneral.ttf")]
+    monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: [*others, "damaged.ttf"])
+    found = sheets._font("a \u1d81\u1d84")  # letters that DejaVu and Computer Modern lack
+    assert (Path(usual).name, Path(found.path).name) == ("DejaVuSans.ttf", "STIXGeneral.ttf")
+    assert Path(sheets._font("\U0010fffd").path).name == "DejaVuSans.ttf", "no font has it"

@@ -40,6 +40,22 @@ def test_an_upload_finds_what_the_model_says(client: TestClient, home: Path, mod
     assert found["search"] == {"method": "exact", "recall_at_10": 1.0, "images": 24}
 
 
+@pytest.mark.parametrize(("size", "seen"), [((300, 200), (300, 200)), ((900, 1100), (838, 1024))])
+def test_an_upload_that_no_browser_shows_is_given_back_as_jpeg(
+    client: TestClient, size: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    file = io.BytesIO()
+    Image.new("CMYK", size, (0, 255, 255, 0)).save(file, "TIFF", compression="tiff_lzw")
+    answer = client.post("/previews", files={"image": ("x.tif", file.getvalue())})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    assert answer.headers["cache-control"] == "no-store"
+    shown = Image.open(io.BytesIO(answer.content))
+    assert (shown.format, shown.size) == ("JPEG", seen)
+    assert all(abs(a - b) < 10 for a, b in zip(shown.getpixel((9, 9)), (255, 0, 0), strict=True))
+    refused = client.post("/previews", files={"image": ("x.tif", b"text")})
+    assert (refused.status_code, refused.json()["code"]) == (415, "not_an_image")
+
+
 def test_an_image_of_the_gallery_by_id_or_by_its_bytes(client: TestClient, home: Path) -> None:
     gallery = opened(home / "gallery")
     one = gallery.rows.ids[5]

@@ -20,7 +20,7 @@ def contact_sheet(loaded: DataSet) -> Image.Image:
     classes = part.labels.unique()
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(0))[:CLASSES]
     rows = {label: part.ids[part.labels == label][:IMAGES].tolist() for label in classes[order.sort().values].tolist()}
-    font = _font()
+    font = _font("".join(loaded.class_names[label] for label in rows))
     names = [_shortened(loaded.class_names[label], font) for label in rows]
     left = 4 * GAP + max((round(font.getlength(name)) for name in names), default=0)
     step, widest = TILE + GAP, max(map(len, rows.values()), default=0)
@@ -48,11 +48,29 @@ def _tile(image: Image.Image) -> Image.Image:
     return ImageOps.contain(middle, (TILE, TILE), method)
 
 
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans of matplotlib, which has most alphabets; Pillow's own font if matplotlib is missing."""
-    spec = find_spec("matplotlib")
-    file = Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if spec and spec.origin else None
-    return ImageFont.truetype(file, LETTER) if file and file.is_file() else ImageFont.load_default(LETTER)
+def _font(names: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """DejaVu Sans of matplotlib, which has most alphabets, or the font of this machine that has most of the characters.
+
+    Without matplotlib it is Pillow's own.
+    """
+    if find_spec("matplotlib") is None:
+        return ImageFont.load_default(LETTER)
+    from matplotlib import font_manager, get_data_path  # noqa: PLC0415
+
+    usual = Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    others = sorted(map(Path, font_manager.findSystemFonts())) if _missing(names, usual) else []
+    return ImageFont.truetype(min([usual, *others], key=lambda font: _missing(names, font)), LETTER)
+
+
+def _missing(names: str, font: Path) -> int:
+    """How many of the characters a font lacks; all of them if it cannot be read."""
+    from fontTools.ttLib import TTFont  # noqa: PLC0415
+
+    try:
+        with TTFont(font, fontNumber=0, lazy=True) as tables:
+            return len({*map(ord, names)} - {*(tables.getBestCmap() or {})})
+    except Exception:
+        return len({*names})
 
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

@@ -8,6 +8,7 @@ from crossbatch.data.crops import SIDEWAYS, opaque, orientation, upright
 
 SIDE, TINY = 256, 64  # pixels: the longest side of a thumbnail; images with sides up to TINY keep their size
 SHORTEST, LONGEST = 128, 1024  # pixels: a long image keeps a shorter side of SHORTEST, as far as LONGEST allows
+PREVIEW = 1024  # pixels: the longest side of a preview
 QUALITY = 80
 
 
@@ -32,6 +33,15 @@ def thumbnail(image: Image.Image) -> tuple[bytes, int, int]:
         shown.thumbnail(_bounds(*shown.size), reducing_gap=2.0)
         shown.save(file, "JPEG", quality=QUALITY)
     return file.getvalue(), *size
+
+
+def preview(image: Image.Image) -> bytes:
+    """A JPEG of an upright image, at most `PREVIEW` pixels long, for a browser that cannot show the file itself."""
+    file = BytesIO()
+    shown = image.convert("RGB")
+    shown.thumbnail((PREVIEW, PREVIEW), reducing_gap=2.0)
+    shown.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
 
 
 def _bounds(width: int, height: int) -> tuple[int, int]:

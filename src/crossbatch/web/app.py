@@ -199,6 +199,19 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         headers = {"cache-control": cached, "x-crossbatch-picture": shown.kind}
         return Response(shown.content, media_type=shown.type, headers=headers)
 
+    @app.post("/previews", response_class=Response, responses=kinds, dependencies=[Depends(a_form), *ONLY_KNOWN])
+    async def preview(image: Annotated[UploadFile, File(description="An image file.")]) -> Response:
+        """An upload as JPEG: for files that a browser cannot show, such as TIFF and HEIC. Nothing is kept."""
+        content = await service.searcher.preview(await _content(image, service.limits))
+        return Response(content, media_type="image/jpeg", headers={"cache-control": "no-store"})
+
+
+async def _content(image: UploadFile, limits: Limits) -> bytes:
+    content = await image.read()
+    if len(content) > limits.bytes:
+        raise RefusedError(413, "too_large", f"an upload has {limits.bytes:,} bytes at most")
+    return content
+
 
 def _add_searches(app: FastAPI, service: Service) -> None:
     most = service.limits.top
@@ -228,9 +241,7 @@ def _add_searches(app: FastAPI, service: Service) -> None:
         """The images most similar to an upload, to an image of the gallery, or to a part of either."""
         wish, part = Wish(top, tuple(label), min_similarity), box or None
         if image is not None and not id:
-            content = await image.read()
-            if len(content) > service.limits.bytes:
-                raise RefusedError(413, "too_large", f"an upload has {service.limits.bytes:,} bytes at most")
+            content = await _content(image, service.limits)
             return answers.SearchAnswer(**await service.searcher.by_upload(content, image.filename or "", wish, part))
         if image is None and id:
             return answers.SearchAnswer(**await service.searcher.by_id(id, wish, part))

@@ -27,7 +27,7 @@ async def a_form(request: Request) -> None:
     """Refuse a body that is no form: its fields would be ignored."""
     kind = request.headers.get("content-type", FORMS[0]).partition(";")[0].strip().lower()
     if kind not in FORMS:
-        expected = f"a search takes a form ({FORMS[0]}) with an image or an id, not {kind[:80]}"
+        expected = f"this address takes a form ({FORMS[0]}) with an image, not {kind[:80]}"
         raise RefusedError(415, "no_form", expected)
 
 

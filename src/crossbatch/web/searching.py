@@ -4,10 +4,10 @@ import asyncio
 import os
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,12 @@ from crossbatch.index import Gallery, Hit
 from crossbatch.index.indexing import digest_of
 from crossbatch.index.queries import Query, TooManyPixelsError, read_query
 from crossbatch.index.rows import Rows
+from crossbatch.index.thumbnails import preview
 from crossbatch.web.batcher import Batcher
 from crossbatch.web.limits import Limits, RefusedError
 from crossbatch.web.together import Together
 
+Answer = TypeVar("Answer")
 NAME = 200  # characters of an uploaded file's name in the answer
 
 
@@ -83,6 +85,13 @@ class Searcher:
             return await self._by_id(rows, one, wish, box)
         return await self._within(self._by_query(rows, lambda: self._read(content, box), wish, None, name[-NAME:]))
 
+    async def preview(self, content: bytes) -> bytes:
+        """A JPEG of an uploaded file, which a browser can show."""
+        decoding = asyncio.get_running_loop().run_in_executor(
+            self._decoders, lambda: preview(self._read(content, None).image)
+        )
+        return await self._within(decoding)
+
     async def _by_query(self, rows: Rows, read: Any, wish: Wish, one: str | None, name: str) -> dict[str, Any]:
         if rows.description.model.fingerprint != self._model:
             problem = "the gallery was made anew with another model while the server ran"
@@ -143,11 +152,10 @@ class Searcher:
         except DataError as error:
             raise RefusedError(415, "not_an_image", str(error)) from error
 
-    async def _within(self, work: Any) -> dict[str, Any]:
+    async def _within(self, work: Awaitable[Answer]) -> Answer:
         try:
             async with asyncio.timeout(self.limits.seconds):
-                answer: dict[str, Any] = await work
-                return answer
+                return await work
         except TimeoutError:
             problem = f"the search took longer than {self.limits.seconds:g} s"
             raise RefusedError(504, "timeout", f"{problem}: try again, or with a smaller image") from None

@@ -40,6 +40,13 @@ export function search({ id, image, box, labels: only, top }, signal) {
   return ask("/search", { method: "POST", body, signal });
 }
 
+// A picture that the browser cannot show, as one that it can.
+export async function preview(image, signal) {
+  const body = new FormData();
+  body.set("image", image, image.name || "picture");
+  return ask("/previews", { method: "POST", body, signal });
+}
+
 export async function session(token) {
   const body = JSON.stringify({ token });
   await once("/session", { method: "POST", body, headers: { "Content-Type": "application/json" } });
@@ -69,6 +76,7 @@ async function ask(path, options) {
 async function once(path, options) {
   try {
     const answer = await fetch(path, options);
+    if (answer.ok && answer.headers.get("content-type")?.startsWith("image/")) return await answer.blob();
     if (answer.ok) return answer.status === 204 ? null : await answer.json();
     const { error, code } = await answer.json().catch(() => ({}));
     throw new Refused(answer.status, code, error ?? `The server answered with status ${answer.status}.`);

@@ -1,5 +1,5 @@
 // The picture that is searched with: shown whole, with its name and its box.
-import { original, thumbnail } from "./api.js";
+import { original, preview, thumbnail } from "./api.js";
 import { Box } from "./box.js";
 import { byId, element, icon } from "./element.js";
 import { file } from "./place.js";
@@ -12,7 +12,7 @@ export class Query {
     this.box = new Box(changed);
     this.picture = byId("query-picture");
     this.picture.draggable = false;
-    this.picture.addEventListener("error", () => byId("frame").classList.add("unseen"));
+    this.picture.addEventListener("error", () => this.unseen());
     this.picture.addEventListener("load", () => byId("frame").style.setProperty("--ratio", this.picture.naturalWidth / this.picture.naturalHeight));
     byId("part").addEventListener("click", () => (this.place.box ? changed(null) : this.box.start()));
   }
@@ -53,8 +53,21 @@ export class Query {
     this.url = null;
     if (!which) { this.picture.removeAttribute("src"); return; }
     byId("frame").classList.remove("unseen");
-    if (place.upload) this.picture.src = this.url = URL.createObjectURL(file(place));
+    this.brought = place.upload ? file(place) : null;
+    if (this.brought) this.picture.src = this.url = URL.createObjectURL(this.brought);
     else this.load(place.id, asked);
+  }
+
+  // A format that the browser does not know, such as TIFF or HEIC: the server draws it anew, once.
+  async unseen() {
+    byId("frame").classList.add("unseen");
+    const [which, image] = [this.which, this.brought];
+    this.brought = null;
+    const seen = image && (await preview(image).catch(() => null)); // a refusal is told by the search
+    if (!seen || this.which !== which) return;
+    URL.revokeObjectURL(this.url);
+    byId("frame").classList.remove("unseen");
+    this.picture.src = this.url = URL.createObjectURL(seen);
   }
 
   // The small picture at once, since the grid has shown it; the large one when it is here.
