@@ -142,7 +142,8 @@ def parse(name: str, given: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str
         chosen = {name: arguments.pop(name) for name in names if name in arguments}
         arguments["settings"] = made(Settings, chosen)
         if "given" in parameters:
-            arguments["given"] = chosen if names_loss(given) else chosen | {"loss": {}}
+            named = parser.given_loss is not None or gives_file(given)
+            arguments["given"] = chosen if named else chosen | {"loss": {}}
     for option, value in arguments.items():
         default = parameters[option].default
         if isinstance(value, dict) and is_dataclass(default):
@@ -164,14 +165,6 @@ def by_names(parser: ArgumentParser, given: Mapping[str, Any]) -> Namespace:
     return parsed
 
 
-def names_loss(given: Sequence[str] | Mapping[str, Any]) -> bool:
-    """Whether the class of the loss is given, or may be in a file; options of the default loss alone do not count."""
-    if isinstance(given, Mapping):
-        loss = with_class(given).get("loss", {})
-        return not isinstance(loss, Mapping) or "class_path" in loss or any(map(given.get, ("config", "recipe")))
-    return any(word.split("=")[0] in ("--loss", "--loss.class_path", *FILES) for word in given)
-
-
 def given_loss(given: Sequence[str] | Mapping[str, Any]) -> str | None:
     """The loss that is given outside files, as it is written; None if none is named."""
     if isinstance(given, Mapping):
@@ -183,6 +176,13 @@ def given_loss(given: Sequence[str] | Mapping[str, Any]) -> str | None:
         if name in ("--loss", "--loss.class_path"):
             named = value if equals else after
     return named
+
+
+def gives_file(given: Sequence[str] | Mapping[str, Any]) -> bool:
+    """Whether a file of options is given, which may name a loss."""
+    if isinstance(given, Mapping):
+        return any(map(given.get, ("config", "recipe")))
+    return any(word.partition("=")[0] in FILES for word in given)
 
 
 def names_another(options: Mapping[str, Any], loss: str | None) -> bool:
