@@ -1,1 +1,1 @@
-"""Benchmarks: ours and peers in one run; results as CSV with versions."""
+"""Benchmarks that compare crossbatch with other libraries in one run. Results are CSV files with versions."""

@@ -1,4 +1,4 @@
-"""Commands in processes of their own, as a user runs them, without the seconds that each would take to import torch."""
+"""Run `crossbatch` commands in their own processes, as a user does, but without importing torch anew each time."""
 
 import contextlib
 import multiprocessing
@@ -19,13 +19,13 @@ SERVER.set_forkserver_preload(["crossbatch.training.train", "crossbatch.commands
 
 @dataclass
 class Command:
-    """A command under way: its process, the leader of a group of its own, and what it has written."""
+    """A running command: its process, which leads its own process group, and the file of its output."""
 
     process: BaseProcess
     told: Path
 
     def signal(self, number: int, *, group: bool = False) -> None:
-        """Send one to the process, or to all of its group and of those that it has started."""
+        """Send a signal to the process, or to its whole group and to the processes it has started in other groups."""
         started = _started_by(self.process.pid) if group else []  # torchrun gives each process a group of its own
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(self.process.pid, number)
@@ -34,7 +34,7 @@ class Command:
                 os.kill(pid, number)
 
     def wait(self, seconds: float = 600) -> int:
-        """Its exit status, as Popen tells it."""
+        """Wait for the end and return the exit status, in the convention of `Popen`."""
         self.process.join(seconds)
         if self.process.exitcode is None:
             self.signal(signal.SIGKILL, group=True)
@@ -42,7 +42,7 @@ class Command:
         return self.process.exitcode
 
     def wait_until(self, there: Callable[[], object], seconds: float = 600) -> bool:
-        """Whether something is there before the command ends."""
+        """Wait until `there()` is true. Return False if the command ends or the time runs out first."""
         end = time.monotonic() + seconds
         while not there():
             if self.process.exitcode is not None or time.monotonic() > end:
@@ -52,12 +52,12 @@ class Command:
 
     @property
     def output(self) -> str:
-        """What it has written so far."""
+        """What the command has written so far."""
         return self.told.read_text(encoding="utf-8", errors="replace")
 
 
 def start(words: list[str], told: Path, *, processes: int = 1, **environment: str) -> Command:
-    """Start `crossbatch WORDS`, over several processes by torchrun; what it writes goes to a file."""
+    """Start `crossbatch WORDS`, with several processes through torchrun. Its output goes to the file `told`."""
     process = SERVER.Process(target=_run, args=(words, str(told), processes, environment))
     process.start()
     return Command(process, told)
@@ -65,7 +65,7 @@ def start(words: list[str], told: Path, *, processes: int = 1, **environment: st
 
 @contextlib.contextmanager
 def running(words: list[str], told: Path, *, processes: int = 1, **environment: str) -> Iterator[Command]:
-    """A command that does not outlive a test that fails."""
+    """Start a command and kill it when the block ends, so that it does not outlive a failing test."""
     command = start(words, told, processes=processes, **environment)
     try:
         yield command
@@ -76,7 +76,7 @@ def running(words: list[str], told: Path, *, processes: int = 1, **environment: 
 
 
 def _started_by(pid: int) -> list[int]:
-    """Processes of another group that it has started, as Linux lists them."""
+    """The processes that `pid` has started and that are in another group, from Linux's /proc."""
     with contextlib.suppress(OSError):
         children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
         return [child for child in children if os.getpgid(child) != os.getpgid(pid)]

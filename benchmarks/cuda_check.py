@@ -1,8 +1,9 @@
-"""Verify and time the losses on a CUDA device: `python -m benchmarks.cuda_check`. Says what failed; exit status 1 then.
+"""Verify and time the losses on a CUDA device: `python -m benchmarks.cuda_check`.
 
-Value and gradient against the plain form on the CPU in float64; half-precision rows against float32, and that many of
-them that lie close do not overflow; peak memory; a memory of the paper's size in bytes; time against the roofline: the
-larger of what the products and the reading of rows take.
+It prints each check, names the losses that fail, and then exits with status 1. The checks are: value and gradient
+against the plain form in float64 on the CPU; gradients with half-precision rows against those with float32 rows; and
+finite gradients from many close rows in float16. It also prints the bytes of a memory of the paper's size, peak memory,
+and times beside the roofline: the longer of the time of the products and the time to read the rows.
 """
 
 import sys
@@ -20,7 +21,7 @@ from crossbatch.losses import LOSSES, Pairing, PairLoss
 from crossbatch.losses.reference import reference_compare
 
 PAPER_ROWS, PAPER_DIM = 59_551, 512
-TRIPLET_ROWS = 2_000  # the plain form of triplets is anchors × positives × negatives
+TRIPLET_ROWS = 2_000  # the plain form holds anchors × positives × negatives triplets
 
 
 def main() -> int:
@@ -58,7 +59,7 @@ def half_agrees(name: str) -> bool:
 
 
 def is_finite(name: str) -> bool:
-    """The gradient from 200,000 close rows in float16, one chunk, whose weights add up beyond its largest number."""
+    """Check the gradient of 200,000 close rows in float16. Their weights add up beyond the largest float16 number."""
     memory = random_unit(200_000, 128, 64)
     close = normalize(memory.anchors[:1] + 0.02 * memory.rows)
     _, gradient = value_and_gradient(name, memory._replace(anchors=close[:64], rows=close.half()), "cuda", None)
@@ -87,7 +88,7 @@ def paper_bytes() -> None:
 
 
 def times(name: str) -> None:
-    """Of forward and backward against so many rows, by the size of a chunk; the floor is the best of its own sizes."""
+    """Time forward and backward for several chunk sizes. The floor uses its own fastest chunk size."""
     for rows in (60_000, 1_000_000):
         memory = Memory(*(part.cuda() for part in random_unit(rows, 128, 64)))
         chunk = best_chunk(memory.anchors, memory.rows)
@@ -118,7 +119,7 @@ def _step(name: str, memory: Memory, chunk: int | None) -> Callable[[], None]:
 
 
 def roofline(rows: int, dim: int, batch: int) -> float:
-    """Seconds: this device's own measured rates, for a large product and a large copy."""
+    """Least seconds of a step, from rates measured on this device with a large product and a large copy."""
     left, right = torch.randn(4096, 4096, device="cuda"), torch.randn(4096, 4096, device="cuda")
     products = 2 * 4096**3 / _seconds(lambda: left @ right)
     big = torch.empty(2**28, device="cuda")

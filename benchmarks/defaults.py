@@ -1,11 +1,11 @@
-r"""What the defaults gain or cost: policies of augmentation, and the memory against none, a row a run.
+r"""Measure what the defaults gain or cost: augmentation policies, and the memory against no memory.
 
     python -m benchmarks.defaults policies DIR… --seeds 0 1 2
     python -m benchmarks.defaults memory DIR… --weights lite0.safetensors --size 64 --steps 200 500 --rates 0.001 0.0001
 
-A row of `results/defaults.csv` is one run: what it was, R@1 on validation, on test, and on test before training. Rows
-that are there are not run again. `python -m benchmarks.defaults differences` prints the mean of each arm less that of
-the first of its cell, paired by seed, with its standard error; and writes nothing.
+Each row of `results/defaults.csv` is one run: its settings, R@1 on validation, R@1 on test, and R@1 on test before
+training. A run that has a row is not repeated. `python -m benchmarks.defaults differences` only prints: for each cell,
+the mean difference of each arm from the first arm, paired by seed, with its standard error.
 """
 
 import argparse
@@ -48,7 +48,7 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Run what is missing, or tell what is there."""
+    """Train the runs that have no row yet, or print the differences."""
     options = _options()
     if options.part == "differences":
         _differences()
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _run(settings: Settings) -> Row:
-    """Train, and look at test once."""
+    """Train one run and evaluate it on test once."""
     out, loaded = Path(mkdtemp()) / "run", load_data(settings)
     try:
         summary = fit(build_parts(settings, loaded), out, Console(stderr=True)).summary

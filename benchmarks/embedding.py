@@ -1,11 +1,12 @@
-"""Images a second of embedding: ours, and a textbook loop of torchvision and a DataLoader, in turn, in one run.
+"""Compare how many images per second are embedded: by crossbatch, and by a textbook loop of torchvision and DataLoader.
 
 Run with `python -m benchmarks.embedding RUN PHOTOS`, where RUN is a run folder and PHOTOS holds images. Both embed the
-same files with the same network, in single precision. The textbook decodes with PIL, resizes, crops the centre and
-normalises by torchvision, in batches of 64 and 256; of its numbers of workers and batches the fastest on a part of the
-images counts. Its network lies in memory as torch makes it, channels first; beside it stands what the same loop does
-with the network channels last, which is what ours does on a CPU. Memory is the peak of `crossbatch embed` over a
-quarter of the images and over all of them. Other work on the machine spoils the result.
+same files with the same network in single precision, and take turns. The textbook loop decodes with PIL, and resizes,
+crops the centre and normalises with torchvision. It is tried with several numbers of workers and batch sizes of 64 and
+256 on a part of the images; the fastest combination is used. Its network is in torch's default memory format, channels
+first. A further number is for the same loop with channels last, the format that crossbatch uses on a CPU. Memory is
+the peak of `crossbatch embed` over a quarter of the images and over all images. Other work on the machine distorts the
+result.
 """
 
 import argparse
@@ -36,7 +37,7 @@ CORES = len(os.sched_getaffinity(0))
 
 
 class Textbook(Dataset[Tensor]):
-    """Files, prepared as torchvision's examples do."""
+    """Image files, prepared as in torchvision's examples."""
 
     def __init__(self, paths: list[Path], model: crossbatch.Encoder) -> None:
         seen = model.preprocess
@@ -59,7 +60,7 @@ class Textbook(Dataset[Tensor]):
 
 
 def textbook(model: Any, network: nn.Module, paths: list[Path], workers: int, batch: int) -> float:
-    """Images a second."""
+    """Embed the files with the textbook loop and return images per second."""
     start = time.perf_counter()
     with torch.inference_mode():
         rows = [network(images) for images in DataLoader(Textbook(paths, model), batch, num_workers=workers)]
@@ -68,14 +69,14 @@ def textbook(model: Any, network: nn.Module, paths: list[Path], workers: int, ba
 
 
 def ours(model: Any, paths: list[Path]) -> float:
-    """Images a second."""
+    """Embed the files with crossbatch and return images per second."""
     start = time.perf_counter()
     model.embed(paths)
     return len(paths) / (time.perf_counter() - start)
 
 
 def peak(run: Path, paths: list[Path]) -> float:
-    """MB that `crossbatch embed` takes at most, in a process of its own."""
+    """Run `crossbatch embed` in its own process and return its peak memory in MB."""
     with TemporaryDirectory() as folder:
         listing = Path(folder, "images.csv")
         with listing.open("w", newline="") as file:
@@ -88,7 +89,7 @@ def peak(run: Path, paths: list[Path]) -> float:
 
 
 def main() -> None:
-    """Measure, print, and write the table."""
+    """Measure, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path, nargs="+")

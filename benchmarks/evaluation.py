@@ -1,9 +1,9 @@
-"""What the metrics cost: R@1 to R@1000 and MAP@R of 60,502 embeddings against each other, beside an exact search.
+"""Measure the cost of the metrics: R@1 to R@1000 and MAP@R of 60,502 embeddings, beside an exact search.
 
-Run with `make bench`. The rows are those of SOP's test part in number: 11,316 classes, 128-d, each class a random
-direction and noise about it. The peer is `faiss.knn` at K = 1000, exact and with nothing computed from what it finds;
-both take turns in one process, three rounds. Peak memory is resident size over what was there before, of one call in a
-process of its own.
+Run with `make bench`. The sizes are those of the test part of SOP: 60,502 rows in 11,316 classes. Embeddings have 128
+dimensions; each class is a random direction, and its rows are that direction plus noise. The peer is `faiss.knn` at
+K = 1000. It searches exactly and computes no metrics. Both take turns in one process, for three rounds. Peak memory is
+the growth of resident memory during one call, measured in a separate process.
 """
 
 import csv
@@ -30,7 +30,7 @@ def main() -> None:
     calls = {"crossbatch": ours, "faiss.knn": peer}
     if len(sys.argv) > 1:
         call, given = calls[sys.argv[1]], embeddings()
-        call(*(column[:2000] for column in given))  # what is loaded with the first call is nobody's peak
+        call(*(column[:2000] for column in given))  # a first call loads code, which must not count as peak memory
         print(round(peak_mb(lambda: call(*given))))
         return
     rows, labels, ids = embeddings()

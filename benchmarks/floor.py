@@ -1,7 +1,8 @@
-"""The floor: two matrix products over a memory, and nothing else; a loss that most rows have no weight in needs less.
+"""The floor: the time of the two matrix products over a memory that a loss needs, and nothing else.
 
-Similarities of the batch with every row, and the gradient's sum over every row with a weight; here each weight is the
-similarity itself. A chunk of rows at a time, so that what one product writes the other finds in cache.
+The first product gives the similarities of the batch with every row. The second adds up the rows with weights, as the
+gradient does; here each weight is the similarity itself. Rows are processed in chunks, so that the second product finds
+the result of the first in cache. A loss can be faster than the floor if most of its rows have no weight.
 """
 
 import statistics
@@ -22,7 +23,7 @@ def two_products(anchors: Tensor, rows: Tensor, chunk: int) -> Tensor:
 
 
 def two_products_by_columns(anchors: Tensor, rows: Tensor, chunk: int) -> Tensor:
-    """The same, similarities transposed: faster on some processors. Ratios are to the form above all the same."""
+    """The same with transposed similarities: faster on some processors. Ratios always use the form above."""
     total = torch.zeros_like(anchors.T)
     for block in rows.split(chunk):
         total += block.T @ (block @ anchors.T)
@@ -30,7 +31,7 @@ def two_products_by_columns(anchors: Tensor, rows: Tensor, chunk: int) -> Tensor
 
 
 def best_chunk(anchors: Tensor, rows: Tensor, repeats: int = 5) -> int:
-    """The chunk size of five with the least median time."""
+    """The chunk size with the smallest median time."""
     return min(CHUNKS, key=lambda chunk: median_time(lambda: two_products(anchors, rows, chunk), repeats))
 
 
@@ -48,7 +49,7 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each call, all taking turns, so that what the machine does hits all alike."""
+    """Median seconds of each call. The calls take turns, so that other load on the machine affects all alike."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for name in [name for _ in range(rounds) for name in calls]:
         times[name].append(timed(calls[name]))

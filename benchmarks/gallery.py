@@ -1,11 +1,11 @@
-"""Searching many rows: our exact search, Milvus Lite, and faiss flat and HNSW, in one run on the same rows.
+"""Compare searches among many rows in one run: our exact search, Milvus Lite, and faiss flat and HNSW.
 
     python -m benchmarks.gallery --rows 100000
 
-Writes benchmarks/results/gallery.csv, a row a contender as it ends: seconds to build, megabytes on the disk, recall@10
-against exact, and searches a second, one query at a time and sixteen together. Seconds are of processor time, all
-threads of the process together, so that other work on the machine does not show; all contenders work in the process.
-Rows are drawn around centres, twenty to a centre, as classes are.
+Writes a row to benchmarks/results/gallery.csv when a contender is done: seconds to build, size on disk in MB, recall@10
+against exact search, and searches per second, with one query at a time and with sixteen together. Seconds are processor
+time of all threads of the process, so that other work on the machine does not count. Every contender works inside this
+process. Rows are drawn around centres, twenty rows for each centre, as the images of a class are.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def drawn(rows: int, dim: int) -> np.ndarray:
 def measured(
     search: Callable[[np.ndarray], list[list[int]]], queries: np.ndarray, truth: list[list[int]], seconds: float
 ) -> dict[str, float]:
-    """Recall over all queries, and searches a second for so many seconds each, the first search not counted."""
+    """Measure recall over all queries, and searches per second. The first search does not count."""
     found = [one for start in range(0, len(queries), TOGETHER) for one in search(queries[start : start + TOGETHER])]
     recall = np.mean([len(set(a) & set(b)) / TOP for a, b in zip(found, truth, strict=True)])
     speeds = {}
@@ -77,7 +77,7 @@ def milvus_of(kind: str, folder: Path) -> Callable[[np.ndarray], tuple[Callable[
         collection = client.collection("benchmark", rows.shape[1])
         collection.make(len(rows))
         collection.put([f"{row:032x}" for row in range(len(rows))], [0] * len(rows), rows)
-        collection.search(rows[:1], TOP)  # builds what is built at the first search
+        collection.search(rows[:1], TOP)  # the first search builds the index
         size = sum(file.stat().st_size for file in (folder / f"{kind}.db").rglob("*") if file.is_file()) / 1e6
         return lambda queries: [[int(one, 16) for one, _ in hits] for hits in collection.search(queries, TOP)], size
 

@@ -1,12 +1,13 @@
-"""Grocery photographs from ImageNet weights: zero-shot, fine-tuned without memory, fine-tuned with it.
+"""Grocery photographs with ImageNet weights: zero-shot, fine-tuned without memory, and fine-tuned with memory.
 
     python scripts/efficientnet_lite0_weights.py lite0.safetensors
     python -m benchmarks.grocery --root grocery_store --weights lite0.safetensors
 
-`--root` has a folder a class, whose files begin with train-, val- or test- as the Grocery Store data set divides them
-(Klasson et al., WACV 2019). Two protocols: disjoint classes, where the first 40 train and each image of the other 41 is
-searched among all of theirs; and closed-set, where all 81 train on their training photographs and each test photograph
-is searched among these. A small image and the last stages of the network, so that a run takes minutes on two cores.
+`--root` has one folder for each class. File names begin with train-, val- or test-, the parts of the Grocery Store
+data set (Klasson et al., WACV 2019). There are two protocols. With disjoint classes, the first 40 classes train the
+network, and each image of the other 41 classes is a query against all their other images. In the closed set, all 81
+classes train on their training and validation photographs, which are also the gallery; test photographs are the
+queries. Images are small and only the last stages of the network train, so that a run takes minutes on two cores.
 """
 
 import argparse
@@ -70,7 +71,7 @@ PROTOCOLS = {"disjoint": disjoint, "closed-set": closed_set}
 
 
 def zero_shot(settings: Settings) -> float:
-    """R@1 on test of the features as ImageNet has them, pooled and scaled to length 1."""
+    """R@1 on test with the ImageNet features, pooled and scaled to length 1."""
     loaded = load_data(settings)
     model = embedder.build(settings.model.backbone, settings.model.dim, loaded.channels)
     model.head = nn.Identity()

@@ -1,8 +1,9 @@
-"""A run that is killed and ended again and again: python -m benchmarks.kills [--kills 30] [--terms 10] [--seed N].
+"""Kill and stop a run many times: python -m benchmarks.kills [--kills 30] [--terms 10] [--seed N].
 
-One run nobody touches, and one that is gone on with after each `kill -9` (half of them while a checkpoint is being
-written, without loader processes and with two) and each SIGTERM to its whole group. Both must end bit for bit alike.
-Several `--processes` are started by torchrun, and each end is that of all of them.
+One run is left alone. Another run is interrupted by `kill -9` and by SIGTERM to its whole process group, and resumed
+each time. Half of the kills come while a checkpoint is being written. The run has no loader processes and two loader
+processes in turn. Both runs must end with bit-for-bit the same results. With `--processes` above 1, torchrun starts the
+processes, and each interruption hits all of them.
 """
 
 import argparse
@@ -25,16 +26,16 @@ from benchmarks.commands import running
 from crossbatch import runs
 from crossbatch.durable import PARTIAL
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # with loader processes and without, the same threads and sums
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # so sums do not depend on the number of loader processes
 SMALL = "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --memory.start 50 --loop.check_every 10"
 QUIET = "--loop.accelerator cpu --drift.sample 12"
 SUMMARY = ("steps", "best_validation_R@1", "last_validation", "before_training", "after_training", "memory_start")
-TIMED = ("Throughput",)  # callbacks whose state is seconds
+TIMED = ("Throughput",)  # callbacks whose state is durations
 PLACED = ("best_model_path", "last_model_path", "kth_best_model_path", "best_k_models", "dirpath")
 
 
 def differences(straight: Path, run: Path) -> list[str]:
-    """What of a run is not as in the one that nobody touched; nothing where all is."""
+    """Names of all results in which `run` differs from the uninterrupted run. Empty if all are equal."""
     one, other = (_saved(folder) for folder in (straight, run))
     found = [name for name in sorted(one.keys() | other.keys()) if not _equal(one.get(name), other.get(name))]
     if (straight / "model.safetensors").read_bytes() != (run / "model.safetensors").read_bytes():
@@ -52,7 +53,7 @@ def differences(straight: Path, run: Path) -> list[str]:
 
 
 def _saved(run: Path) -> dict[str, Any]:
-    """The last checkpoint, flat: all but where the run lies and how long it took."""
+    """The last checkpoint as flat pairs, without file paths and durations."""
     checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     kept = {name: checkpoint[name] for name in ("state_dict", "optimizer_states", "lr_schedulers", "global_step")}
     callbacks = {name: value for name, value in checkpoint["callbacks"].items() if not name.startswith(TIMED)}
@@ -74,7 +75,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def draw(root: Path, classes: int = 12, images: int = 6) -> Path:
-    """Classes of 16×16 pictures: a pattern a class, noise a picture."""
+    """Write classes of 16×16 images: each class is a pattern, and each image is the pattern with noise."""
     chance = np.random.default_rng(0)
     for number in range(classes):
         pattern = chance.integers(0, 256, (4, 4, 3)).repeat(4, 0).repeat(4, 1)
@@ -88,12 +89,12 @@ def draw(root: Path, classes: int = 12, images: int = 6) -> Path:
 def end_at_random(
     words: list[str], run: Path, chance: random.Random, how: str, workers: int, longest: float, processes: int = 1
 ) -> int:
-    """Start or go on, and end it by a way: `kill`, `kill while saving` or `term` (the group); its exit status."""
+    """Start or resume the run, end it by `kill`, `kill while saving` or `term`, and return the exit status."""
     go_on = ["train", "--resume", str(run)] if runs.is_begun(run) else ["train", *words, "--out", str(run)]
     checkpoints, told = run / runs.CHECKPOINTS, run.with_suffix(".log")
     with running([*go_on, "--loop.workers", str(workers)], told, processes=processes) as command:
         age = _written(checkpoints)
-        command.wait_until(lambda: _written(checkpoints) != age)  # under way
+        command.wait_until(lambda: _written(checkpoints) != age)  # training has begun
         if how == "kill while saving":
             command.wait_until(lambda: any(checkpoints.glob(f"*.ckpt*{PARTIAL}")))
             time.sleep(chance.uniform(0, 0.004))

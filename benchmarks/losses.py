@@ -1,8 +1,8 @@
-"""Forward and backward of every loss over a memory: ours, the plain form, pytorch-metric-learning's, and the floor.
+"""Time forward and backward of every loss over a memory: ours, the plain form, pytorch-metric-learning, and the floor.
 
-Run with `make bench`, or `python -m benchmarks.losses --rows 60000 --losses contrastive triplet`. All that share a
-memory take turns in one process. Peak memory is resident size over what was there before, of one call in a process of
-its own, which also finds out what would take over 20 s or all memory: that is skipped and said.
+Run with `make bench`, or `python -m benchmarks.losses --rows 60000 --losses contrastive triplet`. All contenders of one
+memory take turns in one process. Peak memory is the growth of resident memory during one call in a separate process.
+That process also finds contenders that take more than 20 s or run out of memory: they are skipped, with a note.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def contenders(loss: str, wanted: Collection[str] | None = None) -> dict[str, Callable[[Memory, str], Call]]:
-    """How each wanted party computes a loss; what is made outside of the returned call is not timed."""
+    """For each wanted contender, a function that prepares a loss and returns the call to time."""
     parties = {"crossbatch": ours, "plain": plain} | ({"pytorch-metric-learning": peers} if loss in PEERS else {})
     return {name: build for name, build in parties.items() if wanted is None or name in wanted}
 
@@ -63,8 +63,8 @@ def ours(memory: Memory, loss: str, compare: Callable[..., torch.Tensor] = PairL
 plain = partial(ours, compare=reference_compare)
 
 
-# Their own losses with `ref_emb`, which is what their memory calls; cosine, but for NCA and margin, of distances, and
-# the miner that the loss's paper has. Reducers are theirs.
+# The losses of pytorch-metric-learning, called with `ref_emb` as their CrossBatchMemory does, with their default
+# reducers. Similarity is cosine, but NCA and margin use distances. A miner is used where the paper of the loss has one.
 PEERS: dict[str, Callable[[], tuple[torch.nn.Module, torch.nn.Module | None]]] = {
     "contrastive": lambda: (_pml().losses.ContrastiveLoss(1, 0.5, distance=_pml().distances.CosineSimilarity()), None),
     "triplet": lambda: (_pml().losses.TripletMarginLoss(0.1, distance=_pml().distances.CosineSimilarity()), None),
@@ -128,7 +128,7 @@ def _measure(source: str, rows: int, dim: int, batch: int, options: argparse.Nam
 
 
 def _floors(memory: Memory) -> dict[str, Call]:
-    """Both forms of the floor in every size of chunk; the fastest of each counts."""
+    """Both forms of the floor at every chunk size. The fastest of each form counts."""
     rows = memory.rows.float()
     return {
         f"{name}, chunks of {chunk}": partial(products, memory.anchors, rows, chunk)
@@ -158,7 +158,7 @@ def _memory(source: str, rows: int, dim: int, batch: int, dtype: str) -> Memory:
 def _probe(
     source: str, rows: int, dim: int, batch: int, loss: str, contender: str, dtype: str
 ) -> tuple[float | None, str]:
-    """One call in a process of its own: its peak memory in MB, or why it is left out."""
+    """Make one call in a separate process. Return its peak memory in MB, or a note that says why it is skipped."""
     given = [source, rows, dim, batch, loss, contender]
     command = [sys.executable, "-m", "benchmarks.losses", "--dtype", dtype, "--one", *map(str, given)]
     try:
@@ -177,7 +177,7 @@ def _one_call(options: argparse.Namespace) -> None:
     source, rows, dim, batch, loss, contender = options.one
     memory = _memory(source, int(rows), int(dim), int(batch), options.dtype)
     small = Memory(memory.anchors, memory.labels, memory.rows[:256], memory.row_labels[:256])
-    contenders(loss)[contender](small, loss)()  # what is loaded once is nobody's peak
+    contenders(loss)[contender](small, loss)()  # a first call loads code, which must not count as peak memory
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
     call = contenders(loss)[contender](memory, loss)
     seconds: list[float] = []
@@ -195,7 +195,7 @@ def _cells(options: argparse.Namespace) -> Iterator[tuple[str, int, int, int]]:
 
 
 class _table:  # noqa: N801
-    """Rows to the screen and to a CSV file, as they come."""
+    """Write rows to the screen and to a CSV file as they come."""
 
     def __init__(self, name: str) -> None:
         RESULTS.mkdir(exist_ok=True)

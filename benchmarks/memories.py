@@ -1,4 +1,4 @@
-"""The memories that losses are timed against: random unit vectors, and embeddings of a model that was trained."""
+"""Memories to time losses against: random unit vectors, and embeddings of a trained model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +17,12 @@ from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, OptimSettings, Settings
 from crossbatch.training.train import fit
 
-CLASSES = 11_318  # of the paper's largest set
+CLASSES = 11_318  # training classes of SOP
 TRAINED_STEPS = 1500
 
 
 class Memory(NamedTuple):
-    """A batch and the rows it is compared with, unit length all."""
+    """A batch of anchors and the rows that it is compared with, all of unit length."""
 
     anchors: Tensor
     labels: Tensor
@@ -31,7 +31,7 @@ class Memory(NamedTuple):
 
 
 def random_unit(rows: int, dim: int, batch: int) -> Memory:
-    """No structure at all: positives are as far as negatives, and no negative is above a margin of 0.5."""
+    """Random unit vectors: positives are as far as negatives, and no negative is above a margin of 0.5."""
     torch.manual_seed(0)
     row_labels = torch.arange(rows) % min(CLASSES, rows // 4)
     labels = torch.randperm(int(row_labels.max()) + 1)[: batch // 4].repeat_interleave(4)
@@ -39,11 +39,11 @@ def random_unit(rows: int, dim: int, batch: int) -> Memory:
 
 
 def near(rows: int, dim: int, batch: int, share: float) -> Memory:
-    """Random, but moved so that about this share of the negatives is above a cosine of 0.5."""
+    """Random unit vectors, pulled together until about this share of the negatives is above a cosine of 0.5."""
     memory = random_unit(rows, dim, batch)
     pole = normalize(torch.randn(1, dim))
     low, high = 0.0, 1.0
-    for _ in range(20):  # the pull towards one pole that makes the share
+    for _ in range(20):  # bisect the strength of the pull towards a common pole
         middle = (low + high) / 2
         anchors, moved = (normalize((1 - middle) * part + middle * pole) for part in (memory.anchors, memory.rows))
         above = float((anchors @ moved[:4096].T > 0.5).float().mean())
@@ -52,7 +52,7 @@ def near(rows: int, dim: int, batch: int, share: float) -> Memory:
 
 
 def trained(rows: int, batch: int) -> Memory:
-    """Glyphs embedded by the default network after a short training, each image under several augmentations; 128-d."""
+    """Glyphs embedded in 128 dimensions by the default network after a short training, with augmentation."""
     path = cache_folder() / f"benchmark-memory-{TRAINED_STEPS}-{rows}-{batch}.safetensors"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)

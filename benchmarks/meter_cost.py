@@ -1,9 +1,9 @@
-"""What the meters of drift cost: their share of the processor time of training, with `python -m benchmarks.meter_cost`.
+"""Measure what share of the processor time of training the drift meters take: `python -m benchmarks.meter_cost`.
 
-Glyphs with the default network and settings, and room in the memory for the training part and for 60,000 rows, which so
-few steps do not fill. What is timed is all that the callback does, of all that is done between the start and the end of
-training, the filling of the memory and one validation included. Processor time: other work on the machine hardly
-spoils it.
+It trains on glyphs with the default network and settings, once with a memory as large as the training part and once
+with a memory of 60,000 rows, which so few steps do not fill. The time of the meters is all that their callback does.
+It is divided by the time from the start to the end of training, which includes filling the memory and one validation.
+Processor time depends little on other work on the machine.
 """
 
 import time
@@ -23,7 +23,7 @@ from crossbatch.training.run_parts import load_data
 from crossbatch.training.settings import LoopSettings, MemorySettings, OptimSettings, Settings
 
 STEPS = 1000
-PARTS = ("on_train_batch_start", "_look")  # of the callback: what it does before a step, and when the loss is called
+PARTS = ("on_train_batch_start", "_look")  # the callback's work before a step and at a call of the loss
 ENDS = ("on_train_start", "on_train_end")
 
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def measure(settings: Settings, data: DataSet) -> float:
-    """Share of the processor time of training that the meters take."""
+    """Train, and return the share of processor time that the meters take."""
     spent, ends = [0.0], list[float]()
     plain = {part: getattr(DriftMeters, part) for part in (*PARTS, *ENDS)}
     settings = replace(settings, optim=OptimSettings(steps=STEPS), loop=LoopSettings(check_every=STEPS))

@@ -1,11 +1,11 @@
-"""Images a second of a cold first epoch: our pipeline and the textbook one of torchvision, in one run.
+"""Images per second in a first epoch with a cold cache: our pipeline and the torchvision textbook pipeline, in one run.
 
 Run with `python -m benchmarks.pipeline --root PHOTOS --enlarge 1000`, where PHOTOS has a folder of photographs for each
-class. Both take turns over the same files, each once an epoch and dropped from the page cache before it. Both crop
-at a scale of 0.2 to 1, resize with antialiasing, flip, and end in normalised float32 batches of 64. Ours has its
-default number of processes and threads on a CPU; the textbook has each of `--workers`, of which the best counts.
-With `--train small` a network trains on what it is fed, under several divisions of the cores. Other work on the machine
-spoils the result: threads of one process wait for each other.
+class. Both pipelines take turns over the same files, which are dropped from the page cache before each epoch. Both crop
+at a scale of 0.2 to 1, resize with antialiasing, flip, and end in normalised float32 batches of 64. Our pipeline uses
+its default numbers of processes and threads for a CPU. The textbook is tried with each of `--workers`, and the fastest
+counts. With `--train small`, a network also trains on our batches, with several divisions of the cores. Other work on
+the machine distorts the result.
 """
 
 import argparse
@@ -47,7 +47,7 @@ Name = tuple[str, int, int]  # contender, processes, threads
 
 
 class Epochs:
-    """Each image once an epoch, in batches: what `PKBatches` is to training, without classes."""
+    """Batches in which each image occurs once an epoch. It takes the place of `PKBatches` and ignores classes."""
 
     seed = 0
 
@@ -63,7 +63,7 @@ class Epochs:
 
 
 def textbook(root: Path, workers: int) -> Iterable[list[torch.Tensor]]:
-    """As PyTorch's ImageNet example has it; the v2 transforms take as long."""
+    """The pipeline of PyTorch's ImageNet example. The v2 transforms take as long."""
     transform = transforms.Compose(
         [
             transforms.RandomResizedCrop(SIZE, scale=(0.2, 1.0)),
@@ -113,7 +113,7 @@ def fed(root: Path, data: DataSet, paths: list[Path], options: argparse.Namespac
                 for batch in build():
                     assert batch[0].dtype == torch.float32
                     images += len(batch[0])
-            if number:  # the first round loads code
+            if number:  # the first round loads code and does not count
                 speeds[name].append(images / (time.perf_counter() - began))
     middle = {name: statistics.median(values) for name, values in speeds.items()}
     best = max(value for name, value in middle.items() if name[0] == "textbook")
@@ -121,7 +121,7 @@ def fed(root: Path, data: DataSet, paths: list[Path], options: argparse.Namespac
 
 
 def trained(data: DataSet, paths: list[Path], options: argparse.Namespace) -> list[dict[str, object]]:
-    """A network that trains on it, for several divisions of the cores."""
+    """Train a network on our batches, with several divisions of the cores."""
     divisions = sorted({(0, CORES), (1, max(1, CORES - 1)), (1, CORES), (CORES, CORES)})
     names: list[Name] = [(f"training {options.train}", *cores) for cores in divisions]
     speeds: dict[Name, list[float]] = {name: [] for name in names}
@@ -138,7 +138,7 @@ def trained(data: DataSet, paths: list[Path], options: argparse.Namespace) -> li
 
 
 def epoch(network: torch.nn.Module, batches: Iterator[Batch]) -> tuple[float, float, int]:
-    """Seconds of waiting and of training after the first step, and its images."""
+    """Seconds spent waiting for batches and training, and the number of images, all after the first step."""
     optimizer = torch.optim.Adam(network.parameters(), lr=0.0)
     waiting = working = 0.0
     images, since = -BATCH, time.perf_counter()
@@ -154,7 +154,7 @@ def epoch(network: torch.nn.Module, batches: Iterator[Batch]) -> tuple[float, fl
 
 
 def enlarge(options: argparse.Namespace, into: Path) -> None:
-    """Copies of photographs, their long side so many pixels: as large as a camera's, though not as sharp."""
+    """Write enlarged copies of photographs, with this long side: as large as a camera's, though not as sharp."""
     print(f"copies of {options.root}, enlarged to {options.enlarge} px by Lanczos, JPEG quality 90, for this run")
     found = sorted(path for path in options.root.glob("*/*") if path.suffix.lower() in folder.SUFFIXES)
     for path in found[:: max(1, len(found) // options.images)]:
@@ -165,7 +165,7 @@ def enlarge(options: argparse.Namespace, into: Path) -> None:
 
 
 def forget(paths: list[Path]) -> None:
-    """Drop files from the page cache, as if they had never been read."""
+    """Drop the files from the page cache, as if they had never been read."""
     for path in paths:
         file = os.open(path, os.O_RDONLY)
         os.fdatasync(file)

@@ -1,4 +1,4 @@
-"""Draw benchmarks/results/losses-rows.csv and losses.csv: docs/figures/benchmark.svg. Run with `make bench`."""
+"""Draw docs/figures/benchmark.svg from benchmarks/results/losses-rows.csv and losses.csv. Run with `make bench`."""
 
 import csv
 from pathlib import Path
@@ -49,7 +49,7 @@ def _rows(axes: plt.Axes, table: list[dict[str, str]]) -> None:
 
 
 def _losses(axes: plt.Axes, table: list[dict[str, str]]) -> None:
-    """Every loss as a multiple of the floor, at 60,000 rows."""
+    """Draw the time of every loss as a multiple of the floor, at 60,000 rows."""
     table = [row for row in table if row["loss"]]
     names = list(dict.fromkeys(row["loss"] for row in table))
     contenders = list(COLOURS)[:3]

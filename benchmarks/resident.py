@@ -1,4 +1,4 @@
-"""Peak resident memory of one call, over what was there before it."""
+"""Peak memory of one call: how far resident memory grows above its size before the call."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +12,6 @@ def peak_mb(call: Callable[[], object]) -> float:
 
 
 def _status(name: str) -> int:
-    """A size of this process in KiB."""
+    """A size from /proc/self/status, in KiB."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1])

@@ -1,11 +1,11 @@
-"""Eight people search one gallery for a minute: times of answers beside one embedding and one search alone, and memory.
+"""Measure the search server while eight clients search one gallery for a minute.
 
     python -m benchmarks.serve_load RUN
 
-Images are drawn by lot, 40,000 of 64 × 64, and indexed by the model of RUN into a temporary folder, or into --gallery,
-where they are found again. Then each client sends uploads, one after the other, over loopback; they are not in the
-gallery, so that none is answered from the table. The model and the search alone are timed in this process, before the
-server starts. Writes benchmarks/results/serve-load.csv.
+40,000 random images of 64 × 64 are indexed by the model of RUN into a temporary folder, or into --gallery, where a
+later call finds them again. Each client then sends one upload after another over loopback. No upload is in the
+gallery, so each one must be embedded. The time of one embedding and of one search alone is measured in this process
+before the server starts. Writes response times, errors and memory to benchmarks/results/serve-load.csv.
 """
 
 import argparse
@@ -35,12 +35,12 @@ from crossbatch.index.sources import Found
 from crossbatch.index.writer import writing
 
 SIDE, TOP = 64, 24
-UPLOADS = 50  # of each client, drawn before it begins
+UPLOADS = 50  # images per client, drawn before it starts
 HEAD = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
 
 
 class Drawn:
-    """Images of coloured patches, by number."""
+    """Numbered images of random coloured patches. A number always gives the same image."""
 
     in_memory = True
 
@@ -51,13 +51,13 @@ class Drawn:
         return self.images
 
     def read(self, index: int) -> Image.Image:
-        """One of them."""
+        """The image with this number."""
         chance = np.random.default_rng(index)
         patches = chance.integers(0, 256, (4, 4, 3), dtype=np.uint8).repeat(SIDE // 4, 0).repeat(SIDE // 4, 1)
         return Image.fromarray(patches)
 
     def name(self, index: int) -> str:
-        """What to call it."""
+        """The name of the image with this number."""
         return f"drawn {index}"
 
 
@@ -79,10 +79,10 @@ def upload(number: int) -> bytes:
 
 
 def alone(gallery: Path, run: Path, times: int = 50) -> tuple[float, float]:
-    """Median seconds of one embedding, decoding included, and of one search."""
+    """Median seconds of one embedding, including decoding, and of one search."""
     model, opened = load(run), Gallery(gallery)
     embedding, searching = [], []
-    with threadpool_limits(1, user_api="blas"):  # as the server: two pools of threads would wait for each other
+    with threadpool_limits(1, user_api="blas"):  # as in the server: two thread pools would slow each other down
         for content in [upload(10**6 + number) for number in range(times)]:
             began = time.perf_counter()
             vector = model.embed([read_query(content).image])
@@ -114,7 +114,7 @@ def client(port: int, number: int, until: float, taken: list[float], wrong: list
 
 
 def resident(pid: int) -> float:
-    """Megabytes of a process."""
+    """Resident memory of a process, in MB."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     return int(fields["VmRSS"].split()[0]) / 1024
 

@@ -1,7 +1,8 @@
-"""Several processes over gloo on this machine: time of a step, bytes exchanged, memory of a process, equal losses.
+"""Several processes over gloo on this machine: step time, bytes exchanged, memory per process, and equality of losses.
 
 `python -m benchmarks.several_processes` writes `results/several-processes.csv`. A step is the loss and its backward
-pass, without a network. Bytes are what a process gives to collectives, each tensor once, as counted at their call.
+pass, without a network. Bytes are the sizes of the tensors that one process passes to collectives in one step. Each
+tensor counts once, at the call.
 """
 
 import argparse
@@ -27,7 +28,7 @@ BATCH, DIM, CHUNK = 64, 128, 2**16
 
 
 def kilobytes() -> int:
-    """What this process has in memory now."""
+    """Current resident memory of this process, in KiB."""
     return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 
 
@@ -41,7 +42,7 @@ def filled(rows: int, sharded: bool) -> CrossBatchMemory:
 
 
 def counting(sent: list[int]) -> None:
-    """Note the bytes of each tensor that is given to a collective."""
+    """Replace the collectives by versions that add the bytes of each tensor to `sent[0]`."""
     gather, reduce = dist.all_gather, dist.all_reduce
 
     def counted_gather(into: Any, one: torch.Tensor, **options: Any) -> None:

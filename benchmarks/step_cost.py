@@ -1,7 +1,7 @@
-"""What the memory adds to a training step: glyphs, default network, memory of the whole training part.
+"""Measure what the memory adds to a training step: glyphs, default network, memory of the whole training part.
 
-Run with `make bench`. Steps without and with memory in turn, in one process; medians and their ratio. The memory holds
-embeddings by the untrained network, the worst case: nearly every negative is above the margin.
+Run with `make bench`. Steps without and with memory alternate in one process. Prints the medians and their ratio. The
+memory holds embeddings of the untrained network. This is the worst case: nearly every negative is above the margin.
 """
 
 from dataclasses import replace

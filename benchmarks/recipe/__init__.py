@@ -1,1 +1,1 @@
-"""The recipe, the memory and a peer, judged anew: named cells, a row a run."""
+"""Compare recipes, the memory and another library in named cells, with one table row for each run."""

@@ -1,17 +1,18 @@
-r"""Judge recipes, the memory and a peer: named cells, a row a run, and go on where it stopped.
+r"""Compare recipes, the memory and another library in named cells, with one table row for each run.
 
     python -m benchmarks.recipe plan --cells losses-glyphs length-hanzi-10
     python -m benchmarks.recipe run --cells losses-glyphs length-hanzi-10 --fonts /usr/share/fonts
     python -m benchmarks.recipe differences
     python -m benchmarks.recipe rule
 
-A row of `results/recipe.csv` is a finished run: what it was, R@1 on validation, and, of the runs that a cell is about,
-on test, which is looked at once; beside it what could be measured early. Rates are searched with seed 0 on validation,
-alike for every arm. `results/recipe-differences.csv` has R@1 of each arm less that of the first of its cell, paired
-over seeds and queries. Rows that are there are not run again; a run that was stopped goes on, but a peer, whose memory
-keeps its place in no checkpoint, starts anew. `--steps` runs a cell in small, into a `--table` of its own.
-`differences` prints those of memory against none, corrected for how many there are (Holm), and their mean.
-`rule` says how often what is early has the sign of what test says of the memory.
+Each row of `results/recipe.csv` is a finished run: its settings, R@1 on validation, and measurements from early in the
+run. Runs that a cell compares also have R@1 on test, which is searched once. Learning rates are chosen on validation
+with seed 0, in the same way for every arm. `results/recipe-differences.csv` has the difference in R@1 of each arm from
+the first arm of its cell, paired over seeds and queries. Runs that have a row are not repeated. An interrupted run
+resumes, but a run with the other library starts again, because its checkpoints lack the position in the memory.
+`--steps` shortens all runs for a trial; give a `--table` of its own then.
+`differences` prints the differences between memory and no memory, with p values corrected for their number (Holm), and
+their mean. `rule` prints how often an early measurement has the same sign as the gain of the memory on test.
 """
 
 import argparse
@@ -45,13 +46,13 @@ from crossbatch.training.train import fit
 TABLE = Path(__file__).parents[1] / "results" / "recipe.csv"
 RIGHT, AGREED = "right.npy", "agreement.jsonl"
 KEYS = ("data", "loss", "recipe", "arm", "steps", "lr", "seed")
-EARLY = (0.1, 0.25, 0.5)  # shares of the steps
+EARLY = (0.1, 0.25, 0.5)  # of the steps
 Row = dict[str, Any]
 CONSOLE = Console(width=120, stderr=True)
 
 
 def main() -> None:
-    """Plan, run what is missing, or tell what the rows say."""
+    """Print the plan, run what is missing, or print what the rows say."""
     options = _options()
     if options.do == "rule":
         tell_rules(_kept(options.table))
@@ -88,7 +89,7 @@ def _run(cells: list[Cell], options: argparse.Namespace) -> None:
 
 @dataclass(frozen=True)
 class Running:
-    """The runs of a cell, a folder each, and their rows."""
+    """The runs of a cell, each in its own folder, and their rows."""
 
     cell: Cell
     plain: Settings
@@ -97,7 +98,7 @@ class Running:
     table: Path
 
     def all(self) -> None:
-        """Choose a rate for each arm, run all seeds at it, look at test, tell the differences."""
+        """Choose a rate for each arm, run all seeds at it, search test, and write the differences."""
         cell, chosen = self.cell, {}
         for arm in cell.arms:
             chosen[arm] = cell.rates[0]
@@ -134,7 +135,7 @@ class Running:
             self._differences(rights, chosen, lengths)
 
     def row(self, arm: str, seed: int, lr: float, steps: int, *, tested: bool = False) -> Row:
-        """The row of a run, which is trained if there is none, and searched on test if that is asked for."""
+        """The row of a run. The run is trained if it has no row, and searched on test if `tested`."""
         cell = self.cell
         values = (cell.data, cell.loss, cell.recipe, arm, steps, f"{lr:g}", seed)
         row: Row = dict(zip(KEYS, map(str, values), strict=True))
@@ -224,7 +225,7 @@ class Running:
 
 
 def _watch(folder: Path, every: int, loss_fn: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-    """Before a step, now and then: whether both terms pull the same way."""
+    """Before every `every`-th step, write the cosine between the gradients of the batch term and the memory term."""
     step = int(loss_fn.step)
     if loss_fn.training and step % every == every - 1 and torch.is_grad_enabled():
         embeddings, labels = given
@@ -234,7 +235,7 @@ def _watch(folder: Path, every: int, loss_fn: Any, given: tuple[Any, ...], named
 
 
 def _early(folder: Path, steps: int, summary: Row) -> Row:
-    """What was known at a tenth, a quarter and a half of the steps."""
+    """Measurements at a tenth, a quarter and a half of the steps, and before training."""
     metrics, found = runs.read_metrics(folder), dict[str, Any]()
     if (folder / AGREED).is_file():
         lines = [json.loads(line) for line in (folder / AGREED).read_text().splitlines()]
@@ -257,7 +258,7 @@ def _early(folder: Path, steps: int, summary: Row) -> Row:
 
 
 def _plan(cells: list[Cell], kept: list[dict[str, str]]) -> None:
-    """Runs and time of each cell, by the rows that there are of its set, else by what is thought."""
+    """Print runs and time of each cell. Times come from known rows of its data set, or else from an estimate."""
     times = defaultdict(list)
     for row in kept:
         if row["seconds"]:
@@ -285,7 +286,7 @@ def _kept(table: Path) -> list[dict[str, str]]:
 
 
 def _keep(table: Path, row: Row) -> None:
-    """The row in the place of one with its key."""
+    """Write the row to the table, in place of a row with the same key."""
     others = [one for one in _kept(table) if any(one[key] != row[key] for key in KEYS)]
     columns = dict.fromkeys(column for one in [*others, row] for column in one)
     runs.write_table(table, [dict.fromkeys(columns, "") | one for one in [*others, row]])

@@ -1,4 +1,4 @@
-"""What is compared: cells by name, each a data set, a loss, a recipe, a length, and arms beside the first of them."""
+"""The comparisons: named cells, each with a data set, a loss, a recipe, a length, and arms compared with the first."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from crossbatch.training.settings import BatchSettings, LossSettings, Settings
 
 WITHOUT, WITH = "without", "with"
 LOSSES = ("multi-similarity", "contrastive", "triplet", "sup-con")
-BEST = "multi-similarity"  # the default when most of these cells were run; now it is sup-con
+BEST = "multi-similarity"  # the default loss of these cells; that of the library is sup-con
 PEERS = tuple(
     f"peer {loss}, {size}"
     for loss in ("multi-similarity", "contrastive", "sup-con")
@@ -61,12 +61,12 @@ RECIPES: dict[str, Change] = {
     "batch of 128": _batch(128),
     "batch of 256": _batch(256),
     "steepness 20": _loss(beta=20.0),
-    "steepness 20, memory alone": lambda plain: plain,  # the loss of the memory's term is changed instead
+    "steepness 20, memory alone": lambda plain: plain,  # OF_MEMORY changes the loss of the memory term instead
     "steepness 10, memory alone": lambda plain: plain,
     "room 0.7": _loss(room=0.7),
     "room 0.7, memory alone": lambda plain: plain,
 }
-CHOSEN = (  # of which one is to be the default; the others are conditions
+CHOSEN = (  # candidates for the default; the other recipes are conditions
     AS_IS,
     "adamw, decay 0.01",
     "adamw, decay 0.1",
@@ -87,7 +87,7 @@ OF_MEMORY = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One comparison. `searched`: steps of the runs that choose a rate, seed 0, each arm its own of the same ones."""
+    """One comparison. `searched`: steps of the runs with seed 0 that choose a rate for each arm from the same rates."""
 
     data: str
     loss: str = BEST
@@ -97,9 +97,9 @@ class Cell:
     seeds: int = 3
     rates: tuple[float, ...] = ()
     searched: int = 0
-    tested: bool = True  # whether test is looked at; what only chooses a recipe looks at validation
+    tested: bool = True  # whether test is searched; cells that choose a recipe use validation only
     checks: int = 20  # validations in a run
-    timed: bool = False  # whether each arm but the last runs once more, for as long as the last takes
+    timed: bool = False  # whether each other arm runs again for as long as the last arm takes
 
     def __post_init__(self) -> None:
         usual = SETS[self.data]
@@ -108,7 +108,7 @@ class Cell:
         object.__setattr__(self, "searched", min(self.searched or usual.steps, self.steps))
 
     def settings(self, plain: Settings, arm: str, seed: int, lr: float, steps: int) -> Settings:
-        """Of one run."""
+        """The settings of one run."""
         optim = replace(plain.optim, lr=lr, steps=steps)
         plain = replace(plain, loss=LossSettings.named(self.loss), seed=seed, optim=optim)
         plain = RECIPES[self.recipe](plain)
@@ -118,7 +118,7 @@ class Cell:
 
     @property
     def runs(self) -> list[tuple[str, int, int]]:
-        """Arm, runs and steps, of all that the cell takes where nothing is known of it."""
+        """Arm, number of runs and steps of everything that the cell trains if no run has a row yet."""
         planned = []
         for arm in self.arms:
             if len(self.rates) > 1:
@@ -131,7 +131,7 @@ class Cell:
 
 
 def _chosen(data: str, steps: int, rate: float) -> list[Cell]:
-    """Recipes by validation, one seed; the rate is halved or doubled where a recipe may want another."""
+    """Cells that choose a recipe on validation with one seed, at half, one and two times the rate."""
     rates = (rate / 2, rate, rate * 2)
     return [Cell(data, recipe=one, steps=steps, arms=(WITH,), seeds=1, rates=rates, tested=False) for one in CHOSEN]
 
@@ -163,7 +163,8 @@ CELLS: dict[str, list[Cell]] = {
     },
     **{f"time-{data}": [Cell(data, timed=True)] for data in SETS},
     "length-hanzi-2": [Cell("hanzi", steps=2 * PASS)],
-    # Its 12,000 validation images take as long as sixty steps; rates are searched at the full length.
+    # Validating on 12,000 images takes as long as sixty steps, so there are fewer checks. Rates are searched at the
+    # full length.
     **{
         f"length-hanzi-{passes}": [
             Cell("hanzi", loss, steps=passes * PASS, searched=passes * PASS, rates=(0.003, 0.01), checks=10)
@@ -177,7 +178,7 @@ CELLS: dict[str, list[Cell]] = {
     ],
     "length-glyphs": [Cell("glyphs", steps=steps) for steps in (500, 2000, 8000)],
     "length-fashion": [Cell("fashion", steps=steps) for steps in (250, 500, 2000)],
-    # Whether a memory costs anything on photographs, in a short run or a long one, at a rate that suits or does not.
+    # Whether the memory does harm on photographs: in short and long runs, at a suitable and an unsuitable rate.
     **{
         f"harm-fashion-{steps}": [
             Cell("fashion", loss, steps=steps, rates=(rate,), checks=4)

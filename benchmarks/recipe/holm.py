@@ -1,4 +1,4 @@
-"""Which differences remain once it is counted how many were looked at (Holm 1979)."""
+"""Correct the p values of many differences for their number (Holm 1979)."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ LEVEL = 0.05
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Adjusted p values: below a level, they refute all of their hypotheses at that level together."""
+    """Adjusted p values. All hypotheses with an adjusted value below a level are rejected at that level together."""
     order = sorted(range(len(values)), key=values.__getitem__)
     adjusted, largest = [0.0] * len(values), 0.0
     for place, index in enumerate(order):
@@ -18,7 +18,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def tell_differences(rows: Sequence[dict[str, str]]) -> None:
-    """Print each cell of memory against none with its interval and its adjusted p value, and the mean over cells."""
+    """Print each difference between memory and no memory with interval and adjusted p value, and their mean."""
     rows = [row for row in rows if row["arm"] == WITH and row["than"] == "without" and row["p"]]
     if not rows:
         print("no cell of memory against none is finished")

@@ -1,4 +1,4 @@
-"""pytorch-metric-learning's CrossBatchMemory where a run has ours, and another loss for the memory's term alone."""
+"""Use CrossBatchMemory of pytorch-metric-learning in our runs, or another loss for the memory term alone."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ LOSSES = {
 
 
 class Peer(nn.Module):
-    """Their memory with a loss of theirs, called as a loss of a run is; it counts from the first step."""
+    """Their memory with one of their losses, called like the loss of a run. It is used from the first step."""
 
     def __init__(self, arm: str, dim: int, images: int) -> None:
         super().__init__()
@@ -28,13 +28,13 @@ class Peer(nn.Module):
         self.stats: dict[str, Tensor] = {}
 
     def forward(self, embeddings: Tensor, labels: Tensor, *, ids: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Their loss of the batch against their memory, the batch in it; they know nothing of ids."""
+        """Their loss of the batch against their memory, which then includes the batch. `ids` are ignored."""
         loss: Tensor = self.memory(embeddings, labels)
         return loss
 
 
 class OfMemory(Comparing):
-    """One loss within the batch, another against the memory."""
+    """One loss within the batch and another against the memory."""
 
     def __init__(self, within: Any, against: Any) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class OfMemory(Comparing):
         self.mean_over_anchors = True
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
-        """By which side is compared with."""
+        """Use `within` if the batch is compared with itself, and `against` if it is compared with the memory."""
         loss = self.within if refs is anchors else self.against
         value: Tensor = loss.compare(anchors, refs, pairing)
         self.per_anchor = loss.per_anchor
@@ -50,7 +50,7 @@ class OfMemory(Comparing):
 
 
 def agreement(loss_fn: Any, embeddings: Tensor, labels: Tensor, ids: Tensor | None) -> float:
-    """Cosine of the two gradients in the embeddings: of the batch's term, and of that against the memory."""
+    """Cosine between the gradients of the batch term and the memory term with respect to the embeddings."""
     with torch.enable_grad():
         rows = embeddings.detach().clone().requires_grad_()
         anchors, held = nn.functional.normalize(rows), loss_fn.memory.in_use()

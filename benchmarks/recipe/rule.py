@@ -1,4 +1,4 @@
-"""How often what is known early has the sign of what the memory gains on test."""
+"""Count how often an early measurement has the same sign as the gain of the memory on test."""
 
 import json
 from collections import defaultdict
@@ -7,12 +7,12 @@ from typing import Any
 
 from benchmarks.recipe.cells import WITH, WITHOUT
 
-POINT = 0.01  # a pair counts where the arms are so far apart on test
-Pair = tuple[str, float, dict[str, float], dict[str, float]]  # set, gain on test, early of without, early of with
+POINT = 0.01  # a pair counts if its arms differ by more than this on test
+Pair = tuple[str, float, dict[str, float], dict[str, float]]  # set, gain on test, early values without and with
 
 
 def tell_rules(rows: Sequence[dict[str, str]]) -> None:
-    """Print, for each early quantity, how many pairs a rule of it gets right on sets that did not make it."""
+    """Print, for each early measurement, how many pairs its rule predicts on data sets that it was not fitted to."""
     pairs = _pairs(rows)
     worse = sum(gain < 0 for _, gain, _, _ in pairs)
     print(f"{len(pairs)} pairs over a point apart on test, of {len({pair[0] for pair in pairs})} sets; {worse} lose")
@@ -21,7 +21,7 @@ def tell_rules(rows: Sequence[dict[str, str]]) -> None:
 
 
 def _pairs(rows: Sequence[dict[str, str]]) -> list[Pair]:
-    """Runs of one seed without and with memory, in all else alike but for the rate that each was given."""
+    """Runs of one seed without and with memory that are alike in all else, except for their learning rates."""
     cells: dict[tuple[str, ...], dict[str, dict[str, str]]] = defaultdict(dict)
     for row in rows:
         if row["test"] and row["arm"] in (WITHOUT, WITH):
@@ -37,7 +37,7 @@ def _pairs(rows: Sequence[dict[str, str]]) -> list[Pair]:
 
 
 def _rules(pairs: Sequence[Pair]) -> list[tuple[str, int, int]]:
-    """Name, right, counted: differences by their sign, single quantities by a threshold of the other sets."""
+    """Name, right and counted of each rule: the sign of a difference, or a threshold fitted on the other data sets."""
     always = sum(gain > 0 for _, gain, _, _ in pairs)
     told = [("always take the memory", always, len(pairs))]
     names = sorted({name for pair in pairs for name in (*pair[2], *pair[3])})
@@ -52,7 +52,7 @@ def _rules(pairs: Sequence[Pair]) -> list[tuple[str, int, int]]:
 
 
 def _left_out(values: Sequence[tuple[str, float, float]]) -> tuple[int, int]:
-    """Each set judged by the threshold and the side that are right most often on the others."""
+    """Judge each data set by the threshold and side that are right most often on the other data sets."""
     right = counted = 0
     for data in {one[0] for one in values}:
         others = [one for one in values if one[0] != data]

@@ -1,4 +1,4 @@
-"""The data sets of the study of recipes: their settings, how long a run is, and which rates are searched."""
+"""The data sets of the recipe study: settings, length of a run, and learning rates to search."""
 
 import argparse
 from dataclasses import dataclass, replace
@@ -15,16 +15,16 @@ UNDRIFTED = DriftSettings(sample=0)
 
 @dataclass(frozen=True)
 class Set:
-    """A data set: its settings but for its place, the steps of a run, the rates, and about how long a step takes."""
+    """A data set: settings without its path, steps of a run, learning rates, and approximate seconds of a step."""
 
     settings: Settings
     steps: int
     rates: tuple[float, ...]
-    seconds: float  # a step, on one core of an x86 server; only to tell how long a cell takes
+    seconds: float  # of a step on one x86 core; used only to estimate the time of a cell
 
 
 def _tuned(**model: object) -> Settings:
-    """From ImageNet weights, in batches of 32; two classes of five hold for validation where classes are few."""
+    """Settings for fine-tuning from ImageNet weights in batches of 32: 8 classes with 4 images each."""
     return Settings(
         batch=BatchSettings(8, 4),
         model=replace(LITE, train_stages=3, freeze_bn=True, **model),  # type: ignore[arg-type]
@@ -36,14 +36,14 @@ SETS = {
     "glyphs": Set(Settings(), 2000, SCRATCH, 0.08),
     "hanzi": Set(Settings(script="han"), 2000, SCRATCH, 0.1),
     "emoji": Set(Settings(data="folder", model=ModelSettings(image_size=32)), 2000, SCRATCH, 0.08),
-    # 20 of its 40 training classes validate: eight of them were at 0.99 within 60 steps.
+    # 20 of the 40 training classes validate, because validation on 8 classes is at 0.99 within 60 steps.
     "grocery": Set(replace(_tuned(image_size=96), data="csv", split=Split(validation_share=0.5)), 400, TUNED, 0.5),
     "fashion": Set(replace(_tuned(image_size="80x60"), data="folder"), 500, TUNED, 0.35),
     "fashion-scratch": Set(Settings(data="folder", model=ModelSettings(image_size="64x48")), 2000, SCRATCH, 0.25),
-    # All 81 classes of the groceries, a folder each, as a user has photographs.
+    # All 81 classes of the Grocery Store data set, one folder for each class, like a user's photographs.
     "photos": Set(Settings(data="folder", model=ModelSettings(image_size=64)), 500, SCRATCH, 0.5),
     "icons": Set(Settings(data="folder", model=ModelSettings(image_size=32)), 2000, SCRATCH, 0.08),
-    # Each a folder a class: icons of one shape in several styles, and words set in one typeface.
+    # A class of phosphor is an icon in several styles; a class of typefaces is words in one typeface.
     "phosphor": Set(Settings(data="folder", model=ModelSettings(image_size=32)), 1000, SCRATCH, 0.1),
     "typefaces": Set(Settings(data="folder", model=ModelSettings(image_size="24x48")), 1000, SCRATCH, 0.15),
     "patches": Set(Settings(data="folder", model=ModelSettings(image_size=32)), 2000, SCRATCH, 0.08),
@@ -51,7 +51,7 @@ SETS = {
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
-    """Where the sets are that are not drawn here."""
+    """Add an option for the path of each data set that is not drawn by the package, and of the weights."""
     for name in (
         "fonts",
         "emoji",
@@ -68,7 +68,7 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(name: str, options: argparse.Namespace) -> Settings:
-    """The settings of a set with its place, which must be given."""
+    """The settings of a data set with its path, which must be given."""
     settings = replace(SETS[name].settings, drift=UNDRIFTED)
     if settings.model.backbone != "small":
         settings = replace(settings, model=replace(settings.model, weights=_given(options, "weights", name)))

@@ -1,1 +1,1 @@
-"""The study: does the memory hurt, does it help, and by what; one row a run."""
+"""The study: when the memory helps, when it hurts, and by how much, with one table row for each run."""

@@ -1,17 +1,18 @@
-r"""Run the study, a row a run, and go on where it stopped.
+r"""Run the study, with one table row for each run, and continue where it stopped.
 
     python -m benchmarks.study --parts ab --fonts /usr/share/fonts --emoji emoji \
         --grocery grocery_store --weights lite0.safetensors
 
-The learning rate is the one that validates best with seed 0, of the same ones without memory and with it, beyond an end
-that is best (`results/study-rates.csv`); every condition takes the rate of the plain one, every further arm that of the
-memory. Each run keeps the model that validates best and searches test once: the look is a row of `results/study.csv`.
-`results/study-differences.csv` has R@1 of an arm less that of the first one of its cell, paired over seeds and queries,
-`results/study-drift.csv` what the meters say of contrastive by default and in long runs, seed 0; `meters agree` in
-`study.csv` is the rank correlation of the two over age, late in the run. All four grow with each cell. What is in them
-of a cell is not done again, with or without the run folders it came from: to have it run anew, remove its rows. A run
-that another cell shares is, where its folder is gone: its look is the second then, and repeats the first. A data set
-whose place is not given is left out, and that is said.
+The learning rate is the one that validates best with seed 0. The same rates are searched without and with memory, and
+the search goes on beyond an end of the range that is best (`results/study-rates.csv`). Every condition uses the rates
+of the plain condition. Further arms use the rate of the arm with memory. Each run keeps the model that validates best
+and searches test once; the result is a row of `results/study.csv`. Its column `meters agree` is the rank correlation of
+two drift meters over age, late in the run. `results/study-differences.csv` has the difference in R@1 of each arm from
+the first arm of its cell, paired over seeds and queries. `results/study-drift.csv` has the drift meters of contrastive
+runs with seed 0, by default and in long runs. All four tables grow with each cell. A cell whose rows are in the tables
+is not run again, whether or not its run folders exist; remove the rows to run it again. A run that is shared with
+another cell is trained and searched again if its folder is gone, with the same result. A data set whose path is not
+given is left out, and a message says so.
 """
 
 import argparse
@@ -40,8 +41,8 @@ from crossbatch.training.settings import Settings
 
 RESULTS = Path(__file__).parents[1] / "results"
 LOOK, RIGHT = "look.json", "right.npy"
-DRAWS = 2000  # of seeds and classes, for an interval
-KEYS = {  # of the rows of a table
+DRAWS = 2000  # resamples for an interval
+KEYS = {  # columns that identify a row of each table
     "study": ("data", "loss", "condition", "arm", "seed"),
     "study-rates": ("data", "loss", "arm", "lr"),
     "study-differences": ("part", "data", "loss", "condition", "arm", "than"),
@@ -52,7 +53,7 @@ CONSOLE = Console(width=120)
 
 
 def main() -> None:
-    """Run what is missing, cell by cell."""
+    """Run the missing cells, one after another."""
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     bases, loaded = _bases(options), dict[str, DataSet]()
@@ -82,7 +83,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of a cell, a folder each."""
+    """The runs of a cell, each in its own folder."""
 
     cell: Cell
     plain: Settings
@@ -90,18 +91,18 @@ class Study:
     out: Path
 
     def folder(self, arm: str, seed: int, lr: float) -> Path:
-        """Where a run is; it must be of the settings that it would get today."""
+        """The folder of a run. A folder that was trained with other settings is refused."""
         folder = self.out / _name(*self._row(arm).values(), f"seed {seed}", f"lr {lr:g}")
         if (folder / runs.CONFIG).is_file() and runs.read_config(folder) != self.settings(arm, seed, lr).as_dict():
             raise SystemExit(f"{folder} was trained with other settings: remove it, or name another --out")
         return folder
 
     def settings(self, arm: str, seed: int, lr: float) -> Settings:
-        """Of a run."""
+        """The settings of a run."""
         return self.cell.settings(self.plain, len(self.data.train), arm, seed, lr)
 
     def search(self) -> list[Row]:
-        """What the learning rates of the two searched arms validate at."""
+        """Validation scores of the learning rates, for the two arms whose rates are searched."""
         searched = {"data": self.cell.data, "loss": self.cell.loss}
         known = {
             (row["arm"], float(row["lr"])): float(row["validation R@1"])
@@ -124,7 +125,7 @@ class Study:
         return round(float(runs.read_summary(folder)["best_validation_R@1"]), 4)
 
     def look(self, arm: str, seed: int, lr: float) -> Path:
-        """Search test, once: the folder has which queries were right, none of a run that diverged."""
+        """Train, search test once, and return the folder with the result. A diverged run has no correct queries."""
         folder, settings = self.folder(arm, seed, lr), self.settings(arm, seed, lr)
         if not (folder / LOOK).is_file():
             row = {**self._row(arm), "seed": seed, "lr": settings.optim.lr, "steps": settings.optim.steps}
@@ -149,7 +150,7 @@ class Study:
         return folder
 
     def differences(self, rights: dict[str, NDArray[np.bool_]]) -> list[Row]:
-        """R@1 of each arm [seeds, queries] less that of the first, over seeds and classes drawn anew."""
+        """The difference in R@1 of each arm [seeds, queries] from the first arm, with its interval."""
         baseline, *others = rights
         labels = self.data.query.labels.numpy()
         rows = []
@@ -177,16 +178,16 @@ class Study:
 
 
 def interval(differences: NDArray[np.int8], labels: NDArray[np.int64]) -> tuple[float, float]:
-    """95 % of the mean of [seeds, queries]: seeds, and classes with all their queries, drawn with replacement.
+    """95 % bootstrap interval of the mean of [seeds, queries]: seeds, and whole classes of queries, are resampled.
 
-    Of three seeds this is narrower than seeds warrant: read it beside the differences seed by seed.
+    With three seeds the interval is too narrow for the variance between seeds: read it with the differences by seed.
     """
     low, high = np.quantile(drawn_means(differences, labels), [0.025, 0.975])
     return float(low), float(high)
 
 
 def drawn_means(differences: NDArray[np.int8], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The mean of [seeds, queries] of seeds and classes drawn with replacement, again and again."""
+    """Means of [seeds, queries] when seeds and classes are drawn with replacement, DRAWS times."""
     draw = np.random.default_rng(0)
     _, of_class = np.unique(labels, return_inverse=True)
     sizes = np.bincount(of_class)
@@ -200,7 +201,7 @@ def drawn_means(differences: NDArray[np.int8], labels: NDArray[np.int64]) -> NDA
 
 
 def add_rows(name: str, rows: list[Row]) -> None:
-    """Rows of a table of the results, in the place of those with the same key."""
+    """Add rows to a table of results, in place of rows with the same key."""
     if not rows:
         return
     by_key = {tuple(str(row[column]) for column in KEYS[name]): row for row in [*kept(name), *rows]}
@@ -209,14 +210,14 @@ def add_rows(name: str, rows: list[Row]) -> None:
 
 
 def add_looks(folders: Iterable[Path]) -> None:
-    """What was found on test in these run folders, and what their meters say; no other run of --out has a row."""
+    """Add the test results and drift meters of these run folders. Other folders in --out get no row."""
     for folder in folders:
         add_rows("study", [runs.read_json(folder / LOOK) | {"meters agree": agreement(folder)}])
         add_rows("study-drift", _drift(folder))
 
 
 def _drift(folder: Path) -> list[Row]:
-    """Of a run whose drift the study shows: contrastive by default or long, without and with memory, seed 0."""
+    """Drift rows of contrastive runs with seed 0, default or long, without or with memory; none for other runs."""
     look = runs.read_json(folder / LOOK)
     if (look["loss"], look["seed"]) != ("contrastive", 0) or look["condition"] not in (DEFAULT, LONG):
         return []
@@ -227,13 +228,13 @@ def _drift(folder: Path) -> list[Row]:
 
 
 def kept(name: str) -> list[dict[str, str]]:
-    """The rows of a table of the results, as it is now."""
+    """The current rows of a table of results."""
     path = RESULTS / f"{name}.csv"
     return runs.read_table(path) if path.is_file() else []
 
 
 def is_told(cell: Cell, seeds: int) -> bool:
-    """Whether the tables have all of a cell, of so many seeds."""
+    """Whether the tables have all arms of a cell with at least this many seeds."""
     told = {
         (row["arm"], row["than"])
         for row in kept("study-differences")
@@ -245,7 +246,7 @@ def is_told(cell: Cell, seeds: int) -> bool:
 
 
 def machine() -> str:
-    """What a run was trained on, and by which instructions: its seconds depend on it, by rounding its numbers too."""
+    """Processor, instruction set and cores. A run's time depends on them, and by rounding its results do too."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     cpus = Path("/proc/cpuinfo")
@@ -255,12 +256,12 @@ def machine() -> str:
 
 
 def _name(*words: object) -> str:
-    """Of a file or a folder."""
+    """A file name or folder name made of words."""
     return "-".join(str(word) for word in words).replace(" ", "_").replace("%", "percent")
 
 
 def _bases(options: argparse.Namespace) -> dict[str, Settings]:
-    """The settings of the data sets whose places are known."""
+    """The settings of the data sets whose paths are given."""
     bases = {"glyphs": SETTINGS["glyphs"]}
     if options.fonts:
         bases["hanzi"] = replace(SETTINGS["hanzi"], fonts=[options.fonts])

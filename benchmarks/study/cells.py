@@ -1,4 +1,4 @@
-"""What the study compares: data sets, losses, conditions and arms, and which of them meet."""
+"""What the study compares: data sets, losses, conditions and arms, and the cells that combine them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,10 +23,10 @@ LOSSES = ("contrastive", "multi-similarity", "triplet")
 WITHOUT, WITH = "without", "with"
 NAIVE_WITHOUT, NAIVE = "the authors' sum, without", "the authors' sum, with"
 PUBLISHED_WITHOUT, PUBLISHED = "as published, without", "as published, with"
-# Losses with recommended room, beside contrastive and triplet.
+# Losses whose recommended options set `room`, besides contrastive and triplet.
 MADE_ROOM = ("lifted-structure", "n-pair", "nt-xent", "sup-con", "nca")
 LONGER = "without, a fifth more steps"
-OWN_TOO = "own batch included"  # in the memory's term, and every anchor
+OWN_TOO = "own batch included"  # the memory term also compares with the batch itself, and counts every anchor
 DEFAULT, SMALL_BATCH, LONG = "as by default", "batch of 16", "6,000 steps"
 SETTINGS = {
     "glyphs": Settings(),
@@ -49,7 +49,7 @@ def _memory(**changes: int | float | bool) -> Change:
 
 
 def _batch(images: int, *, equal_images: bool = False) -> Change:
-    """Batches of so many images, in as many steps or with as many images seen."""
+    """Change the batch to this many images, for the same number of steps or the same number of images seen."""
 
     def change(plain: Settings) -> Settings:
         usual = (plain.batch.classes or 16) * plain.batch.images
@@ -61,13 +61,13 @@ def _batch(images: int, *, equal_images: bool = False) -> Change:
 
 
 def _summed(plain: Settings) -> Settings:
-    """As the authors' code: a sum over all pairs from step 1,000 on, positives pulled until they coincide."""
+    """The authors' code: a sum over all pairs from step 1,000 on, with positives pulled until they coincide."""
     memory = replace(plain.memory, start=min(1000, plain.optim.steps // 2), fill=False, earlier_only=False)
     return replace(plain, memory=memory, loss=replace(plain.loss, init_args={"reduction": "sum"}), recommended=False)
 
 
-def _as_it_was(settings: Settings) -> Settings:
-    """With the defaults of the study: a memory from a fifth of the steps on that follows nothing, the paper's crop."""
+def _study_defaults(settings: Settings) -> Settings:
+    """Use the study's defaults: a memory from a fifth of the steps on, without following, and the paper's crop."""
     start = settings.optim.steps // 5 if settings.memory.start is None else settings.memory.start
     pooling = "avg" if settings.model.backbone == "small" else None
     return replace(
@@ -79,7 +79,7 @@ def _as_it_was(settings: Settings) -> Settings:
 
 
 def _published(plain: Settings) -> Settings:
-    """As their papers have them."""
+    """Use the losses as published, without the recommended options."""
     return replace(plain, recommended=False)
 
 
@@ -106,14 +106,14 @@ OTHERS: dict[str, Change] = {
     "without the batch term": _memory(batch_weight=0.0),
 }
 RATIOS = {f"memory of {ratio:g} of the images": ratio for ratio in (0.01, 0.03, 0.1, 0.3)}
-SIZES = (16, 32, 64, 128, 256)  # of a batch, in part d
+SIZES = (16, 32, 64, 128, 256)  # batch sizes of part d
 USUAL = 64
 CONDITIONS: dict[str, Change] = {
     DEFAULT: _same,
     "learning rate × 5": lambda plain: replace(plain, optim=replace(plain.optim, lr=plain.optim.lr * 5)),
     SMALL_BATCH: _batch(16),
     "no warm-up of the learning rate": lambda plain: replace(plain, optim=replace(plain.optim, warmup=0)),
-    "imbalanced classes": _same,  # the data are changed instead
+    "imbalanced classes": _same,  # `Cell.spoil` changes the data instead
     "10 % wrong labels": _same,
 }
 HOSTILE = list(CONDITIONS)[1:]
@@ -126,9 +126,9 @@ CONDITIONS |= {name: _batch(size, equal_images=True) for size, name in EQUAL_IMA
 
 @dataclass(frozen=True)
 class Cell:
-    """One comparison: a data set, a loss, what is made hard or other, and arms of which the first is the baseline."""
+    """One comparison: a data set, a loss, a condition, and arms that are compared with the first arm."""
 
-    part: str  # of the study: a, b, …
+    part: str  # of the study: a, b and so on
     data: str
     loss: str
     condition: str = DEFAULT
@@ -137,19 +137,19 @@ class Cell:
 
     @property
     def searched(self) -> tuple[str, str]:
-        """The two arms whose learning rates are searched, alike; every other takes that of the second."""
+        """The two arms whose learning rates are searched. Every other arm takes the rate of the second one."""
         pairs = (NAIVE_WITHOUT, NAIVE), (PUBLISHED_WITHOUT, PUBLISHED)
         return next((pair for pair in pairs if pair[1] in self.arms), (WITHOUT, WITH))
 
     def settings(self, plain: Settings, images: int, arm: str, seed: int, lr: float) -> Settings:
-        """Of one run on so many training images: what the condition and the arm make of those of the data set."""
+        """The settings of one run with this many training images, after the changes of condition and arm."""
         plain = replace(plain, loss=LossSettings.named(self.loss), seed=seed, optim=replace(plain.optim, lr=lr))
         plain = CONDITIONS[self.condition](plain)
         change = _memory(size=round(RATIOS[arm] * images)) if arm in RATIOS else (ARMS | OTHERS)[arm]
-        return _as_it_was(replace(change(plain), loop=LoopSettings(check_every=max(1, plain.optim.steps // 10))))
+        return _study_defaults(replace(change(plain), loop=LoopSettings(check_every=max(1, plain.optim.steps // 10))))
 
     def spoil(self, loaded: DataSet) -> DataSet:
-        """The data set with what the condition does to its training part."""
+        """Apply to the training part what the condition does to the data."""
         train, draw = loaded.train, torch.Generator().manual_seed(0)
         if self.condition == "imbalanced classes":
             return replace(loaded, train=_imbalanced(train, draw))
@@ -161,9 +161,9 @@ class Cell:
 
 
 def _imbalanced(train: Part, draw: torch.Generator) -> Part:
-    """Of each class 1 ÷ rank of its images, the classes ranked by lot in tens; two at least.
+    """Keep 1/r of the images of each class, with r from 1 to 10 in random order, but at least two.
 
-    P×K batches draw classes alike, however few their images: what is scarce is images, most classes having two.
+    P×K batches draw all classes equally often, so the imbalance makes images scarce: most classes have only two left.
     """
     classes = train.labels.unique()
     kept = []
@@ -175,7 +175,7 @@ def _imbalanced(train: Part, draw: torch.Generator) -> Part:
 
 
 def cells(parts: str) -> Iterator[Cell]:
-    """The cells of these parts of the study, in their order of priority."""
+    """The cells of the given parts of the study, in order of priority."""
     glyphs = Cell("b", "glyphs", "contrastive")
     sizes = [*EQUAL_STEPS.values(), *EQUAL_IMAGES.values()]
     of_part = {
@@ -185,9 +185,9 @@ def cells(parts: str) -> Iterator[Cell]:
             *(replace(glyphs, condition=condition) for condition in HOSTILE),
             replace(glyphs, arms=(WITHOUT, "from step 0")),
         ],
-        # On hanzi a memory fills in 930 steps, on glyphs in 162.
+        # The memory fills in 930 steps on hanzi and in 162 steps on glyphs.
         "c": [Cell("c", data, "contrastive", arms=(WITH, *OTHERS), seeds=1) for data in ("hanzi", "glyphs")],
-        # Of a run with memory, a step takes a fifth longer.
+        # A step with memory takes a fifth longer.
         "t": [Cell("t", "glyphs", loss, arms=(LONGER, WITH)) for loss in ("multi-similarity", "contrastive")],
         "d": [replace(glyphs, part="d", condition=name, seeds=1) for name in sizes],
         "f": [Cell("f", data, "contrastive", LONG, seeds=1) for data in ("glyphs", "hanzi")],
@@ -204,7 +204,7 @@ def cells(parts: str) -> Iterator[Cell]:
 
 
 def grocery_listing(root: Path, out: Path) -> Path:
-    """The disjoint classes of the grocery benchmark, as a table for `--data csv`."""
+    """Write the disjoint classes of the grocery benchmark as a CSV file for `--data csv`."""
     listing = out / "grocery.csv"
     lines = (f"{path.absolute()},{label},{role}\n" for path, label, role in disjoint(root))
     listing.write_text("path,label,role\n" + "".join(lines))

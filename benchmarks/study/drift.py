@@ -1,4 +1,4 @@
-"""What the meters of drift say of a run, for `results/study-drift.csv` and a column of `results/study.csv`."""
+"""Read the drift meters of a run for `results/study-drift.csv` and a column of `results/study.csv`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ from scipy.stats import spearmanr
 from crossbatch import runs
 from crossbatch.report.drift import read_drift
 
-LATE = "late"  # in place of a step: the mean of the last quarter of the run
+LATE = "late"  # stands in place of a step: the mean over the last quarter of the run
 SAMPLE, RETURNING, AUGMENTATION, CLASS_SPREAD = "sample", "returning", "augmentation", "class spread"
 
 
 def agreement(folder: Path) -> float | None:
-    """Rank correlation of the two meters over the ages that both saw late in a run; None of fewer than three."""
+    """Rank correlation of the two meters over ages that both measured late in a run. None for fewer than three."""
     if not (folder / runs.DRIFT).is_file():
         return None
     found = read_drift(folder, 0.1)
@@ -24,7 +24,7 @@ def agreement(folder: Path) -> float | None:
 
 
 def drift_rows(folder: Path, of_run: dict[str, Any]) -> list[dict[str, Any]]:
-    """The paper's meter by step; late in the run both meters by age, what augmentation adds, and a class's spread."""
+    """The sample meter by step. Late in the run: both meters by age, augmentation distance and class spread."""
     found = read_drift(folder, 0.1)
     measured = [(SAMPLE, step, age, moved) for age, series in found.by_step.items() for step, moved in series]
     measured += [(SAMPLE, LATE, age, moved) for age, moved in found.sample]

@@ -1,8 +1,8 @@
-"""Draw what the study's tables say, with `python -m benchmarks.study.figures`.
+"""Draw the figures of the study from its tables, with `python -m benchmarks.study.figures`.
 
-All go to `docs/figures`. `study-cells.svg`: what the memory gains, cell by cell, with 95 % intervals. `study-sizes.svg`
-and, once part d is there, `study-batches.svg`: R@1 against the size of the memory and of the batch, as in Fig. 1 of the
-paper. `study-drift.svg`: drift against the step, as in its Fig. 3.
+All figures go to `docs/figures`. `study-cells.svg` shows what the memory gains in each cell, with 95 % intervals.
+`study-sizes.svg` and, if part d has been run, `study-batches.svg` show R@1 against the size of the memory and of the
+batch, as in Fig. 1 of the paper. `study-drift.svg` shows drift against the step, as in Fig. 3 of the paper.
 """
 
 import statistics
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _cells(table: Table) -> None:
-    """R@1 of an arm less that of its cell's first, a line a cell, all in percentage points."""
+    """Draw one line for each cell: R@1 of an arm minus that of the first arm, in percentage points."""
     figure, axes = plt.subplots(figsize=(8, 0.9 + 0.25 * len(table)))
     for place, row in enumerate(table):
         middle, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
@@ -64,7 +64,7 @@ def _named(row: dict[str, str]) -> str:
 
 
 def _batch_sizes(table: Table) -> None:
-    """R@1 of one seed against the size of the batch."""
+    """Draw R@1 of one seed against the batch size."""
     figure, axes = plt.subplots(figsize=(5, 3.4))
     for arm, colour in COLOURS.items():
         for named, dash, label in (
@@ -72,7 +72,7 @@ def _batch_sizes(table: Table) -> None:
             (EQUAL_STEPS | EQUAL_IMAGES, "--", "equal images"),
         ):
             points = _points(table, {float(size): (named[size], arm) for size in sorted(named)})
-            if len(points[0]) > 1:  # 64 belongs to both
+            if len(points[0]) > 1:  # batch size 64 belongs to both lines
                 axes.plot(*points, dash, marker=".", color=colour, label=f"{arm} memory, {label}")
     axes.set_xscale("log", base=2)
     axes.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
@@ -82,7 +82,7 @@ def _batch_sizes(table: Table) -> None:
 
 
 def _memory_sizes(table: Table) -> None:
-    """R@1, the mean of the seeds, against the size of the memory at a batch of 16."""
+    """Draw mean R@1 over the seeds against the size of the memory, at a batch of 16."""
     figure, axes = plt.subplots(figsize=(5, 3.4))
     ratios = {ratio: (SMALL_BATCH, arm) for arm, ratio in (*RATIOS.items(), (WITH, 1.0))}
     axes.plot(*_points(table, ratios), marker=".", color=COLOURS[WITH], label="with memory")
@@ -94,9 +94,9 @@ def _memory_sizes(table: Table) -> None:
 
 
 def _drift(table: Table) -> None:
-    """How far a sample moved against the step, a panel a data set."""
+    """Draw how far the sample moved against the step, with one panel for each data set."""
     measured = {(row["data"], row["step"]) for row in table}
-    sets = [data for data, count in Counter(data for data, _ in sorted(measured)).items() if count > 1]  # a shape
+    sets = [data for data, count in Counter(data for data, _ in sorted(measured)).items() if count > 1]  # with a curve
     figure, grid = plt.subplots(1, len(sets), figsize=(1 + 3.6 * len(sets), 3.2), sharey=True, squeeze=False)
     for axes, data in zip(grid[0], sets, strict=True):
         for arm, colour in COLOURS.items():
@@ -116,7 +116,7 @@ def _drift(table: Table) -> None:
 
 
 def _points(table: Table, wanted: dict[float, tuple[str, str]]) -> tuple[list[float], list[float]]:
-    """Where they are and their R@1, of those conditions and arms that there are runs of."""
+    """The x values and mean R@1 of the wanted conditions and arms that have runs."""
     found = {
         x: statistics.mean(float(row["R@1"]) for row in rows)
         for x, key in wanted.items()

@@ -1,10 +1,10 @@
-"""Draw queries of test and their nearest neighbours, without and with memory, as in Fig. 6 of the paper.
+"""Draw test queries and their nearest neighbours, without and with memory, as in Fig. 6 of the paper.
 
     python -m benchmarks.study.gallery RUN_WITHOUT RUN_WITH gallery.png
     python -m benchmarks.study.gallery RUN_WITHOUT RUN_WITH neighbours.png --shown 3 1 --neighbors 6 --columns 2
 
-Of the queries whose nearest neighbour only the one or only the other run finds, some of each, drawn at random; the
-numbers of both are in the title, so that the choice hides nothing.
+It shows queries whose nearest neighbour is correct in only one of the two runs: some for each run, chosen at random.
+The title gives the numbers of both kinds, so that the choice hides nothing.
 """
 
 import argparse
@@ -27,7 +27,7 @@ RIGHT, WRONG = "#2a9d55", "#d64545"
 
 
 def main(folders: list[Path], out: Path, shown: tuple[int, int], neighbors: int, columns: int) -> None:
-    """Search, choose, draw; `shown`: how many that only the memory finds, and how many that only the other does."""
+    """Search, choose and draw. `shown`: how many queries that only the memory gets right, and only the other run."""
     loaded = load_data(Settings.from_dict(read_config(folders[0])))
     found = [search_run(folder, loaded, "test") for folder in folders]
     right = torch.stack([one.measured.best_rank == 1 for one in found])

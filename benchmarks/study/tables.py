@@ -1,6 +1,7 @@
-"""Print the study as Markdown, with `python -m benchmarks.study.tables`.
+"""Print the study as Markdown tables, with `python -m benchmarks.study.tables`.
 
-First what the memory gains each loss on each data set, by default; then every cell, each arm against the first.
+The first table has the gain of the memory for each loss and data set by default. The next ones compare each arm of
+every cell with the first arm.
 """
 
 import statistics
@@ -41,7 +42,7 @@ def _gain(row: dict[str, str], looks: Table) -> Sequence[str]:
 
 
 def _arms(row: dict[str, str], looks: Table) -> list[Table]:
-    """The looks of both arms of a difference, seed by seed."""
+    """The rows of both arms of a difference, seed by seed."""
     return [
         [look for look in looks if all(look[name] == (row | {"arm": arm})[name] for name in COLUMNS)]
         for arm in (row["than"], row["arm"])
