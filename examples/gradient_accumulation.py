@@ -1,4 +1,4 @@
-"""Two micro-batches for each optimizer step, and what the memory sees.
+"""Gradient accumulation: two micro-batches for each optimizer step, and what the memory sees of them.
 
 `python examples/gradient_accumulation.py photos/train`. Needs `pip install ".[train]"` in the clone.
 """
@@ -28,7 +28,7 @@ def main(root: str, steps: int = 100, classes: int = 8) -> tuple[list[float], Cr
     model = mobilenet_v3_small()
     model.classifier = nn.Linear(576, DIM)
     memory = CrossBatchMemory(size=len(photos), dim=DIM)
-    # The warm-up counts calls of the loss, that is micro-batches, not optimizer steps.
+    # The warm-up counts calls of the loss: micro-batches, not optimizer steps.
     loss_fn = CrossBatchLoss(recommended("contrastive"), memory, warmup_steps=steps // 2 * MICRO_BATCHES)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
@@ -37,9 +37,9 @@ def main(root: str, steps: int = 100, classes: int = 8) -> tuple[list[float], Cr
         total = 0.0
         for _ in range(MICRO_BATCHES):
             images, labels = next(loader)
-            # Each call compares its micro-batch with the memory, and enqueues it. So the second meets the rows
-            # of the first there: their pairs count, though they never share a forward pass, with gradient to the
-            # second alone. The batch term sees one micro-batch at a time.
+            # Each call compares its micro-batch with the memory and then enqueues it. So the second micro-batch
+            # meets the first in the memory. Their pairs count, though they share no forward pass; only the second
+            # gets a gradient from them. The batch term sees one micro-batch at a time.
             loss = loss_fn(model(images), labels) / MICRO_BATCHES
             loss.backward()
             total += loss.item()

@@ -1,7 +1,7 @@
-"""Hugging Face datasets and a timm model, with a memory: `python examples/hugging_face.py photos/train`.
+"""Train a timm model on a Hugging Face data set, with a memory: `python examples/hugging_face.py photos/train`.
 
-`load_dataset` takes a data set of the hub in the same way. Needs `pip install datasets ".[train]"` in the clone,
-and fetches the weights of ResNet-18 once, 45 MB.
+`load_dataset` loads a data set of the hub in the same way. Needs `pip install datasets ".[train]"` in the clone.
+The first run downloads the weights of ResNet-18, 45 MB.
 """
 
 import sys
@@ -22,7 +22,7 @@ def main(
 ) -> tuple[list[float], CrossBatchMemory]:
     """Return the loss of each step, and the memory."""
     torch.manual_seed(0)
-    photos = load_dataset("imagefolder", data_dir=root, split="train")  # its columns are image and label
+    photos = load_dataset("imagefolder", data_dir=root, split="train")  # columns: image, label
     model = timm.create_model(backbone, pretrained=pretrained, num_classes=DIM)
     augment = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=True, scale=(0.7, 1))
 

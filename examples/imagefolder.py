@@ -1,8 +1,8 @@
-"""A folder of photos, torchvision and a plain loop, with a memory.
+"""Train on a folder of photos with torchvision, a plain loop and a memory.
 
-`python examples/imagefolder.py photos/train photos/test`. Each folder below these is a class. The
-classes of the second are new, and are only searched.
-Needs `pip install ".[train]"` in the clone, and fetches the weights of ResNet-18 once, 45 MB.
+`python examples/imagefolder.py photos/train photos/test`. Each folder below these two is a class. The
+classes in `photos/test` are not trained on; they are only searched.
+Needs `pip install ".[train]"` in the clone. The first run downloads the weights of ResNet-18, 45 MB.
 """
 
 import sys
@@ -22,7 +22,7 @@ DIM = 128
 
 
 class Numbered(ImageFolder):
-    """Says also which image it is, so that none is compared with its own older embedding."""
+    """An image folder that also gives each image's index, so that an image is not compared with its own older row."""
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
         return *super().__getitem__(index), index

@@ -1,4 +1,4 @@
-"""A memory in your own LightningModule, kept by its checkpoints: `python examples/lightning_module.py photos/train`.
+"""Use a memory in your own LightningModule; checkpoints keep it: `python examples/lightning_module.py photos/train`.
 
 Needs `pip install ".[train]"` in the clone.
 """
@@ -22,14 +22,14 @@ DIM = 128
 
 
 class Numbered(ImageFolder):
-    """Says also which image it is, so that none is compared with its own older embedding."""
+    """An image folder that also gives each image's index, so that an image is not compared with its own older row."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
         return *super().__getitem__(index), index
 
 
 class Learner(lightning.LightningModule):
-    """A network and its loss. The loss is a submodule, so device moves and checkpoints take the memory along."""
+    """A network and its loss. The loss is a submodule, so device moves and checkpoints include the memory."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -39,12 +39,12 @@ class Learner(lightning.LightningModule):
         self.loss_fn = CrossBatchLoss(recommended("contrastive"), CrossBatchMemory(size, DIM), warmup_steps=50)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
-        """Embed, then compare with the batch and the memory; Lightning does the rest."""
+        """Embed the batch and return its loss. Lightning does the rest."""
         images, labels, ids = batch
         return self.loss_fn(self.model(images), labels, ids=ids)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Step the network, and what a loss may learn."""
+        """Optimize the network, and parameters of the loss if it has any."""
         return torch.optim.AdamW(self.parameters(), lr=1e-3)
 
 
@@ -60,7 +60,7 @@ def main(root: str, steps: int = 100, classes: int = 16) -> tuple[CrossBatchMemo
         max_steps=steps,
         accelerator="auto",
         logger=False,
-        enable_checkpointing=False,  # this example saves by hand, once
+        enable_checkpointing=False,  # this example saves one checkpoint by hand
         enable_progress_bar=False,
         enable_model_summary=False,
     )

@@ -1,6 +1,6 @@
-"""Mixed precision, and a memory of half the bytes: `python examples/mixed_precision.py photos/train`.
+"""Train in mixed precision with a memory of half the bytes: `python examples/mixed_precision.py photos/train`.
 
-float16 with gradient scaling on a GPU; bfloat16, which needs no scaling, on a CPU.
+It uses float16 with gradient scaling on a GPU, and bfloat16, which needs no scaling, on a CPU.
 Needs `pip install ".[train]"` in the clone.
 """
 
@@ -30,7 +30,7 @@ def main(root: str, steps: int = 60, classes: int = 16) -> tuple[list[float], Cr
     model = mobilenet_v3_small()
     model.classifier = nn.Linear(576, DIM)
     model.to(device)
-    # How the memory stores its rows is its own choice, whatever autocast says.
+    # `dtype` says how the memory stores its rows; autocast does not change it.
     memory = CrossBatchMemory(size=len(photos), dim=DIM, dtype=torch.bfloat16)
     loss_fn = CrossBatchLoss(recommended("contrastive"), memory, warmup_steps=steps // 2).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -38,7 +38,7 @@ def main(root: str, steps: int = 60, classes: int = 16) -> tuple[list[float], Cr
     losses = []
     for images, labels in loader:
         with torch.autocast(device, dtype):
-            # The loss may stand inside: it compares in float32 by itself, as a margin needs.
+            # The loss can be inside autocast: it always compares in float32, the precision that a margin needs.
             loss = loss_fn(model(images.to(device)), labels.to(device))
         optimizer.zero_grad()
         scaler.scale(loss).backward()

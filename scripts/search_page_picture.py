@@ -3,8 +3,8 @@
     crossbatch index runs/grocery grocery_store --to gallery
     python scripts/search_page_picture.py gallery 10-Mango
 
-The second argument is a part of the path of the picture; the first that has it is searched from. The photographs in the
-picture of the documentation are of the Grocery Store data set (Klasson et al., WACV 2019; MIT licence).
+The second argument is a part of a picture's path. The first picture whose path contains it is the query. The
+photographs in the documentation are from the Grocery Store data set (Klasson et al., WACV 2019; MIT licence).
 """
 
 import argparse
@@ -24,15 +24,15 @@ from playwright.sync_api import sync_playwright
 
 SIZE = {"width": 1280, "height": 800}
 LARGEST = 400_000  # bytes
-COLOURS = (256, 192, 128, 96, 64, 48)  # a photograph in all its colours is three times as large
+COLOURS = (256, 192, 128, 96, 64, 48)  # tried in turn; in full colour the file is three times as large
 
 
 def main() -> None:
-    """Serve the gallery, photograph its page, write the picture."""
+    """Serve the gallery, take a screenshot of its page, and write it."""
     options = _options()
     address = f"http://127.0.0.1:{options.port}"
     command = [sys.executable, "-m", "crossbatch", "serve", options.gallery, "--port", str(options.port)]
-    with subprocess.Popen(command) as server:  # noqa: S603 - this program itself
+    with subprocess.Popen(command) as server:  # noqa: S603 - our own command
         try:
             _wait(address, server)
             picture = _photograph(address, _find(address, options.query), options.chromium, options.theme)
