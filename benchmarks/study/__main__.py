@@ -5,14 +5,14 @@ r"""Run the study, with one table row for each run, and continue where it stoppe
 
 The learning rate is the one that validates best with seed 0. The same rates are searched without and with memory, and
 the search goes on beyond an end of the range that is best (`results/study-rates.csv`). Every condition uses the rates
-of the plain condition. Further arms use the rate of the arm with memory. Each run keeps the model that validates best
-and searches test once; the result is a row of `results/study.csv`. Its column `meters agree` is the rank correlation of
-two drift meters over age, late in the run. `results/study-differences.csv` has the difference in R@1 of each arm from
-the first arm of its cell, paired over seeds and queries. `results/study-drift.csv` has the drift meters of contrastive
-runs with seed 0, by default and in long runs. All four tables grow with each cell. A cell whose rows are in the tables
-is not run again, whether or not its run folders exist; remove the rows to run it again. A run that is shared with
-another cell is trained and searched again if its folder is gone, with the same result. A data set whose path is not
-given is left out, and a message says so.
+of the plain condition. A longer arm without memory uses the rate of the arm without; other arms use the rate of the arm
+with memory. Each run keeps the model that validates best and searches test once; the result is a row of
+`results/study.csv`. Its column `meters agree` is the rank correlation of two drift meters over age, late in the run.
+`results/study-differences.csv` has the difference in R@1 of each arm from the first arm of its cell, paired over seeds
+and queries. `results/study-drift.csv` has the drift meters of contrastive runs with seed 0, by default and in long
+runs. All four tables grow with each cell. A cell whose rows are in the tables is not run again, whether or not its run
+folders exist; remove the rows to run it again. A run that is shared with another cell is trained and searched again if
+its folder is gone, with the same result. A data set whose path is not given is left out, and a message says so.
 """
 
 import argparse
