@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the seven Debian font packages (116 MB) that the data set hanzi is drawn from; then
+# Install the seven Debian font packages (116 MB) from which the data set hanzi is drawn. Then run
 #   crossbatch inspect --data glyphs --fonts /usr/share/fonts --script han
 set -eu
 apt-get install --yes --no-install-recommends \
