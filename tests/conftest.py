@@ -1,4 +1,4 @@
-"""What tests share."""
+"""Fixtures that tests share."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,7 +27,7 @@ def seed() -> None:
 
 @pytest.fixture
 def as_users_run_it() -> Iterator[None]:
-    """Shapes unchecked, as outside of tests: what does not fit must then meet an error of ours."""
+    """Turn shape checks off, as outside of tests. Input that does not fit must then raise an error of crossbatch."""
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
@@ -35,7 +35,7 @@ def as_users_run_it() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def glyphs(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
-    """The embedded data set: from the user's cache where it is there, else drawn once into a folder of the tests."""
+    """The built-in data set: from the user's cache if it is there, otherwise drawn once into a test folder."""
     folder = tmp_path_factory.mktemp("cache")
     for cached in cache_folder().glob("glyphs-*.npz"):
         (folder / cached.name).symlink_to(cached)
@@ -46,7 +46,7 @@ def glyphs(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
 
 @pytest.fixture(scope="session")
 def characters(glyphs: DataSet) -> DataSet:
-    """Some of the embedded set: enough for a network to learn from in seconds, and hard enough to fail on."""
+    """A part of glyphs: large enough that a network learns in seconds, and hard enough that bad settings fail."""
     kept = glyphs.train.labels.unique()[:120]
     train = glyphs.train.select(torch.isin(glyphs.train.labels, kept))
     held = glyphs.validation.labels.unique()[:60]
@@ -55,7 +55,7 @@ def characters(glyphs: DataSet) -> DataSet:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve classes of six 16×16 pictures: a pattern a class, noise a picture."""
+    """Twelve classes of six 16×16 pictures. Each class is a pattern, and each picture is the pattern with noise."""
     root, draw = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
     for number in range(12):
         pattern = draw.integers(0, 256, (4, 4, 3)).repeat(4, 0).repeat(4, 1)

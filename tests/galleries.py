@@ -1,4 +1,4 @@
-"""Small galleries for tests: real images, a real network with random weights."""
+"""Small galleries for tests: real images and a real network with random weights."""
 
 import io
 import struct
@@ -25,7 +25,7 @@ DIM = 16
 
 
 def model_in(folder: Path, seed: int = 0, dim: int = DIM) -> Path:
-    """A folder with a model, as a run leaves it."""
+    """A folder with a model, like the one a run writes."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     looks = Preprocessing(16, 16, 3, (0.5,) * 3, (0.5,) * 3)
@@ -44,7 +44,7 @@ def indexed(
     mapped: bool = False,
     name: str = "crossbatch_test",
 ) -> Outcome:
-    """Images into a gallery; without a map and a database unless they are asked for."""
+    """Index images into a gallery, with a map and a database only if `mapped` and `database`."""
     model = load(run)
     with writing(gallery, Model.of(model), Database("milvus.db", name)) as writer:
         keep(run, gallery)
@@ -57,7 +57,7 @@ def indexed(
 
 
 def opened(gallery: Path) -> Gallery:
-    """The gallery as of now."""
+    """The gallery in its current state."""
     return Gallery(gallery)
 
 
@@ -69,7 +69,7 @@ def uploaded(image: Image.Image, kind: str = "PNG") -> dict[str, tuple[str, byte
 
 
 def of_tiles(side: int) -> bytes:
-    """A TIFF file of 256 × 256 grey pixels, in one tile of this side; its pixels are missing where that is larger."""
+    """A TIFF file of 256 × 256 grey pixels in one tile of this side. A larger tile has too few bytes."""
     pixels = bytes(256 * 256)
     tags = [(256, 256), (257, 256), (258, 8), (259, 1), (262, 1), (277, 1), (322, side), (323, side), (324, 8)]
     tags.append((325, len(pixels)))

@@ -1,4 +1,4 @@
-"""Small trees in the layouts of the official releases, with the untidiness of real copies."""
+"""Small trees in the layouts of the official releases, with the irregularities of real copies."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ def picture(path: Path) -> None:
 
 
 def empty(path: Path) -> None:
-    """A file that is only there to be listed."""
+    """An empty file that only has to exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
 
@@ -29,7 +29,7 @@ def text(path: Path, lines: list[str], end: str = "\n") -> None:
 
 
 def sop(root: Path, train: int = 6, test: int = 5, images: int = 4, write: Write = picture) -> Path:
-    """Upper-case suffixes in the listing, lower-case ones on disk; CRLF."""
+    """The listing has upper-case suffixes and CRLF; the files have lower-case suffixes."""
     number = 0
     for name, first, last in (("train", 1, train), ("test", train + 1, train + test)):
         lines = ["image_id class_id super_class_id path"]
@@ -45,7 +45,7 @@ def sop(root: Path, train: int = 6, test: int = 5, images: int = 4, write: Write
 def in_shop(
     root: Path, train: int = 6, test: int = 5, images: int = 4, write: Write = picture, img: str = "Img"
 ) -> Path:
-    """Runs of blanks; `img` is the folder that img/ is in, if any."""
+    """The listing has several spaces between columns. `img` is the folder that contains img/, if any."""
     rows = []
     for item in range(1, train + test + 1):
         for image in range(images):
@@ -59,7 +59,7 @@ def in_shop(
 
 
 def vehicle_id(root: Path, train: int = 6, test: int = 5, images: int = 4, write: Write = picture) -> Path:
-    """The small list is within the medium one, and that within the large one."""
+    """The large list contains the medium list, which contains the small list."""
     rows = [(f"{vehicle:04d}{image}", vehicle) for vehicle in range(train + test) for image in range(images)]
     for image, _ in rows:
         write(root / "image" / f"{image}.jpg")
@@ -76,7 +76,7 @@ def vehicle_id(root: Path, train: int = 6, test: int = 5, images: int = 4, write
 
 
 def cub(root: Path, train: int = 6, test: int = 5, images: int = 4, write: Write = picture) -> Path:
-    """Classes 1 … and 101 …; with the split of the release, which this protocol does not use."""
+    """Classes from 1 and from 101, with the release's split, which the retrieval protocol does not use."""
     paths, labels = [], []
     for label in (*range(1, train + 1), *range(101, test + 101)):
         for image in range(images):
@@ -91,7 +91,7 @@ def cub(root: Path, train: int = 6, test: int = 5, images: int = 4, write: Write
 
 
 def cars(root: Path, train: int = 6, test: int = 5, images: int = 4, write: Write = picture) -> Path:
-    """Classes 1 … and 99 …, in a MATLAB struct."""
+    """Classes from 1 and from 99, in a MATLAB struct."""
     rows = []
     for label in (*range(1, train + 1), *range(99, test + 99)):
         for _ in range(images):

@@ -1,4 +1,4 @@
-"""How shapes and types are checked while tests run: numbers that the parser restricts are numbers."""
+"""Configure the shape and type checks of the tests: restricted number types of the parser count as plain numbers."""
 
 from beartype import BeartypeConf, FrozenDict, beartype
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt

@@ -1,4 +1,4 @@
-"""A loss and a memory together: what is compared with what, when, and what a checkpoint keeps."""
+"""Tests of a loss with a memory: which rows are compared, from which step on, and what a checkpoint holds."""
 
 import subprocess
 import sys
@@ -41,7 +41,7 @@ def test_a_loss_that_validates_in_training_mode_is_told() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("earlier_only", [True, False])
 def test_equals_batch_term_plus_weighted_memory_term(loss, known: bool, dtype: torch.dtype, earlier_only: bool) -> None:
-    """Over a wrap of the memory and with a row in it that is not finite, against the plain form on the same rows."""
+    """Compare with the plain form on the same rows, while the memory wraps and holds a row that is not finite."""
     memory = CrossBatchMemory(size=15, dim=5, dtype=dtype)
     loss_fn = CrossBatchLoss(loss, memory, memory_weight=0.7, batch_weight=0.4, earlier_only=earlier_only)
     for step in range(6):
@@ -68,7 +68,7 @@ def test_equals_batch_term_plus_weighted_memory_term(loss, known: bool, dtype: t
 def test_an_anchor_without_a_positive_from_an_earlier_batch_does_not_count_against_the_memory(
     loss, training: bool
 ) -> None:
-    """Neither its batch's rows nor an older row of its own image are one, nor a row that is too old to count."""
+    """Not a positive: a row of the same batch, an older row of the anchor's own image, a row beyond the age limit."""
     memory = CrossBatchMemory(size=12, dim=5)
     loss_fn = CrossBatchLoss(loss, memory, batch_weight=0.0)
     rows, _, _ = batch(0)
@@ -127,11 +127,11 @@ def test_warm_up_fills_the_memory_and_leaves_the_weights_alone() -> None:
 
 @every_loss
 def test_rows_older_than_the_limit_do_not_count(loss) -> None:
-    """As a memory of so few rows; a limit that is lifted brings them back."""
+    """The loss equals that with a smaller memory. Without the limit, the older rows count again."""
     limited, short = (CrossBatchLoss(loss, CrossBatchMemory(size, dim=5)) for size in (30, 6))
     for step in range(6):
         embeddings, labels, ids = batch(step)
-        limited.max_age.fill_(1)  # the batch before
+        limited.max_age.fill_(1)  # only rows of the previous batch count
         assert_close(limited(embeddings, labels, ids=ids), short(embeddings, labels, ids=ids))
         assert limited.memory_is_on
     whole = CrossBatchLoss(loss, deepcopy(limited.memory))
@@ -188,7 +188,7 @@ def test_tells_of_both_terms() -> None:
     assert 0 < stats["memory_anchors"] <= 1
     assert stats["memory_negatives"] > stats["batch_negatives"] > 0
     assert not any(value.requires_grad for value in stats.values())
-    deepcopy(loss_fn)  # nothing of a graph stays behind, which cannot be copied
+    deepcopy(loss_fn)  # fails if the loss still holds a part of the autograd graph
 
 
 @pytest.mark.usefixtures("as_users_run_it")
@@ -220,7 +220,7 @@ def test_settings_take_plain_numbers_and_keep_their_types() -> None:
     assert dict(loss_fn.named_buffers())["start"] == 7
     loss_fn.start, loss_fn.batch_weight = np.int64(3), np.float32(0.5)
     assert (loss_fn.start.item(), loss_fn.batch_weight.item()) == (3, 0.5)
-    with torch.inference_mode():  # as callbacks of validation are called
+    with torch.inference_mode():  # validation callbacks are called in inference mode
         loss_fn.memory_weight = 0.5
     loss_fn.start, embeddings = 0, torch.randn(4, 5, requires_grad=True)
     for _ in range(2):
@@ -290,7 +290,7 @@ for loss in (ContrastiveLoss(neg_margin=0.0), MultiSimilarityLoss()):
 
 
 def test_a_compiled_step_is_compiled_no_more_once_the_memory_is_full() -> None:
-    """In a process of its own: the checks of shapes that these tests add cannot be traced."""
+    """Runs in a separate process, because the shape checks of the tests cannot be traced."""
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

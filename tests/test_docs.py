@@ -1,4 +1,4 @@
-"""The site: its code runs, its commands parse, every page is in the navigation, and it reads as it should."""
+"""Tests of the site: its code runs, its commands parse, every page is in the navigation, and its style rules hold."""
 
 import doctest
 import importlib.util
@@ -35,7 +35,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def prose(text: str) -> str:
-    """What is read as sentences: no code, tables, headings, links' addresses, nor what stands indented."""
+    """The sentences of a page: without code, tables, headings, link addresses and indented text."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"^(?:[|#!]| {4}).*$", "", text, flags=re.MULTILINE)
     return re.sub(r"\]\([^)]*\)", "]", text)
@@ -50,22 +50,22 @@ def words_per_sentence(text: str) -> float:
 def test_the_pages_that_follow_from_the_code_are_of_this_code(tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "scripts" / "reference.py", tmp_path], check=True)
     for name in GENERATED:
-        assert (tmp_path / Path(name).name).read_text(encoding="utf-8") == PAGES[name], "make docs writes them anew"
+        assert (tmp_path / Path(name).name).read_text(encoding="utf-8") == PAGES[name], "outdated: run make docs"
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a few photos in it, as the pages have them."""
+    """A working directory with photos, and with other files that the pages assume."""
     draw = np.random.default_rng(0)
     for number in range(24):
         place = tmp_path / "photos" / f"class {number}"
         place.mkdir(parents=True)
         for i in range(4):
             Image.fromarray(draw.integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(place / f"{i}.png")
-    embeddings = draw.normal(size=(8, 4)).astype(np.float32)  # as `crossbatch embed --out rows.npz` leaves them
+    embeddings = draw.normal(size=(8, 4)).astype(np.float32)  # as `crossbatch embed --out rows.npz` writes them
     np.savez(tmp_path / "rows.npz", embedding=embeddings, label=np.repeat(["a", "b"], 4))
     (tmp_path / "runs" / "tuned").mkdir(parents=True)
-    (tmp_path / "runs" / "tuned" / "best.yaml").write_text("optim:\n  lr: 0.003\n")  # as `crossbatch tune` leaves it
+    (tmp_path / "runs" / "tuned" / "best.yaml").write_text("optim:\n  lr: 0.003\n")  # as `crossbatch tune` writes it
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -76,13 +76,13 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: str, monkeypatch: py
     short = {"optim": {"steps": 2}, "drift": {"sample": 0}, "batch": {"classes": 4}}
     train = crossbatch.train
     monkeypatch.setattr(crossbatch, "train", lambda root, **options: train(root, **{**options, **short}), raising=False)
-    module = ModuleType("page")  # some of what is defined asks for its module
+    module = ModuleType("page")  # some definitions look up their module
     monkeypatch.setitem(sys.modules, "page", module)
     for block in blocks(WRITTEN[page], "python"):
         if "crossbatch.load(" in block or "model.onnx" in block:
-            continue  # needs a trained run: run where README's commands are
+            continue  # needs a trained run: test_readme.py runs it
         if "init_process_group" in block:
-            continue  # needs what torchrun sets: examples/several_processes.py is run
+            continue  # needs torchrun: test_examples.py runs examples/several_processes.py
         exec(compile(block, page, "exec"), module.__dict__)
 
 
@@ -177,7 +177,7 @@ def test_an_example_of_a_docstring_is_a_section_that_the_site_shows_as_code() ->
     singular = [
         path for path in (ROOT / "src").rglob("*.py") if re.search(r"^ *Example:$", path.read_text(), re.MULTILINE)
     ]
-    assert singular == []  # `Examples:` is what the site's reader knows
+    assert singular == []  # the site builder knows only `Examples:`
 
 
 @pytest.mark.parametrize("name", crossbatch.__all__)
@@ -210,7 +210,7 @@ def test_the_example_of_a_public_name_runs(name: str, monkeypatch: pytest.Monkey
 
 
 def test_pictures_are_there_and_figures_are_shown() -> None:
-    """The site's builder checks links to pages, not to pictures."""
+    """The site builder checks links to pages but not links to images."""
     shown = {
         (DOCS / page).parent.joinpath(place).resolve()
         for page, text in WRITTEN.items()

@@ -1,4 +1,4 @@
-"""A file is replaced whole or not at all, and an error names the file that it is of."""
+"""Tests that a file is replaced completely or not at all, and that an error names its file."""
 
 from pathlib import Path
 from threading import Barrier, Thread

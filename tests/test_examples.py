@@ -1,4 +1,4 @@
-"""Every example runs, and does what its first line says."""
+"""Tests that every example runs and does what its first line says."""
 
 import importlib.util
 import re
@@ -52,7 +52,7 @@ def test_gradient_accumulation(pictures: Path) -> None:
     losses, memory = example("gradient_accumulation").main(str(pictures), steps=2, classes=4)
     assert len(losses) == 2
     assert finite(losses)
-    assert memory.steps.bincount().tolist() == [16] * 4  # each micro-batch once
+    assert memory.steps.bincount().tolist() == [16] * 4  # each micro-batch is enqueued once
 
 
 def test_lightning_module(pictures: Path) -> None:
@@ -80,7 +80,7 @@ def test_text_pairs() -> None:
 
 
 def test_none_imports_much_of_the_package() -> None:
-    """An example shows what a user needs: two modules beside the package itself at most."""
+    """An example shows what a user needs: at most two modules besides the package itself."""
     for path in EXAMPLES.glob("*.py"):
         modules = set(re.findall(r"^from (crossbatch\.[\w.]+) import", path.read_text(encoding="utf-8"), re.MULTILINE))
         assert len(modules) <= 2, path.name

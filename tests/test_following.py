@@ -1,4 +1,4 @@
-"""A memory that follows the network: what is shared by all images is followed, what is not is left."""
+"""Tests of a memory that follows the network: rows follow the motion that images share, and no other motion."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from crossbatch.following import Following, shared_motion
 from crossbatch.memory import carried
 
 DIM, EVERY, STEPS = 16, 10, 100
-SPECTRUM = 0.8 ** torch.arange(DIM)  # as of trained embeddings: few directions hold most of it
+SPECTRUM = 0.8 ** torch.arange(DIM)  # like trained embeddings: a few directions hold most of the variance
 
 
 def rows(images: int, dim: int = DIM) -> Tensor:
@@ -22,7 +22,7 @@ def rows(images: int, dim: int = DIM) -> Tensor:
 
 
 def turning(angle: float) -> Tensor:
-    """A turn of the whole space by about this angle in every plane."""
+    """A rotation of the whole space by at most this angle."""
     skew = torch.randn(DIM, DIM)
     skew = skew - skew.T
     return torch.linalg.matrix_exp(angle * skew / torch.linalg.matrix_norm(skew, 2))
@@ -33,7 +33,7 @@ def distance(one: Tensor, other: Tensor) -> float:
 
 
 def run(place: list[Tensor], *, follow: bool) -> CrossBatchMemory:
-    """A network that puts image i at `place[step][i]`: four images a step enter the memory, others are the probe."""
+    """Simulate a network that puts image i at `place[step][i]`. A step enqueues four images; the last are the probe."""
     memory = CrossBatchMemory(size=4 * STEPS, dim=DIM)
     following = Following(memory, images=8 * DIM)
     for step, now in enumerate(place):
@@ -86,7 +86,7 @@ def test_what_is_kept_is_not_rounded_when_the_model_changes_its_type() -> None:
 
 
 def test_a_motion_of_each_image_alone_is_not_followed() -> None:
-    """Then rows stay as they are, or nearly: to follow is not worse than to stand still."""
+    """Rows nearly stay in place: following is hardly worse than not following."""
     where = rows(4 * STEPS + 8 * DIM)
     place = [where]
     for _ in range(STEPS):
@@ -157,7 +157,7 @@ def test_few_images_for_many_dimensions_do_no_harm() -> None:
 
 
 def test_state_lives_in_buffers(tmp_path: Path) -> None:
-    """Saved and loaded between two calls, the next ones do the same to the bit."""
+    """After saving and loading between two calls, later calls give bit-for-bit the same rows."""
     turn, where = turning(0.05), rows(200)
     memory, other = CrossBatchMemory(size=20, dim=DIM), CrossBatchMemory(size=20, dim=DIM)
     following, restored = Following(memory, images=100), Following(other, images=100)

@@ -1,4 +1,4 @@
-"""The commands called from Python, and a data set of one's own by its path."""
+"""Tests of the commands called from Python, and of a user's own data set given by its import path."""
 
 import json
 from pathlib import Path
@@ -148,7 +148,7 @@ def test_a_data_set_of_ones_own_that_does_not_fit_gets_one_sentence(
 def test_a_data_set_of_ones_own_by_its_path(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The module lies in the working directory; a run folder that names it does not import it."""
+    """The module is in the working directory. A run folder that names the module does not cause its import."""
     monkeypatch.chdir(tmp_path)
     Path("own_data.py").write_text(OWN)
     Path("photos").mkdir()

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: what is refused and how, what is printed where, how light it is."""
+"""Tests of the command line: what it refuses and how, what it prints where, and how little it imports."""
 
 import json
 import re
@@ -234,7 +234,7 @@ def test_compare_prints_one_table_and_writes_the_report(
     assert [arm["name"] for arm in result["arms"]] == ["without memory", "without memory, equal time", "with memory"]
     assert Path(result["report"]).is_file()
     assert result["search"] == []
-    assert {arm["lr"] for arm in result["arms"]} == {0.002}  # one alone is taken, not searched
+    assert {arm["lr"] for arm in result["arms"]} == {0.002}  # a single rate is used without a search
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_inspect_says_what_is_wrong(
     assert "incomplete" in found["unreadable"][1][1]
     assert ["class 4/a.png", "class 4/larger.jpg"] in found["near copies"]
     assert main(["inspect", str(root)]) == 0
-    assert "unreadable: 2" in capsys.readouterr().out  # what decoding found is remembered
+    assert "unreadable: 2" in capsys.readouterr().out  # the earlier decode found it, and the result is cached
 
 
 def test_a_table_shows_the_spread_over_seeds() -> None:
@@ -318,7 +318,7 @@ def test_a_table_shows_the_spread_over_seeds() -> None:
 
 @pytest.mark.parametrize("recipe", recipes())
 def test_every_recipe_is_understood(recipe: str) -> None:
-    """By every command that takes one; options that only another has are left to it."""
+    """Every command that takes recipes parses each one, and ignores options that only another command has."""
     settings = parse("compare", ["--recipe", recipe])[0]["settings"]
     assert [parse(name, ["--recipe", recipe])[0]["settings"] for name in ("train", "tune")] == [settings] * 2
     assert settings.data == recipe.split("-", maxsplit=1)[0]
@@ -384,7 +384,7 @@ def test_a_working_directory_that_is_gone_is_told(
 
 @pytest.mark.parametrize("words", [["inspect", "ROOT", "--json"], ["train", "--loss.help", "TripletLoss"]])
 def test_who_reads_the_output_may_go(pictures: Path, words: list[str]) -> None:
-    """As `crossbatch … --json | true` has it."""
+    """The reader of the output may close the pipe, as in `crossbatch … --json | true`."""
     command = [sys.executable, "-m", "crossbatch", *(str(pictures) if word == "ROOT" else word for word in words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
@@ -419,7 +419,7 @@ def imported_by(code: str) -> set[str]:
 def test_import_needs_torch_and_jaxtyping_only() -> None:
     heavy = {"torch", "jaxtyping", "lightning", "timm", "torchvision", "PIL", "jsonargparse", "rich", "yaml"}
     assert not imported_by("import crossbatch") & heavy
-    images = ("Encoder",)  # of pictures, which need more
+    images = ("Encoder",)  # these work with images, which need more packages
     named = f"name[0].isupper() and name not in {images}"
     core = f"import crossbatch; [getattr(crossbatch, name) for name in crossbatch.__all__ if {named}]"
     assert imported_by(core) - imported_by("import torch, jaxtyping") == {"crossbatch"}

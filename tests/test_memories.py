@@ -1,4 +1,4 @@
-"""The memories that losses are timed against are what they say."""
+"""Tests that the memories for timing losses have the properties that they claim."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The memory equals a deque, whatever is enqueued, saved and restored in between."""
+"""Tests that the memory equals a deque after any sequence of enqueuing, saving and restoring."""
 
 from collections import deque
 from copy import deepcopy
@@ -18,12 +18,12 @@ DIM = 4
 
 
 def rows_of(first: int, n: int) -> torch.Tensor:
-    """Rows that tell which number they are: unit length, exact in half precision to 1e-3."""
+    """Unit-length rows that depend only on `first`, so that each row can be recognised."""
     return normalize(torch.randn(n, DIM, generator=torch.Generator().manual_seed(first)))
 
 
 class MemoryMachine(RuleBasedStateMachine):
-    """Every rule does the same to a memory and to a deque of (label, id, step, row)."""
+    """Every rule does the same to a memory and to a list of (label, id, step, row) that acts as a deque."""
 
     @initialize(
         size=st.integers(1, 9), dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]), big=st.booleans()
@@ -74,7 +74,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @property
     def sound(self) -> list[tuple[int, int, int, torch.Tensor]]:
-        """A row that is not finite has a place, as any row does, and is none."""
+        """The finite rows. A row that is not finite takes a slot like any other row, but never counts."""
         return [row for row in self.model if row[3].isfinite().all()]
 
     @invariant()

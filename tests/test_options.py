@@ -1,4 +1,4 @@
-"""What is typed, in a file or given in Python: which of them wins, how it may be spelt, and what is refused."""
+"""Tests of options on the command line, in a file and in Python: precedence, spelling, and what is refused."""
 
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ def test_options_of_a_group_that_are_left_out_are_as_the_command_has_them() -> N
 
 
 def test_a_file_in_python_lies_beneath_what_is_given(file: str) -> None:
-    """As on the command line, with the options of other commands in it."""
+    """Given options override the file, as on the command line. The file may have options of other commands."""
     found = parse("train", {"config": file, "root": "b", "optim": {"lr": 0.1}})[0]["settings"]
     assert (found.root, found.optim.steps, found.optim.lr) == (Path("b"), 7, 0.1)
     found = parse("compare", {"k": [5], "config": Path(file), "loss": "triplet"})[0]

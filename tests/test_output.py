@@ -1,4 +1,4 @@
-"""Tables that commands print, on terminals of any width."""
+"""Tests of the tables that commands print, on terminals of any width."""
 
 import io
 
@@ -42,7 +42,7 @@ def test_where_nothing_fits_a_table_is_folded_and_loses_no_sign() -> None:
 
 
 def test_names_cannot_write_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nor clear it, nor name its window: a folder may be called anything."""
+    """File names can contain control sequences: these must not clear the terminal or set its title."""
     console, name = console_for(False), "cls\x1b]0;mine\x07\x1b[2J\x9b31m.jpg"
     print_table(console, name, ["path", "label"], [[name, name]])
     console.print(f"left out: {name}")

@@ -1,4 +1,4 @@
-"""A batch in pieces: the gradient of the whole batch, in the memory of a piece."""
+"""Tests of a batch in pieces: it has the gradient of the whole batch and needs the memory of one piece."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def batch(images: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Same(nn.Module):
-    """Dropout by the image, so that the whole batch drops what its pieces do."""
+    """Run the inner network on blocks of 32 images, so that a whole batch and its pieces have the same dropout."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Same(nn.Module):
 
 
 def gradients(model: nn.Module, size: int, dtype: torch.dtype | None = None) -> tuple[list[Tensor], CrossBatchLoss]:
-    """Of a step after one that filled the memory; the random numbers start alike."""
+    """Gradients of a step after another step has filled the memory. Random numbers start from the same seed."""
     model, loss_fn = deepcopy(model), CrossBatchLoss(ContrastiveLoss(neg_margin=0.1), CrossBatchMemory(2048, DIM))
     torch.manual_seed(1)
     for _ in range(2):
@@ -54,7 +54,7 @@ def gradients(model: nn.Module, size: int, dtype: torch.dtype | None = None) -> 
 
 
 def test_the_gradient_is_that_of_the_whole_batch_with_its_dropout() -> None:
-    """And each batch is enqueued once."""
+    """Each batch is enqueued exactly once."""
     model = Same(network(drop=0.3))
     (whole, _), (pieces, loss_fn) = gradients(model, 1024), gradients(model, 32)
     for one, other in zip(whole, pieces, strict=True):
@@ -121,8 +121,8 @@ print(kilobytes("VmHWM") - before)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux")
 @pytest.mark.long
 def test_it_takes_the_memory_of_a_piece() -> None:
-    """A batch of 1,024 in pieces of 64 beside a batch of 64, each in a process of its own; images apart."""
-    # What is freed goes back to the system at once, rather than when malloc sees fit.
+    """Compare a batch of 1,024 in pieces of 64 with a batch of 64, each in its own process, without the images."""
+    # Make malloc return freed memory to the system at once.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
     small, large = (
         int(

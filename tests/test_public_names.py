@@ -1,4 +1,4 @@
-"""The public names and their signatures: what is imported from the package keeps working."""
+"""Tests of the public names and their signatures: imports from the package keep working."""
 
 import inspect
 

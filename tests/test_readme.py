@@ -1,4 +1,4 @@
-"""README: its code runs, its commands work, its links lead somewhere, and it stays short."""
+"""Tests of the README: its code runs, its commands work, its links lead somewhere, and it stays short."""
 
 import json
 import re
@@ -27,7 +27,7 @@ SMALL = ["--optim.steps=4", "--model.dim=8", "--model.image_size=16", "--loop.ac
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forty classes of four small pictures in `photos/` of the working directory, and some beside it."""
+    """Forty classes of four small pictures in `photos/` of the working directory, and some pictures beside it."""
     draw = np.random.default_rng(0)
 
     def picture(path: Path) -> None:
@@ -68,8 +68,8 @@ def test_there_is_no_other_code() -> None:
 
 @pytest.mark.usefixtures("photos")
 def test_the_commands_work_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And their model does what is shown. All but `serve`, which does not end: the tests of the service start it."""
-    monkeypatch.setattr("crossbatch.index.projection.FEW", 10**6)  # UMAP compiles itself for long; PCA draws the map
+    """The model page works with the resulting model. `serve` is left out: it does not end, and has its own tests."""
+    monkeypatch.setattr("crossbatch.index.projection.FEW", 10**6)  # use PCA for the map: UMAP takes long to compile
     for words in COMMANDS:
         if words[0] == "serve":
             continue
@@ -78,7 +78,7 @@ def test_the_commands_work_one_after_the_other(monkeypatch: pytest.MonkeyPatch) 
         assert main([*words, *small, *once]) == 0
     assert Path("runs/photos/report.html").is_file()
     Path("runs/photos/model.onnx").rename("model.onnx")
-    assert main(["embed", "runs/photos", "photos", "--out", "rows.npz"]) == 0  # as the page says
+    assert main(["embed", "runs/photos", "photos", "--out", "rows.npz"]) == 0  # the page says so
     names: dict = {}
     for block in [CODE[1], *re.findall(r"```python\n(.*?)```", MODEL_PAGE, re.DOTALL)]:
         exec(block, {"crossbatch": crossbatch} | names, names)
@@ -88,7 +88,7 @@ def test_the_commands_work_one_after_the_other(monkeypatch: pytest.MonkeyPatch) 
 
 
 class Session:
-    """An ONNX session that gives back its input, of a model that sees `size`."""
+    """An ONNX session that returns its input, for a model with input size `size`."""
 
     size = (32, 32)
 

@@ -1,4 +1,4 @@
-"""One search in a packed table is a search in each row."""
+"""Tests that one search in a packed table equals a search in each row."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from crossbatch.row_search import pack, places
 @pytest.mark.parametrize("right", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_each_value_is_found_in_its_own_row(right: bool, dtype: torch.dtype) -> None:
-    """Values that are in the table among them, and rows that end in infinities."""
+    """Some values occur in the table, and some rows end in infinities."""
     table = (torch.rand(7, 5, dtype=dtype) * 4 - 2).sort(1).values
     table[2, 3:] = torch.inf
     table[5] = torch.inf

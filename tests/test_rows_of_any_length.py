@@ -1,4 +1,4 @@
-"""Every public function that takes embeddings takes them at any length; metrics refuse rows without a direction."""
+"""Tests that public functions take embeddings of any length, and that metrics refuse rows without a direction."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ at_any_length = pytest.mark.parametrize("norm", NORMS)
 
 
 def rows(norm: float, seed: int = 0) -> Tensor:
-    """Rows of about this length, no two of the same."""
+    """Rows of about this length, all different."""
     draw = torch.Generator().manual_seed(seed)
     lengths = norm * (0.5 + torch.rand(len(LABELS), 1, generator=draw))
     return lengths * normalize(torch.randn(len(LABELS), 16, generator=draw))

@@ -1,4 +1,4 @@
-"""What a run folder's files say of their format, and files of a format that is not known."""
+"""Tests of the format that the files of a run folder state, and of files with an unknown format."""
 
 import json
 from multiprocessing import get_context

@@ -1,4 +1,4 @@
-"""Scripts that turn what others publish into what the package takes."""
+"""Tests of the scripts that convert what others publish."""
 
 import importlib.util
 from pathlib import Path
@@ -21,7 +21,7 @@ def script() -> ModuleType:
 
 @pytest.fixture
 def published() -> dict[str, torch.Tensor]:
-    """timm's tensors under other names, as the package has them."""
+    """timm's tensors under other names, as in the package."""
     state = timm.create_model("tf_efficientnet_lite0").state_dict()
     return {f"_{number}.{name.rpartition('.')[2]}": value for number, (name, value) in enumerate(state.items())}
 

@@ -1,4 +1,4 @@
-"""Several processes train as one does on their batches put together, with one memory, whole or sharded."""
+"""Tests that several processes train like one process on the joined batches, with a whole or a sharded memory."""
 
 from typing import Any
 
@@ -17,24 +17,24 @@ from crossbatch.interop.pytorch_metric_learning import PMLLoss
 from crossbatch.losses import LOSSES, MatryoshkaLoss
 
 DIM, ROWS = 6, 37
-CUTS = ((0, 0, 1), (1, 3, 3), (2, 1, 0), (5, 2, 4), (0, 4, 1))  # what the processes have of a batch: some have nothing
+CUTS = ((0, 0, 1), (1, 3, 3), (2, 1, 0), (5, 2, 4), (0, 4, 1))  # sizes of the processes' shares, some of them empty
 
 
 class Learner(nn.Module):
-    """A network and its loss in one module, as a LightningModule has them."""
+    """A network and its loss in one module, as in a LightningModule."""
 
     def __init__(self, loss_fn: nn.Module) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.network = nn.Sequential(nn.Linear(DIM, 8), nn.Tanh(), nn.Linear(8, DIM)).double()
-        self.loss_fn = loss_fn.double()  # what it learns; the memory stays as it is
+        self.loss_fn = loss_fn.double()  # changes the parameters of the loss, but not the memory
 
     def forward(self, inputs: Tensor, labels: Tensor, ids: Tensor | None) -> Tensor:
         return self.loss_fn(self.network(inputs), labels, ids=ids)
 
 
 def batch(step: int, count: int, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What a process has of the batch of a step, for as many processes as there are; of one process: all of it."""
+    """The share of this process in the batch of a step. A single process gets the whole batch."""
     cuts = torch.tensor(CUTS[step % len(CUTS)])
     draw = torch.Generator().manual_seed(step)
     ids = torch.randint(30, (int(cuts.sum()),), generator=draw)
@@ -49,10 +49,10 @@ def batch(step: int, count: int, rank: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def trained(steps: int, name: str, sharded: bool, earlier_only: bool, known: bool) -> dict[str, Any]:
-    """Some steps of SGD; what the parameters, the memory and the loss of each step are then."""
+    """Train with SGD. Return the parameters, the memory and the loss of each step."""
     count, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
     memory = CrossBatchMemory(ROWS, DIM, sharded=sharded)
-    warmup = 2 if known else 0  # at the first step, and so with a memory that is empty
+    warmup = 2 if known else 0  # 0: the memory counts from the first step, while it is empty
     loss_fn = CrossBatchLoss(
         loss_named(name), memory, memory_weight=0.7, warmup_steps=warmup, earlier_only=earlier_only
     )
@@ -73,7 +73,7 @@ def trained(steps: int, name: str, sharded: bool, earlier_only: bool, known: boo
 
 
 class Plain(nn.Module):
-    """A loss that is not of this package, and no mean over anchors."""
+    """A loss from outside the package that is not a mean over anchors."""
 
     def forward(self, embeddings: Tensor, labels: Tensor, ref_emb: Any = None, ref_labels: Any = None) -> Tensor:
         refs, named = (embeddings, labels) if ref_emb is None else (ref_emb.to(embeddings), ref_labels)
@@ -119,7 +119,7 @@ long = pytest.mark.long
     [(2, 12, FEW), (3, 12, FEW), pytest.param(2, 20, ALL, marks=long), pytest.param(3, 20, ALL, marks=long)],
 )
 def test_what_they_learn_and_remember_is_what_one_does(count: int, steps: int, cases: Cases) -> None:
-    """Every loss, whole and sharded, with batches that differ in size and may be empty."""
+    """All losses, with whole and sharded memory, and with batches that differ in size and can be empty."""
     every, alone = together(count, all_trained, steps, cases), all_trained(steps, cases)
     for number, case in enumerate(cases):
         wanted, found = alone[number], [one[number] for one in every]

@@ -1,4 +1,4 @@
-"""A memory in shards: what several processes keep of it is together what one keeps. Here each is played in turn."""
+"""Tests that the shards of several processes together hold what one memory holds. Each process is simulated in turn."""
 
 from collections import deque
 from typing import ClassVar
@@ -18,7 +18,7 @@ from crossbatch.processes import Processes, part
 
 
 class Played(Processes):
-    """One of several processes, that never meets the others."""
+    """One of several processes, simulated without communication."""
 
     rank, count = 0, 1
 
@@ -35,7 +35,7 @@ def shard(size: int, rank: int, count: int) -> CrossBatchMemory:
 
 @given(size=st.integers(1, 12), count=st.integers(2, 5), batches=st.lists(st.integers(0, 15), min_size=1, max_size=8))
 def test_the_shards_hold_what_a_ring_holds(size: int, count: int, batches: list[int]) -> None:
-    """Of any size, in any number of processes; each row in one of them, found by its image, at the slot it was told."""
+    """For any size and number of processes, each row is in one shard, in its returned slot, and found by its id."""
     kept, shards = deque(maxlen=size), [shard(size, rank, count) for rank in range(count)]
     first = 0
     for n in batches:
@@ -82,7 +82,7 @@ class Other(nn.Module):
 
 
 class Comparing(Other):
-    """It compares by itself, and wraps nothing."""
+    """A loss with its own `compare`, which wraps no other loss."""
 
     def compare(self, anchors, refs, pairing):
         return anchors.sum()
@@ -104,14 +104,14 @@ def test_a_loss_of_another_kind_is_refused(loss: nn.Module) -> None:
 
 
 def test_wrappers_pass_the_memory_over_and_checkpoints_do_not() -> None:
-    """DistributedDataParallel broadcasts every buffer that it finds by this walk, at every step."""
+    """DistributedDataParallel broadcasts every buffer of `named_buffers` at every step."""
     memory = CrossBatchMemory(4, 2)
     learner = nn.ModuleList([CrossBatchLoss(ContrastiveLoss(), memory), Following(memory, 3), nn.BatchNorm1d(2)])
     walked = {name for name, _ in learner.named_buffers()}
     assert "2.running_mean" in walked
     assert not any("memory._" in name or "probe" in name for name in walked)
     assert {"0.memory._embeddings", "1.probe"} <= learner.state_dict().keys()
-    assert learner.to(torch.bfloat16)[1].probe.dtype == torch.float32  # what is kept is not rounded
+    assert learner.to(torch.bfloat16)[1].probe.dtype == torch.float32  # stored state is not rounded
     assert dict(memory.named_buffers())["_embeddings"] is memory._embeddings
 
 

@@ -1,4 +1,4 @@
-"""Folders that somebody has sent: nothing in them runs, and nothing outside of them is written or read."""
+"""Tests of folders from strangers: none of their code runs, and no file outside of them is written or read."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def victim(tmp_path: Path) -> Path:
 def test_the_working_directory_is_imported_from_for_what_a_person_names_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Packages look for optional others: a module of such a name in a folder that was sent would run."""
+    """Packages try to import optional packages. A file of that name in a stranger's folder must not run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [one for one in sys.path if one not in ("", str(tmp_path))])
     (tmp_path / "my_losses_of_today.py").write_text("from crossbatch import NCALoss\n\n\nclass Mine(NCALoss): ...\n")

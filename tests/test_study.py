@@ -1,4 +1,4 @@
-"""The study: its cells are runs that can start, its intervals cover, and what the tables have is not done again."""
+"""Tests of the study: its runs can start, its intervals cover, and finished cells are not run again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_an_interval_covers_what_seeds_and_classes_vary_by() -> None:
     with_memory, without = (np.broadcast_to(right[arm], (3, 200, 5)).reshape(3, -1) for arm in (1, 0))
     low, high = study.interval(with_memory.astype(np.int8) - without, labels)
     assert low < with_memory.mean() - without.mean() < high
-    assert 0.06 < high - low < 0.3  # five queries of a class are one, not five
+    assert 0.06 < high - low < 0.3  # the five queries of a class count as one sample
     assert study.interval(np.zeros((3, 1000), np.int8), labels) == (0, 0)
 
 
@@ -81,7 +81,7 @@ def test_rows_take_the_place_of_those_with_their_key(tmp_path: Path, monkeypatch
 
 
 def test_a_run_at_a_rate_that_was_not_chosen_is_in_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks of both rates lie in the folder; only that of the chosen one becomes a row."""
+    """The folder has results for both rates, but only the one of the chosen rate becomes a row."""
     monkeypatch.setattr(study, "RESULTS", tmp_path)
     look = {"data": "glyphs", "loss": "nca", "condition": DEFAULT, "arm": WITH, "seed": 0}
     for lr in (0.01, 0.001):

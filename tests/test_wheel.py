@@ -1,4 +1,4 @@
-"""A built wheel: it installs, has its recipes and templates inside, and answers."""
+"""Tests of a built wheel: it installs, contains its recipes and templates, and runs."""
 
 import os
 import subprocess

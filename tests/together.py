@@ -1,4 +1,4 @@
-"""Several processes on this machine, over gloo: what each of them found comes back in the order of ranks."""
+"""Run a function in several processes on this machine over gloo, and return their results in the order of ranks."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 
 
 def together(count: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Run `work(*arguments)` in so many processes; it is a function of a module, and gives what `torch.save` takes."""
+    """Run `work(*arguments)` in `count` processes: a module-level function with a result that `torch.save` takes."""
     with tempfile.TemporaryDirectory() as folder:
         mp.start_processes(_member, (count, folder, work, arguments), nprocs=count, start_method="spawn")
         return [torch.load(Path(folder, str(rank)), weights_only=True) for rank in range(count)]

@@ -1,4 +1,4 @@
-"""Batches of images: by step for training, in order for evaluation, and what happens to files that cannot be read."""
+"""Tests of batches: by step for training, in order for evaluation, and with files that cannot be read."""
 
 import pickle
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from crossbatch.training.cores import torch_threads
 
 PREPROCESSING = Preprocessing(8, 8, 1, (0.0,), (1.0,))
 LABELS = torch.tensor([5, 5, 5, 5, 3, 3, 3, 9, 9, 9])
-# The part holds the images in another order than the data set: a position is no id.
+# The part has the images in reverse order, so that a position differs from an id.
 PART = Part(LABELS, torch.tensor([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]))
 STEPS = range(30)
 photo, drawn = (partial(Augmentation, amounts=POLICIES[policy]) for policy in ("photo", "drawn"))
@@ -31,7 +31,7 @@ photo, drawn = (partial(Augmentation, amounts=POLICIES[policy]) for policy in ("
 
 @pytest.fixture
 def images(tmp_path: Path) -> FileImages:
-    """Ten files; image `id` is plain, of grey 10 · id, so that pixels tell which they are of."""
+    """Ten files. All pixels of image `id` have the grey level 10 · id, so that pixels identify the image."""
     for image in range(10):
         Image.new("L", (9, 8), 10 * image).save(tmp_path / f"{image}.png")
     return FileImages([tmp_path / f"{image}.png" for image in range(10)], tmp_path)
@@ -53,7 +53,7 @@ def training(
 
 
 def ids_in(pixels: torch.Tensor) -> list[int]:
-    """Which images the pixels are of."""
+    """The ids of the images that the pixels come from."""
     assert (pixels == pixels[:, :, :1, :1]).all()
     return (pixels[:, 0, 0, 0] * 25.5).round().long().tolist()
 
@@ -93,7 +93,7 @@ def test_another_seed_or_variant_changes_each_image_in_another_way(images: FileI
 
 
 def test_a_batch_does_not_depend_on_who_reads_it(images: FileImages) -> None:
-    """One thread or several, or a loader process forked after torch's threads have run; named once either way."""
+    """Read by one thread, by several threads, and by a loader process forked after torch has started threads."""
     noise = Image.effect_noise((90, 70), 90)
     for image, path in enumerate(images.paths):
         noise.rotate(7 * image).save(path, "JPEG")
@@ -114,7 +114,7 @@ def test_a_batch_does_not_depend_on_who_reads_it(images: FileImages) -> None:
 def test_files_are_read_on_as_many_threads_as_torch_has(
     images: FileImages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And one that cannot be read is named once, though two threads come upon it."""
+    """A file that cannot be read is reported once, even if two threads read it."""
     spoil(images, 8)
     met, see = Barrier(2, timeout=10), FileImages.see
     monkeypatch.setattr(FileImages, "see", lambda self, index, look: (met.wait() and None) or see(self, index, look))
@@ -126,7 +126,7 @@ def test_files_are_read_on_as_many_threads_as_torch_has(
 
 
 def test_what_a_loader_process_is_given_can_be_pickled(images: FileImages) -> None:
-    """As macOS and Windows do."""
+    """On macOS and Windows, it is pickled for each loader process."""
     for transform in (Evenly, photo, drawn):
         batches = training(images, transform=transform)
         assert torch.equal(pickle.loads(pickle.dumps(batches))[3][0], batches[3][0])
@@ -168,7 +168,7 @@ def test_a_skipped_image_is_named_once_and_replaced_within_its_class(
         assert torch.equal(labels, found_labels)
         assert ids_in(pixels) == found_ids.tolist()
         assert (ids == found_ids)[ids != 8].all()
-        # Class 5 has three more images, and a batch three of a class: none need come twice.
+        # Class 5 has three other images and a batch takes three per class, so no image is repeated.
         assert len(set(found_ids.tolist())) == 6
         assert 8 not in found_ids
 

@@ -1,4 +1,4 @@
-"""Files are checked before the first step, told together, and not checked again where they have not changed."""
+"""Tests that files are checked before the first step, reported together, and checked again only if they changed."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from crossbatch.errors import DataError
 
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileImages:
-    """Six pictures, of which the second is empty, the third text, the fourth cut short."""
+    """Six pictures. The second file is empty, the third is text, and the fourth is cut short."""
     monkeypatch.setenv("CROSSBATCH_CACHE", str(tmp_path / "cache"))
     paths = [tmp_path / "photos" / f"{number}.png" for number in range(6)]
     paths[0].parent.mkdir()
@@ -52,7 +52,7 @@ def test_what_has_not_changed_is_not_read_again(images: FileImages, monkeypatch:
     assert list(unreadable(images, "header")) == [2]
     assert looked[6:] == [1]
     unreadable(images, "decode")
-    unreadable(images, "header")  # decoding knows more than a header
+    unreadable(images, "header")  # the result of decoding also answers for the header
     assert looked[7:] == [0, 1, 2, 3, 4, 5]
 
 

@@ -1,4 +1,4 @@
-"""The contact sheet: each class has a row with its name, and every picture is seen whole and large."""
+"""Tests of the contact sheet: each class has a row with its name, and every picture is shown whole and large."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ Colours = np.ndarray
 
 
 def drawn(root: Path, classes: dict[str, list[tuple[int, int]]]) -> Colours:
-    """The sheet of red pictures of these sizes in folders of these names, [height, width, 3]."""
+    """The sheet [height, width, 3] of red pictures with these sizes, in folders with these names."""
     for name, sizes in classes.items():
         (root / name).mkdir(parents=True)
         for number, size in enumerate(sizes):
@@ -68,7 +68,7 @@ def test_each_row_has_the_name_of_its_class_in_any_script_and_length(
     inked = [(row < 100).all(2) for row in rows]
     assert all(ink.any() for ink in inked)
     assert len({ink.tobytes() for ink in inked}) == len(names)
-    assert not any(ink[:, -GAP:].any() for ink in inked), "no name runs into the pictures"
+    assert not any(ink[:, -GAP:].any() for ink in inked), "a name overlaps the pictures"
     assert left.shape[1] <= sheets.NAME + 4 * GAP
 
 
@@ -77,6 +77,6 @@ def test_a_font_is_taken_that_has_the_characters(monkeypatch: pytest.MonkeyPatch
     folder = Path(usual).parent
     others = [str(folder / name) for name in ("cmr10.ttf", "STIXGeneral.ttf")]
     monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: [*others, "damaged.ttf"])
-    found = sheets._font("a \u1d81\u1d84")  # letters that DejaVu and Computer Modern lack
+    found = sheets._font("a \u1d81\u1d84")  # DejaVu and Computer Modern lack these letters
     assert (Path(usual).name, Path(found.path).name) == ("DejaVuSans.ttf", "STIXGeneral.ttf")
-    assert Path(sheets._font("\U0010fffd").path).name == "DejaVuSans.ttf", "no font has it"
+    assert Path(sheets._font("\U0010fffd").path).name == "DejaVuSans.ttf", "no font has it: use the usual"

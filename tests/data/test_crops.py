@@ -1,4 +1,4 @@
-"""What is seen of an image is the same whether its file was decoded whole or only as far as that needs."""
+"""Tests that the view of an image is the same whether its file is decoded at full size or at a smaller scale."""
 
 import io
 from pathlib import Path
@@ -26,7 +26,7 @@ ORIENTATION = 0x0112
 
 
 def picture(width: int, height: int) -> Image.Image:
-    """As photographs are: less contrast in finer detail, and an edge; no two quarters alike."""
+    """A picture like a photograph: finer detail has less contrast, there is an edge, and all quarters differ."""
     draw = np.random.default_rng(0)
     total = np.zeros((height, width, 3))
     for level, cells in enumerate((2, 5, 12, 30), 1):
@@ -48,13 +48,13 @@ def jpeg(image: Image.Image, orientation: int = 0, **options: object) -> bytes:
 
 
 def whole(file: bytes) -> Image.Image:
-    """Decoded at full size."""
+    """Decode the file at full size."""
     with Image.open(io.BytesIO(file)) as image:
         return upright(image)
 
 
 def decoded_pixels(file: bytes, look: crops.Look, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pixels were decoded to see this of a file."""
+    """Numbers of pixels that are decoded to see this view of a file."""
     counts: list[int] = []
     decode, cut = crops.decode_jpeg, View.cut
 
@@ -76,8 +76,9 @@ def decoded_pixels(file: bytes, look: crops.Look, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("orientation", range(9), ids=lambda o: f"EXIF {o}" if o else "no EXIF")
 @pytest.mark.parametrize("preprocessing", [RGB, GREY], ids=["RGB", "grey"])
 def test_a_view_of_a_scaled_decode_is_that_of_the_whole(orientation: int, preprocessing: Preprocessing) -> None:
-    """To 4 of 255 levels on average for a crop of 48 pixels, whose box moves by up to half a decoded one, and to one
-    level for evaluation, whatever the shape and the way up; to a level everywhere where nothing is scaled."""
+    """The mean difference is below 4 of 255 levels for crops, and below one level for evaluation. Without scaling, no
+    difference exceeds one level. A crop box moves by up to half a decoded pixel, which makes crops less exact.
+    """
     for size in SIZES:
         file = jpeg(picture(*size), orientation)
         full = whole(file)
@@ -91,7 +92,7 @@ def test_a_view_of_a_scaled_decode_is_that_of_the_whole(orientation: int, prepro
 
 @pytest.mark.parametrize("orientation", [0, 6])
 def test_no_more_is_decoded_than_a_view_needs(orientation: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 800 × 600 pixels an eighth of each side is enough for 64 × 64 from all of them, a quarter for twice that."""
+    """An image of 800 × 600 is decoded at 1/8 for a view of 64 × 64, and at 1/4 for one with twice the reserve."""
     file = jpeg(picture(800, 600), orientation)
     size = (600, 800) if orientation else (800, 600)
     for wanted, reserve, divisor in ((64, 1.0, 8), (64, 2.0, 4), (150, 1.0, 4), (400, 1.0, 1), (900, 1.0, 1)):
@@ -127,7 +128,7 @@ def test_every_kind_of_jpeg(mode: str, options: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("preprocessing", [RGB, GREY], ids=["RGB", "grey"])
 def test_evaluation_is_torchvision_s_on_pillow_images(preprocessing: Preprocessing) -> None:
-    """To one level where the file is decoded whole; else one level on average."""
+    """The difference is at most one level for a file decoded whole, and otherwise one level on average."""
     crop = v2.Compose([v2.Resize(preprocessing.resize), v2.CenterCrop(preprocessing.size), v2.PILToTensor()])
     for size in SIZES:
         file = jpeg(picture(*size))
@@ -141,7 +142,7 @@ def test_evaluation_is_torchvision_s_on_pillow_images(preprocessing: Preprocessi
 
 @pytest.mark.parametrize("size", SIZES)
 def test_crops_are_distributed_as_torchvision_s(size: tuple[int, int]) -> None:
-    """Areas and shapes have the means and deviations of RandomResizedCrop; what is cut out is what a box says."""
+    """Sizes and positions of the boxes have the means and deviations of RandomResizedCrop."""
     theirs, draws = v2.RandomResizedCrop(48, scale=(0.2, 1.0)), 600
     drawn = [theirs.make_params([torch.empty(0, *size[::-1])]) for _ in range(draws)]
     expected = torch.tensor([[one["width"], one["height"], one["left"], one["top"]] for one in drawn]).float()
@@ -150,7 +151,7 @@ def test_crops_are_distributed_as_torchvision_s(size: tuple[int, int]) -> None:
     found = torch.stack([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1], boxes[:, 0], boxes[:, 1]], 1)
     error = expected.std(0) / draws**0.5
     assert ((found.mean(0) - expected.mean(0)).abs() <= 4 * 2**0.5 * error + 0.5).all()
-    # Of a strip hardly any crop fits: one in hundreds lies elsewhere than in the middle.
+    # Hardly any crop fits into a strip: one in hundreds is not the fallback in the middle.
     assert_close(found.std(0), expected.std(0), rtol=0.15, atol=0.6 + 0.02 * max(size))
     assert 0.4 < sum(view.mirrored for view in views) / draws < 0.6
 
@@ -177,7 +178,7 @@ def test_a_draw_is_never_outside_of_the_image() -> None:
 
 
 def test_a_damaged_jpeg_is_refused_in_words(tmp_path: Path) -> None:
-    """Whichever library came upon it; and what Pillow forgives is forgiven."""
+    """Either library may find the damage. Damage that Pillow accepts is accepted."""
     path, content = tmp_path / "damaged.jpg", jpeg(picture(400, 300))
     images = FileImages([path], tmp_path)
     path.write_bytes(content[: len(content) // 2])
@@ -199,7 +200,7 @@ def test_a_damaged_jpeg_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_an_enormous_jpeg_is_left_to_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It refuses those that could fill the memory."""
+    """Pillow refuses images that could fill the memory."""
     file = jpeg(picture(400, 300))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400 * 300 // 3)
     with pytest.raises(Image.DecompressionBombError, match="exceeds limit"):

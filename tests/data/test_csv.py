@@ -1,4 +1,4 @@
-"""A CSV of paths and labels becomes a data set; a bad line is refused by its number."""
+"""Tests that a CSV of paths and labels becomes a data set, and that an error names the line."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ LABELS = ["cat", "dog", "eel", "fox"]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Four images of each label, a CSV beside them that is not written yet."""
+    """Four images for each label, and the path of a CSV that is not written yet."""
     for label in LABELS:
         for number in range(4):
             Image.new("L", (4, 4), number).save(tmp_path / f"{label}{number}.png")
@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def lines(*roles: str) -> list[str]:
-    """A row of each image; with roles, one for each label."""
+    """One CSV line for each image. With roles, there is one role for each label."""
     ending = (
         {label: f",{role}" for label, role in zip(LABELS, roles, strict=True)} if roles else dict.fromkeys(LABELS, "")
     )
@@ -97,7 +97,7 @@ def test_queries_without_a_gallery_are_searched_among_each_other(root: Path) -> 
 
 
 def test_an_image_that_is_query_and_gallery_row_is_one_image(root: Path) -> None:
-    """With two ids it would find itself."""
+    """With two ids, the image would find itself."""
     rows = [*lines()[:8], *(f"eel{n}.png,eel,{role}" for role in ("query", "gallery") for n in range(4))]
     found = load(write(root, *rows, header="path,label,role"))
     assert found.gallery is not None
@@ -114,7 +114,7 @@ def test_labels_stay_text(root: Path) -> None:
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=repr)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_what_spreadsheets_write_is_read(root: Path, end: str, encoding: str) -> None:
-    """Byte-order mark, any line ending, quotes, more columns, blank lines."""
+    """Byte-order mark, any line ending, quotes, further columns and blank lines."""
     Image.new("L", (4, 4)).save(root.parent / "a, b.png")
     rows = [f"{number},{line}" for number, line in enumerate(lines())]
     found = load(
@@ -344,7 +344,7 @@ def test_copies_are_told_where_queries_are_the_gallery_and_no_file_is_its_own_co
 def test_what_is_not_read_of_a_table_is_told(root: Path) -> None:
     found = load(write(root, *(f"{line},train" for line in lines()), header="path,label,split"))
     assert found.notes[0] == "columns not read: split; a column named role would give the part of each row"
-    assert len(load(write(root, *(f"{line},," for line in lines()))).images) == 16  # as spreadsheets leave them
+    assert len(load(write(root, *(f"{line},," for line in lines()))).images) == 16  # spreadsheets add empty fields
     with pytest.raises(DataError, match="line 2 has more fields than the header: put a label that holds ',' into quo"):
         load(write(root, "cat0.png,Smith, John", *lines()[1:]))
     with pytest.raises(DataError, match=r"line 2: there is no image .*nix.png, nor 1 more of 18"):

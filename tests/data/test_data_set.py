@@ -1,4 +1,4 @@
-"""Parts are divided by class; a file that is no image is refused by name."""
+"""Tests that parts are divided by class, and that a file that is not an image is refused by name."""
 
 import random
 from io import BytesIO
@@ -40,7 +40,7 @@ def test_a_query_needs_another_image_of_its_class() -> None:
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_holding_out_divides_whole_classes(labels: list[int], share: float, seed: int) -> None:
     part = Part(torch.tensor(labels), torch.arange(len(labels)))
-    fewest = 2 if part.classes >= 5 else 1  # R@1 among the images of one class is always 1
+    fewest = 2 if part.classes >= 5 else 1  # with a single class, R@1 is always 1
     held_classes = 0 if share == 0 else max(fewest, round(share * part.classes))
     if held_classes >= part.classes:
         with pytest.raises(DataError, match="too few to hold out the share="):
@@ -84,7 +84,7 @@ def test_every_file_is_read_as_rgb(mode: str, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning", "ignore::UserWarning:PIL")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
 def test_a_damaged_file_is_read_or_refused_by_name(kind: str, tmp_path: Path) -> None:
-    """Cut short, or with some bytes changed: never another error, never one of many lines."""
+    """A file that is cut short or has changed bytes gives no other error, and no message of several lines."""
     rng, file, path = random.Random(0), BytesIO(), tmp_path / "damaged"
     pixels = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(file, kind)

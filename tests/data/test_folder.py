@@ -1,4 +1,4 @@
-"""A folder per class becomes training, validation and test parts; what cannot work is refused with the way out."""
+"""Tests that one folder for each class becomes the parts, and that a refusal says what to do."""
 
 import shutil
 from collections import Counter
@@ -25,7 +25,7 @@ THREE = {f"class{c}": 3 for c in range(10)}
 
 
 def tree(root: Path, sizes: dict[str, int], suffix: str = ".png") -> Path:
-    """A folder of small images per class, no two alike."""
+    """Write a folder of small images for each class, all different."""
     for label, size in sizes.items():
         (root / label).mkdir(parents=True, exist_ok=True)
         for number in range(size):
@@ -98,7 +98,7 @@ def test_classes_in_training_and_test_are_told(tmp_path: Path) -> None:
 
 
 def test_labels_are_names_sorted_as_text(tmp_path: Path) -> None:
-    """10 comes before 9, and 007 is not 7."""
+    """10 comes before 9, and 007 differs from 7."""
     found = load(tree(tmp_path, {"9": 2, "10": 2, "007": 2, "7": 2, "é": 2}))
     assert found.class_names == ("007", "10", "7", "9", "é")
     for part in (found.train, found.validation, found.query):
@@ -118,13 +118,13 @@ def test_images_are_found_by_suffix_at_any_depth(tmp_path: Path) -> None:
 
 
 def test_classes_of_one_image_stay(tmp_path: Path) -> None:
-    """They are negatives and gallery rows."""
+    """They serve as negatives and gallery rows."""
     found = load(tree(tmp_path, THREE | {"single": 1}))
     assert ("single", "single/0.png") in names(found, found.train + found.validation + found.query)
 
 
 def test_refuses_a_draw_that_leaves_a_part_without_a_pair(tmp_path: Path) -> None:
-    """Before training; another seed may draw better."""
+    """It is refused before training. Another seed may give a better draw."""
     tree(tmp_path, {"a": 2, "b": 2} | dict.fromkeys("cdefgh", 1))
     outcomes = set()
     for seed in range(20):
@@ -246,7 +246,7 @@ def test_people_read_the_last_part_of_root_where_the_name_says_only_how_images_l
 def test_a_published_data_set_is_known_by_a_file_of_its_own(name: str, file: str, tmp_path: Path) -> None:
     release = import_module(f"crossbatch.data.{name}").RELEASE
     for other in (*release.listings, "image_class_labels.txt") if name in ("cub", "in_shop") else ():
-        (tmp_path / other).parent.mkdir(exist_ok=True)  # which NABirds and Consumer-to-shop have too
+        (tmp_path / other).parent.mkdir(exist_ok=True)  # NABirds and Consumer-to-shop have this file too
         (tmp_path / other).touch()
     assert data.name_for(tmp_path) == "folder"
     assert data.name_for(tmp_path / ("a" * 300)) == "folder"
@@ -296,7 +296,7 @@ def test_what_is_not_read_is_counted_and_classes_without_an_image_are_named(tmp_
     tree(tmp_path, THREE)
     for name in ("notes.txt", "more.txt", "data.json", "README"):
         (tmp_path / "class0" / name).write_text("no image")
-    (tmp_path / "class0" / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(40))  # begins as HEIC does
+    (tmp_path / "class0" / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(40))  # starts like HEIC
     (tmp_path / "class1" / "broken.png").symlink_to(tmp_path / "gone.png")
     (tmp_path / "empty class").mkdir()
     (tmp_path / "texts").mkdir()
@@ -351,7 +351,7 @@ def test_links_are_followed_to_files_and_from_the_root_to_classes(tmp_path: Path
     assert "linked" in found.class_names
     assert len(found.images) == 34
     assert "not read: 1 × images in the folder of no class, 1 × linked folders below a class" in found.notes
-    images, notes = listed([root])  # as `embed` and `index` read it
+    images, notes = listed([root])  # `embed` and `index` read it this way
     assert {one.label for one in images} == {*found.class_names, None}
     assert len(images) == 35
     assert notes == ["not read: 1 × linked folders below a class"]
@@ -385,7 +385,7 @@ def test_an_image_given_twice_counts_once_and_is_told_and_has_one_label(tmp_path
 
 
 def test_an_accent_of_one_sign_and_of_two_is_one_label(tmp_path: Path) -> None:
-    """macOS gives back names with accents as signs of their own."""
+    """macOS returns file names with accents as separate characters."""
     one, two = "caf\u00e9", "cafe\u0301"
     root = tree(tmp_path / "root", {one: 3, two: 2, "a": 3, "b": 3})
     assert set(load(root).class_names) == {one, "a", "b"}
@@ -393,7 +393,7 @@ def test_an_accent_of_one_sign_and_of_two_is_one_label(tmp_path: Path) -> None:
     table = "\n".join(["path,label", *(f"root/{name}/{i}.png,{name}" for name in (one, two) for i in (0, 1))])
     (tmp_path / "table.csv").write_text(table, encoding="utf-8")
     assert {image.label for image in listed([tmp_path / "table.csv"])[0]} == {one}
-    alike = tree(tmp_path / "alike", {"\uf900": 2, "\u8c48": 2})  # two characters, and no accent
+    alike = tree(tmp_path / "alike", {"\uf900": 2, "\u8c48": 2})  # two different characters without accents
     assert {image.label for image in listed([alike])[0]} == {"\uf900", "\u8c48"}
 
 
@@ -471,7 +471,7 @@ def test_a_link_that_leads_to_itself_is_a_broken_one(tmp_path: Path) -> None:
 
 
 def test_parts_beside_a_folder_of_something_else(tmp_path: Path) -> None:
-    """Without images it is left; with some nobody knows what it is."""
+    """A folder without images is ignored. A folder with images is refused, because its part is unknown."""
     for part in ("Training", "testing"):
         tree(tmp_path / part, {f"{part}{number}": 3 for number in range(5)})
     (tmp_path / "annotations").mkdir()

@@ -1,4 +1,4 @@
-"""Image files that are opened, and those that would take seconds or gigabytes to decode."""
+"""Tests of image files that open, and of files that would take seconds or gigabytes to decode."""
 
 from io import BytesIO
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_usual_files_are_opened(name: str) -> None:
 
 @pytest.mark.parametrize("name", ENDLESS)
 def test_what_a_few_bytes_could_keep_busy_for_long_is_refused(name: str, tmp_path: Path) -> None:
-    """Wherever a file is read: to search, to embed, to train."""
+    """They are refused wherever a file is read: for a search, for embedding and for training."""
     content = ENDLESS[name]
     with pytest.raises(ValueError, match="save it a"):
         opened(content)

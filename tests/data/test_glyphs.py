@@ -1,4 +1,4 @@
-"""Drawn characters: the filters hold, the drawing repeats itself, and a cache is whole or not there."""
+"""Tests of drawn characters: the filters hold, drawing is reproducible, and a cache file is complete or absent."""
 
 import unicodedata
 from collections import Counter
@@ -19,7 +19,7 @@ from crossbatch.data.typefaces import GlyphImages, draw
 from crossbatch.errors import DataError
 
 LATIN_A, GREEK_ALPHA, CYRILLIC_A = 0x41, 0x391, 0x410
-# Brackets and the like in five sizes: few characters, drawn in a moment.
+# Fonts with few characters, brackets in five sizes, which are drawn quickly.
 SYMBOLS = [path for path in font_files() if path.name.startswith("STIXSiz")]
 
 
@@ -30,7 +30,7 @@ def two_fonts() -> list[Path]:
 
 @pytest.fixture(scope="module")
 def two(two_fonts: list[Path]) -> GlyphImages:
-    """An upright and an oblique face: letters differ, many symbols do not."""
+    """An upright and an oblique typeface: letters differ, but many symbols are the same."""
     return draw(two_fonts, fewest=2)
 
 
@@ -63,7 +63,7 @@ def test_no_class_holds_near_copies(two_fonts: list[Path], two: GlyphImages) -> 
     for code in np.unique(copies.codes):
         pair = copies.bitmaps[copies.codes == code]
         assert len(pair) == 2
-        # At the very threshold float32 decides.
+        # Skip pairs so close to the threshold that float32 rounding decides.
         if correlations(pair)[0, 1] > typefaces.SAME + 1e-4:
             assert code not in two.codes
         if correlations(pair)[0, 1] < typefaces.SAME - 1e-4:
@@ -120,7 +120,7 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of its own, not there yet."""
+    """A cache folder for one test, which does not exist yet."""
     monkeypatch.setenv("CROSSBATCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -214,7 +214,7 @@ def test_the_embedded_set_has_no_root(tmp_path: Path) -> None:
 
 
 def test_an_outline_that_typefaces_of_a_file_share_is_drawn_once(tmp_path: Path) -> None:
-    """Of two typefaces in one file the second shares its outlines with the first, but for one character."""
+    """A file has two typefaces with the same outlines, but the second maps one character to the outline of another."""
     source = SYMBOLS[0]
     collection = TTCollection()
     collection.fonts = [TTFont(source), TTFont(source)]
@@ -227,7 +227,7 @@ def test_an_outline_that_typefaces_of_a_file_share_is_drawn_once(tmp_path: Path)
     collection.save(path, shareTables=True)
     single = Counter(code for code, _, _ in typefaces._draw_font(source, None))
     double = Counter(code for code, _, _ in typefaces._draw_font(path, None))
-    # Drawn as `another` too, `one` shares a bitmap with it: neither tells which of the two it is there.
+    # In the second typeface `one` has the bitmap of `another`. A bitmap of two characters is left out.
     assert {code for code in single | double if single[code] != double[code]} == {another}
     assert (single[another], double[another], double[one]) == (1, 0, 1)
 
@@ -240,7 +240,7 @@ def test_a_script_is_drawn_alone(monkeypatch: pytest.MonkeyPatch, two_fonts: lis
 
 
 def test_hanzi_has_the_counts_of_sop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Over a drawn set as large as Debian's fonts give, of empty bitmaps."""
+    """The drawn set is as large as with Debian's fonts, but has empty bitmaps."""
     counts = torch.randint(5, 16, (25_000,))
     codes = torch.arange(0x4E00, 0x4E00 + len(counts)).repeat_interleave(counts)
     images = GlyphImages(np.zeros((len(codes), 1, 1), np.uint8), codes.numpy(), ["face"] * len(codes))

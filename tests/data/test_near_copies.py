@@ -1,4 +1,4 @@
-"""Images that look the same are found wherever they stand among the others."""
+"""Tests that near copies are found wherever they are among the other images."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from crossbatch.data.image_files import FileImages
 def test_near_copies_are_found_across_blocks_and_each_like_one_of_its_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first of six is like the last, two blocks on; one without contrast is like none."""
+    """The first of six images is like the last, two blocks later. An image without contrast is like no other."""
     monkeypatch.setattr(near_copies, "ROWS", 2)
     smooth = Image.effect_mandelbrot((200, 200), (-2, -1.5, 1, 1.5), 50)
     turns = {0: 0, 1: 40, 2: 80, 4: 120, 5: 0}

@@ -1,4 +1,4 @@
-"""What the pixels of a file are: transparency, deep greys, orientation; and words for what cannot be read."""
+"""Tests of the pixels of a file: transparency, 16-bit grey and orientation; and the messages for unreadable files."""
 
 import io
 import random
@@ -26,7 +26,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def whole(file: bytes, **options: object) -> np.ndarray:
-    """All of a file at its own size, [height, width, channels]."""
+    """All pixels of a file at its own size, [height, width, channels]."""
     return (
         see(file, lambda width, height: View((width, height), (0, 0, width, height), (width, height), **options))
         .permute(1, 2, 0)
@@ -35,7 +35,7 @@ def whole(file: bytes, **options: object) -> np.ndarray:
 
 
 def cut_out(hidden: int) -> np.ndarray:
-    """A red square that is opaque, on a half transparent strip, on what is hidden under alpha 0."""
+    """An opaque red square and a half-transparent strip. Elsewhere alpha is 0 and the colour is `hidden`."""
     pixels = np.full((16, 16, 4), hidden, np.uint8)
     pixels[..., 3] = 0
     pixels[12:] = (100, 0, 200, 128)
@@ -124,7 +124,7 @@ def test_the_way_up_of_every_format(kind: str, orientation: int) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_what_was_turned_is_not_turned_again(kind: str) -> None:
-    """As where somebody's function opens an image and turns it, or a search cuts a part out of it."""
+    """A user's function may open and turn an image, and a search may cut a part out of it."""
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     turned = upright(Image.open(io.BytesIO(saved(Image.new("RGB", (16, 8)), kind, exif=exif))))
@@ -136,7 +136,7 @@ def test_what_was_turned_is_not_turned_again(kind: str) -> None:
 @pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (2000, 3)])
 @pytest.mark.parametrize("sides", [24, (8, 96)])
 def test_a_line_of_pixels_is_no_danger(size: tuple[int, int], sides: int | tuple[int, int]) -> None:
-    """The part that is cut off anyway is not scaled first, which would take gigabytes."""
+    """The part that is cut off is not scaled first, which would take gigabytes."""
     seen = Preprocessing(size=sides, resize=32, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
     view = seen.look(*size)
     assert view.size[0] * view.size[1] < 3_000_000
@@ -144,7 +144,7 @@ def test_a_line_of_pixels_is_no_danger(size: tuple[int, int], sides: int | tuple
 
 
 def test_no_file_makes_a_program_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostScript, whatever its name, is no picture: Pillow would give it to Ghostscript."""
+    """PostScript is refused whatever its file name: Pillow would pass it to Ghostscript."""
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("Ghostscript was run"))
     (tmp_path / "x.jpg").write_bytes(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"

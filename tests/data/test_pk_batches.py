@@ -1,4 +1,4 @@
-"""P×K batches: so many classes, so many images, and nothing but seed and step decides which."""
+"""Tests of P×K batches: P classes with K images each, decided by nothing but the seed and the step."""
 
 from collections import Counter
 from itertools import islice
@@ -14,7 +14,7 @@ from crossbatch.errors import DataError
 
 @st.composite
 def parts(draw: st.DrawFn) -> tuple[torch.Tensor, int, int, int]:
-    """Shuffled labels with classes of 1 to 6 images, and a P×K that fits them."""
+    """Shuffled labels of classes with 1 to 6 images, and a P and K that fit them."""
     sizes = torch.tensor([draw(st.integers(2, 6)), *draw(st.lists(st.integers(1, 6), max_size=8))])
     first, seed = draw(st.sampled_from([0, -3, 2**24, 2**60])), draw(st.integers(0, 2**40))
     labels = (first + torch.arange(len(sizes))).repeat_interleave(sizes)
@@ -99,7 +99,7 @@ def test_batches_have_no_end() -> None:
 
 
 def test_every_image_of_a_class_is_drawn() -> None:
-    """With replacement too, where a class is short."""
+    """Also when a class with fewer than K images is drawn with replacement."""
     labels = torch.tensor([0] * 9 + [1] * 2)
     batches = PKBatches(labels, 2, 4, seed=0)
     assert batches.short_classes == 1

@@ -1,4 +1,4 @@
-"""The published data sets: official layouts are read as published, planted faults are named in one sentence."""
+"""Tests of the published data sets: official layouts are read as published, and faults are named in one sentence."""
 
 import re
 import shutil
@@ -59,7 +59,7 @@ def test_reads_the_official_layout(name: str, root: Path) -> None:
 
 
 def test_the_label_of_an_image_is_the_listed_one(tmp_path: Path) -> None:
-    """Paths tell the class in all of these trees."""
+    """In all of these trees, the path contains the class."""
     for name, of_path in {
         "sop": lambda path: path.split("/")[1].split("_")[0],
         "in_shop": lambda path: path.split("/")[-2],
@@ -183,23 +183,23 @@ def test_a_planted_fault_is_named_in_one_sentence(fault: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["sop", "in_shop", "vehicle_id"])
 def test_full_size_listings_are_split_as_published_in_seconds(name: str, tmp_path: Path) -> None:
-    """Listings of the published counts, over empty files."""
+    """Listings with the published counts, and empty image files."""
     parts = {
         "sop": lambda: full_sop(tmp_path),
         "in_shop": lambda: full_in_shop(tmp_path),
         "vehicle_id": lambda: full_vehicle_id(tmp_path),
     }[name]()
-    began = time.process_time()  # not of the clock: other processes must not fail this
+    began = time.process_time()  # processor time: other processes must not make this fail
     found = data.load(name, tmp_path, WHOLE)
     seconds = time.process_time() - began
-    shutil.rmtree(tmp_path)  # a quarter of a million files
+    shutil.rmtree(tmp_path)  # up to a quarter of a million files
     assert sizes(found) == parts
     assert found.notes == []
     assert seconds < 3
 
 
 def spread(images: int, classes: int) -> list[int]:
-    """The class of each image, as even as it goes."""
+    """The class of each image, with class sizes as equal as possible."""
     return (torch.arange(images) * classes // images).tolist()
 
 
@@ -244,9 +244,9 @@ def full_vehicle_id(root: Path) -> dict[str, tuple[int, int]]:
 
 
 def files(folder: Path, names: list[str]) -> None:
-    """Empty files, as links to one: a link costs less than a file."""
+    """Write empty files as hard links to one file, because a link costs less than a file."""
     empty(folder / ".one")
-    for start in range(0, len(names), 50_000):  # a file system bounds the links of a file
+    for start in range(0, len(names), 50_000):  # file systems limit the links to one file
         one = folder / f".{start}"
         one.touch()
         for name in names[start : start + 50_000]:

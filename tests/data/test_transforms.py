@@ -1,4 +1,4 @@
-"""What is drawn for an image depends on its seed and on nothing else."""
+"""Tests that the random transform of an image depends only on its seed."""
 
 import json
 import sys
@@ -40,7 +40,7 @@ def pictures(n: int, width: int = 20, height: int = 16) -> list[Image.Image]:
 
 
 def seen(transform: Transform, images: list[Image.Image], seeds: list[int]) -> torch.Tensor:
-    """Whole images as a data set shows them to a transform, transformed."""
+    """Transform whole images, as a data set passes them to a transform."""
     views = [transform.look(seed)(*image.size).of(image) for image, seed in zip(images, seeds, strict=True)]
     return transform(views, seeds)
 
@@ -74,7 +74,7 @@ def test_evaluation_takes_no_notice_of_seeds(preprocessing: Preprocessing) -> No
 
 @every_transform
 def test_no_generator_but_its_own_is_touched(transform: Transform, monkeypatch: pytest.MonkeyPatch) -> None:
-    """GPU generators included: torch.manual_seed seeds those as well."""
+    """This includes the generators of GPUs, which torch.manual_seed seeds too."""
     monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the GPUs were seeded"))
     state = torch.get_rng_state()
     seen(transform, pictures(2), [1, 2])
@@ -117,7 +117,7 @@ def test_any_image_becomes_a_square_of_the_right_channels(
     ids=name,
 )
 def test_a_plain_image_stays_plain_and_is_normalised(transform: Transform) -> None:
-    """Nothing of another colour comes in at the border."""
+    """No other colour enters at the border."""
     pre = transform.preprocessing
     pixels = seen(transform, [Image.new("RGB", (20, 16), (51, 51, 51))], [3])
     expected = (0.2 - torch.tensor(pre.mean)) / torch.tensor(pre.std)
@@ -133,7 +133,7 @@ def test_evaluation_scales_the_short_side_and_crops_the_centre() -> None:
 
 
 def test_a_moved_glyph_is_moved_a_little() -> None:
-    """A bar stays mostly where it was, and is never mirrored, upside down or out of sight."""
+    """A bar stays mostly in place, and is never mirrored, turned upside down or moved out of sight."""
     image = Image.new("L", (32, 32))
     image.paste(255, (6, 8, 20, 16))
     transform = Augmentation(Preprocessing(32, 32, 1, (0.0,), (1.0,)), POLICIES["drawn"])
@@ -152,14 +152,14 @@ def test_seeds_of_images_differ_and_are_known() -> None:
 
 
 def halves(width: int, height: int) -> Image.Image:
-    """Left half red, right half blue."""
+    """The left half is red and the right half is blue."""
     image = Image.new("RGB", (width, height), (255, 0, 0))
     image.paste((0, 0, 255), (width // 2, 0, width, height))
     return image
 
 
 def shown(fit: str, size: int | tuple[int, int], image: Image.Image, background: str = "white") -> np.ndarray:
-    """What the network sees, as levels, [height, width, channels]."""
+    """The levels that the network sees, [height, width, channels]."""
     small = size if isinstance(size, int) else min(size)
     preprocessing = Preprocessing(size, small, 3, (0.0,) * 3, (1 / 255,) * 3, background, fit)
     return preprocessing.tensor([image])[0].permute(1, 2, 0).numpy().round().astype(int)
@@ -183,7 +183,7 @@ def test_crop_pad_and_squash_are_told_apart() -> None:
     assert (shown("crop", 24, wide)[0, 0] == [255, 0, 0]).all()
     padded = shown("pad", 24, wide, "#102030")
     assert padded[0, 0].tolist() == [16, 32, 48]
-    assert (padded[:, :, 1] == 32).all(1).sum() == 18  # rows of the background; six show the image
+    assert (padded[:, :, 1] == 32).all(1).sum() == 18  # 18 rows are background, and six show the image
     squashed = shown("squash", (24, 12), wide)
     assert (squashed[:, 0] == [255, 0, 0]).all()
     assert (squashed[:, -1] == [0, 0, 255]).all()
@@ -211,7 +211,7 @@ COLOURS = ((0.8, 0.1, 0.1), (0.1, 0.6, 0.2), (0.2, 0.2, 0.9))
 
 
 def changed(**amounts: float) -> torch.Tensor:
-    """Sixty copies of an image of three stripes, changed; levels in [0, 1], [images, channels, 12, 12]."""
+    """Sixty augmented copies of an image with three stripes: levels in [0, 1], [images, channels, 12, 12]."""
     image = Image.new("RGB", (12, 12))
     for stripe, colour in enumerate(COLOURS):
         image.paste(tuple(round(255 * part) for part in colour), (4 * stripe, 0, 4 * stripe + 4, 12))
@@ -252,7 +252,7 @@ def test_colour_changes_by_no_more_than_it_says_and_is_what_torchvision_does() -
 
 
 def test_brightness_and_contrast_each_change_by_no_more_than_they_say() -> None:
-    """Levels become `contrast · brightness · level + (1 − contrast) / 2`, so that black and white tell both."""
+    """A level becomes `contrast · brightness · level + (1 − contrast) / 2`, so black and white determine both."""
     image = Image.new("RGB", (12, 12))
     image.paste((255, 255, 255), (0, 0, 6, 12))
     transform = Augmentation(Preprocessing(12, 12, 3, (0.0,) * 3, (1.0,) * 3), Amounts(colour=0.2))

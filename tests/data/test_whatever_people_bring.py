@@ -1,4 +1,4 @@
-"""Trees, tables and files damaged at random: a data set or one sentence, never a traceback, nothing half written."""
+"""Tests of randomly damaged input: the result is a data set or one sentence, never a traceback or a partial file."""
 
 import io
 import random
@@ -35,7 +35,7 @@ def encoded(kind: str, seed: int) -> bytes:
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
-    """As it is, cut, empty, with bytes changed, or something else."""
+    """The content unchanged, cut, empty, with changed bytes, or replaced by random bytes."""
     way = chance.randrange(5)
     if way == 1:
         return content[: chance.randrange(len(content))]
@@ -50,7 +50,7 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
 
 
 def read_whole(loaded: data.data_set.DataSet) -> None:
-    """Every image by name and by its pixels; those that cannot be read are left out."""
+    """Read every image and its name. Images that cannot be read are left out."""
     reader = Reader(loaded.images, "skip")
     for part in loaded.parts.values():
         batches = PartBatches(reader, part, Evenly(PREPROCESSING), 16)
@@ -61,7 +61,7 @@ def read_whole(loaded: data.data_set.DataSet) -> None:
 
 
 def outcome(root: Path, name: str) -> str:
-    """One sentence, or nothing where the set was read."""
+    """The one-sentence error message, or an empty text if the data set was read."""
     told = ""
     try:
         read_whole(data.load(name, root, Split(validation_share=0)))
