@@ -1,4 +1,4 @@
-"""The page as people meet it: `crossbatch serve` in a process of its own, and Chromium in front of it."""
+"""Fixtures for the page as people use it: `crossbatch serve` in its own process, and Chromium in front of it."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason='pip install -e "
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING = "no browser: install Chromium (Debian, Ubuntu: sudo apt install chromium), or name one in CROSSBATCH_CHROMIUM"
-REFUSED = "Failed to load resource"  # what Chromium itself says of each answer of 400 and more
+REFUSED = "Failed to load resource"  # Chromium's own message for each status of 400 or more
 PATIENCE_MS = 15_000
 
 
@@ -27,13 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of drawn pictures, a folder a class."""
+    """A folder of drawn pictures, with one folder for each class."""
     return draw_pictures(tmp_path_factory.mktemp("drawn") / "pictures", classes=12, each=24)
 
 
 @pytest.fixture(scope="session")
 def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on them."""
+    """A run trained on the drawn pictures."""
     run = tmp_path_factory.mktemp("run") / "run"
     crossbatch(
         "train",
@@ -54,7 +54,7 @@ def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def index(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
-    """A gallery of a folder of pictures."""
+    """A function that indexes a folder of pictures into a new gallery."""
 
     def build(pictures: Path) -> Path:
         gallery = tmp_path_factory.mktemp("gallery") / "gallery"
@@ -66,7 +66,7 @@ def index(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Server]]:
-    """Servers of galleries, stopped at the end."""
+    """A function that starts the server of a gallery. All servers are stopped at the end."""
     started: list[Server] = []
 
     def build(gallery: Path) -> Server:
@@ -85,7 +85,7 @@ def gallery(drawn: Path, index: Callable[[Path], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def address(gallery: Path, serve: Callable[[Path], Server]) -> str:
-    """Where the page of the 288 drawn pictures is."""
+    """The address of the page with the 288 drawn pictures."""
     return serve(gallery).address
 
 
@@ -103,7 +103,7 @@ def chromium() -> Iterator[Any]:
 
 
 class Visit:
-    """A page with all it did wrong: what it logged, what it asked of other places."""
+    """A page, and everything that went wrong on it: logged errors, and requests to other hosts."""
 
     def __init__(self, page: Any, address: str, may_be_refused: bool) -> None:
         self.page, self.address, self.wrong = page, address, list[str]()
@@ -123,7 +123,7 @@ class Visit:
 
 @pytest.fixture
 def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Open an address in a fresh browser profile; at the end nothing may have gone wrong there."""
+    """Open an address in a fresh browser profile. At the end, nothing may have gone wrong there."""
     visits: list[Visit] = []
 
     def open_page(address: str, path: str = "/", *, refused: bool = False, **options: Any) -> Any:
@@ -160,7 +160,7 @@ def expect() -> Any:
 
 @pytest.fixture(scope="session")
 def picture(drawn: Path) -> Path:
-    """A picture of the gallery's."""
+    """A picture from the gallery."""
     return next(iter(sorted((drawn / "star 2").iterdir())))
 
 

@@ -1,4 +1,4 @@
-"""Drawn pictures to search among: a shape and a colour a class; size, place and ground a picture."""
+"""Drawn pictures for searches: shape and colour give the class; size, place and background vary between pictures."""
 
 import math
 import random
@@ -7,11 +7,11 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 SHAPES = ("star", "ring", "bars", "drop")
-HOSTILE = "<img src=x onerror=alert(1)> & co"  # a label that must arrive as text
+HOSTILE = "<img src=x onerror=alert(1)> & co"  # a label that must be shown as text
 
 
 def draw_pictures(folder: Path, *, classes: int, each: int, seed: int = 0, side: int = 96) -> Path:
-    """`folder/CLASS/NUMBER.png`; returns the folder."""
+    """Draw the pictures `folder/CLASS/NUMBER.png` and return the folder."""
     chance = random.Random(seed)
     for number in range(classes):
         name = HOSTILE if number == 5 else f"{SHAPES[number % 4]} {1 + number // 4}"

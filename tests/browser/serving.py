@@ -1,4 +1,4 @@
-"""crossbatch in processes of its own, as a person runs it."""
+"""Run crossbatch in its own processes, as a user does."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""The threshold and the labels."""
+"""Tests of the similarity threshold and of the labels."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def asked(visit: Any, address: str) -> Any:
 
 
 def spread(page: Any, best: float, step: float) -> None:
-    """The hits that are really found, with similarities that a network after 200 steps does not tell apart."""
+    """Give the real hits well-separated similarities, because those of a network after 200 steps hardly differ."""
 
     def answer(route: Any) -> None:
         found = route.fetch().json()
@@ -42,7 +42,7 @@ def test_the_slider_keeps_what_is_similar_enough(visit: Any, address: str, expec
         assert f"min={least}" in page.url
     page.reload()
     expect(page.locator("#detail")).to_contain_text("13 at 0.90 or more")
-    page.locator(".tile").nth(1).click()  # the threshold was that of another picture
+    page.locator(".tile").nth(1).click()  # another picture has no threshold yet
     expect(page.locator("#at-least-value")).to_have_text("any")
 
 
@@ -115,7 +115,7 @@ def test_a_label_filters_the_gallery_too(visit: Any, address: str, expect: Any) 
     first = page.locator(".tile").first.bounding_box()
     for shown in ("#chosen", "#label-words", "#view-map"):
         box = page.locator(shown).bounding_box()
-        assert box["y"] + box["height"] <= first["y"]  # nothing lies over the pictures
+        assert box["y"] + box["height"] <= first["y"]  # nothing covers the pictures
 
 
 def test_no_label_contains_it(visit: Any, address: str, expect: Any) -> None:

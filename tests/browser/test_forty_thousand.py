@@ -1,4 +1,4 @@
-"""Forty thousand pictures: the first is seen within a second, all can be scrolled to, and the map moves."""
+"""Tests with 40,000 pictures: the first is shown within a second, all can be scrolled to, and the map moves."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ from crossbatch.index.kept_model import keep
 from crossbatch.index.sources import found_in
 from crossbatch.index.writer import writing
 
-pytestmark = pytest.mark.long  # a few minutes to draw and index
+pytestmark = pytest.mark.long  # drawing and indexing take a few minutes
 
 IMAGES, CLASSES = 40_000, 400
 SECOND_MS = 1000
 
 
 class Corners:
-    """A stand-in for the network, which would take an hour: 8 × 8 colours, turned at random to its length."""
+    """A fast stand-in for the network: 8 × 8 colours, projected at random to the embedding length."""
 
     def __init__(self, dim: int) -> None:
         self.turn = np.random.default_rng(0).normal(size=(192, dim)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The page for everybody: by keys alone, on a phone, in the dark, without motion, and as axe-core judges it."""
+"""Tests of access for everybody: keyboard only, on a phone, in the dark, without motion, and checked by axe-core."""
 
 import re
 from importlib import resources
@@ -14,7 +14,7 @@ WIDTHS = {"wide": 1280, "middle": 820, "phone": 390}
 
 
 def serious(page: Any) -> list[str]:
-    """What axe-core finds serious or critical, each with its place."""
+    """What axe-core finds serious or critical, each with its place in the page."""
     found = Axe().run(page).response["violations"]
     return [
         f"{one['id']}: {node['html'][:160]}"
@@ -172,7 +172,7 @@ def test_single_letters_can_be_switched_off_and_stay_off(visit: Any, address: st
         page.wait_for_selector(".tile img.here")
     page.locator(".tile").first.click()
     page.wait_for_selector(SEARCH)
-    page.keyboard.press("Escape")  # is no letter
+    page.keyboard.press("Escape")  # Escape is not a letter, so it still works
     expect(page.get_by_role("heading", name="Find pictures like yours")).to_be_visible()
 
 
@@ -194,11 +194,11 @@ def test_dark_and_light_follow_the_system_until_one_chooses(visit: Any, address:
     page.get_by_role("button", name="Theme").click()
     until(page, is_dark, dark)
     page.reload()
-    until(page, is_dark, dark)  # remembered
+    until(page, is_dark, dark)  # the choice is remembered
     page.get_by_role("button", name="Theme").click()
     until(page, is_light, dark)
     page.emulate_media(color_scheme="dark")
-    until(page, is_dark, dark)  # the system's own was chosen, so it is followed
+    until(page, is_dark, dark)  # light was also the system's theme, so the page follows the system
 
 
 def test_without_motion_nothing_moves(visit: Any, address: str) -> None:

@@ -1,4 +1,4 @@
-"""The map: drawn, moved, zoomed, pointed at, searched from."""
+"""Tests of the map: it is drawn, moves, zooms, responds to the pointer, and starts searches."""
 
 import time
 from collections import Counter
@@ -11,11 +11,11 @@ from PIL import Image
 
 def shot(page: Any) -> Image.Image:
     seen = Image.open(BytesIO(page.locator("#points").screenshot())).convert("RGB")
-    return seen.crop((0, 0, seen.width - 80, seen.height))  # without the buttons, which light up
+    return seen.crop((0, 0, seen.width - 80, seen.height))  # without the buttons, which change colour
 
 
 def drawn(page: Any, *, after: bytes = b"") -> bytes:
-    """What the map shows, once it has points, is no longer what it was `after` which something was done, and rests."""
+    """Wait until the map has points, differs from `after`, and no longer changes. Return what it shows."""
     before, end = b"", time.monotonic() + 60
     while True:
         now = shot(page)
@@ -23,7 +23,7 @@ def drawn(page: Any, *, after: bytes = b"") -> bytes:
             return before
         assert time.monotonic() < end, "the map does not change, or does not come to rest"
         before = now.tobytes()
-        page.wait_for_timeout(700)  # pictures come six at a time
+        page.wait_for_timeout(700)  # pictures load six at a time
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_map_is_moved_and_zoomed(page: Any) -> None:
     area = page.locator("#points").bounding_box()
     x, y = area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
     page.mouse.move(x, y)
-    page.mouse.wheel(0, -150)  # not so far that the middle of the map is empty
+    page.mouse.wheel(0, -150)  # a small zoom, so that the middle of the map is not empty
     shown.append(drawn(page, after=shown[-1]))
     page.mouse.down()
     page.mouse.move(x + 60, y + 40, steps=5)
@@ -60,11 +60,11 @@ def test_the_map_is_moved_and_zoomed(page: Any) -> None:
     page.get_by_role("button", name="Show all").click()
     page.mouse.move(x, area["y"] - 30)
     assert drawn(page, after=shown[-1]) == shown[0]
-    assert page.url.endswith("/?view=map")  # a drag is no click
+    assert page.url.endswith("/?view=map")  # a drag is not a click
 
 
 def on_a_point(page: Any) -> tuple[float, float, str]:
-    """Where the pointer is over a point, and the id of its picture."""
+    """Move the pointer onto a point. Return its position and the id of its picture."""
     area = page.locator("#points").bounding_box()
     for step in range(40 * 40):
         x = area["x"] + area["width"] * (0.2 + 0.015 * (step % 40))
@@ -81,12 +81,12 @@ def test_pictures_come_to_the_points_when_they_lie_apart(page: Any) -> None:
     page.on("request", lambda request: asked.append(request.url) if "/thumbnails/" in request.url else None)
     cards = set()
     for _ in range(3):
-        page.mouse.wheel(0, -320)  # twice as near
+        page.mouse.wheel(0, -320)  # zoom in by a factor of two
         drawn(page)
         if page.locator("#card").is_visible():
             cards.add(page.locator("#card img").get_attribute("src"))
     assert {url for url in asked if not url.endswith(tuple(cards))}
-    assert max(Counter(asked).values()) <= 2  # by the card, and on the map
+    assert max(Counter(asked).values()) <= 2  # once by the card and once by the map
 
 
 def test_a_point_shows_its_picture_and_searches_from_it(page: Any, expect: Any) -> None:

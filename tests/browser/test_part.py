@@ -1,4 +1,4 @@
-"""A box on the query: drawn, moved, resized and removed, by pointer, keys and fingers."""
+"""Tests of a box on the query: it is drawn, moved, resized and removed by pointer, keys and touch."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def test_the_box_is_moved_resized_and_removed_by_pointer(asked: Any, expect: Any
     expect(asked.locator("#title")).to_have_text("Like this picture")
     asked.go_back()
     expect(asked.locator("#title")).to_have_text("Like this part")
-    asked.go_back()  # one step for one box, however often it was changed
+    asked.go_back()  # a box is one step of the history, however often it changed
     expect(asked.locator("#title")).to_have_text("Like this picture")
     assert box_of(asked) == [0]
 

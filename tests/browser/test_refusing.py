@@ -1,4 +1,4 @@
-"""What cannot be done is said in a sentence, and one stays where one was."""
+"""Tests of errors: the page states each one in a sentence and stays where it was."""
 
 import struct
 import zlib
@@ -64,7 +64,7 @@ def test_an_upload_that_is_refused(
     expect(page.locator("#alert p")).to_have_text(f"{refused_files[which].name}: {answer.value.json()['error']}")
     assert (page.url, page.locator("#query-picture").get_attribute("src")) == before
     page.get_by_role("button", name="Dismiss").click()
-    page.locator(".tile").nth(1).click()  # all else goes on
+    page.locator(".tile").nth(1).click()  # the page still works
     page.wait_for_url(lambda url: url != before[0])
 
 
@@ -83,7 +83,7 @@ def test_a_file_that_is_too_large_is_not_even_sent(visit: Any, address: str, tmp
 def test_an_image_that_is_not_there(visit: Any, address: str, expect: Any) -> None:
     page = visit(address, "/?id=" + "0" * 32, refused=True)
     expect(page.locator("#alert p")).not_to_be_empty()
-    expect(page.locator(".tile").first).to_be_visible()  # with the start under it
+    expect(page.locator(".tile").first).to_be_visible()  # the start page is shown below the message
 
 
 def test_the_server_stops_in_the_middle_of_a_search(
@@ -132,7 +132,7 @@ def test_one_picture(
     page.locator(".tile").click()
     expect(page.locator("#nothing")).to_contain_text("This is the only picture of the gallery.")
     back_after(page, index_more, gallery, tmp_path / "one")
-    expect(page.locator(".tile")).to_have_count(3)  # of the search that was shown
+    expect(page.locator(".tile")).to_have_count(3)  # the search shown before, with new hits
     page.locator("#home").click()
     expect(page.locator(".tile")).to_have_count(4)
     page.get_by_role("button", name="Map").click()
@@ -147,17 +147,17 @@ def test_one_picture(
     page.keyboard.press("Enter")
     page.wait_for_url("**/?id=*&view=map")
     expect(page.locator("#strip a")).not_to_have_count(0)
-    assert len(asked) == 1  # the map is wired once, whatever it has shown
+    assert len(asked) == 1  # the map has its listeners only once, whatever it has shown
 
 
 def index_more(gallery: Path, pictures: Path) -> None:
-    """Three more of a class of its own, as from a terminal beside the page."""
+    """Index three more pictures of a new class, as from a terminal while the page is open."""
     draw_pictures(pictures.with_name("more"), classes=1, each=3, seed=1)
     crossbatch("index", gallery, pictures.with_name("more"))
 
 
 def back_after(page: Any, change: Callable[..., None], *arguments: Any) -> None:
-    """A person comes back to the page; the server sees the change within a second."""
+    """Make a change, wait until the server has seen it, and return to the page."""
     change(*arguments)
     page.wait_for_timeout(1_500)
     page.evaluate("dispatchEvent(new Event('focus'))")

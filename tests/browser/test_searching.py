@@ -1,4 +1,4 @@
-"""A picture comes in by every way, is searched with, and one goes on from each picture found, and back."""
+"""Tests of searching: a picture can be given in every way, every hit can be searched from, and back works."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -187,7 +187,7 @@ def test_a_picture_that_the_browser_did_not_keep_is_not_another(
     expect(page.locator("#alert")).to_be_visible()
     page.locator("#file").set_input_files(picture)
     expect(page.locator("#query-hint")).to_contain_text("Yours")
-    page.go_back()  # to what has become the start
+    page.go_back()  # back to the page that is now the start
     expect(page.get_by_role("heading", name="Find pictures like yours")).to_be_visible()
 
 

@@ -1,4 +1,4 @@
-"""A run folder with a model, without the training."""
+"""A run folder with an untrained model, and odd image files."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ PREPROCESSING = Preprocessing(16, 18, 3, (0.5, 0.4, 0.6), (0.25, 0.2, 0.3), back
 def write_run(folder: Path, seed: int = 0, **description: object) -> Path:
     torch.manual_seed(seed)
     model = build("small", 8, 3, pooling="grid")
-    with torch.no_grad():  # statistics as after some training
+    with torch.no_grad():  # move the BatchNorm statistics, as training does
         model.train()(torch.randn(32, 3, 16, 16))
     plain = {"backbone": "small", "dim": 8, "channels": 3, "class_names": ["a", "b"], "pooling": "grid"}
     plain |= {"preprocessing": PREPROCESSING.__dict__} | description
@@ -39,7 +39,7 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def odd_files(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> list[Path]:
-    """One picture as files are out there: print colours, EXIF, transparency, 16 bits, grey, a palette, much larger."""
+    """One picture in several kinds of file: CMYK, EXIF, transparency, 16 bits, grey, a palette, and much larger."""
     folder = tmp_path_factory.mktemp("odd")
     image = Image.open(pictures / "class 3" / "0.png").resize((90, 70), Image.Resampling.BICUBIC)
     turned = Image.Exif()

@@ -1,4 +1,4 @@
-"""What `load` returns embeds whatever a program has, to the rows that evaluation searches."""
+"""Tests of `load`: it embeds whatever a program has, to the same rows as evaluation searches."""
 
 import io
 import json
@@ -58,7 +58,7 @@ def test_a_row_does_not_depend_on_its_neighbours(run: Path, files: list[Path]) -
 
 @pytest.mark.parametrize("way", ["a step", "a write to .data"])
 def test_a_network_that_is_trained_further_embeds_with_its_new_weights(way: str, run: Path, files: list[Path]) -> None:
-    """A write to `.data` is counted by nobody."""
+    """torch does not count writes to `.data` as new versions of a parameter."""
     model = crossbatch.load(run)
     assert isinstance(model.network, torch.nn.Module)
     before, name = model.embed(files), model.fingerprint
@@ -126,7 +126,7 @@ def test_a_file_and_its_opened_image_have_one_row(run: Path, odd_files: list[Pat
         sizes = [image.size for image in opened]
         assert np.array_equal(model.embed(opened), rows)
         assert [image.size for image in opened] == sizes
-        decoded = [image.copy() for image in opened]  # all of their pixels, where a large file is decoded at a scale
+        decoded = [image.copy() for image in opened]  # copying decodes a large file at full size
     assert np.array_equal(model.embed([Image.open(io.BytesIO(file.read_bytes())) for file in odd_files]), rows)
     close = np.abs(model.embed(decoded) - rows).max(axis=1)
     assert close[:-1].max() < 1e-4
@@ -186,7 +186,7 @@ def test_one_path_is_no_list(run: Path) -> None:
         with pytest.raises(SettingError, match=r"embed takes a list of images, got one: embed\(\[(ndarray|Tensor)\]"):
             crossbatch.load(run).embed(one)
     assert crossbatch.load(run).embed(torch.zeros(2, 3, 8, 9), batch_size=np.int64(1)).shape == (2, 8)
-    assert crossbatch.load(run).embed(np.zeros((5, 8, 9), np.uint8)).shape == (5, 8)  # grey ones
+    assert crossbatch.load(run).embed(np.zeros((5, 8, 9), np.uint8)).shape == (5, 8)  # grey images
     for size in (0, 1.5, "8"):
         with pytest.raises(SettingError, match=r"batch_size is a number of images, at least 1, got"):
             crossbatch.load(run).embed([], batch_size=size)
@@ -291,7 +291,7 @@ def test_a_description_that_describes_no_model_is_one_sentence(run: Path, change
 def test_a_damaged_model_is_one_sentence(
     tmp_path: Path, place: float, values: bytes, cut: bool, name: bool, pristine: dict[str, bytes]
 ) -> None:
-    """Bytes changed anywhere, or an end that is missing: rows, or a sentence, and nothing else."""
+    """Bytes are changed anywhere, or the end is missing. The model loads, or the error is one sentence."""
     folder = tmp_path / "damaged"
     folder.mkdir(exist_ok=True)
     chosen = "model.json" if name else "model.safetensors"

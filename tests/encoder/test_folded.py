@@ -1,4 +1,4 @@
-"""BatchNorm folded into convolutions: other arithmetic, the same rows; a network where it does not fit stays whole."""
+"""Tests of folding BatchNorm into convolutions: rows stay the same, and unsuitable networks are not folded."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from crossbatch.models.embedder import Embedder, build
 
 
 def trained(network: nn.Module) -> nn.Module:
-    """With statistics and factors as training leaves them, not 0 and 1."""
+    """Give BatchNorm statistics and factors that differ from 0 and 1, as after training."""
     draw = torch.Generator().manual_seed(1)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -50,7 +50,7 @@ def test_a_network_without_batch_norm_is_returned() -> None:
 
 
 class TakesBetween(nn.Module):
-    """Uses what a convolution gives twice: normalised, and as it is."""
+    """Uses the output of a convolution twice: normalised and directly."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class TakesBetween(nn.Module):
 
 
 class Twice(nn.Module):
-    """One convolution, two normalisations."""
+    """One convolution with two normalisations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Twice(nn.Module):
 
 
 class Standardised(nn.Conv2d):
-    """Kernels of deviation one, whatever the weights are: scaling those has no effect."""
+    """Divides its kernels by their deviation, so scaling the weights has no effect."""
 
     def forward(self, images: Tensor) -> Tensor:
         return self._conv_forward(images, self.weight / self.weight.std(), self.bias)

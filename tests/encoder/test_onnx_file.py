@@ -1,4 +1,4 @@
-"""The exported graph gives torch's rows, whatever the batch."""
+"""Tests that the exported graph gives torch's rows for any batch size."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from crossbatch.errors import RunError, SettingError
 from crossbatch.models.checkpoint import Description
 from crossbatch.models.embedder import build
 
-# The exporter of torch warns of its own insides.
+# torch's exporter warns about its own code.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -50,7 +50,7 @@ def test_a_graph_that_differs_is_not_written(tmp_path: Path, run: Path, monkeypa
 
 
 def test_parity_sees_another_mean(run: Path) -> None:
-    """The comparison can fail: a graph whose preparation differs lies far away."""
+    """The comparison can fail: a graph with another preprocessing is far away."""
     model = crossbatch.load(run)
     other = Preprocessing.restore(model.description.preprocessing | {"mean": [0.1, 0.1, 0.1]})
     right, wrong = (onnx_file.FromPixels(model.network, one).eval() for one in (model.preprocess, other))
@@ -108,7 +108,7 @@ def test_a_graph_computes_on_the_gpu_that_is_named(
     device: str | None, number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Runtime:
-        """What is asked of onnxruntime on a machine with GPUs; it opens nothing."""
+        """A stand-in for onnxruntime on a machine with GPUs. It checks what it is asked for and opens nothing."""
 
         def get_available_providers(self) -> list[str]:
             return ["CUDAExecutionProvider", "CPUExecutionProvider"]

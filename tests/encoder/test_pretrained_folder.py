@@ -1,4 +1,4 @@
-"""A folder in the layout of hubs: it loads by its path, and its card tells where the model comes from."""
+"""Tests of a folder in the layout of model hubs: it loads by its path, and its card says where the model comes from."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_what_is_saved_loads_with_the_same_rows(tmp_path: Path, run: Path, odd_f
     assert again.fingerprint == model.fingerprint
     twice = again.save_pretrained(tmp_path / "twice")
     assert (twice / "README.md").read_text() == (folder / "README.md").read_text()
-    again.save_pretrained(folder)  # over itself
+    again.save_pretrained(folder)  # into the folder that it was loaded from
 
 
 def test_the_card_has_metrics_before_and_after_and_no_path_of_a_machine(tmp_path: Path, run: Path) -> None:
@@ -55,7 +55,7 @@ def test_another_model_is_not_written_over(tmp_path: Path, run: Path) -> None:
     (folder / "README.md").write_text("by hand")
     bare = crossbatch.load(run).save_pretrained(tmp_path / "bare")
     (bare / "README.md").unlink()
-    crossbatch.load(bare).save_pretrained(folder)  # the same model
+    crossbatch.load(bare).save_pretrained(folder)  # the same model may be saved over
     assert (folder / "README.md").read_text() == "by hand"
     other = crossbatch.load(write_run(tmp_path / "other", seed=1))
     for change in ("none", "strange config", "no config"):
@@ -103,7 +103,7 @@ def test_the_hub_is_asked_by_its_scheme_alone(tmp_path: Path, run: Path, monkeyp
     monkeypatch.setattr("crossbatch.models.hub_cache._reachable", lambda _: True)
     assert crossbatch.load("hf://somebody/model").dim == 8
     assert asked == [("somebody/model", ["config.json", "model.safetensors", "README.md"])]
-    assert crossbatch.load(Path("hf://somebody/model")).dim == 8  # as a command line gives it
+    assert crossbatch.load(Path("hf://somebody/model")).dim == 8  # the command line passes a Path
     assert asked.pop() == asked[0]
     with pytest.raises(RunError, match=r"hf://somebody/gone cannot be fetched \(404: not found\): check the name"):
         crossbatch.load("hf://somebody/gone")

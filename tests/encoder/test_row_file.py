@@ -1,4 +1,4 @@
-"""`crossbatch embed` writes whole files, and goes on where it was stopped."""
+"""Tests that `crossbatch embed` writes complete files and resumes where it was stopped."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_files_and_tables_are_sources_too(tmp_path: Path, run: Path, pictures: P
 
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Images embedded by each call, in chunks of 20; `limit` calls work."""
+    """Record the number of images of each call, in chunks of 20. The third call is interrupted."""
     calls: list[int] = []
     whole = crossbatch.Encoder.embed
 
@@ -80,7 +80,7 @@ def test_what_was_embedded_is_not_embedded_again(
 def test_another_model_image_or_precision_begins_anew(
     change: str, tmp_path: Path, run: Path, pictures: Path, embedded: list[int]
 ) -> None:
-    """An image may be written anew in as many bytes."""
+    """An image may be replaced by a file of the same size."""
     photos, out = Path(shutil.copytree(pictures, tmp_path / "photos")), tmp_path / "rows.parquet"
     assert embed(run, photos, "--out", out) == 1
     if change == "image":
@@ -119,7 +119,7 @@ def test_a_second_command_waits_its_turn(
 def test_gaps_that_were_allowed_once_are_not_for_ever(
     tmp_path: Path, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed while it skipped what cannot be read, and started again without that."""
+    """The first call skips unreadable files and is killed. A second call without --skip_corrupt must refuse them."""
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""`crossbatch index` and `crossbatch search`, as they are typed; and killed."""
+"""Tests of `crossbatch index` and `crossbatch search` on the command line, also when they are killed."""
 
 import json
 import random
@@ -45,7 +45,7 @@ def asked(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
 def test_an_album_that_changes(
     run: Path, photos: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A new photo of a known folder has its label; what is gone or another image is told, and taken out if wanted."""
+    """A new photo of a known folder gets its label. Missing or replaced files are reported, and removed if wanted."""
     gallery = str(tmp_path / "gallery")
     asked(capsys, "index", str(run), "--to", gallery, str(photos))
     shutil.copy(pictures / "class 3" / "0.png", photos / "class 1" / "new.png")
@@ -64,7 +64,7 @@ def test_an_album_that_changes(
     )
     (photos / "class 2" / "1.png").unlink()
     assert asked(capsys, "index", gallery, "--prune")["pruned"] == 1
-    photos.rename(tmp_path / "moved")  # a disk that is not there has lost nothing
+    photos.rename(tmp_path / "moved")  # images on a missing disk are not lost
     assert asked(capsys, "index", gallery, "--prune")["pruned"] == 0
 
 
@@ -73,10 +73,10 @@ def test_what_cannot_be_read_now_is_not_pruned(
 ) -> None:
     gallery = str(tmp_path / "gallery")
     asked(capsys, "index", str(run), "--to", gallery, str(photos))
-    (photos / "class 1" / "0.png").write_bytes(b"")  # half copied, or a disk that fails
+    (photos / "class 1" / "0.png").write_bytes(b"")  # a partial copy or a failing disk
     assert asked(capsys, "index", gallery, str(photos), "--prune")["pruned"] == 0
     for file in photos.rglob("*.png"):
-        file.unlink()  # a mount point without its disk
+        file.unlink()  # a mount point whose disk is missing
     assert asked(capsys, "index", gallery, "--prune")["pruned"] == 0
     assert len(opened(tmp_path / "gallery").rows) == 12
 
@@ -183,7 +183,7 @@ def test_from_a_run_to_a_search(
     assert [len(one["hits"]) for one in several] == [2, 2]
     assert page.read_text(encoding="utf-8").count("data:image/png;base64,") == 6
     assert "http" not in page.read_text(encoding="utf-8")
-    assert f"<title>Similar images in {tmp_path.name}</title>" in page.read_text(encoding="utf-8"), "the service's name"
+    assert f"<title>Similar images in {tmp_path.name}</title>" in page.read_text(encoding="utf-8"), "the title is wrong"
     one = found["hits"][0]["id"]
     by_id = asked(capsys, "search", gallery, "--id", one[:8])
     assert by_id["query"] == found["hits"][0]["path"]
@@ -297,7 +297,7 @@ def test_an_address_where_no_server_answers_costs_no_embedding_and_does_not_stay
     assert not gallery.exists()
     monkeypatch.undo()
     indexed(gallery, run, [photos])
-    with writing(gallery) as writer:  # as one that ended before its database was in step
+    with writing(gallery) as writer:  # as if the writer had ended before it updated the database
         writer.keep_database(description.Database(wrong, "crossbatch_test"))
     assert main(["index", str(gallery)]) == 2
     assert f"crossbatch index {gallery} --to ADDRESS uses another server" in capsys.readouterr().err
@@ -403,7 +403,7 @@ def test_a_path_of_several_images_takes_none_of_them_out(
 def test_pixels_of_a_box_are_those_of_the_image_when_it_is_gone(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is left is a small picture: a box in pixels is of the image all the same, as one in shares is."""
+    """Only a thumbnail is left, but a box in pixels still refers to the image, like a box in shares."""
     photos, gallery = tmp_path / "photos", tmp_path / "gallery"
     (photos / "a").mkdir(parents=True)
     for number, colours in enumerate(("red blue", "blue red")):
@@ -503,7 +503,7 @@ def test_a_kill_before_the_first_description_is_no_obstacle(run: Path, photos: P
 
 
 def killed_at_random(run: Path, root: Path, photos: Path, kills: int, chance: random.Random) -> None:
-    """Kill indexing so often, then let it end: all is there once, and what a kill left was there before."""
+    """Kill indexing several times, then let it end. Every image is indexed once, and no kill loses an image."""
     gallery, known = root / "gallery", set[str]()
     command = [sys.executable, "-c", "from crossbatch.index import indexing; indexing.CHUNK = 2\n"
                "from crossbatch.__main__ import main; import sys; sys.exit(main(sys.argv[1:]))",

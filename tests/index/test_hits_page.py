@@ -1,4 +1,4 @@
-"""The page of hits: who is who at a glance, the query named once, and nothing that a name could do."""
+"""Tests of the page of hits: hits are told apart at a glance, the query is named once, and names do no harm."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Images go into a gallery by their content: none twice, none lost, none of another model."""
+"""Tests of indexing: an image goes into a gallery by its content, exactly once, and by one model only."""
 
 import shutil
 from io import BytesIO
@@ -32,7 +32,7 @@ def photos(pictures: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_umap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projection, "FEW", 10**9)  # it takes half a minute to compile
+    monkeypatch.setattr(projection, "FEW", 10**9)  # UMAP takes half a minute to compile
 
 
 def test_rows_are_what_the_model_gives(run: Path, photos: Path, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_new_image_is_put_beside_its_copy_in_the_map(run: Path, photos: Path, 
 
 
 def test_a_map_is_found_anew_once_the_gallery_has_grown_by_half(run: Path, pictures: Path, tmp_path: Path) -> None:
-    """By half since it was found, and not since images were last put beside it."""
+    """Growth counts from the last fit of the map, not from the last time that images were added to it."""
     found, fitted = found_in([pictures])[0], []
     for images in (12, 17, 22):
         indexed(tmp_path / "gallery", run, found=found[:images], mapped=True)
@@ -179,7 +179,7 @@ def test_a_map_is_found_anew_once_the_gallery_has_grown_by_half(run: Path, pictu
 def test_a_map_of_many_is_found_from_a_draw_of_all_of_them(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images come class by class: the first of them would be of few classes."""
+    """Images come class by class, so the first ones have few classes."""
     found, pca = list[np.ndarray](), projection._pca
     monkeypatch.setattr(projection, "FITTED", 6)
     monkeypatch.setattr(projection, "_pca", lambda rows: found.append(rows) or pca(rows))

@@ -1,4 +1,4 @@
-"""A picture is shown only as it was indexed: no other file can be read by a gallery."""
+"""Tests that a picture is shown only as it was indexed, and that a gallery gives no access to other files."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from crossbatch.index.queries import TooManyPixelsError, read_query
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A root with a picture, and a secret beside it."""
+    """A root with a picture, and a secret file beside the root."""
     (tmp_path / "root" / "a").mkdir(parents=True)
     (tmp_path / "root" / "a" / "x.png").write_bytes(b"inside")
     (tmp_path / "secret").write_bytes(b"secret")
@@ -125,7 +125,7 @@ def test_a_query_that_was_cut_off_is_called_incomplete(kind: str) -> None:
 
 def test_a_box_is_cut_from_the_upright_image(tmp_path: Path) -> None:
     image = Image.new("RGB", (40, 20), "white")
-    image.paste("red", (0, 0, 10, 20))  # the left quarter; turned by EXIF it is the upper one
+    image.paste("red", (0, 0, 10, 20))  # the left quarter, which EXIF turns to the top
     exif = Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "x.png", exif=exif)

@@ -1,4 +1,4 @@
-"""Searching a gallery: the nearest by cosine, by whomever they are found."""
+"""Tests of searching a gallery: every kind of search finds the nearest rows by cosine."""
 
 import shutil
 import time
@@ -44,7 +44,7 @@ def test_agrees_with_the_search_of_the_metrics(rows: int, queries: int, top: int
 
 
 def test_rows_that_are_nearly_as_similar_are_neither_lost_nor_told_apart_by_who_else_searches() -> None:
-    """Cosines a rounding apart: as many as wanted, the most similar in double precision, in any company."""
+    """Cosines differ by rounding: a query gets the best in double precision, whatever other queries it is with."""
     chance = np.random.default_rng(0)
     for _ in range(200):
         angles = 0.5 + 5e-6 * chance.random(40)
@@ -57,7 +57,7 @@ def test_rows_that_are_nearly_as_similar_are_neither_lost_nor_told_apart_by_who_
 
 
 def test_rows_that_rounding_puts_out_of_order_are_found_all_the_same() -> None:
-    """Cosines that differ by less than single precision tells: the most similar in double precision are found."""
+    """Cosines differ by less than single precision resolves. The best in double precision are found."""
     chance = np.random.default_rng(0)
     for _ in range(50):
         query = chance.normal(size=(1, 64)).astype(np.float32)
@@ -71,7 +71,7 @@ def test_rows_that_rounding_puts_out_of_order_are_found_all_the_same() -> None:
 
 @pytest.fixture(scope="module")
 def folder(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery of 72 images with its database in step."""
+    """A gallery of 72 images with an up-to-date database."""
     root = tmp_path_factory.mktemp("search")
     indexed(root / "gallery", model_in(root / "run"), [pictures], database=True)
     return root / "gallery"
@@ -118,7 +118,7 @@ def test_what_cannot_be_searched_for(folder: Path) -> None:
 
 @pytest.fixture
 def copy(folder: Path, tmp_path: Path) -> Path:
-    """A gallery to change; its database as it is after the last writer."""
+    """A copy of the gallery and its database, for tests that change it."""
     shutil.copytree(folder, tmp_path / "gallery")
     return tmp_path / "gallery"
 
@@ -208,7 +208,7 @@ def test_a_database_that_is_gone_or_fails_is_named_and_found_again(
     assert "milvus.db is gone: crossbatch index" in told
     assert told.count("\n") == 1
     assert not local.exists()
-    local.mkdir()  # one that lacks the collection
+    local.mkdir()  # a database without the collection
     assert main(["search", str(copy), "--id", gallery.rows.ids[0], "--by", "milvus"]) == 2
     assert "milvus.db failed" in capsys.readouterr().err
     with pytest.raises(RunError, match=r"milvus\.db failed"):
@@ -235,7 +235,7 @@ def test_beyond_a_size_hnsw_answers_and_its_recall_is_measured(copy: Path, monke
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """Milvus Lite's own server on loopback: what a cluster answers to the same calls is not tried here."""
+    """Milvus Lite's own server on loopback. The answers of a real cluster are not tested."""
     running, held, port = start_server_in_thread(str(tmp_path / "server.db"))
     yield f"http://127.0.0.1:{port}"
     running.stop(grace=1)
@@ -267,7 +267,7 @@ def test_a_server_that_stops_while_it_is_asked_is_named(copy: Path, tmp_path: Pa
         found_by(gallery)
     running, held, _ = start_server_in_thread(str(tmp_path / "stops.db"), port=port)
     for _ in range(40):
-        with suppress(RunError):  # gRPC waits a little before it tries again
+        with suppress(RunError):  # gRPC waits before it reconnects
             found = found_by(gallery)
             break
         time.sleep(0.25)

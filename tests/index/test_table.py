@@ -1,4 +1,4 @@
-"""The table of a gallery: what was written is there, whole, whatever was joined, removed or left half done."""
+"""Tests of the table of a gallery: all that was written stays, through joins, removals and interrupted writes."""
 
 import json
 import shutil
@@ -147,7 +147,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_lead_out_of_the_gallery_are_refused(tmp_path: Path, field: str, name: str) -> None:
-    """A gallery may come from a stranger, and a database that does not open is made anew."""
+    """A gallery may come from a stranger, and a database that does not open is replaced."""
     victim = tmp_path / "victim" / "precious"
     victim.parent.mkdir()
     victim.write_text("mine")
@@ -196,10 +196,10 @@ def test_a_folder_is_known_as_long_as_it_is_that_folder(tmp_path: Path) -> None:
     shutil.copytree(home / "gallery", away / "gallery")
     with writing(away / "gallery") as writer:
         assert writer.root(home / "photos") == 0
-        assert writer.root(away / "photos") == 2  # another, as the first is still there
+        assert writer.root(away / "photos") == 2  # a new root, as the first folder still exists
     shutil.rmtree(home)
     with writing(away / "gallery") as writer:
-        assert writer.root(away / "photos") == 0  # moved with the gallery
+        assert writer.root(away / "photos") == 0  # the first root, which has moved with the gallery
 
 
 def test_a_folder_costs_no_look_at_those_that_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +240,7 @@ def test_taking_out_and_relabelling_by_name(pictures: Path, tmp_path: Path) -> N
         assert changes.relabel(writer, table) == 2
         assert changes.relabel(writer, table) == 0
         table.write_text("path,label\na/3.png,NEU\na/3.png,ALT\n")
-        assert [changes.relabel(writer, table) for _ in range(3)] == [1, 0, 0]  # the last row counts
+        assert [changes.relabel(writer, table) for _ in range(3)] == [1, 0, 0]  # the last row of an image counts
         assert changes.take_out(writer, ["a/0.png"]) == 1
         with pytest.raises(DataError, match=r"the gallery has no image a/0\.png"):
             changes.take_out(writer, ["a/1.png", "a/0.png"])

@@ -1,4 +1,4 @@
-"""Thumbnails: small, and large enough to see what is on them."""
+"""Tests of thumbnails: small, but large enough to see what they show."""
 
 from io import BytesIO
 
@@ -21,7 +21,7 @@ from crossbatch.index.thumbnails import LONGEST, SHORTEST, SIDE, thumbnail
     ],
 )
 def test_a_slender_picture_is_no_sliver(size: tuple[int, int], kept: tuple[int, int]) -> None:
-    """Within both bounds, its shorter side has so many pixels; none is enlarged."""
+    """The shorter side keeps some pixels within the bounds, and no picture is enlarged."""
     file = BytesIO()
     Image.new("RGB", size, "red").save(file, "JPEG")
     small, *whole = thumbnail(Image.open(file))

@@ -1,4 +1,4 @@
-"""Their losses over our memory give what a loop over the pairs that count gives; ours behind their call are ours."""
+"""Tests that their losses on our memory equal a loop over valid pairs, and that our losses work behind their call."""
 
 import pytest
 import pytorch_metric_learning.losses as theirs
@@ -34,7 +34,7 @@ def rows(n: int, seed: int = 0) -> torch.Tensor:
 
 
 def setting() -> tuple[torch.Tensor, torch.Tensor, Pairing]:
-    """Own rows, copies of an image and holes among the references."""
+    """References with the anchors' own rows, copies of images, and empty slots."""
     anchors, refs = rows(8), rows(30, 1)
     own, live = torch.arange(20, 28), torch.rand(30) > 0.2
     live[own] = True
@@ -66,7 +66,7 @@ def test_their_loss_leaves_out_what_ours_does(their_loss: torch.nn.Module, our_l
     "miner", [MultiSimilarityMiner(), TripletMarginMiner(0.3, distance=CosineSimilarity()), BatchHardMiner()], ids=type
 )
 def test_mined_pairs_are_shifted_and_none_is_ignored(miner: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pairs that reach their loss have the classes they claim, and none is a row with itself, a copy or a hole."""
+    """Pairs that reach their loss have the right classes, and none is a row with itself, a copy or an empty slot."""
     anchors, refs, pairing = setting()
     seen = []
 
@@ -78,7 +78,7 @@ def test_mined_pairs_are_shifted_and_none_is_ignored(miner: torch.nn.Module, mon
     loss = PMLLoss(Spy(), miner)
     loss.compare(anchors, refs, pairing)
     ((indices, ref_emb, ref_labels),) = seen
-    strange = pairing.live & ~torch.isin(pairing.ref_ids, pairing.ids)  # no row of the batch, nor a copy of one
+    strange = pairing.live & ~torch.isin(pairing.ref_ids, pairing.ids)  # no row or copy of the batch
     assert torch.equal(ref_emb, refs[strange])
     kept_ids = pairing.ref_ids[strange]
     of_pos, pos, of_neg, neg = (indices[0], indices[1], indices[-3 if len(indices) == 4 else 0], indices[-1])
@@ -93,7 +93,7 @@ def test_mined_pairs_are_shifted_and_none_is_ignored(miner: torch.nn.Module, mon
 
 @pytest.mark.parametrize("miner", [BatchEasyHardMiner(), BatchEasyHardMiner("easy", "hard"), BatchHardMiner()], ids=str)
 def test_a_batch_is_mined_as_theirs_is(miner: BaseMiner) -> None:
-    """The easiest positive is not the row itself, nor its older row in the memory."""
+    """The easiest positive is neither the row itself nor its older row in the memory."""
     loss, embeddings, labels = theirs.TripletMarginLoss(), rows(16), torch.arange(16) % 4
     expected = loss(embeddings, labels, miner(embeddings, labels))
     ours = PMLLoss(loss, miner)
@@ -104,7 +104,7 @@ def test_a_batch_is_mined_as_theirs_is(miner: BaseMiner) -> None:
         loss_fn(embeddings.float(), labels, ids=ids)
     assert loss_fn.stats["memory_positives"] > 0
     small = CrossBatchLoss(ours, CrossBatchMemory(16, 8))
-    for _ in range(3):  # the memory never holds anything but the batch's own images
+    for _ in range(3):  # the memory holds only the batch's own images
         assert small(embeddings.float(), labels, ids=torch.arange(16)).isfinite()
     assert small.stats["memory_positives"] == 0
 
@@ -138,7 +138,7 @@ def test_a_loss_that_reads_the_memory_in_its_backward_pass() -> None:
 
 @pytest.mark.parametrize("miner", [None, MultiSimilarityMiner(), BatchHardMiner(), DistanceWeightedMiner()], ids=str)
 def test_over_a_memory_without_a_positive(miner: BaseMiner | None) -> None:
-    """As before the first batch, and for new classes; then as many anchors count as have one."""
+    """Before the first batch and for new classes no anchor counts; then all anchors with a positive count."""
     loss_fn = CrossBatchLoss(PMLLoss(theirs.ContrastiveLoss(), miner), CrossBatchMemory(40, 8))
     for step, first in enumerate([4, 8, 6]):
         embeddings = rows(8, step).float().requires_grad_()
@@ -149,7 +149,7 @@ def test_over_a_memory_without_a_positive(miner: BaseMiner | None) -> None:
 
 
 def test_anchors_without_a_positive_in_the_memory_enter_the_mean_as_nothing() -> None:
-    """One anchor of four has a positive there: a quarter of the loss of that one alone."""
+    """One anchor of four has a positive in the memory: the loss is a quarter of that of this anchor alone."""
     their_loss, memory = theirs.SupConLoss(), CrossBatchMemory(16, 8)
     loss_fn = CrossBatchLoss(PMLLoss(their_loss), memory)
     loss_fn(rows(3).float(), torch.tensor([0, 0, 1]))
@@ -161,7 +161,7 @@ def test_anchors_without_a_positive_in_the_memory_enter_the_mean_as_nothing() ->
 
 
 def test_copies_of_an_image_are_in_no_triplet_together_whoever_mines() -> None:
-    """Rows 0 and 3 are one image, under two labels by mistake: neither may be the negative of the other."""
+    """Rows 0 and 3 are one image with two labels by mistake. Neither may be the negative of the other."""
     seen = []
 
     class Spy(theirs.TripletMarginLoss):
@@ -192,7 +192,7 @@ def test_our_loss_behind_their_call(loss: torch.nn.Module) -> None:
 
 
 def test_our_loss_of_the_pairs_their_miner_finds() -> None:
-    """Their multi-similarity miner keeps what ours keeps inside the loss."""
+    """Their multi-similarity miner keeps the same pairs as the mining inside our loss."""
     embeddings, labels = rows(12), torch.arange(12) % 4
     mined = MultiSimilarityMiner(epsilon=0.1)(embeddings, labels)
     found = CalledLikePML(MultiSimilarityLoss(epsilon=3))(embeddings, labels, mined)
@@ -219,7 +219,7 @@ def test_says_what_does_not_fit() -> None:
 
 
 def test_a_loss_of_theirs_without_references_is_refused_at_the_first_batch() -> None:
-    """And not when the memory first counts, hours later."""
+    """It must not fail only when the memory starts to count, hours later."""
     for loss in (theirs.ProxyAnchorLoss(4, 8), theirs.NPairsLoss()):
         loss_fn = CrossBatchLoss(loss, CrossBatchMemory(40, 8), warmup_steps=5)
         with pytest.raises(SettingError, match=r"Loss cannot compare with a memory \(ref_emb is not supported"):
@@ -239,7 +239,7 @@ def test_a_memory_or_loss_used_as_theirs_is_told_how() -> None:
 
 
 def test_a_loss_of_theirs_is_taken_as_it_is() -> None:
-    """It knows nothing of ids: the rows of the batch's images are left out of what it is given."""
+    """Their loss ignores ids, so the older rows of the batch's images are left out of its references."""
     loss_fn = CrossBatchLoss(theirs.SupConLoss(), CrossBatchMemory(40, 8), batch_weight=0)
     loss_fn(rows(12, 1).float(), torch.arange(12) % 4, ids=torch.arange(12))
     embeddings, labels, ids = rows(12, 2).float(), torch.arange(12) % 4, torch.arange(12) + 6

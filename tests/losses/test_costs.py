@@ -1,4 +1,4 @@
-"""A declared cost adds up as the function that it is does; exponentials do with and without a greatest one."""
+"""Tests that declared costs add up like their functions, and exponentials with and without subtracting the maximum."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""How far a call goes, what a GPU is asked, and what a million rows take."""
+"""Tests of the engine: number of calls, operators used on a GPU, and time and memory for a million rows."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
 def run(script: str) -> list[float]:
-    """In a process of its own: the checks of shapes that these tests add are calls too."""
+    """Run a script in a separate process, because the shape checks of the tests would add calls."""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return [float(word) for word in done.stdout.split()]
 
@@ -73,7 +73,7 @@ def test_a_million_rows_take_64_mb() -> None:
 
 
 class Operators(TorchDispatchMode):
-    """Counts operator calls, and refuses float64."""
+    """Count operator calls and refuse float64."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,14 +81,14 @@ class Operators(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = function(*args, **(kwargs or {}))
-        if not str(function).startswith("prim"):  # what is read of a tensor that is fake
+        if not str(function).startswith("prim"):  # prim operators read properties of fake tensors
             self.calls[str(function)] += 1
             assert not isinstance(found, torch.Tensor) or found.dtype != torch.float64, function
         return found
 
 
 def on(device: str, loss: PairLoss, rows: int) -> CrossBatchLoss:
-    """Fake parameters cannot be moved in their place."""
+    """Put a loss and its memory on a device. Fake parameters cannot be moved in place, so they are replaced."""
     for parameter, value in list(loss.named_parameters()):
         setattr(loss, parameter, torch.nn.Parameter(value.detach().to(device)))
     loss_fn = CrossBatchLoss(loss, CrossBatchMemory(rows, 128, device=device))
@@ -101,7 +101,7 @@ def on(device: str, loss: PairLoss, rows: int) -> CrossBatchLoss:
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("rows", [60_000, 600_000])
 def test_nothing_on_a_device_that_is_not_the_cpu_waits(name: str, mining: str | None, rows: int) -> None:
-    """A whole step on fake tensors, which refuse to be asked what is in them; on meta: backward on CUDA wants a GPU."""
+    """A step on fake tensors, whose values cannot be read. The device is meta, as backward on CUDA needs a GPU."""
     if mining is not None and name != "triplet":
         return
     with FakeTensorMode():
@@ -113,7 +113,7 @@ def test_nothing_on_a_device_that_is_not_the_cpu_waits(name: str, mining: str | 
         assert embeddings.grad is not None
         assert embeddings.grad.dtype == torch.float32
     if rows == 60_000:
-        assert operators.calls.total() <= 322, operators.calls  # of torch 2.6; 9 fewer with 2.14
+        assert operators.calls.total() <= 322, operators.calls  # with torch 2.6; 9 fewer with 2.14
 
 
 RECENT = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 10)

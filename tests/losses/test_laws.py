@@ -1,4 +1,4 @@
-"""Laws that every loss obeys; a new loss is tested by adding it to `LOSSES`."""
+"""Laws that every loss obeys. A new loss is tested by adding it to `LOSSES`."""
 
 import inspect
 import math
@@ -71,7 +71,7 @@ def rows(n: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Ten
 
 
 def with_width(loss_fn: PairLoss, width: int) -> PairLoss:
-    """A copy that streams its pairs, so many columns at a time, however few there are."""
+    """A copy of the loss that streams its pairs in blocks of this many columns, even if there are few."""
     copied = deepcopy(loss_fn)
     copied.width = width
     return copied
@@ -82,7 +82,7 @@ def assert_equal_loss_and_gradients(loss_fn: PairLoss, inputs: dict, leaves: lis
     assert_close(*values)
     leaves = [*leaves, *loss_fn.parameters()]
     gradients = [torch.autograd.grad(value, leaves, materialize_grads=True) for value in values]
-    # A scale of 80 multiplies what float32 rounds, which float64 shows to be rounding.
+    # A scale of 80 amplifies float32 rounding. In float64 the gradients agree closely, so it is rounding.
     near = {"rtol": 1e-4, "atol": 1e-4} if leaves[0].dtype == torch.float32 else {}
     for ours, plain in zip(*gradients, strict=True):
         assert_close(ours, plain, **near)
@@ -120,7 +120,7 @@ def test_a_batch_compared_with_itself_gets_gradient_on_both_sides(loss_fn: PairL
     assert not torch.allclose(gradient, torch.autograd.grad(one_side, anchors)[0])
 
 
-# Their weights are taken as constants in the gradient, which the reference does too.
+# Losses whose weights are constants in the gradient, also in the plain form.
 CONSTANT = ("CircleLoss", "weigh='cost'")
 
 
@@ -134,7 +134,7 @@ def test_gradcheck(loss_fn: PairLoss) -> None:
     def over_refs(a: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
         return loss_fn(a, labels, ref_emb=r, ref_labels=ref_labels)
 
-    # Along random directions: a fault in any coordinate shows, and forty of them need not be walked one by one.
+    # Check along random directions: this finds a fault in any coordinate without trying each of forty.
     assert torch.autograd.gradcheck(lambda a: loss_fn(a, labels), anchors, fast_mode=True)
     assert torch.autograd.gradcheck(over_refs, (anchors, refs), fast_mode=True)
 
@@ -156,7 +156,7 @@ def test_a_positive_above_room_gets_no_gradient(loss_fn: PairLoss, width: int | 
     loss_fn = loss_fn if width is None else with_width(loss_fn, width)
 
     def pull(cosine: float) -> float:
-        cosines = torch.tensor([cosine, loss_fn.room - 0.2], dtype=torch.float64)  # of a positive and a negative
+        cosines = torch.tensor([cosine, loss_fn.room - 0.2], dtype=torch.float64)  # a positive and a negative
         refs = torch.stack([cosines, (1 - cosines**2).sqrt()], 1).requires_grad_()
         anchor = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
         loss_fn(anchor, torch.tensor([0]), ref_emb=refs, ref_labels=torch.tensor([0, 1])).backward()
@@ -222,7 +222,7 @@ def test_a_second_derivative_is_refused_and_the_reference_has_one(loss_fn: PairL
 
 @every_loss
 def test_stats_do_not_depend_on_the_width(loss_fn: PairLoss) -> None:
-    """But for semi-hard triplets, whose negatives are counted in the block of positives that has most of them."""
+    """Except for semi-hard triplets: their negatives are counted in the block of positives that has most of them."""
     anchors, refs, labels, ref_labels = rows(8), rows(40, seed=1), torch.arange(8) % 4, torch.arange(40) % 4
     pairing = Pairing(labels, ref_labels)
     told = []
@@ -263,7 +263,7 @@ def test_rows_of_a_memory_do_not_make_double_precision_single(loss_fn: PairLoss)
 
 @every_loss
 def test_a_loss_that_is_kept_does_not_keep_the_memory(loss_fn: PairLoss) -> None:
-    """Nor a block of similarities: many append each step's loss to a list, and take its mean later."""
+    """Users often collect the loss of each step in a list. It must not keep the memory or a block of similarities."""
     anchors, refs = normalize(rows(8)).requires_grad_(), normalize(rows(200, seed=1))
     value = with_width(loss_fn, 64).compare(anchors, refs, Pairing(torch.arange(8) % 4, torch.arange(200) % 8))
     gone = weakref.ref(refs)
@@ -274,7 +274,7 @@ def test_a_loss_that_is_kept_does_not_keep_the_memory(loss_fn: PairLoss) -> None
 
 @every_loss
 def test_labels_are_compared_as_int64(loss_fn: PairLoss) -> None:
-    """16777216 and 16777217 are the same float32, and 2**60 and 2**60 + 1 the same float64."""
+    """16777216 and 16777217 are equal in float32; 2**60 and 2**60 + 1 are equal in float64."""
     anchors, refs = rows(2), rows(2, seed=1)
     for low in (16777216, 2**60):
         labels = torch.tensor([low, low + 1])
@@ -290,7 +290,7 @@ def test_cosine_ignores_length(loss_fn: PairLoss) -> None:
 
 @every_loss
 def test_two_copies_of_an_image_are_no_pair(loss_fn: PairLoss) -> None:
-    """With ids, what the image was a while ago is no pair of it, and a pair like any other for other images."""
+    """With ids, an older row of an image is no pair with the image itself, but pairs with other images as usual."""
     anchors, refs = rows(3), rows(5, seed=1)
     labels, ref_labels = torch.arange(3), torch.arange(5) % 3
     ids, ref_ids = torch.arange(3), torch.arange(10, 15)
@@ -332,20 +332,20 @@ def test_half_precision_is_no_worse_than_the_reference(loss_fn: PairLoss, dtype:
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_rows_in_half_precision_point_the_same_way(loss_fn: PairLoss, dtype: torch.dtype) -> None:
-    """A memory in half precision, multiplied in it where the device can; which row is hardest may be another."""
+    """The memory is in half precision, and so are products where the device supports it. The hardest row may change."""
     anchors, refs = rows(32, torch.float32).requires_grad_(), normalize(rows(2000, torch.float32, seed=1))
     pairing = Pairing(torch.arange(32) % 8, torch.arange(2000) % 50)
     gradients = [
         torch.autograd.grad(with_width(loss_fn, 300).compare(normalize(anchors), kept, pairing), anchors)[0]
         for kept in (refs, refs.to(dtype))
     ]
-    rounded = multiplies(dtype, refs.device) and "mining='hard'" in str(loss_fn)  # nearly the same may be hardest
+    rounded = multiplies(dtype, refs.device) and "mining='hard'" in str(loss_fn)  # may change the hardest row
     assert cosine_similarity(*(gradient.flatten() for gradient in gradients), dim=0) > (0.99 if rounded else 0.999)
 
 
 @every_loss
 def test_a_gradient_from_rows_in_float16_does_not_overflow(loss_fn: PairLoss, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where a device multiplies them in it: 200,000 rows that all lie close add up beyond its largest number."""
+    """Products are in float16, as on some devices. 200,000 close rows add up beyond its largest number."""
     monkeypatch.setattr(sides, "multiplies", lambda *_: True)
     axis = torch.eye(6)[:1]
     anchors = torch.cat([axis, axis + 0.3 * torch.eye(6)[1:2]]).requires_grad_()
@@ -357,13 +357,13 @@ def test_a_gradient_from_rows_in_float16_does_not_overflow(loss_fn: PairLoss, mo
         for kept in (refs, refs.half())
     )
     assert half.isfinite().all()
-    if exact.norm() > 0 and "mining='hard'" not in str(loss_fn):  # which takes another row for the hardest
+    if exact.norm() > 0 and "mining='hard'" not in str(loss_fn):  # rounding may select another hardest row
         assert cosine_similarity(half.flatten(), exact.flatten(), dim=0) > 0.99
 
 
 @every_loss
 def test_one_class_of_a_thousand_rows(loss_fn: PairLoss) -> None:
-    """Its positives, and the triplets they make, come in blocks."""
+    """Positives and their triplets are processed in blocks."""
     anchors, refs = rows(4).requires_grad_(), rows(1200, seed=1)
     labels, ref_labels = torch.tensor([0, 0, 1, 2]), (torch.arange(1200) % 12).clamp(max=1)
     inputs = {"embeddings": anchors, "labels": labels, "ref_emb": refs, "ref_labels": ref_labels}
@@ -396,7 +396,7 @@ def test_holes_and_own_slots_are_masked(loss_fn: PairLoss) -> None:
 
 @every_loss
 def test_never_holds_more_than_one_chunk_of_the_matrix(loss_fn: PairLoss, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One class of many rows included: positives come in blocks as well."""
+    """This includes a class with many rows: positives are processed in blocks too."""
     widths, blocks = [], sides.Streamed.blocks
 
     def spy(*arguments, **options):
@@ -432,7 +432,7 @@ def test_merge_is_associative() -> None:
 
 @every_loss
 def test_any_split_of_the_columns_merges_into_the_whole(loss_fn: PairLoss) -> None:
-    """As shards of a memory will: sums of uneven parts of the columns are those of all."""
+    """Sums over uneven parts of the columns equal the sums over all columns, as shards of a memory need."""
     anchors, refs = normalize(rows(8)), normalize(rows(45, seed=1))
     pairing = Pairing(torch.arange(8) % 4, torch.arange(45) % 9)
     found = [with_width(loss_fn, width).compare(anchors, refs, pairing) for width in (1, 7, 19, 45)]

@@ -1,4 +1,4 @@
-"""Matryoshka: the mean of a loss over embeddings cut off at each length."""
+"""Tests of the Matryoshka loss: the mean of a loss over embeddings cut at each length."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def batch(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("loss", [ContrastiveLoss(neg_margin=0.1), MultiSimilarityLoss()])
 def test_is_the_mean_over_prefixes_of_batch_and_memory_alike(loss: torch.nn.Module) -> None:
-    """Rows of the memory are whole, and a prefix of one is of unit length again."""
+    """The memory stores whole rows, and each prefix is scaled to unit length again."""
     first, second = batch(12, 0), batch(8, 1)
     joined = CrossBatchLoss(MatryoshkaLoss(loss, [2, 6]), CrossBatchMemory(20, 6))
     joined(*first)

@@ -1,4 +1,4 @@
-"""A loss that a user writes outside the package works at once, wherever one of ours does."""
+"""Tests of a user's own loss outside the package: it works wherever a loss of the package does."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ Cubic = EXECUTED["Cubic"]
 
 
 class Temperature(PairLoss):
-    """A learnt temperature, in logarithms and used directly."""
+    """A learnt temperature, both inside a logarithm and directly."""
 
     log_negatives = log_positives = True
 
@@ -61,7 +61,7 @@ def rows(n: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 class Odd(PairLoss):
-    """Costs that do not rise with the similarity, and a logarithm whose mean over costly pairs is wanted too."""
+    """Costs that do not rise with the similarity, and a logarithm together with a mean over costly pairs."""
 
     log_negatives = log_positives = mean_of_positives = True
 
@@ -76,7 +76,7 @@ class Odd(PairLoss):
 
 
 class Constant(PairLoss):
-    """Nothing of it depends on the similarities but what a parameter makes of them."""
+    """Costs that do not depend on the similarities, only on a parameter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Constant(PairLoss):
 
 
 class ItsOwnWeights(PairLoss):
-    """The weights of a side are the similarities themselves, the very tensor."""
+    """The weights of the pairs are the similarities themselves, as the same tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ def test_learns_over_a_memory(make: type, dtype: torch.dtype) -> None:
 
 
 def test_any_module_with_references_is_a_loss() -> None:
-    """Own rows, and copies of the batch's images, are left out of what it is given; and its value is taken."""
+    """The module does not get a second copy of an image, nor memory rows of the batch's images or of the batch."""
     given = []
 
     class Plain(nn.Module):
@@ -203,7 +203,7 @@ def test_any_module_with_references_is_a_loss() -> None:
     value = loss_fn(embeddings, torch.tensor([0, 0, 1, 1]), ids=torch.tensor([2, 9, 10, 9]))
     within, over = given[-2:]
     assert within[0].tolist() == [0, 0, 1]  # the second row of image 9 is left out
-    assert over[1].tolist() == [0, 1, 0, 1, 2]  # the first batch but for its image 2, and nothing of the second
+    assert over[1].tolist() == [0, 1, 0, 1, 2]  # the first batch without image 2, and no row of the second batch
     assert torch.autograd.grad(value, embeddings)[0].abs().sum() > 0
     assert loss_fn.stats["memory_loss"] > 0
 
@@ -258,7 +258,7 @@ def test_from_the_command_line_by_its_path_and_from_a_run_folder_only_with_trust
 def test_any_module_trains_without_a_memory_too(
     tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As in the arm of a comparison that has none."""
+    """A comparison has such an arm."""
     theirs = ["--loss", "pytorch_metric_learning.losses.SupConLoss", "--drift.sample", "0", "--loop.accelerator", "cpu"]
     small = ["--data", "folder", "--root", str(pictures), "--model.dim", "8", "--batch.classes", "3", *theirs]
     for size in ("0", "100"):
@@ -268,7 +268,7 @@ def test_any_module_trains_without_a_memory_too(
 
 
 def test_any_module_is_called_within_a_batch_as_by_its_comparison() -> None:
-    """Whatever the length of the embeddings, and without a second copy of an image."""
+    """It gets the embeddings at any length, without a second copy of an image."""
     supcon, rows_, labels = PMLSupCon(), rows(6, 3), torch.tensor([0, 0, 1, 1, 0, 1])
     found = AnyLoss(supcon)(7 * rows_, labels, ids=torch.tensor([0, 1, 2, 3, 0, -1]))
     kept = [0, 1, 2, 3, 5]
@@ -276,7 +276,7 @@ def test_any_module_is_called_within_a_batch_as_by_its_comparison() -> None:
 
 
 class Broken(PairLoss):
-    """Mistakes that a formula can make, by name."""
+    """A formula with one of several mistakes, by name."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -316,7 +316,7 @@ def test_the_check_accepts_a_loss_that_is_right(loss_fn: PairLoss) -> None:
 
 
 class Wrong(torch.autograd.Function):
-    """A gradient that is twice what it should be, where columns are streamed."""
+    """Twice the right gradient if the columns are streamed in blocks."""
 
     @staticmethod
     def forward(ctx, s: Tensor) -> Tensor:
@@ -338,7 +338,7 @@ def test_the_check_compares_gradients() -> None:
 
 
 class Forgot(PairLoss):
-    """Asks for the nearest negative without having said so."""
+    """Uses the nearest negative without declaring it."""
 
     def negative(self, s: Tensor) -> Tensor:
         return s.relu()
@@ -348,7 +348,7 @@ class Forgot(PairLoss):
 
 
 class Untupled(Forgot):
-    """Gives a tensor for a tuple."""
+    """Returns a tensor where a tuple is needed."""
 
     def context(self, farthest_positive: Tensor) -> Tensor:
         return farthest_positive

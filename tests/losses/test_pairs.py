@@ -1,4 +1,4 @@
-"""Columns with a pair that is no negative are found, whatever the labels."""
+"""Tests of `Pairing`: label comparison is exact for any int64, and unknown ids are no copies."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Products and reductions are the plain ones, however a block lies; how wide it is goes by caches and threads."""
+"""Tests that products and reductions are exact for any layout of a block, and that its width suits the caches."""
 
 from pathlib import Path
 

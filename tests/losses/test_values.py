@@ -1,4 +1,4 @@
-"""Values worked out by hand, by a loop, and by an independent library."""
+"""Tests of loss values: against a calculation by hand, a loop, and another library."""
 
 import math
 import operator
@@ -34,7 +34,7 @@ def test_contrastive_by_hand() -> None:
     angle = torch.tensor([0.0, 60.0, 30.0]).deg2rad()
     rows, labels = torch.stack([angle.cos(), angle.sin()], 1), torch.tensor([0, 0, 1])
     push = math.sqrt(3) / 2 - 0.5
-    for weigh in (None, "cost"):  # the two negatives of the third are as hard as each other
+    for weigh in (None, "cost"):  # weights change nothing here: the third row's negatives are equally hard
         value = ContrastiveLoss(weigh=weigh)(rows, labels).item()
         assert_close(value, (2 * (0.5 + push) + push) / 3, rtol=1e-5, atol=1e-5)
     total = ContrastiveLoss(reduction="sum")(rows, labels).item()
@@ -42,7 +42,7 @@ def test_contrastive_by_hand() -> None:
 
 
 def test_harder_negatives_weigh_more() -> None:
-    """Costs of 0.3 and 0.1 weigh 3 : 1, in the value and in the gradient."""
+    """Costs of 0.3 and 0.1 have weights 3 : 1, in the value and in the gradient."""
     refs = torch.tensor([[0.8, 0.6, 0.0], [0.6, 0.0, 0.8]], dtype=torch.float64)
     anchor = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64).requires_grad_()
     value = ContrastiveLoss(weigh="cost")(anchor, torch.tensor([0]), ref_emb=refs, ref_labels=torch.tensor([1, 2]))
@@ -51,7 +51,7 @@ def test_harder_negatives_weigh_more() -> None:
 
 
 def test_the_sum_has_the_gradient_of_the_authors() -> None:
-    """A loop over anchors, as the paper tells it: Σ(1 − s) over positives, Σ s over negatives above 0.5."""
+    """A loop over anchors as in the paper: Σ(1 − s) over positives and Σ s over negatives above 0.5."""
     torch.manual_seed(0)
     anchors = normalize(torch.randn(6, 4, dtype=torch.float64)).requires_grad_()
     refs, ref_labels = normalize(torch.randn(40, 4, dtype=torch.float64)), torch.randint(3, (40,))
@@ -81,7 +81,7 @@ def test_multi_similarity_equals_a_loop_over_pairs() -> None:
 
 @pytest.mark.parametrize("with_references", [False, True])
 def test_sums_agree_with_pytorch_metric_learning(with_references: bool) -> None:
-    """Their multi-similarity has no mining of its own; an ε beyond every cosine mines nothing away."""
+    """Their multi-similarity loss has no mining of its own. Our ε is so large that it mines nothing away."""
     torch.manual_seed(0)
     anchors, labels = torch.randn(12, 8, dtype=torch.float64), torch.arange(12) % 4
     refs = {"ref_emb": torch.randn(30, 8, dtype=torch.float64), "ref_labels": torch.randint(4, (30,))}
@@ -91,7 +91,7 @@ def test_sums_agree_with_pytorch_metric_learning(with_references: bool) -> None:
 
 
 def by_anchor(parts: dict[str, dict], anchors: int, mean_of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """Mean over the anchors of a mean over each anchor's pairs, of each part that the library returns unreduced."""
+    """Mean over anchors of each anchor's mean over pairs, for each part of the library's unreduced loss."""
     total = torch.zeros(anchors, dtype=torch.float64)
     for part in parts.values():
         indices = part["indices"]
@@ -135,7 +135,7 @@ SAME_AS_THEIRS = [
 def test_agrees_with_pytorch_metric_learning(
     ours: PairLoss, theirs: Callable[..., torch.nn.Module], mean_of: Callable, with_references: bool
 ) -> None:
-    """Unreduced theirs, averaged by anchor as ours are: their reducers average over all pairs of a batch."""
+    """Their unreduced loss is averaged by anchor as ours: their reducers average over all pairs of a batch."""
     anchors, labels = torch.randn(12, 8, dtype=torch.float64), torch.arange(12) % 4
     refs = {"ref_emb": torch.randn(30, 8, dtype=torch.float64), "ref_labels": torch.randint(4, (30,))}
     refs = refs if with_references else {}
@@ -203,7 +203,7 @@ def test_binomial_deviance_by_hand() -> None:
 
 
 def test_room_by_hand() -> None:
-    """Positives at 0.9 and 0.5: with room 0.7 the first leaves a mean, and counts as 0.7 in a logarithm."""
+    """Positives at 0.9 and 0.5. With room 0.7, the first is left out of a mean, and counts as 0.7 in a logarithm."""
     refs = torch.tensor([[0.9, 0.19**0.5], [0.5, 0.75**0.5], [0.0, 1.0]], dtype=torch.float64)
     anchor, labels = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([0, 0, 1])
     found = [
@@ -220,7 +220,7 @@ EXTREME += [NPairLoss(64), NTXentLoss(0.01), SupConLoss(0.01), NCALoss(64), Circ
 
 @pytest.mark.parametrize("loss_fn", EXTREME, ids=str)
 def test_finite_at_extreme_similarities(loss_fn: PairLoss) -> None:
-    """Everything at one point and at opposite points, at the steepest settings in use; float32 as in training."""
+    """All rows are at one point or its opposite, with the steepest settings in use, and in float32 as in training."""
     point = torch.tensor([[1.0, 0.0]])
     anchors = torch.cat([point, point, -point, -point]).requires_grad_()
     for labels in (torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1]), torch.arange(4)):

@@ -1,4 +1,4 @@
-"""Per-class results and the order of the worst queries follow from the query's own values."""
+"""Tests that results by class and the order of the worst queries follow from the values of each query."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Effective dimensions of embeddings whose spread is known."""
+"""Tests of the effective dimensions of embeddings with a known spread."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The meters agree with what was done to the embeddings."""
+"""Tests that the drift meters agree with known motions of the embeddings."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from crossbatch.metrics.drift import (
 
 
 class Moving:
-    """A network whose embedding of every image moves a known squared distance a step, in a plane of its own."""
+    """A network that moves each embedding by a known squared distance per step, each in its own plane."""
 
     def __init__(self, images: int, angle: float) -> None:
         self.first, other = torch.linalg.qr(torch.randn(images, 32, 2))[0].unbind(2)
@@ -31,7 +31,7 @@ class Moving:
 
 
 def run_returning(network: Moving, steps: int) -> tuple[Tensor, Tensor]:
-    """Ages and distances of what returns to a memory in which images are enqueued as drawn."""
+    """Ages and distances of returning images, whose rows are in a memory."""
     memory, draw = CrossBatchMemory(1000, 32), torch.Generator().manual_seed(0)
     ages, distances = [], []
     for step in range(steps):

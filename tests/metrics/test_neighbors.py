@@ -1,4 +1,4 @@
-"""The nearest rows equal the head of a full sort, chunk by chunk."""
+"""Tests that the nearest rows equal the start of a full sort, chunk by chunk."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ EXACT = torch.cat([torch.eye(4), -torch.eye(4), torch.cartesian_prod(*[torch.ten
 
 
 def by_sorting(query: torch.Tensor, gallery: torch.Tensor, k: int, own: list[int], theirs: list[int]) -> list:
-    """Of each query: (similarity, position) of the k first, most similar first, of equals the earlier."""
+    """The k first (similarity, position) of each query: the most similar first, and equals in order of position."""
     found = []
     for row, image in zip((query @ gallery.T).tolist(), own, strict=True):
         kept = [(-s, position) for position, s in enumerate(row) if not theirs[position] == image >= 0]
@@ -61,7 +61,7 @@ def test_equals_a_full_sort_on_a_cloud(chunks: tuple[int, int], monkeypatch: pyt
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_of_many_equals_the_earliest_come_first(dtype: torch.dtype) -> None:
-    """More equals than k in one chunk: topk alone takes any of them."""
+    """One chunk has more than k equal similarities. topk alone would take any of them."""
     gallery = torch.eye(4, dtype=dtype)[torch.tensor([0, 1, 2, 3]).repeat(1000)]
     found = nearest(gallery[:4], gallery, 3)
     assert found.positions.tolist() == [[i, i + 4, i + 8] for i in range(4)]

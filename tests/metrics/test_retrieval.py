@@ -1,4 +1,4 @@
-"""The metrics equal their definitions, written as loops, and another library where it defines the same."""
+"""Tests that the metrics equal their definitions, written as loops, and those of another library that it shares."""
 
 import warnings
 
@@ -18,7 +18,7 @@ from crossbatch.metrics import Retrieval, effective_dimensions, evaluate, neares
 
 KS = (1, 2, 3, 8)
 CHUNKS = [(1, 1), (2, 3), (5, 4), (512, 8192)]
-# All products of these are exact in float32, and many are equal.
+# Products of these rows are exact in float32, and many are equal.
 EXACT = torch.cat([torch.eye(4), -torch.eye(4), torch.cartesian_prod(*[torch.tensor([0.5, -0.5])] * 4)])
 Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -28,7 +28,7 @@ def both(rows: Rows) -> Retrieval:
 
 
 def by_definition(query: Rows, gallery: Rows) -> dict[int, tuple[list[int], float, float]]:
-    """Of each query with a relevant row: the ranks of all, R-precision, MAP@R."""
+    """For each query with a relevant row: the ranks of all relevant rows, R-precision, and MAP@R."""
     found = {}
     for position, (vector, label, image) in enumerate(zip(*(column.tolist() for column in query), strict=True)):
         relevant, others = [], []
@@ -72,7 +72,7 @@ def assert_equals_definition(query: Rows, gallery: Rows) -> None:
 
 @st.composite
 def ties(draw: st.DrawFn) -> tuple[Rows, Rows, tuple[int, int]]:
-    """Rows with exact ties; labels that are equal in float32 or float64; ids that are unknown, shared or neither."""
+    """Rows with exact ties, labels that are equal in float32 or float64, and ids that can be unknown or shared."""
     labels = st.sampled_from([0, 1, 2**24, 2**24 + 1, 2**60, 2**60 + 1, -5])
 
     def side() -> Rows:
@@ -101,7 +101,7 @@ def test_equals_the_definition_with_exact_ties(case: tuple[Rows, Rows, tuple[int
 def test_equals_the_definition_on_a_cloud(
     chunks: tuple[int, int], classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A few large classes and many small ones; some queries are in the gallery too, at another place."""
+    """A few large classes or many small ones. Some queries are also in the gallery, at another position."""
     monkeypatch.setattr(retrieval, "QUERY_CHUNK", chunks[0])
     monkeypatch.setattr(retrieval, "GALLERY_CHUNK", chunks[1])
     rows = normalize(torch.randn(40, 5, dtype=torch.float64))
@@ -149,7 +149,7 @@ def test_classes_apart_score_1() -> None:
 
 
 def test_a_row_is_itself_by_its_id_and_not_by_its_place() -> None:
-    """The query's own row stands elsewhere in the gallery; a copy with an id of its own is found."""
+    """The query's own row is at another position in the gallery. A copy with another id is found."""
     query = torch.eye(2)[:1], torch.tensor([7]), torch.tensor([3])
     rows = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     labels = torch.tensor([7, 7])
@@ -187,7 +187,7 @@ def test_the_order_of_rows_is_no_part_of_the_result() -> None:
 
 
 def test_never_holds_more_than_one_chunk_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One class of all rows included: what is held then is one value for each relevant row of a chunk of queries."""
+    """With many relevant rows, one value for each relevant row of a chunk of queries is held in addition."""
     monkeypatch.setattr(retrieval, "QUERY_CHUNK", 8)
     monkeypatch.setattr(retrieval, "GALLERY_CHUNK", 16)
     shapes = []
@@ -266,7 +266,7 @@ def test_precisions_and_gradients_do_not_matter() -> None:
 
 
 def test_embeddings_and_labels_suffice() -> None:
-    """Each row is then a query among the others; a gallery without ids has no image of the queries."""
+    """Without a gallery, each row searches the others. A gallery without ids contains no image of the queries."""
     rows, labels = normalize(torch.randn(30, 8)), torch.arange(30) % 5
     ids = torch.arange(30)
     assert evaluate(rows, labels).summary() == evaluate(rows, labels, ids, rows, labels, ids).summary()

@@ -1,4 +1,4 @@
-"""Wrong labels that were planted are found first; classes that are one, and copies, are paired."""
+"""Tests that planted wrong labels are found first, and that duplicate classes and copies are paired."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ CLASSES, EACH = 30, 12
 
 
 def planted() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, set[int]]:
-    """Clusters with a label each, of which twenty rows carry another."""
+    """Clusters with one label each, except for twenty rows with a wrong label."""
     draw = torch.Generator().manual_seed(0)
     centres = normalize(torch.randn(CLASSES, 32, generator=draw))
     labels = torch.arange(CLASSES).repeat_interleave(EACH)
@@ -39,7 +39,7 @@ def test_nothing_is_suspicious_where_labels_are_right() -> None:
 def test_classes_that_are_one_and_copies_are_paired() -> None:
     embeddings, labels, _, _ = planted()
     split = labels.clone()
-    split[(labels == 3) & (torch.arange(len(labels)) % 2 == 0)] = CLASSES  # class 3 under two labels
+    split[(labels == 3) & (torch.arange(len(labels)) % 2 == 0)] = CLASSES  # class 3 gets two labels
     found = suspects(embeddings, split, torch.arange(len(labels))).found
     ((one, other, share),) = class_pairs(split, found)
     assert (one, other) == (3, CLASSES)
@@ -50,7 +50,7 @@ def test_classes_that_are_one_and_copies_are_paired() -> None:
 
 
 def test_classes_overlap_by_the_lesser_of_their_shares() -> None:
-    """All neighbours of a class of two are of one of four, of whose neighbours one in twelve is of the two."""
+    """All neighbours of class 1 are in class 0, but only one in twelve of the neighbours of class 0 is in class 1."""
     labels = torch.tensor([0, 0, 0, 0, 1, 1])
     positions = torch.tensor([[1, 2, 3], [0, 2, 3], [0, 1, 3], [4, 0, 1], [0, 1, 2], [3, 1, 2]])
     found = Neighbors(torch.ones(6, 3), positions)
@@ -59,7 +59,7 @@ def test_classes_overlap_by_the_lesser_of_their_shares() -> None:
 
 
 def test_a_neighbour_that_points_away_has_no_say() -> None:
-    """The row's own class lies opposite to it, so what little says another label is all that is said: a score of 1."""
+    """The row's own class is on the opposite side, so the weak vote for another label is the only one: a score of 1."""
     embeddings = torch.tensor([[1.0, 0.0], [-1.0, 0.05], [-1.0, -0.05], [0.1, 1.0]])
     found = suspects(embeddings, torch.tensor([0, 0, 0, 1]), torch.arange(4))
     assert (found.positions.tolist(), found.labels.tolist()) == ([0], [1])
@@ -67,7 +67,7 @@ def test_a_neighbour_that_points_away_has_no_say() -> None:
 
 
 def test_a_class_smaller_than_the_neighbours_asked_is_not_suspicious() -> None:
-    """Classes of two beside classes of twelve, all of them apart: two of eight neighbours cannot be of the class."""
+    """A class of two has only one row that can be among the eight neighbours of the other one."""
     labels = torch.cat(
         [torch.arange(5).repeat_interleave(2), 5 + torch.arange(5).repeat_interleave(12), torch.tensor([10])]
     )
@@ -75,7 +75,7 @@ def test_a_class_smaller_than_the_neighbours_asked_is_not_suspicious() -> None:
     found = suspects(embeddings, labels, torch.arange(len(labels)))
     assert not len(found.positions)
     assert class_pairs(labels, found.found) == []
-    labels[0] = 1  # one of two, in the class of two others
+    labels[0] = 1  # a row of a class of two gets the label of another class of two
     assert 0 in suspects(embeddings, labels, torch.arange(len(labels))).positions[:1]
 
 

@@ -1,4 +1,4 @@
-"""Backbones by name: what each gives, is pooled by, and wants to see; and names that are none."""
+"""Tests of backbones by name: output, pooling and expected input; and of names that do not exist."""
 
 import huggingface_hub
 import pytest
@@ -47,7 +47,7 @@ def test_the_power_of_the_pooling_is_all_that_it_adds() -> None:
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "mixer_s32_224"])
 def test_tokens_have_no_maps_to_pool(name: str) -> None:
-    """Also where the features come last, which is no map of ours."""
+    """This includes networks with the channels last, which are not maps for our pooling."""
     with (
         torch.device("meta"),
         pytest.raises(
@@ -114,7 +114,7 @@ def test_a_transformer_is_resized_and_what_cannot_be_is_refused() -> None:
     take(network, "vit_tiny_patch16_224", 3, (32, 64))
     assert network.training
     assert network(torch.zeros(2, 3, 32, 64)).shape[0] == 2
-    for name in ("test_vit", "efficientvit_m0"):  # take any size as they are, and models of them were saved so
+    for name in ("test_vit", "efficientvit_m0"):  # these take any size unchanged, as in saved models
         network, _, _ = create(name, 3)
         before = {key: value.shape for key, value in network.state_dict().items()}
         take(network, name, 3, (96, 96))

@@ -1,4 +1,4 @@
-"""BN-Inception is the published one: its sizes, its names, what it wants to see."""
+"""Tests that BN-Inception is the published network: its sizes, names and expected input."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def network() -> BNInception:
 
 
 def test_it_has_as_many_weights_as_published(network: BNInception) -> None:
-    """11,295,240 with its classifier of 1,000 classes: the count in pytorchcv's tables."""
+    """pytorchcv's tables give 11,295,240 weights, with a classifier of 1,000 classes."""
     assert sum(weight.numel() for weight in network.parameters()) + 1000 * (1024 + 1) == 11_295_240
 
 
@@ -59,7 +59,7 @@ def test_any_size_works(network: BNInception, side: int) -> None:
 
 
 def test_its_last_pooling_is_a_maximum(network: BNInception) -> None:
-    """Alone among those that keep the resolution; weights trained so give nonsense otherwise."""
+    """It is the only maximum among the poolings that keep the resolution. Published weights need it."""
     assert [block.name for block in BLOCKS if block.pool == "max" and block.projected] == ["5b"]
 
 

@@ -1,4 +1,4 @@
-"""A saved model is the model; half a model is refused in one sentence."""
+"""Tests that a saved model loads as the same model, and that an incomplete one is refused in one sentence."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def saved(tmp_path: Path) -> Path:
     [("small", None), ("small", "gem"), ("mobilenetv3_small_050", None), ("test_resnet", "max")],
 )
 def test_a_saved_model_gives_the_same_embeddings(backbone: str, pooling: str | None, tmp_path: Path) -> None:
-    """Running statistics included, and the power of the pooling."""
+    """This includes running statistics and the power of the pooling."""
     model, images = build(backbone, 8, 1, pooling=pooling), torch.randn(4, 1, 32, 32)
     for parameter in model.pooling.parameters():
         parameter.data += 1
@@ -114,7 +114,7 @@ def test_weights_of_another_model_are_refused(saved: Path, other: dict, reason: 
 
 
 def test_weights_of_other_names_are_refused_in_short(tmp_path: Path) -> None:
-    """Hundreds of names do not fit in a sentence."""
+    """Hundreds of names do not fit into a sentence."""
     source = tmp_path / "weights.safetensors"
     with pytest.raises(RunError, match=r"weights.safetensors do not fit this model: Missing key") as error:
         load_weights(build("mobilenetv3_small_050", 8, 1), {}, source)

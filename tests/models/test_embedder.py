@@ -1,4 +1,4 @@
-"""Every network, ours or timm's, gives unit embeddings of the length asked for."""
+"""Tests that every network, ours or timm's, gives unit embeddings of the requested length."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from crossbatch.errors import SettingError
 from crossbatch.models.embedder import build
 
-# Small ones that differ in what stands between the last features and the output.
+# Small networks that differ in the layers between the last features and the output.
 BACKBONES = ["small", "googlenet", "bn_inception", "mobilenetv3_small_050", "resnet10t", "lcnet_035"]
 
 
@@ -24,7 +24,7 @@ def test_embeddings_are_unit_rows_of_the_length_asked_for(backbone: str, channel
 
 @pytest.mark.parametrize("backbone", ["vgg11", "efficientvit_b0", "vit_tiny_patch16_224", "convnext_atto"])
 def test_the_head_fits_whatever_timm_puts_before_it(backbone: str) -> None:
-    """Shapes alone, without a weight in memory."""
+    """Checks only shapes, with no weights in memory."""
     with torch.device("meta"):
         assert build(backbone, 8, 3).eval()(torch.zeros(1, 3, 224, 224)).shape == (1, 8)
 

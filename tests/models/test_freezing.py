@@ -1,4 +1,4 @@
-"""What is frozen stays as it is, weights and statistics, whatever a training loop does; the rest learns."""
+"""Tests that frozen weights and statistics never change in any training loop, and that the others learn."""
 
 from copy import deepcopy
 
@@ -11,7 +11,7 @@ from crossbatch.models.embedder import Embedder, build
 from crossbatch.models.freezing import freeze
 from crossbatch.models.timm_networks import stages
 
-# Number of stages, of a convolutional network and a transformer of timm's and of ours; the first and last parameters.
+# By backbone, convolutional or transformer: the number of stages, and the first and the last parameter.
 STAGES = {
     "small": (4, "0.weight", "10.bias"),
     "googlenet": (4, "conv1.conv.weight", "inception5b.branch4.1.bn.bias"),
@@ -30,7 +30,7 @@ def model_of(backbone: str, pooling: str | None = None) -> Embedder:
 
 
 def learn(model: Embedder, side: int = 64) -> set[str]:
-    """Three steps of a loop that calls train() and eval() as Lightning does; names of what changed."""
+    """Train three steps, calling train() and eval() as Lightning does. Return the names of the changed tensors."""
     before = deepcopy(model.state_dict())
     optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=LEARNS_FAST)
     for _ in range(3):
@@ -44,7 +44,7 @@ def learn(model: Embedder, side: int = 64) -> set[str]:
 
 @pytest.mark.parametrize("backbone", STAGES)
 def test_stages_go_from_the_images_to_the_features(backbone: str) -> None:
-    """Each parameter is in one; a last normalisation is no stage of its own."""
+    """Each parameter is in one stage. A final normalisation is not a stage of its own."""
     count, first, last = STAGES[backbone]
     with torch.device("meta"):
         network = build(backbone, 8, 3).backbone
@@ -86,7 +86,7 @@ def test_a_frozen_batch_norm_keeps_statistics_scale_and_shift(backbone: str) -> 
     norms = {name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
     assert norms
     for name in norms:
-        nn.init.ones_(model.get_submodule(name).weight)  # timm starts the last of a residual block at 0
+        nn.init.ones_(model.get_submodule(name).weight)  # timm sets the last BatchNorm of a residual block to 0
     changed = {name.rpartition(".")[0] for name in learn(model)}
     assert not changed & norms
     convolutions = {name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
@@ -118,7 +118,7 @@ def test_copies_keep_what_is_kept(choice: dict) -> None:
 
 
 def test_a_frozen_backbone_gives_in_training_what_it_gives_in_evaluation() -> None:
-    """Dropout and all: a head on fixed features."""
+    """This includes dropout: the head trains on fixed features."""
     model = build("mobilenetv3_small_050", 8, 3)
     freeze(model, "mobilenetv3_small_050", train_stages=0)
     images = torch.randn(2, 3, 64, 64)

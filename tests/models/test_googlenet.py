@@ -1,4 +1,4 @@
-"""GoogLeNet gives what torchvision's gives before its classifier."""
+"""Tests that our GoogLeNet gives the same features as torchvision's before its classifier."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def test_its_features_are_theirs(theirs: models.GoogLeNet) -> None:
 def test_values_in_minus_1_to_1_are_what_their_weights_want(
     theirs: models.GoogLeNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Theirs with weights take ImageNet's statistics, and turn them back."""
+    """torchvision normalises with ImageNet's statistics, and the network converts the values back to −1 … 1."""
     monkeypatch.setattr(theirs, "transform_input", True)
     images = torch.rand(2, 3, 32, 32)
     imagenet = normalize(images, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])

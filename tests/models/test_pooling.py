@@ -1,4 +1,4 @@
-"""From maps to one vector: between the mean and the maximum, and learnable."""
+"""Tests of generalised-mean pooling: between the mean and the maximum, and learnable."""
 
 from itertools import pairwise
 
@@ -30,7 +30,7 @@ def test_the_generalized_mean_goes_from_the_mean_to_the_maximum(maps: torch.Tens
 
 def test_a_value_by_hand() -> None:
     maps = torch.tensor([1.0, 2.0, 3.0, 0.0]).view(1, 1, 2, 2)
-    assert_close(GeneralizedMean()(maps), torch.tensor([[9 ** (1 / 3)]]))  # (1 + 8 + 27 + 0) / 4 = 9
+    assert_close(GeneralizedMean()(maps), torch.tensor([[9 ** (1 / 3)]]))  # the mean of the cubes 1, 8, 27 and 0 is 9
 
 
 def test_it_grows_with_its_maps_and_cuts_off_what_is_below_0(maps: torch.Tensor) -> None:
@@ -50,7 +50,7 @@ def test_its_power_learns_also_where_everything_is_0() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_no_worse_than_its_maps(dtype: torch.dtype) -> None:
-    """A cube of 60 leaves float16, and so does one of 0.001."""
+    """The cubes of 60 and of 0.001 are outside the range of float16."""
     maps = torch.rand(2, 5, 3, 4).mul(60).add(0.001).to(dtype)
     pooled = GeneralizedMean()(maps)
     assert pooled.dtype == dtype

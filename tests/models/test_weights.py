@@ -1,4 +1,4 @@
-"""Weights from a file: what matched is loaded and told, what cannot be is refused, and no code is run."""
+"""Tests of weights from a file: matching tensors are loaded and counted, unfit files are refused, no code is run."""
 
 import pickle
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from crossbatch.models.embedder import build
 from crossbatch.models.weights import load_backbone, read
 
 BACKBONE = "test_resnet"
-TENSORS = 75  # of test_resnet without its classifier, leaving out how many batches its statistics have seen
+TENSORS = 75  # of test_resnet, without the classifier and without the batch counters of BatchNorm
 State = dict[str, Tensor]
 
 
@@ -27,7 +27,7 @@ def network(seed: int = 0, backbone: str = BACKBONE) -> nn.Module:
 
 @pytest.fixture
 def published() -> State:
-    """As a classifier's weights are."""
+    """Published weights, with a classifier."""
     state = network(1).state_dict()
     return state | {"fc.weight": torch.ones(1000, 96), "fc.bias": torch.ones(1000)}
 
@@ -59,7 +59,7 @@ def test_state_dicts_are_found_where_training_code_puts_them(
 
 
 def test_of_two_networks_in_a_file_one_is_taken_whole(published: State, tmp_path: Path) -> None:
-    """Such as a network and its slow copy."""
+    """For example, a network and its moving average."""
     slow = network(2).state_dict()
     both = {f"slow.{name}": value for name, value in slow.items()} | {f"q.{n}": value for n, value in published.items()}
     torch.save(both, tmp_path / "both.pth")
@@ -91,7 +91,7 @@ def test_a_run_of_ours_is_such_a_file(tmp_path: Path) -> None:
 
 
 def test_tensors_with_one_axis_more_fit(tmp_path: Path) -> None:
-    """The BatchNorm tensors of the first conversion of BN-Inception from Caffe."""
+    """The BatchNorm tensors of BN-Inception's first conversion from Caffe have an extra axis."""
     source = network(1, "bn_inception").state_dict()
     caffe = {name: value[None] if "_bn." in name and value.dim() else value for name, value in source.items()}
     caffe |= {"last_linear.weight": torch.ones(1000, 1024), "last_linear.bias": torch.ones(1000)}
@@ -122,7 +122,7 @@ def test_weights_of_another_network_are_refused(published: State, tmp_path: Path
 
 
 class Trap:
-    """What it does when unpickled is leave a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

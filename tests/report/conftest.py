@@ -1,4 +1,4 @@
-"""A comparison as `crossbatch compare` leaves it, made up: every file that a report reads, and no training."""
+"""A made-up comparison with every file that a report reads, without training."""
 
 import csv
 import json
@@ -18,12 +18,12 @@ ARMS = {
     "without memory, equal time": {"rows": 0, "steps": 1120, "level": 0.81},
     "with memory": {"rows": 10381, "steps": STEPS, "level": 0.85},
 }
-HOSTILE = "<b>&\"x'</b>"  # a class name that must arrive as text
+HOSTILE = "<b>&\"x'</b>"  # a class name that must be shown as text
 
 
 @pytest.fixture(scope="session")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three arms, three seeds, a search, examples; not to be changed."""
+    """A comparison of three arms and three seeds, with a rate search and examples. Tests must not change it."""
     folder = tmp_path_factory.mktemp("report") / "made-up"
     folder.mkdir()
     write_config(folder, size=None)
@@ -52,18 +52,18 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def comparison(made_up: Path, tmp_path: Path) -> Path:
-    """The same, to be changed."""
+    """A copy of the made-up comparison, which a test may change."""
     return Path(shutil.copytree(made_up, tmp_path / "made-up", symlinks=True))
 
 
 @pytest.fixture
 def run(comparison: Path) -> Path:
-    """One finished run with memory."""
+    """A finished run with memory."""
     return comparison / "with-memory-lr0.001-seed0"
 
 
 def write_arm(folder: Path, name: str) -> dict[str, Any]:
-    """The runs of an arm, and its entry in comparison.json."""
+    """Write the runs of an arm and return its entry in comparison.json."""
     rows, steps, level = (ARMS[name][key] for key in ("rows", "steps", "level"))
     names = [f"{'-'.join(name.replace(',', '').split())}-lr0.001-seed{seed}" for seed in range(SEEDS)]
     for seed, run_name in enumerate(names):
@@ -91,7 +91,7 @@ def write_arm(folder: Path, name: str) -> dict[str, Any]:
 
 
 def write_run(run: Path, seed: int, *, rows: int, steps: int, level: float) -> None:
-    """A run folder without its model."""
+    """Write a run folder without a model."""
     run.mkdir()
     write_config(run, size=None if rows else 0)
     summary = {
@@ -115,7 +115,7 @@ def write_run(run: Path, seed: int, *, rows: int, steps: int, level: float) -> N
 
 
 def write_metrics(run: Path, seed: int, *, rows: int, steps: int, level: float) -> None:
-    """Sparse cells, as Lightning's CSVLogger writes them: a row tells of training or of validation."""
+    """Write sparse rows like Lightning's CSVLogger: each row is about training or about validation."""
     noise = random.Random(seed)
     table: list[dict[str, float]] = []
     for step in range(EVERY - 1, steps, EVERY):
@@ -139,7 +139,7 @@ def write_metrics(run: Path, seed: int, *, rows: int, steps: int, level: float) 
 
 
 def write_examples(run: Path, level: float) -> None:
-    """Twenty-four queries; every third is answered better with memory. Class 0 has a hostile name."""
+    """Write twenty-four queries. Memory improves every third query. Class 0 has a hostile name."""
     folder = run / "examples" / "test"
     folder.mkdir(parents=True)
     queries = []
@@ -155,7 +155,7 @@ def write_examples(run: Path, level: float) -> None:
 
 
 def describe(folder: Path, image: int, label: int) -> dict[str, Any]:
-    """A small picture and its entry."""
+    """Write a small picture and return its entry."""
     picture = Image.new("L", (32, 32))
     ImageDraw.Draw(picture).regular_polygon((16, 16, 11), 3 + label % 6, rotation=image * 7, fill=255)
     picture.save(folder / f"{image}.png", compress_level=1)
@@ -164,7 +164,7 @@ def describe(folder: Path, image: int, label: int) -> dict[str, Any]:
 
 
 def write_config(folder: Path, size: int | None) -> None:
-    """The options that a report shows."""
+    """Write the options that a report shows."""
     config = {
         "data": "glyphs",
         "loss": "contrastive",

@@ -1,4 +1,4 @@
-"""What `crossbatch drift` makes of drift.csv: the table, the figure and the sentence, from a drift that is known."""
+"""Tests of `crossbatch drift`: table, figure and sentence for a known drift."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ PER_STEP, AUGMENTATION = 0.0002, 0.05
 
 
 def write_run(folder: Path, memory_rows: int, *, per_step: float = PER_STEP, follows: bool = False) -> Path:
-    """A run of 2,000 steps in which everything moves by the same squared distance a step, three times it early on."""
+    """Write a run of 2,000 steps in which all embeddings move evenly, three times as fast in the first half."""
     folder.mkdir()
     rows = []
     for step in range(100, 2001, 100):
@@ -47,7 +47,7 @@ def test_late_drift_stands_by_age_beside_what_augmentation_does(tmp_path: Path) 
     assert table[7, 9] == (None, pytest.approx(0.05 + 8 * PER_STEP))
     assert table[10, 14] == (pytest.approx(10 * PER_STEP), pytest.approx(0.05 + 12 * PER_STEP))
     assert table[1000, 1000] == (pytest.approx(0.2), None)
-    assert table[500, 699][0] == pytest.approx(550 * PER_STEP)  # the mean of the intervals of 500 and 600 steps
+    assert table[500, 699][0] == pytest.approx(550 * PER_STEP)  # the mean over the intervals of 500 and 600 steps
     assert (500, pytest.approx(500 * PER_STEP)) in drift.sample
     assert (600, pytest.approx(600 * PER_STEP)) in drift.sample
     assert drift.returning[-1] == (580, pytest.approx(AUGMENTATION + 580 * PER_STEP))
@@ -56,7 +56,7 @@ def test_late_drift_stands_by_age_beside_what_augmentation_does(tmp_path: Path) 
 
 
 def test_means_are_over_pairs_and_not_over_measurements(tmp_path: Path) -> None:
-    """Few images return at some ages and steps, many at others."""
+    """The number of returning images differs between ages and steps."""
     run = write_run(tmp_path / "run", 10_000)
     few = row(2000, "returning", 2000, 2999, 2000, 1.0) | {"pairs": 1}
     many = row(2000, "returning", 2000, 2999, 2400, 0.2) | {"pairs": 3}

@@ -1,4 +1,4 @@
-"""The report: whole in itself, complete, safe to open, the same each time, and never broken by what is missing."""
+"""Tests of the report: self-contained, complete, safe to open, reproducible, and robust to missing files."""
 
 import json
 import re
@@ -24,7 +24,7 @@ CHARTS = ("R@1 on", "Loss", "Hard negatives", "Learning rate", "Rows in the memo
 
 
 class Reader(HTMLParser):
-    """Tags with their attributes, and the text that a person reads."""
+    """The tags of a page with their attributes, and the text that a person reads."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -73,14 +73,14 @@ def page(text: str) -> Reader:
 
 
 def change(folder: Path, name: str, **values: Any) -> None:
-    """Replace entries of a JSON file; None removes one."""
+    """Replace entries of a JSON file. None removes an entry."""
     held = json.loads((folder / name).read_text(encoding="utf-8")) | values
     kept = {key: value for key, value in held.items() if value is not None}
     (folder / name).write_text(json.dumps(kept), encoding="utf-8")
 
 
 def drop_logs(comparison: Path) -> None:
-    """Leave out the charts, where they are not the point: drawing them takes most of the time."""
+    """Remove the logs in tests that do not need charts, because drawing charts takes most of the time."""
     for logs in comparison.glob("*/logs"):
         shutil.rmtree(logs)
 
@@ -192,14 +192,14 @@ def test_names_arrive_as_text(comparison: Path) -> None:
     change(comparison, "comparison.json", data=HOSTILE, loss=HOSTILE)
     drop_logs(comparison)
     page = read(comparison)
-    assert len(page.all("b")) == 4, "the numbers of the tiles, and no other"
+    assert len(page.all("b")) == 4, "only the numbers of the tiles may be bold"
     assert f"query: {HOSTILE}" in [image["alt"] for image in page.all("img")]
     assert HOSTILE in page.text
 
 
 def test_the_same_results_give_the_same_page(comparison: Path, text: str) -> None:
     moved = write_report(comparison.rename(comparison.with_name("elsewhere"))).read_text(encoding="utf-8")
-    commands = re.compile(r"(?<=crossbatch serve )\S*/")  # lead to where it is now
+    commands = re.compile(r"(?<=crossbatch serve )\S*/")  # contains the current path of the folder
     assert commands.sub("", moved) == commands.sub("", text)
 
 
@@ -255,7 +255,7 @@ def test_no_ratio_is_told_where_the_memory_can_have_made_no_difference(
     assert told in page.text
     assert "0.800" not in page.text
     runs.write_json(run / runs.SUMMARY, runs.read_summary(run) | {"memory_steps": 900, "best_step": 900})
-    assert "0.800" in read(comparison).text, "one of them trained with it"
+    assert "0.800" in read(comparison).text, "one of the runs trained with the memory"
 
 
 def test_the_headline_of_a_run_is_what_test_came_to_if_it_was_looked_at(run: Path) -> None:
@@ -386,7 +386,7 @@ def test_a_run_without_logs_or_pictures_or_options(run: Path) -> None:
 
 
 def test_hard_negatives_may_come_to_none(run: Path) -> None:
-    """Zero has no logarithm: the axis turns linear near it."""
+    """Zero has no logarithm, so the axis is linear near zero."""
     (run / "logs/csv/from_00000000/metrics.csv").write_text(
         "step,batch_negatives,memory_negatives\n9,3.0,120.0\n19,0.0,0.0\n29,0.5,nan\n", encoding="utf-8"
     )
@@ -396,7 +396,7 @@ def test_hard_negatives_may_come_to_none(run: Path) -> None:
 
 
 def test_a_curve_counts_steps_from_one_as_people_do(tmp_path: Path) -> None:
-    """What was logged of step 9 is of the tenth."""
+    """A value that was logged at step 9 belongs to the tenth step."""
     arm = Arm("with memory", "with", "solid", [tmp_path], [{"lr": [(9, 0.1), (19, 0.2)], "val/R@1": [(19, 0.5)]}])
     lines = {chart.heading: chart.lines[0].seeds for chart in charts([arm])}
     assert lines == {"Learning rate": [[(10, 0.1), (20, 0.2)]], "R@1 on the validation classes, %": [[(20, 50.0)]]}

@@ -19,7 +19,7 @@ from crossbatch.training.settings import (
 
 @pytest.fixture
 def quick(pictures: Path) -> Callable[..., Settings]:
-    """Settings of a short run; `steps`, `start`, … by name."""
+    """A function that makes settings of a short run, changed by keyword: `steps`, `start`, …"""
 
     def build(steps: int = 12, start: int = 4, size: int | None = None, **changes: object) -> Settings:
         options = {

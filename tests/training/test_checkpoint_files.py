@@ -1,4 +1,4 @@
-"""The checkpoint files of a run: the last two whole ones stay, whatever happens to a file or to the disk."""
+"""Tests of a run's checkpoint files: the last two complete ones remain, whatever happens to a file or the disk."""
 
 import errno
 import os
@@ -63,7 +63,7 @@ def flipped(contents: bytes, chance: random.Random) -> bytes:
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("damage", [cut, flipped])
 def test_a_damaged_one_is_named_and_the_one_before_it_is_used(damage: object, seed: int, run: Path) -> None:
-    """Also after the next save: a damaged file never takes the place of a good one."""
+    """This also holds after the next save: a damaged file never replaces a good one."""
     last, previous = run / "checkpoints/last.ckpt", run / "checkpoints/previous.ckpt"
     last.write_bytes(damage(last.read_bytes(), random.Random(seed)))
     path, step, told = choose(run)
@@ -87,7 +87,7 @@ def test_where_none_is_whole_all_are_named(run: Path) -> None:
 def test_a_kill_at_a_rename_leaves_what_is_good_and_known(
     at: str, left: dict[str, int], run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new one had no name yet; should the first that is left be damaged too, the other is used."""
+    """The new file has no name yet. If the first remaining file is damaged too, the other one is used."""
     replace = Path.replace
 
     def killed(self: Path, target: Path) -> Path:
@@ -105,7 +105,7 @@ def test_a_kill_at_a_rename_leaves_what_is_good_and_known(
 
 
 def test_without_the_list_of_hashes_a_file_is_read_and_judged(run: Path) -> None:
-    """As of runs of before there was one, or where it is lost; of what is no checkpoint no code is run."""
+    """The list may be lost, and older runs have none. A file that is not a checkpoint never runs code."""
     last, previous = run / "checkpoints/last.ckpt", run / "checkpoints/previous.ckpt"
     for lost in (b"", b"[1]", b'{"last.ckpt": 3}', b"\xff{"):
         (run / "checkpoints" / HASHES).write_bytes(lost)
@@ -119,7 +119,7 @@ def test_without_the_list_of_hashes_a_file_is_read_and_judged(run: Path) -> None
 
 
 class Opened:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -130,7 +130,7 @@ class Opened:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 kB, where one may be mounted."""
+    """A disk of 256 kB, if mounting one is allowed."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
@@ -179,7 +179,7 @@ def test_whatever_cannot_be_written_leaves_what_was_there(
 def test_a_file_is_on_the_disk_before_it_takes_its_name_and_then_the_name_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or a loss of power may leave the old file, an empty one, or none."""
+    """Otherwise a power failure could leave the old file, an empty file or no file."""
     flushed: list[tuple[str, str]] = []
 
     def noted(descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""A comparison: both arms searched alike on validation, trained over seeds, tested once."""
+"""Tests of a comparison: both arms are searched alike on validation, trained with several seeds, and tested once."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def test_compares(quick: Callable[..., Settings], tmp_path: Path, console: Conso
     out = tmp_path / "comparison"
     result = compare(quick(steps=8, start=2), out, console, seeds=2, learning_rates=(1e-4, 1e-2), ks=(1, 2))
     assert result == runs.read_json(out / "comparison.json")
-    assert starts == [2]  # what was empty of the memory then is charged
+    assert starts == [2]  # filling the memory at its start is part of the measured cost
     assert [(row["arm"], row["lr"]) for row in result["search"]] == [
         (arm, lr) for arm in (WITHOUT, WITH) for lr in (1e-4, 1e-2)
     ]
@@ -37,7 +37,7 @@ def test_compares(quick: Callable[..., Settings], tmp_path: Path, console: Conso
         searched = {row["lr"]: row["validation R@1"] for row in result["search"] if row["arm"] == name}
         assert searched[arms[name]["lr"]] == max(searched.values())
     assert arms[WITHOUT]["steps"] == arms[WITH]["steps"] == 8
-    assert arms[LONGER]["steps"] == 8 + 4  # the time of six steps' memory, at half a step each, and of filling it
+    assert arms[LONGER]["steps"] == 8 + 4  # the memory costs half a step in six steps, and filling it costs the rest
     assert arms[LONGER]["lr"] == arms[WITHOUT]["lr"]
     assert arms[WITHOUT]["memory_rows"] == 0 < arms[WITH]["memory_rows"]
     for arm in arms.values():
@@ -66,7 +66,7 @@ def test_measures_what_a_step_costs(quick: Callable[..., Settings]) -> None:
 
 
 def test_errors_with_memory_are_told_as_multiples_of_those_without_by_means_and_by_seed() -> None:
-    """A seed without an error has no ratio, nor has an arm without any."""
+    """A seed without errors has no ratio, and an arm without errors has none at all."""
     recall = {WITHOUT: [0.5, 0.75, 1.0], LONGER: [1.0, 1.0, 1.0], WITH: [0.75, 0.5, 0.75]}
     assert _error_ratios([{"name": name, "test": {"R@1": values}} for name, values in recall.items()]) == {
         WITHOUT: {"of means": pytest.approx(1 / 0.75), "by seed": [0.5, 2.0, None]},
@@ -116,7 +116,7 @@ def test_what_has_no_effect_beside_options_of_each_arm_is_refused(
 def test_a_stopped_comparison_goes_on(
     quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in its second run: the first is not trained again, the second goes on to the same end."""
+    """It is stopped in its second run. The first run is not trained again, and the second resumes to the same end."""
     settings, fit, fill, fitted = quick(steps=8, start=2), comparison.fit, FillMemory.on_train_batch_start, []
 
     def interrupt(self, trainer, *rest):
@@ -168,7 +168,7 @@ def test_a_learning_rate_that_diverges_loses_the_search(
 def test_a_finished_comparison_is_told_again_and_takes_further_seeds(
     quick: Callable[..., Settings], tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was trained and looked at is not trained and looked at again."""
+    """Runs that were trained and tested are not trained or tested again."""
     monkeypatch.setattr(comparison, "measure", lambda *arms, start: StepCost(1.0, 1.5))
     settings, fit, fitted = quick(steps=8, start=2), comparison.fit, []
 
@@ -182,7 +182,7 @@ def test_a_finished_comparison_is_told_again_and_takes_further_seeds(
     assert trained == 3
     assert compare(settings, tmp_path / "c", console, seeds=1) == first
     assert len(fitted) == trained
-    # As one that was stopped before its table, and with runs that would now make another length of the longer arm.
+    # As if it was stopped before it wrote its table, and as if the new cost gave the longer arm another length.
     (tmp_path / "c" / runs.COMPARISON).unlink()
     monkeypatch.setattr(StepCost, "steps_worth", lambda *_: 7)
     wider = compare(settings, tmp_path / "c", console, seeds=2)

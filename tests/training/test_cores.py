@@ -1,4 +1,4 @@
-"""How cores are shared, and how much of a training the loop waits for data."""
+"""Tests of how cores are shared, and of the measured share of training that waits for data."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_the_plan_says_who_reads(quick: Quick) -> None:
 
 
 class Hours:
-    """A clock that only what it is told to slow down moves."""
+    """A clock that moves only during the functions it is told to make slow."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.patch = 0.0, monkeypatch
@@ -78,7 +78,7 @@ def hours(monkeypatch: pytest.MonkeyPatch) -> Hours:
 def test_the_share_of_waiting(
     share: float, refit: bool, quick: Quick, hours: Hours, tmp_path: Path, console: Console
 ) -> None:
-    """In the summary; validating and saving are neither waiting nor training."""
+    """The summary has the share. Validation and saving count neither as waiting nor as training."""
     hours.takes(share, TrainingBatches, "__getitem__")
     hours.takes(1 - share, MetricLearner, "training_step")
     hours.takes(10, MetricLearner, "on_validation_epoch_end")
@@ -114,7 +114,7 @@ def test_the_share_of_a_resumed_run_is_of_the_whole(
 
 
 def test_a_loader_process_leaves_the_cores_to_others(quick: Quick) -> None:
-    """torch has one thread there, and so has reading."""
+    """torch uses one thread there, and so does reading."""
     feed = build_parts(quick(loop=LoopSettings(accelerator="cpu", workers=1))).feed
     feed.augmentation = Threads()
     pixels, _, _ = next(iter(feed.train_dataloader()))
@@ -122,7 +122,7 @@ def test_a_loader_process_leaves_the_cores_to_others(quick: Quick) -> None:
 
 
 class Threads:
-    """Tells how many threads torch has where images are read."""
+    """An augmentation that returns torch's number of threads in the process that reads images."""
 
     def look(self, seed: int) -> Callable[[int, int], object]:
         return lambda *_: FirstPixel()

@@ -1,4 +1,4 @@
-"""Damaged files while training, read here or by loader processes: skipped and named, or refused, and never a hang."""
+"""Tests of damaged files during training, with and without loader processes: skipped or refused, and never a hang."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_damaged_files_end_in_a_run_or_one_sentence(
         (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:200])
     words = ["train", str(photos), "--out", str(tmp_path / "run"), *WORDS.split()]
     options = ["--loop.workers", str(workers), "--loop.on_corrupt", on_corrupt, "--loop.check", check]
-    if workers:  # a process of its own, which may be ended if it hangs
+    if workers:  # run in a separate process, which can be ended if it hangs
         with running([*words, *options], tmp_path / "told", CROSSBATCH_CACHE=str(tmp_path / "cache")) as command:
             status = command.wait()
         told = command.output

@@ -1,4 +1,4 @@
-"""What is left open is decided by the images, once, and the decision is kept with its reason."""
+"""Tests that open options are decided once, from the images, and are stored with the reason."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +27,7 @@ Quick = Callable[..., Settings]
 
 
 def test_few_classes_are_all_in_a_batch_and_it_is_said(quick: Quick) -> None:
-    """Sixteen are taken where there are as many; what is given is kept, or refused where it does not fit."""
+    """The default is 16 classes if there are as many. A given number is kept, or refused if it does not fit."""
     parts = build_parts(quick(batch=BatchSettings(images=2), memory=MemorySettings(size=12)))
     assert parts.settings.batch == BatchSettings(6, 2)
     assert "(there are 6 training classes with two images)" in "".join(plan_of(parts))
@@ -71,7 +71,7 @@ def noise(rng: np.random.Generator, channels: int = 3) -> Image.Image:
 
 
 def sticker(rng: np.random.Generator) -> Image.Image:
-    """Colours on a plain background, as an emoji or a product on white."""
+    """Colours on a plain background, like an emoji or a product photo."""
     image = Image.new("RGB", (40, 30), "white")
     image.paste(noise(rng).resize((20, 14)), (10, 8))
     return image
@@ -119,9 +119,9 @@ def test_fields_that_are_given_stay_and_a_policy_that_is_given_is_not_asked_abou
         ([(600, 800)] * 9, "84x64"),
         ([(8, 8)] * 9, 16),
         ([(640, 300)] * 9, "60x132"),
-        ([(400, 40)] * 9, "28x288"),  # a strip: seen whole, in as many pixels as two squares
-        ([(30, 9000)] * 9, "364x24"),  # and one that loses its ends
-        ([(348, 348)] * 5 + [(348, 464)] * 4, 64),  # not of one shape
+        ([(400, 40)] * 9, "28x288"),  # a strip: seen whole, with as many pixels as two squares
+        ([(30, 9000)] * 9, "364x24"),  # a longer strip, which loses its ends
+        ([(348, 348)] * 5 + [(348, 464)] * 4, 64),  # images of several shapes
     ],
 )
 def test_a_network_that_takes_any_size_sees_the_files_as_they_are(

@@ -1,4 +1,4 @@
-"""Measuring while training: it finds what it should, it costs nothing of the training, and a checkpoint keeps it."""
+"""Tests of the drift meters: right values, no influence on training, and state in the checkpoint."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +29,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measured(run: Path, meter: str) -> list[tuple[int, int, float]]:
-    """Step, age and distance."""
+    """Step, age and distance of each row of a meter."""
     rows = runs.read_table(run / runs.DRIFT)
     return [(int(row["step"]), int(row["first"]), float(row["distance"])) for row in rows if row["meter"] == meter]
 
@@ -53,7 +53,7 @@ def test_without_memory_only_the_sample_is_measured(quick: Quick, tmp_path: Path
 
 
 def test_to_measure_is_not_to_train(quick: Quick, tmp_path: Path, console: Console) -> None:
-    """The weights, the statistics and every batch are those of a run that measures nothing."""
+    """Weights and statistics equal those of a run without measurements."""
     for name, settings in {"with": DriftSettings(), "without": DriftSettings(sample=0)}.items():
         fit(build_parts(quick(drift=settings)), tmp_path / name, console)
     assert not (tmp_path / "without" / runs.DRIFT).exists()
@@ -62,7 +62,7 @@ def test_to_measure_is_not_to_train(quick: Quick, tmp_path: Path, console: Conso
 
 
 def test_a_network_that_stands_still_drifts_by_nothing(quick: Quick, tmp_path: Path, console: Console) -> None:
-    """And what returns differs by its augmentation alone; in BatchNorm's training mode, by its batch as well."""
+    """Returning images differ only by augmentation. BatchNorm is in evaluation mode, so the batch has no influence."""
     still = quick(steps=25, optim=OptimSettings(steps=25, lr=1e-12, warmup=0))
     parts = build_parts(still)
     parts.learner.embedder.train = lambda _=True: parts.learner.embedder  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The floor: what is measured before and after training, and runs that are planted to fail."""
+"""Tests of the floor, the measurements before and after training, and of the warnings of runs that fail on purpose."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,7 +40,7 @@ def trained(
     console = Console(file=StringIO(), width=200)
     loop = LoopSettings(check_every=steps, accelerator="cpu", workers=0)
     optim, batch = OptimSettings(steps=steps, warmup=10, lr=lr), BatchSettings(8, 4)
-    alone = {"memory": MemorySettings(size=0), "drift": DriftSettings(sample=0)}  # the floor is the same, and sooner
+    alone = {"memory": MemorySettings(size=0), "drift": DriftSettings(sample=0)}  # faster, with the same floor
     settings = Settings(
         batch=batch, model=ModelSettings(dim=64, image_size=20), optim=optim, loop=loop, **alone, **changes
     )
@@ -49,7 +49,7 @@ def trained(
 
 @pytest.fixture(scope="module")
 def sound(characters: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Sound:
-    """A run that goes well: its folder, its summary, what it printed."""
+    """A run that goes well: its folder, its summary, and what it printed."""
     run = tmp_path_factory.mktemp("sound") / "run"
     return run, *trained(run, characters, steps=150)
 
@@ -81,7 +81,7 @@ def test_shuffled_labels_are_told(characters: DataSet, tmp_path: Path) -> None:
 
 
 def test_a_crop_that_leaves_a_twentieth_is_told(characters: DataSet, sound: Sound, tmp_path: Path) -> None:
-    """Fine-tuning a sound network on crops of characters makes it worse than it was."""
+    """Fine-tuning a good network on tiny crops of characters makes it worse."""
     summary, _ = trained(tmp_path / "run", characters, init=sound[0], steps=150, augment=Augment("photo", crop=0.05))
     assert any("weaken --augment" in warning for warning in summary["warnings"])
 
@@ -89,7 +89,7 @@ def test_a_crop_that_leaves_a_twentieth_is_told(characters: DataSet, sound: Soun
 def test_evaluation_stands_beside_what_the_weights_before_training_find(
     quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Measured once for each part; the weights that training starts from are those of the same seed, untrained."""
+    """Each part is searched once with the weights before training, which are the untrained weights of the seed."""
     parts = build_parts(quick())
     untrained = {name: value.clone() for name, value in parts.learner.embedder.state_dict().items()}
     fit(parts, tmp_path / "run", console)

@@ -1,4 +1,4 @@
-"""A run that is killed or ended, at whatever moment, and goes on, ends where one does that nobody touched."""
+"""Tests that a run that is killed or ended at any moment and resumed ends like a run that was left alone."""
 
 import os
 import random
@@ -29,7 +29,7 @@ Quick = Callable[..., Settings]
 def test_killed_while_saving_and_ended_with_its_group_it_ends_as_if_nothing_had_been(
     pictures: Path, tmp_path: Path
 ) -> None:
-    """With two loader processes, which are in the group; the locks of the dead hold nobody up."""
+    """The process group includes two loader processes. Locks of ended processes do not block the run."""
     words = [str(pictures), *SMALL.split(), *QUIET.split(), "--optim.steps=100", "--loop.check_every=20"]
     straight, run = tmp_path / "straight", tmp_path / "run"
     with running(["train", *words, "--out", str(straight)], tmp_path / "straight.log") as command:
@@ -73,14 +73,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def straight(place: Path, quick: Quick, console: Console) -> Path:
-    """A run that nobody touches, trained once."""
+    """A run that is left alone, trained once."""
     if not place.exists():
         fit(build_parts(short(quick)), place, console)
     return place
 
 
 def sent(number: int, when: Callable[..., bool], times: int = 1) -> Callable[..., Callable[..., object]]:
-    """A function with a signal to this process before it, at a moment, once."""
+    """A decorator that sends a signal to this process before the function, up to `times` times, if `when` is true."""
     left = [times]
 
     def around(function: Callable[..., object]) -> Callable[..., object]:
@@ -97,7 +97,7 @@ def sent(number: int, when: Callable[..., bool], times: int = 1) -> Callable[...
 
 @contextmanager
 def ended(where: Any, name: str, when: Callable[..., bool]) -> Iterator[None]:
-    """A SIGTERM to this process at a moment of a function."""
+    """Send SIGTERM to this process before a call of a function."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(where, name, sent(signal.SIGTERM, when)(getattr(where, name)))
         yield
@@ -107,7 +107,7 @@ def step_is(step: int) -> Callable[..., bool]:
     return lambda module, *_: module.global_step == step
 
 
-MOMENTS = {  # where a signal comes: whose function, its name, at which step of the learner or the trainer; steps saved
+MOMENTS = {  # where a signal comes: owner of the function, its name, the condition; and steps saved
     "in the floor": (floor, "measure", lambda *_: True, 0),
     "in the first step": (MetricLearner, "training_step", step_is(0), 0),
     "in a step": (MetricLearner, "training_step", step_is(6), 7),
@@ -125,7 +125,7 @@ MOMENTS = {  # where a signal comes: whose function, its name, at which step of 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_sigterm_loses_nothing(moment: str, quick: Quick, straight: Path, tmp_path: Path, console: Console) -> None:
-    """It saves as soon as it may, and validates neither out of turn nor twice."""
+    """The run saves as soon as it can. It validates neither at another step nor twice."""
     where, name, when, saved = MOMENTS[moment]
     before = signal.getsignal(signal.SIGTERM)
     with ended(where, name, when):
@@ -147,7 +147,7 @@ LAST = {
 def test_what_is_asked_to_stop_at_its_end_comes_to_it(
     moment: str, quick: Quick, straight: Path, tmp_path: Path, console: Console
 ) -> None:
-    """With its last validation; and who would train more is told that it was asked."""
+    """It also makes its last validation. A caller with further runs to train gets an error."""
     where, name, when = LAST[moment]
     with ended(where, name, when):
         outcome = fit(build_parts(short(quick)), tmp_path / "run", console)

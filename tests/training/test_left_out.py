@@ -1,4 +1,4 @@
-"""Queries that have nothing to find are counted, with their classes and the reason."""
+"""Tests that queries with nothing to find are counted, with their classes and the reason."""
 
 from pathlib import Path
 

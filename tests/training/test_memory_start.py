@@ -1,4 +1,4 @@
-"""The memory starts by what is measured, says why, and a stopped run goes on with what it knew."""
+"""Tests that the start of the memory follows from measurements, has a reason, and survives a stop."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +31,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_starts_at_the_first_look_where_rows_are_fresh_enough(
     follow: bool, quick: Quick, tmp_path: Path, console: Console
 ) -> None:
-    """Any rows are at this limit: so at the second look, the first that knows how far they move."""
+    """With this limit all rows are fresh, so it starts at the second look, the first that knows how far rows move."""
     parts = build_parts(quick(memory=MemorySettings(stale=100.0, follow=follow)))
     assert "moved by 100 of the distance within a class, at most" in "".join(plan_of(parts))
     summary = fit(parts, tmp_path / "run", console).summary
@@ -42,9 +42,9 @@ def test_it_starts_at_the_first_look_where_rows_are_fresh_enough(
 
 
 def test_it_never_starts_where_rows_never_are(quick: Quick, tmp_path: Path, console: Console) -> None:
-    """The batch alone trains, as without memory; rows are kept all the same, and the summary says so."""
+    """Only the batch trains, as without memory. Rows are still enqueued, and the summary has a warning."""
     parts = build_parts(quick(memory=MemorySettings(stale=1e-9)))
-    parts.learner.loss_fn.start = 2  # as a checkpoint of a run whose start was given
+    parts.learner.loss_fn.start = 2  # as in the checkpoint of a run with a given start
     summary = fit(parts, tmp_path / "run", console).summary
     assert (summary["memory_start"], summary["memory_steps"]) == (None, 0)
     assert any("the memory never counted" in warning for warning in summary["warnings"])
@@ -58,7 +58,7 @@ def test_it_never_starts_where_rows_never_are(quick: Quick, tmp_path: Path, cons
 def test_rows_are_judged_at_the_ages_that_they_have_by_what_images_of_a_class_differ_by(
     quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of batches of six a memory of twelve rows holds the last two; 100 of a distance of 0.001 is not far."""
+    """A memory of twelve rows holds the last two batches of six. Limit: 100 times a class spread of 0.001."""
     spans: list[int] = []
     monkeypatch.setattr(memory_start, "mean_movement", lambda curve, span: spans.append(span) or 1.0)
     monkeypatch.setattr(memory_start, "class_spread", lambda *_: 0.001)
@@ -78,7 +78,7 @@ def test_a_step_that_is_given_is_taken(quick: Quick, tmp_path: Path, console: Co
 def test_a_killed_run_goes_on_with_what_it_knew(
     killed: int, quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the memory starts, which is at step 6 here, and after it: weights, rows and reasons end up the same."""
+    """Killed before and after the start of the memory at step 6, it ends with the same weights, rows and reasons."""
     settings = quick(steps=13, memory=MemorySettings(stale=100.0))
     settings = replace(settings, loop=replace(settings.loop, check_every=2))
     look = MemoryStart.on_train_batch_start

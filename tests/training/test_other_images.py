@@ -1,4 +1,4 @@
-"""A model measured on labelled images that its run does not know."""
+"""Tests of measuring a model on labelled images that its run does not have."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ SMALL = "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 
 
 @pytest.fixture(scope="module")
 def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained run of the twelve classes."""
+    """A run trained on the twelve classes."""
     out = tmp_path_factory.mktemp("runs") / "run"
     assert main(["train", str(pictures), "--out", str(out), *SMALL.split()]) == 0
     return out
@@ -26,7 +26,7 @@ def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def others(tmp_path: Path) -> Path:
-    """Three classes of four pictures and one of a single picture, all of another size than the run's."""
+    """Three classes of four pictures and one of a single picture, all of another size than those of the run."""
     draw = np.random.default_rng(5)
     for name, images in {"a": 4, "b": 4, "c": 4, "lonely": 1}.items():
         folder = tmp_path / "others" / name

@@ -1,4 +1,4 @@
-"""The bar of a run: at any width what matters most stays, and a pipe gets plain lines."""
+"""Tests of the progress bar: at any width the most important parts stay, and a pipe gets plain lines."""
 
 from collections.abc import Callable
 from io import StringIO
@@ -17,7 +17,7 @@ NAME = "without-memory-equal-time-lr0.001-seed0"
 
 
 def shown(settings: Settings, run: Path, width: int, *, terminal: bool) -> str:
-    """What a run shows, without colours."""
+    """What a run prints, without colours."""
     told = Console(file=StringIO(), width=width, force_terminal=terminal, highlight=False)
     fit(build_parts(settings), run, told)
     return "".join(Text.from_ansi(line).plain + "\n" for line in told.file.getvalue().splitlines())
@@ -33,7 +33,7 @@ def test_what_matters_most_is_there_at_any_width_and_the_rest_where_it_has_room(
         assert part in last
     assert ("images/s" in last) == ("memory " in last.partition("12/12")[2]) == rest
     assert told.count("before training: R@1") == 1
-    assert "…" not in last.partition("━")[2], "nothing is cut off"
+    assert "…" not in last.partition("━")[2], "some part is cut off"
 
 
 def test_the_loss_of_a_short_run_is_there_before_its_tenth_step(quick: Callable[..., Settings], tmp_path: Path) -> None:

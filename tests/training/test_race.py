@@ -1,4 +1,4 @@
-"""A race decides what is left open, alike for both arms, and only where it is short beside the run."""
+"""Tests of a race: it decides open options, alike for both arms, and only if it is short compared with the run."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +34,7 @@ Scores = dict[tuple[str, float], float]
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A race pays on the small pictures of the tests."""
+    """Make a race pay on the small pictures of the tests."""
     monkeypatch.setattr(race, "QUERIES", 1)
     monkeypatch.setattr(race, "STEPS", 2)
 
@@ -45,7 +45,7 @@ def open_settings(quick: Quick) -> Settings:
 
 
 def scored(monkeypatch: pytest.MonkeyPatch, scores: Scores) -> list[tuple[str, float]]:
-    """Let short runs have these scores, by policy and room; returns the list of those that run."""
+    """Give short runs these scores by policy and room. Return the list of short runs."""
     ran: list[tuple[str, float]] = []
 
     def score(settings: Settings, loaded: DataSet, _: Path) -> float:

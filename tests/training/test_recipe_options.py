@@ -1,4 +1,4 @@
-"""The recipe of a run: what each option does to the steps, that it survives a kill, and what is refused."""
+"""Tests of the options of a recipe: their effect on the steps, their survival of a kill, and what is refused."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ EVERYTHING = OptimSettings(steps=12, warmup=2, lr=0.003, head_lr=0.01, optimizer
 
 
 def train(settings: Settings, run: Path, console: Console, **options: object) -> dict[str, torch.Tensor]:
-    """Train; what the last checkpoint has of the module."""
+    """Train, and return the module's state from the last checkpoint."""
     fit(build_parts(settings), run, console, **options)
     kept: dict[str, torch.Tensor] = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     return kept
@@ -44,7 +44,7 @@ def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list
 def test_a_run_of_every_option_is_gone_on_with_to_the_bit(
     refit: bool, quick: Quick, tmp_path: Path, console: Console
 ) -> None:
-    """Killed where nothing saves it: it goes on from the last checkpoint, the average of the weights included."""
+    """The run is killed between checkpoints and resumes from the last one, including the average of the weights."""
     settings = quick(optim=EVERYTHING, model=ModelSettings(dim=8, image_size=16, dims=[2, 8]), refit=refit)
     straight = train(settings, tmp_path / "straight", console)
 
@@ -62,7 +62,7 @@ def test_a_run_of_every_option_is_gone_on_with_to_the_bit(
 def test_the_average_is_what_is_validated_and_saved_and_changes_no_step(
     quick: Quick, tmp_path: Path, console: Console
 ) -> None:
-    """Saved is the average of the best look, searched as it was then; memory rows are of what trains."""
+    """The average at the best validation is saved. Memory rows come from the trained weights, not from the average."""
     plain, optim = quick(), replace(quick().optim, ema=0.9)
     averaged = replace(plain, optim=optim)
     without, with_average = train(plain, tmp_path / "plain", console), train(averaged, tmp_path / "ema", console)
@@ -106,7 +106,7 @@ def test_adamw_takes_weights_off_where_adam_adds_to_their_gradient(quick: Quick)
         before = head.detach().clone()
         head.grad = torch.ones_like(before)
         optimizer.step()
-        left[name] = head.detach() - before + 0.1  # but for the step along the gradient's sign
+        left[name] = head.detach() - before + 0.1  # without the step along the sign of the gradient
     assert_close(left["adamw"], -0.1 * 0.5 * before, rtol=0, atol=1e-6)
     assert_close(left["adam"], torch.zeros_like(before), rtol=0, atol=1e-6)
 
@@ -116,7 +116,7 @@ def test_an_embedding_that_may_be_cut_off_is_searched_at_each_length(
 ) -> None:
     settings = quick(model=ModelSettings(dim=8, image_size=16, dims=[2, 4, 8]))
     kept = train(settings, tmp_path / "run", console)
-    assert kept["loss_fn.memory._embeddings"].shape[1] == 8  # rows are whole
+    assert kept["loss_fn.memory._embeddings"].shape[1] == 8  # rows have the full length
     assert checkpoint.described(tmp_path / "run").dims == [2, 4, 8]
     summary = runs.read_json(tmp_path / "run" / runs.SUMMARY)
     by_dims = summary["after_training"]["validation R@1 by dims"]
@@ -139,7 +139,7 @@ def test_a_run_in_bfloat16_ends_with_sound_weights(quick: Quick, tmp_path: Path,
 @pytest.mark.long
 @pytest.mark.usefixtures("as_users_run_it")
 def test_a_compiled_network_trains_as_a_plain_one(quick: Quick, tmp_path: Path, console: Console) -> None:
-    """Under the names it had; its first steps are those of the plain one but for rounding."""
+    """Parameters keep their names. The first steps equal those of the plain network up to rounding."""
     loop = LoopSettings(check_every=4, accelerator="cpu", workers=0)
     plain = train(quick(steps=2, loop=loop), tmp_path / "plain", console)
     compiled = train(quick(steps=2, loop=replace(loop, compile=True)), tmp_path / "compiled", console)

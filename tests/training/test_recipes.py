@@ -1,4 +1,4 @@
-"""Every recipe of the paper parses, and trains some steps on a small tree in the official layout."""
+"""Tests that every recipe of the paper parses, and trains some steps on a small tree in the official layout."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_says_where_it_stands_and_what_it_is(recipe: str) -> None:
     assert chosen.optim.weight_decay == 5e-4
 
 
-# A network of each kind and each data set once; `make test-long` trains the others too.
+# Each kind of network and each data set once. `make test-long` also trains the others.
 SOME = ("sop-resnet50-released", "in_shop-googlenet", "vehicle_id-resnet50", "cub-bn_inception", "cars-bn_inception")
 
 
@@ -54,7 +54,7 @@ SOME = ("sop-resnet50-released", "in_shop-googlenet", "vehicle_id-resnet50", "cu
     "recipe", [name if name in SOME else pytest.param(name, marks=pytest.mark.long) for name in PAPER]
 )
 def test_trains_some_steps(recipe: str, tmp_path: Path, console: Console) -> None:
-    """Small images, a small batch, no pretrained weights; all else as the recipe says."""
+    """Images and batch are small, and no pretrained weights are used. The other options come from the recipe."""
     chosen = settings(recipe)
     root = RELEASES[chosen.data](tmp_path / "release")
     small = replace(
@@ -65,7 +65,7 @@ def test_trains_some_steps(recipe: str, tmp_path: Path, console: Console) -> Non
         memory=replace(chosen.memory, start=1, size=chosen.memory.size and 8),
         model=replace(chosen.model, pretrained=False, image_size=32),
         optim=replace(chosen.optim, steps=3, milestones=[1, 2]),
-        loop=LoopSettings(accelerator="cpu", workers=0, check_every=3),  # each look writes a checkpoint
+        loop=LoopSettings(accelerator="cpu", workers=0, check_every=3),  # each validation writes a checkpoint
     )
     parts = build_parts(small)
     assert len(parts.data.train) == 24  # all training classes

@@ -1,4 +1,4 @@
-"""What a run goes on with, what it refuses, and what ends it in one sentence."""
+"""Tests of resuming: what a run continues with, what it refuses, and which errors end it in one sentence."""
 
 import errno
 import random
@@ -33,7 +33,7 @@ Quick = Callable[..., Settings]
 
 @pytest.fixture(scope="module")
 def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of eight steps, to be copied."""
+    """A run of eight steps, of which tests take a copy."""
     run = tmp_path_factory.mktemp("finished") / "run"
     words = (
         "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --optim.steps 8 --loop.check_every 4"
@@ -51,7 +51,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 def test_a_loss_that_is_not_finite_names_step_and_files(
     quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No checkpoint is of after it."""
+    """No checkpoint is from a later step."""
     step = MetricLearner.training_step
 
     def broken(self: MetricLearner, batch: object, number: int) -> torch.Tensor:
@@ -89,7 +89,7 @@ def test_a_disk_that_is_full_ends_a_run_in_one_sentence(
 
 
 def test_what_has_changed_is_named_and_forced(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Options that were given, and such as somebody has written into the file."""
+    """This covers options on the command line and changes of the file by hand."""
     assert main(["train", "--resume", str(run), "--optim.lr", "0.01"]) == 2
     assert "this has changed: option optim.lr (0.001 → 0.01)" in capsys.readouterr().err
     kept = yaml.safe_load((run / "config.yaml").read_text())
@@ -107,7 +107,7 @@ def test_what_has_changed_is_named_and_forced(run: Path, capsys: pytest.CaptureF
 
 
 def contents(run: Path) -> dict[Path, bytes]:
-    """What a run folder holds, but for what TensorBoard writes at each start."""
+    """The files of a run folder, without those that TensorBoard writes at each start."""
     return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and "tensorboard" not in path.parts}
 
 
@@ -125,7 +125,7 @@ def test_an_option_given_at_its_default_is_refused_and_forced(run: Path, capsys:
 
 
 def test_options_that_are_forced_are_trained_with(run: Path) -> None:
-    """A checkpoint holds the learning rate, the weight decay and the start of the memory of before."""
+    """The checkpoint holds the old learning rate, weight decay and start of the memory."""
     words = "--optim.steps 10 --optim.lr 0.01 --optim.warmup 0 --optim.schedule constant --optim.weight_decay 0.5"
     assert main(["train", "--resume", str(run), "--force", *words.split(), "--memory.start", "9"]) == 0
     checkpoint = read(run / "checkpoints/last.ckpt")
@@ -206,7 +206,7 @@ def test_on_other_data_it_goes_on_with_an_empty_memory(
         fit(build_parts(quick(root=root, steps=5, start=2)), tmp_path / "run", console, resume=True)
     parts = build_parts(quick(root=root, steps=5, start=2))
     fit(parts, tmp_path / "run", console, resume=True, force=True)
-    assert len(parts.memory) == 6  # the batch of the fifth step
+    assert len(parts.memory) == 6  # only the batch of the fifth step
     runs.require_data(tmp_path / "run", parts.data.identity)
 
 
@@ -225,17 +225,17 @@ def test_on_other_data_nothing_is_kept_that_was_measured_on_those_before(quick: 
 def test_on_other_data_no_score_of_before_counts(
     quick: Quick, pictures: Path, tmp_path: Path, console: Console
 ) -> None:
-    """The model that is kept is the best on the validation images of now."""
+    """The best model is chosen by its score on the current validation images."""
     root = Path(shutil.copytree(pictures, tmp_path / "pictures"))
     parts = build_parts(quick(root=root, steps=4, start=2))
     fit(parts, tmp_path / "run", console)
     kept = runs.read_json(tmp_path / "run" / runs.SUMMARY)
     assert (kept["best_step"], kept["before_training"] is None) == (4, False)
-    (root / parts.data.images.name(int(parts.data.train.ids[0]))).unlink()  # validation is the same
+    (root / parts.data.images.name(int(parts.data.train.ids[0]))).unlink()  # validation is unchanged
     parts = build_parts(quick(root=root, steps=8, start=2, optim=OptimSettings(steps=8, lr=1e-12, warmup=2)))
     summary = fit(parts, tmp_path / "run", console, resume=True, force=True).summary
-    assert summary["best_step"] == 8  # no better than that of step 4
-    assert summary["before_training"] is None  # of other images
+    assert summary["best_step"] == 8  # although no better than step 4
+    assert summary["before_training"] is None  # it was of other images
     assert evaluate_run(tmp_path / "run", parts.data, "validation")["R@1"] == summary["best_validation_R@1"]
 
 
@@ -273,7 +273,7 @@ def test_an_option_that_the_checkpoint_does_not_fit_is_named(
 def test_a_run_without_a_checkpoint_begins_again_from_the_weights_it_had(
     quick: Quick, tmp_path: Path, console: Console
 ) -> None:
-    """Also where these were another run's: `--init` is not asked for again."""
+    """This includes weights of another run: `--init` need not be given again."""
     first = build_parts(quick(steps=1))
     fit(first, tmp_path / "first", console)
     straight = fit(build_parts(quick(steps=4)), tmp_path / "straight", console, init=tmp_path / "first").summary
@@ -327,7 +327,7 @@ def test_what_is_kept_for_the_backward_pass_is_reckoned_by_two_images(backbone: 
 
 
 def spoilt(run: Path, chance: random.Random) -> str:
-    """Damage one file of a run, or replace it by what somebody may have put there; returns its name."""
+    """Damage one file of a run, or replace it by what somebody could have put there. Return its name."""
     places = ["config.yaml", "data.json", "summary.json", "circumstances.json", "model.json", "model.safetensors"]
     places += ["evaluations.json", "drift.csv"]
     places += [f"checkpoints/{name}" for name in ("last.ckpt", "previous.ckpt", "best.ckpt", "hashes.json")]
@@ -389,7 +389,7 @@ def test_whatever_five_hundred_run_folders_hold(
 
 
 def test_two_sittings_from_one_step_keep_what_each_logged(tmp_path: Path) -> None:
-    """The first validated and was killed a moment later; the second does not validate there again."""
+    """The first one validated and was killed just after. The second one does not validate again at that step."""
     for value in ({"val/R@1": 0.5}, {"loss": 0.25}, {"loss": 0.125}):
         logger, *_ = loggers_of(None, tmp_path, 40)
         logger.log_metrics(value, 40)
@@ -405,7 +405,7 @@ def test_a_finished_run_stays_as_it_is(run: Path, capsys: pytest.CaptureFixture[
 
 
 def test_seconds_are_those_of_the_whole_run(run: Path) -> None:
-    """A resumed run tells what it took before too."""
+    """The time of a resumed run includes the time before it was resumed."""
     before = runs.read_json(run / runs.SUMMARY)
     assert main(["train", "--resume", str(run), "--force", "--optim.steps", "10"]) == 0
     after = runs.read_json(run / runs.SUMMARY)
@@ -431,7 +431,7 @@ def test_images_that_are_gone_or_others_are_named_before_what_follows(
 def test_a_run_starts_from_the_network_of_another(
     run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its length and size are taken over; another that is given is refused before anything is said of a plan."""
+    """Embedding length and image size are taken from it. A different one is refused before the plan is printed."""
     words = ["train", str(pictures), "--init", str(run), "--batch.classes", "3", "--batch.images", "2"]
     words += ["--optim.steps", "2", "--loop.accelerator", "cpu", "--drift.sample", "0"]
     assert main([*words, "--out", str(tmp_path / "next")]) == 0
@@ -440,7 +440,7 @@ def test_a_run_starts_from_the_network_of_another(
     assert runs.read_config(tmp_path / "next")["optim"]["lr"] == 1e-4
     told = " ".join(capsys.readouterr().out.split())
     assert f"weights all those of {run}" in told
-    assert "of the 4 test classes, by their names" not in told  # the same division: its test classes are unseen
+    assert "of the 4 test classes, by their names" not in told  # with the same division, its test classes are unseen
     seed = ["--split.seed", "5", "--model.fit", "pad"]
     assert main([*words, "--out", str(tmp_path / "divided"), *seed]) == 0
     assert "test classes, by their names: R@1 there is not that of unseen classes" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The parts of a run: what cannot train is refused before a folder is made."""
+"""Tests of the parts of a run: what cannot train is refused before a folder is created."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ Quick = Callable[..., Settings]
 def test_batch_norm_and_pieces_of_a_batch_are_refused_at_once(quick: Quick) -> None:
     with pytest.raises(SettingError, match=r"BatchNorm layers, the first is .*, would see the statistics of 4 images"):
         build_parts(quick(loop=LoopSettings(embed_at_once=4, accelerator="cpu")))
-    build_parts(quick(loop=LoopSettings(embed_at_once=6, accelerator="cpu")))  # the whole batch
+    build_parts(quick(loop=LoopSettings(embed_at_once=6, accelerator="cpu")))  # a piece is the whole batch
 
 
 @pytest.mark.parametrize("size", [0, None])

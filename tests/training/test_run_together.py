@@ -1,4 +1,4 @@
-"""`crossbatch train` over several processes: as one process, stopped and gone on with by another number of them."""
+"""Tests of `crossbatch train` in several processes: it equals one process, and resumes with another number of them."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,7 +38,7 @@ def stop(self: FillMemory, trainer: Any, *rest: Any) -> None:
 
 
 def trained(settings: Settings, run: Path, *, resume: bool = False, stopped: bool = False) -> dict[str, Any]:
-    """Train with plain SGD, which rounding leaves alone; what the run came to, and what this process printed."""
+    """Train with plain SGD, which does not amplify rounding. Return state, summary and what this process printed."""
     console = Console(file=StringIO(), width=200, quiet=started_rank() > 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MetricLearner, "configure_optimizers", sgd)
@@ -47,14 +47,14 @@ def trained(settings: Settings, run: Path, *, resume: bool = False, stopped: boo
             patch.setattr(DriftMeters, "on_train_batch_start", stop)
         parts, summary = build_parts(settings), {}
         with suppress(SystemError):
-            summary = fit(parts, run, console, resume=resume, force=resume).summary  # a shard may become the whole
+            summary = fit(parts, run, console, resume=resume, force=resume).summary  # a shard may become whole
     state = {} if stopped else last_state(run)
     wanted = ("steps", "memory_start", "best_validation_R@1", "before_training", "after_training", "last_validation")
     return {"state": state, "summary": {name: summary.get(name) for name in wanted}, "told": console.file.getvalue()}
 
 
 def last_state(run: Path) -> dict[str, Any]:
-    """What the last checkpoint has of network, loss and memory."""
+    """The state of network, loss and memory in the last checkpoint."""
     return dict(torch.load(run / runs.CHECKPOINTS / f"{runs.LAST}.ckpt", weights_only=True)["state_dict"])
 
 
@@ -63,7 +63,7 @@ def with_memory(settings: Settings, **changes: Any) -> Settings:
 
 
 def straight_and_stopped(settings: Settings, folder: Path) -> list[dict[str, Any]]:
-    """A run with the memory whole, one with it sharded that follows the network; two that end early."""
+    """Two complete runs, with whole memory and with a sharded one that follows the network, and two that stop early."""
     for name in ("at one", "at three"):
         trained(with_memory(settings, sharded=True), folder / name, stopped=True)
     followed = with_memory(settings, sharded=True, follow=True)
@@ -88,14 +88,14 @@ def assert_as(found: dict[str, Any], wanted: dict[str, Any], within: float = 1e-
 def test_a_run_is_that_of_one_process_and_goes_on_with_any_number_of_them(
     quick: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    """A network without batch statistics, all that touches the memory on; the first process alone prints and writes."""
+    """The network has no batch statistics, and all options of the memory are on. Only the first process prints."""
     settings = quick(steps=13, memory=MemorySettings(size=50, stale=100.0, follow=False))
     settings = replace(settings, model=replace(settings.model, freeze_bn=True, pooling="avg"))
     alone = trained(settings, tmp_path / "alone")
     followed = trained(with_memory(settings, follow=True), tmp_path / "alone, followed")
     assert alone["summary"]["memory_start"] == 3
     first, second = together(2, straight_and_stopped, settings, tmp_path)
-    # The motion of 16 images is fitted with a ridge of 0.001 at least: it multiplies what rounding does.
+    # The motion of 16 images is fitted with a ridge of at least 0.001, which amplifies rounding.
     for number, (wanted, within) in enumerate([(alone, 1e-5), (followed, 1e-2)]):
         for found in (first[number], second[number]):
             assert_as(found, wanted, within)

@@ -1,4 +1,4 @@
-"""Options: one round trip through plain values, and one sentence for each that cannot work."""
+"""Tests of settings: a round trip through plain values, and one sentence for each setting that cannot work."""
 
 from dataclasses import replace
 from pathlib import Path

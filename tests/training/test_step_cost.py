@@ -1,4 +1,4 @@
-"""What the memory costs is measured as the run trains."""
+"""Tests that the cost of the memory is measured under the conditions of training."""
 
 from collections.abc import Callable
 from dataclasses import replace

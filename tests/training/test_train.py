@@ -1,4 +1,4 @@
-"""A run: what it leaves, that it can be stopped and gone on with, and that nothing but seed and step decides it."""
+"""Tests of a run: what it leaves, that it can stop and resume, and that only seed and step decide its result."""
 
 import io
 import logging
@@ -88,7 +88,7 @@ def last(run: Path) -> dict[str, torch.Tensor]:
 
 
 def network(run: Path, checkpoint: str) -> dict[str, torch.Tensor]:
-    """What a checkpoint has of the network."""
+    """The network's state in a checkpoint."""
     prefix, kept = "embedder.", saved(run, checkpoint)["state_dict"]
     return {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)}
 
@@ -130,13 +130,13 @@ def test_kernels_lie_channels_last_on_a_cpu_and_are_kept_as_any_reader_wants_the
 
 
 def test_what_is_empty_of_the_memory_is_filled_when_it_starts(quick: Quick, tmp_path: Path, console: Console) -> None:
-    """With images that it does not hold; nothing of the network changes by it."""
+    """It is filled with images that it does not hold. Filling changes no statistics of the network."""
     parts = build_parts(quick(steps=5, start=4))
     fit(parts, tmp_path / "run", console)
     memory = parts.memory
     assert len(memory) == memory.size == len(parts.data.train)
     written = memory.steps.bincount().tolist()
-    assert written == [0, 6, 6, 6, memory.size - 18]  # the first batch has made way for the last
+    assert written == [0, 6, 6, 6, memory.size - 18]  # the last batch has replaced the first
     held, filled = memory.ids[6:24].tolist(), memory.ids[24:].tolist()
     assert len(set(filled)) == len(filled) > 0
     assert not set(held) & set(filled)
@@ -148,8 +148,8 @@ def test_what_is_empty_of_the_memory_is_filled_when_it_starts(quick: Quick, tmp_
 
 
 def test_a_resumed_run_ends_where_a_straight_one_does(quick: Quick, tmp_path: Path, console: Console) -> None:
-    """Stopped by Ctrl-C in the middle; the memory, the schedule and the batches go on as if nothing had been."""
-    before = signal.getsignal(signal.SIGINT)  # ignored in a background shell
+    """Ctrl-C stops it in the middle. Memory, schedule and batches then continue as without the stop."""
+    before = signal.getsignal(signal.SIGINT)  # a background shell ignores SIGINT
     train(quick(), tmp_path / "straight", console)
     parts = build_parts(quick())
     fill = FillMemory.on_train_batch_start
@@ -176,7 +176,7 @@ def test_a_resumed_run_ends_where_a_straight_one_does(quick: Quick, tmp_path: Pa
 def test_a_run_that_is_stopped_in_its_first_step_keeps_the_weights_before_training(
     quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its forward pass has moved the statistics of BatchNorm."""
+    """Its forward pass has already changed the BatchNorm statistics."""
     step = MetricLearner.training_step
 
     def interrupted(self: MetricLearner, *given: Any) -> Any:
@@ -198,7 +198,7 @@ def test_the_end_of_a_run_is_no_image_that_cannot_be_read(tmp_path: Path) -> Non
 
 
 def killed(settings: Settings, run: Path, console: Console, step: int) -> None:
-    """Train a run that ends without a word before a step."""
+    """Train a run that is killed without notice before this step."""
 
     def kill(self: FillMemory, trainer: L.Trainer, *rest: object) -> None:
         if trainer.global_step == step:
@@ -211,7 +211,7 @@ def killed(settings: Settings, run: Path, console: Console, step: int) -> None:
 
 
 def test_a_run_folder_may_move_and_keeps_its_best(quick: Quick, tmp_path: Path, console: Console) -> None:
-    """Gone on with elsewhere, at a learning rate that makes nothing better."""
+    """It resumes elsewhere, with a learning rate that improves nothing."""
     settings = quick(optim=OptimSettings(steps=12, lr=1e-9))
     killed(settings, tmp_path / "here", console, 10)
     before = best_of(tmp_path / "here")
@@ -222,7 +222,7 @@ def test_a_run_folder_may_move_and_keeps_its_best(quick: Quick, tmp_path: Path, 
 
 
 def best_of(run: Path) -> dict[str, object]:
-    """What the last checkpoint says of the best one."""
+    """Score and file name of the best checkpoint, as stored in the last checkpoint."""
     callbacks = saved(run)["callbacks"]
     (state,) = (value for name, value in callbacks.items() if name.startswith("BestModel"))
     path = Path(state["best_model_path"])
@@ -231,7 +231,7 @@ def best_of(run: Path) -> dict[str, object]:
 
 
 def test_a_kill_loses_no_more_than_since_the_last_validation(quick: Quick, tmp_path: Path, console: Console) -> None:
-    """Whether or not that validation was the best, and in a refit, which has none."""
+    """This holds whether or not that validation was the best, and in a refit without validation."""
     for refit in (False, True):
         killed(quick(refit=refit), tmp_path / f"{refit}", console, 10)
         assert saved(tmp_path / f"{refit}")["global_step"] == 8
@@ -460,7 +460,7 @@ def test_the_plan_says_what_will_not_be_as_one_may_think(changed: dict[str, Any]
 def test_what_is_frozen_is_saved_as_it_was(
     choice: dict[str, object], quick: Quick, tmp_path: Path, console: Console
 ) -> None:
-    """Through the memory's filling and the validations; Adam has only what learns, which did."""
+    """Filling the memory and validation change nothing. Adam has state only for weights that learn."""
     model = replace(quick().model, pooling="gem", **choice)
     parts = build_parts(quick(steps=6, model=model))
     before = {name: value.clone() for name, value in parts.learner.embedder.state_dict().items()}
@@ -562,7 +562,7 @@ def test_images_that_are_not_square_train_and_are_searched_alike(
 
 
 def test_of_models_with_equal_recall_the_one_with_the_better_ranking_is_kept() -> None:
-    """Few validation classes are all found at the first look, by a model that has hardly trained."""
+    """With few validation classes, a hardly trained model already has R@1 of 1 at the first validation."""
     saver = BestModel(monitor="val/R@1", mode="max")
     kept = []
     for recall, ranking in ((1.0, 0.4), (1.0, 0.9), (0.9, 1.0), (1.0, 0.8), (1.0, 0.95)):
@@ -582,7 +582,7 @@ def test_of_models_with_equal_recall_the_one_with_the_better_ranking_is_kept() -
 def test_runs_without_a_place_are_called_by_their_images(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is finished is not in the way; one that was stopped is."""
+    """A finished run does not block the name, but a stopped one does."""
     monkeypatch.chdir(tmp_path)
     words = "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --optim.steps 2 --drift.sample 0"
     for name in ("", "-2"):

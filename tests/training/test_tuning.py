@@ -1,4 +1,4 @@
-"""The search: alike in both arms, within its budget, goes on after a kill to the same end; test is not looked at."""
+"""Tests of the search of `tune`: alike in both arms, within its budget, resumable after a kill, without test data."""
 
 from collections.abc import Callable
 from io import StringIO
@@ -26,7 +26,7 @@ SPACE = Space(("contrastive", "sup-con"), ("none", "drawn"), (1e-3, 1e-1), (0.7,
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Settings]]:
-    """Runs that are not trained: they validate by how near their rate is to 0.01, supervised contrastive best."""
+    """Replace training: a run validates by how near its rate is to 0.01, and supervised contrastive is best."""
     ran: list[tuple[str, Settings]] = []
 
     def run(settings: Settings, loaded: object, folder: Path, console: Console) -> None:
@@ -48,7 +48,7 @@ def test_both_arms_are_searched_alike_and_the_best_third_goes_on(
     assert [arm["name"] for arm in result["arms"]] == [WITHOUT, WITH]
     assert all(720 - 130 <= arm["steps"] <= 720 for arm in result["arms"])
     first = [[one[:2] for one in _recipes(trained, arm)][:5] for arm in ("without-memory", "with-memory")]
-    assert first[0] == first[1]  # the same recipes, until what they came to says which are next
+    assert first[0] == first[1]  # the same recipes, until their results decide the next ones
     for arm in result["arms"]:
         steps = [one["steps"] for one in arm["recipes"]]
         assert set(steps) == {10, 30, 90}
@@ -84,7 +84,7 @@ def test_of_recipes_with_equal_recall_the_better_ranking_wins_and_then_the_first
 def test_a_search_tells_what_is_wrong_with_its_runs(
     quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A memory that never counted makes both arms one, and nobody sees it by the table."""
+    """If the memory never counted, both arms are the same, and the table alone does not show it."""
 
     def run(settings: Settings, data: object, folder: Path, console: Console) -> None:
         folder.mkdir(parents=True)
@@ -156,13 +156,13 @@ def test_a_recipe_that_diverges_loses_and_minutes_end_a_search(
     assert [600 <= arm["seconds"] <= 661 for arm in result["arms"]] == [True, True]
     assert {one["validation R@1"] for arm in result["arms"] for one in arm["recipes"]} == {0.5, 0.0}
     assert result["winner"]["optim"]["lr"] <= 0.004
-    assert result["winner"]["arm"] == WITHOUT  # of equals
+    assert result["winner"]["arm"] == WITHOUT  # without memory wins a tie
 
 
 def test_train_and_compare_take_the_best_recipe(
     quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Really trained, and really compared: each arm with the loss and the rate that it was found with."""
+    """They really train and compare: each arm has the loss and the rate found for it."""
     out = tmp_path / "t"
     found = tune(quick(steps=9, start=3), out, console, SPACE, Budget(9 * 3))
     assert not list(out.rglob(runs.EVALUATIONS))

@@ -1,4 +1,4 @@
-"""What the tests of the service share."""
+"""Fixtures for the tests of the service."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from crossbatch.encoder import Encoder, load
 
 @pytest.fixture(scope="module")
 def home(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery of 24 images in `gallery`, its images in `photos`, a secret beside them."""
+    """A gallery of 24 images in `gallery`, its images in `photos`, and a secret file beside the images."""
     root = tmp_path_factory.mktemp("service")
     for number in range(4):
         shutil.copytree(pictures / f"class {number}", root / "photos" / f"class {number}")

@@ -1,4 +1,4 @@
-"""The service while its gallery changes: another model, a database that lags or is gone, files that are swept."""
+"""Tests of the service while its gallery changes: another model, a late or missing database, removed files."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ from crossbatch.web.app import create_app
 
 @pytest.fixture
 def folder(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A gallery of six images with a map and a database in step."""
+    """A gallery of six images with a map and an up-to-date database."""
     monkeypatch.setattr(projection, "FEW", 10**9)
     shutil.copytree(pictures / "class 1", tmp_path / "photos" / "a")
     indexed(tmp_path / "gallery", model_in(tmp_path / "run"), [tmp_path / "photos"], database=True, mapped=True)
@@ -79,7 +79,7 @@ def test_a_gallery_made_anew_with_another_model_shows_its_own_pictures(folder: P
 
 
 def test_the_map_that_is_sent_is_the_one_of_now(folder: Path) -> None:
-    """A page that has the map of before is told that there is another."""
+    """A page that has the previous map gets the new one."""
     gallery = opened(folder)
     with served(gallery) as client:
         before = client.get("/map")

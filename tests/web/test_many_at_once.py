@@ -1,4 +1,4 @@
-"""The service when many ask at once: what goes together, what waits, what is refused, and what costs no other."""
+"""Tests of many requests at once: what is batched, what waits, what is refused, and that no request harms another."""
 
 import threading
 from pathlib import Path
@@ -19,7 +19,7 @@ TOKEN = "a token of thirty-two characters"
 
 
 class Waiting:
-    """A model that gives no answer until it may."""
+    """A model that gives no answer until it is allowed to."""
 
     def __init__(self) -> None:
         self.may, self.passes = threading.Event(), list[int]()
@@ -119,7 +119,7 @@ def test_two_originals_are_converted_at_a_time(home: Path, model: Encoder, monke
 
 
 class Choosy:
-    """A model that fails at images wider than ten pixels, and says so of those of thirteen."""
+    """A model that fails on images wider than ten pixels, with its own message for a width of 13."""
 
     def __init__(self) -> None:
         self.may = threading.Event()
@@ -154,7 +154,7 @@ def test_an_image_that_fails_costs_no_other(home: Path) -> None:
 
 
 def test_searches_that_come_together_are_one_search(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And each gets its own hits, as if it had come alone."""
+    """Each one gets the same hits as alone."""
     passes, may, search = list[int](), threading.Event(), Gallery.search
 
     def counted(self: Gallery, queries: np.ndarray, *given: object, **named: object) -> object:

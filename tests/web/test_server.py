@@ -1,4 +1,4 @@
-"""The server as a process: it starts as it says, bears what is slow or huge, and stops when it is told to."""
+"""Tests of the server process: it starts as announced, survives slow and huge requests, and stops when told to."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ class Server(NamedTuple):
             return answer.read()
 
     def raw(self, request: bytes, wait: float = 30) -> bytes:
-        """What comes back for these bytes until the connection is closed, or nothing more comes."""
+        """The answer to these bytes, until the connection is closed or nothing more comes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=wait) as link:
             found = b""
             try:
@@ -225,7 +225,7 @@ with TestClient(create_app(Gallery(gallery), lambda: load(gallery / "model")), "
 
 
 def test_nothing_connects_beyond_this_machine(pictures: Path, tmp_path: Path) -> None:
-    """Training, indexing, searching and serving with every way out closed; the first call tells that it is closed."""
+    """Train, index, search and serve with all outside connections refused. The first call checks the refusal."""
     (tmp_path / "sitecustomize.py").write_text(REFUSING)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
 

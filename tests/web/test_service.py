@@ -1,4 +1,4 @@
-"""The service: what it finds, what it refuses and how, and that no path or token gets past it."""
+"""Tests of the service: what it finds, what it refuses and how, and that no path or token gets past its checks."""
 
 import io
 import shutil
@@ -79,7 +79,7 @@ def test_filters_and_a_box(client: TestClient, home: Path, model: Encoder) -> No
     part = client.post("/search", data={"id": one, "box": "0,0,0.5,1", "top": 50}).json()
     expected = opened(home / "gallery").search(model.embed([image.crop((0, 0, 8, 16))]), 50)[0]
     assert part["query"]["box"] == [0, 0, 0.5, 1]
-    assert [hit["id"] for hit in part["hits"]] == [hit.image.id for hit in expected]  # the whole of it among them
+    assert [hit["id"] for hit in part["hits"]] == [hit.image.id for hit in expected]  # the image itself is a hit
     assert part["hits"][0]["similarity"] == pytest.approx(expected[0].similarity, abs=1e-5)
 
 
@@ -169,7 +169,7 @@ def test_an_id_may_be_shortened(client: TestClient) -> None:
     assert client.get(f"/similar/{one[:12]}").json()["query"]["id"] == one
     whole = client.post("/search", data={"id": one}).json()
     assert client.post("/search", data={"id": one[:6]}).json()["hits"] == whole["hits"]
-    for folder in ("thumbnails", "images"):  # the beginning of an id may be another image's tomorrow
+    for folder in ("thumbnails", "images"):  # the beginning of an id may belong to another image later
         assert "immutable" not in client.get(f"/{folder}/{one[:12]}").headers["cache-control"]
     assert "immutable" in client.get(f"/thumbnails/{one}").headers["cache-control"]
     short = client.get(f"/similar/{one[:4]}")
@@ -264,7 +264,7 @@ def test_an_empty_gallery_answers(home: Path, model: Encoder, tmp_path: Path) ->
 
 
 def test_images_added_while_searching_are_seen_whole(home: Path, tmp_path: Path) -> None:
-    """Each answer is of one revision: as many hits as images then, all with the label of their part."""
+    """Each answer is of one revision: it has as many hits as images, and a thumbnail for each image."""
     folder = tmp_path / "gallery"
     shutil.copytree(home / "gallery", folder)
     gallery, wrong, done = Gallery(folder), list[str](), threading.Event()
@@ -291,7 +291,7 @@ def test_images_added_while_searching_are_seen_whole(home: Path, tmp_path: Path)
 
 
 def _grow(folder: Path, gallery: Gallery) -> None:
-    """Twelve times ten images more, and files joined between."""
+    """Add ten images twelve times, and join files in between."""
     picture, row = gallery.thumbnail(0), gallery.rows.embeddings[:1]
     with writing(folder) as writer:
         for number in range(12):
