@@ -46,7 +46,7 @@ from crossbatch.training.train import fit
 TABLE = Path(__file__).parents[1] / "results" / "recipe.csv"
 RIGHT, AGREED = "right.npy", "agreement.jsonl"
 KEYS = ("data", "loss", "recipe", "arm", "steps", "lr", "seed")
-EARLY = (0.1, 0.25, 0.5)  # of the steps
+EARLY = (0.1, 0.25, 0.5)  # shares of the steps
 Row = dict[str, Any]
 CONSOLE = Console(width=120, stderr=True)
 
