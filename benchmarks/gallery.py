@@ -89,9 +89,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument(
-        "--contenders", nargs="+", default=["table", "faiss flat", "faiss hnsw", "milvus FLAT", "milvus HNSW"]
-    )
+    parser.add_argument("--contenders", nargs="+", default=CONTENDERS)
     parser.add_argument("--out", default="gallery")
     given = parser.parse_args()
     faiss.omp_set_num_threads(1)

@@ -43,7 +43,7 @@ def differences(straight: Path, run: Path) -> list[str]:
     summaries = [runs.read_summary(folder) for folder in (straight, run)]
     found += [f"summary: {name}" for name in SUMMARY if summaries[0][name] != summaries[1][name]]
     logged = [runs.read_metrics(folder) for folder in (straight, run)]
-    found += [f"log: {name}" for name in logged[0] if logged[0][name] != logged[1].get(name)]
+    found += [f"log: {name}" for name in sorted({*logged[0], *logged[1]}) if logged[0].get(name) != logged[1].get(name)]
     drift = [path.read_bytes() if path.is_file() else b"" for path in (straight / runs.DRIFT, run / runs.DRIFT)]
     found += [runs.DRIFT] if drift[0] != drift[1] else []
     for path in run.glob("logs/csv/*/metrics.csv"):
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311
     options = parser.parse_args()
     chance = random.Random(options.seed)  # noqa: S311
-    ways = ["kill", "kill while saving"] * (options.kills // 2) + ["term"] * options.terms
+    ways = (["kill", "kill while saving"] * options.kills)[: options.kills] + ["term"] * options.terms
     chance.shuffle(ways)
     print(f"seed {options.seed}: {len(ways)} ends over {options.steps} steps", flush=True)
     with tempfile.TemporaryDirectory() as folder:

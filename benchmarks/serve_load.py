@@ -9,6 +9,7 @@ before the server starts. Writes response times, errors and memory to benchmarks
 """
 
 import argparse
+import contextlib
 import http.client
 import io
 import subprocess
@@ -99,11 +100,7 @@ def client(port: int, number: int, until: float, taken: list[float], wrong: list
     while time.monotonic() < until:
         content = uploads[asked % UPLOADS]
         asked += 1
-        body = (
-            b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
-            + content
-            + b"\r\n--b--\r\n"
-        )
+        body = HEAD + content + b"\r\n--b--\r\n"
         began = time.perf_counter()
         link.request("POST", "/search", body, {"Content-Type": "multipart/form-data; boundary=b"})
         answer = link.getresponse()
@@ -139,7 +136,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60)
     given = parser.parse_args(words)
-    gallery = given.gallery or Path(tempfile.mkdtemp(prefix="load-")) / "gallery"
+    own = contextlib.nullcontext() if given.gallery else tempfile.TemporaryDirectory(prefix="load-")
+    with own as folder:
+        measure(given, given.gallery or Path(folder) / "gallery")
+
+
+def measure(given: argparse.Namespace, gallery: Path) -> None:
     filled(gallery, given.run, given.images)
     embedding, searching = alone(gallery, given.run)
     command = [sys.executable, "-m", "crossbatch", "serve", str(gallery), "--port", "0"]
@@ -147,7 +149,8 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         port = 0
         while not port and server.stdout:
-            line = server.stdout.readline()
+            if not (line := server.stdout.readline()):
+                raise SystemExit("the server ended before it printed its address")
             port = int(line.split("127.0.0.1:")[1].split("/")[0]) if "127.0.0.1:" in line else 0
         loaded(port, given.clients, 5)
         before = resident(server.pid)

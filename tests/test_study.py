@@ -14,7 +14,7 @@ from crossbatch.data.data_set import DataSet, Part, Search
 from crossbatch.data.glyphs import GlyphImages
 from crossbatch.training.settings import Settings
 
-EVERY = list(cells("abcdeflt"))
+EVERY = list(cells("abcdefltp"))
 
 
 def test_every_arm_of_every_cell_is_a_run_of_its_own_that_can_start() -> None:
@@ -78,6 +78,28 @@ def test_rows_take_the_place_of_those_with_their_key(tmp_path: Path, monkeypatch
         ("0.003", "0.8"),
         ("0.01", "0.9"),
     ]
+
+
+def test_rates_in_the_table_are_not_trained_again_and_the_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    monkeypatch.setattr(study, "RATES", {"glyphs": (0.001, 0.003, 0.01)})
+    trained: list[tuple[str, float]] = []
+
+    def validation(_: object, arm: str, lr: float) -> float:
+        trained.append((arm, lr))
+        return {0.001: 0.7, 0.003: 0.8, 0.01: 0.6}[lr]
+
+    monkeypatch.setattr(study.Study, "_validation", validation)
+    row = {"data": "glyphs", "loss": "contrastive", "arm": WITH, "validation R@1": 0.9}
+    study.add_rows("study-rates", [row | {"lr": 0.003}])
+    cell, nothing = Cell("b", "glyphs", "contrastive"), Part(torch.zeros(0), torch.zeros(0))
+    images = GlyphImages(np.zeros((0, 8, 8), np.uint8), np.zeros(0, np.int64), [])
+    loaded = DataSet("some", images, (), nothing, nothing, {}, "0")
+    found = study.Study(cell, Settings(), loaded, tmp_path).search()
+    assert sorted(trained) == [(WITH, 0.001), (WITH, 0.01), (WITHOUT, 0.001), (WITHOUT, 0.003), (WITHOUT, 0.01)]
+    assert {arm: study.rate_search.best(found, arm) for arm in cell.searched} == {WITHOUT: 0.003, WITH: 0.003}
 
 
 def test_a_run_at_a_rate_that_was_not_chosen_is_in_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.recipe.cells import CELLS, OF_MEMORY, WITH, Cell
@@ -215,13 +216,19 @@ class Running:
                 "difference": f"{less.mean():.4f}",
                 "low": f"{low:.4f}",
                 "high": f"{high:.4f}",
-                "p": f"{min(1, 2 * min((means <= 0).mean(), (means >= 0).mean())):.4f}",
+                "p": f"{_p_value(means):.4f}",
                 "error ratio": f"{errors[0] / errors[1]:.3f}" if errors[1] else "",
                 "seed by seed": " ".join(f"{one:+.4f}" for one in less),
             }
             keys = ("data", "loss", "recipe", "arm", "than", "steps", "steps of that", "lr", "lr of that")
             kept = [one for one in _kept(path) if any(one[key] != str(row[key]) for key in keys)]
             runs.write_table(path, [*kept, row])
+
+
+def _p_value(means: NDArray[np.float64]) -> float:
+    """Two-sided bootstrap p value. The sample itself counts as one more draw, so no p value is 0."""
+    beyond = min((means <= 0).sum(), (means >= 0).sum())
+    return float(min(1, 2 * (beyond + 1) / (len(means) + 1)))
 
 
 def _watch(folder: Path, every: int, loss_fn: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:

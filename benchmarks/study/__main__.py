@@ -71,7 +71,7 @@ def main() -> None:
         plain = Study(replace(cell, condition=DEFAULT), bases[cell.data], loaded[cell.data], options.out)
         study = replace(plain, cell=cell, data=cell.spoil(plain.data))
         found, seeds = plain.search(), range(min(cell.seeds, options.seeds))
-        add_rows("study-rates", found)
+        add_rows("study-rates", [{name: row[name] for name in row if name != "validation MAP@R"} for row in found])
         rates = {arm: rate_search.best(found, arm) or 0.0 for arm in cell.searched}
         rates[LONGER] = rates[cell.searched[0]]
         chosen = {arm: rates.get(arm, rates[cell.searched[1]]) for arm in cell.arms}
@@ -110,8 +110,9 @@ class Study:
             if searched.items() <= row.items()
         }
 
-        def score(arm: str, lr: float) -> float:
-            return known[arm, lr] if (arm, lr) in known else self._validation(arm, lr)
+        def score(arm: str, lr: float) -> tuple[float, float]:
+            recall = known[arm, lr] if (arm, lr) in known else self._validation(arm, lr)
+            return recall, 0.0  # ties are not broken by MAP@R
 
         found = rate_search.search(score, self.cell.searched, RATES[self.cell.data])
         return [{**searched, **row} for row in found]
