@@ -7,11 +7,9 @@ from torch import Tensor, nn
 
 from crossbatch.errors import MissingExtraError, SettingError, ShapeError
 from crossbatch.losses import Pairing, PairLoss
-from crossbatch.losses.comparing import Comparing
+from crossbatch.losses.comparing import Comparing, pair_up
 from crossbatch.losses.engine.whole import Whole
-from crossbatch.losses.pair_loss import pair_up
 from crossbatch.precision import without_autocast
-from crossbatch.shapes import unit
 
 try:
     from pytorch_metric_learning import losses as theirs
@@ -51,11 +49,6 @@ class PMLLoss(Comparing):
                 f"take {', '.join(WITH_REFERENCES)}, or a loss of ours"
             )
         self.loss, self.miner = loss, miner
-
-    def forward(self, embeddings: Tensor, labels: Tensor, *, ids: Tensor | None = None) -> Tensor:
-        """The loss within a batch."""
-        anchors = unit(embeddings)
-        return self.compare(anchors, anchors, Pairing.within(labels, ids))
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
         """Their loss of anchors against references; sets `per_anchor`, as every loss does."""

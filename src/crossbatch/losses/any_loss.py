@@ -10,7 +10,6 @@ from crossbatch.errors import SettingError
 from crossbatch.losses.comparing import Comparing
 from crossbatch.losses.pairing import Pairing
 from crossbatch.precision import without_autocast
-from crossbatch.shapes import unit
 
 
 class AnyLoss(Comparing):
@@ -25,11 +24,6 @@ class AnyLoss(Comparing):
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
         self.loss, self.tried = loss, False
-
-    def forward(self, embeddings: Tensor, labels: Tensor, *, ids: Tensor | None = None) -> Tensor:
-        """Compute the loss within a batch."""
-        anchors = unit(embeddings)
-        return self.compare(anchors, anchors, Pairing.within(labels, ids))
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Tensor:
         """Compute the loss of unit-length anchors against unit-length references, all of them in this process."""

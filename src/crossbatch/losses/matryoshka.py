@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses.any_loss import comparing
 from crossbatch.losses.comparing import Comparing
-from crossbatch.losses.pair_loss import pair_up
 from crossbatch.losses.pairing import Pairing
-from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, Scalar, unit
+from crossbatch.shapes import Scalar, unit
 
 
 class MatryoshkaLoss(Comparing):
@@ -34,19 +33,6 @@ class MatryoshkaLoss(Comparing):
         self.dims = tuple(int(dim) for dim in dims)
         if not self.dims or self.dims[0] < 1 or list(self.dims) != sorted(set(self.dims)):
             raise SettingError(f"dims are lengths of at least 1, ascending, as [32, 64, 128]; got {list(dims)}")
-
-    def forward(
-        self,
-        embeddings: Embeddings,
-        labels: Labels,
-        *,
-        ref_emb: References | None = None,
-        ref_labels: RefLabels | None = None,
-        ids: Ids | None = None,
-        ref_ids: RefIds | None = None,
-    ) -> Scalar:
-        """Compare a batch with itself or with `ref_emb`; arguments as for `PairLoss.forward`."""
-        return self.compare(*pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids))
 
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Scalar:
         """Compute the mean loss of unit-length anchors against unit-length references."""

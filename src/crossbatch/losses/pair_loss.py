@@ -8,29 +8,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from crossbatch.errors import SettingError, ShapeError
+from crossbatch.errors import SettingError
 from crossbatch.losses.comparing import Comparing
 from crossbatch.losses.engine.costs import Above, Cost, Costs, Exponent
 from crossbatch.losses.engine.sides import AtOnce, Streamed
 from crossbatch.losses.engine.sums import Sums
 from crossbatch.losses.engine.whole import Whole
 from crossbatch.losses.pairing import Pairing
-from crossbatch.shapes import (
-    Embeddings,
-    Ids,
-    Labels,
-    PerAnchor,
-    References,
-    RefIds,
-    RefLabels,
-    Scalar,
-    require_one_each,
-    require_rows,
-    unit,
-)
-from crossbatch.uncompiled import eagerly
+from crossbatch.shapes import PerAnchor, Scalar
 
-__all__ = ["Above", "Costs", "Exponent", "PairLoss", "Sums", "pair_up", "require_finite", "require_positive"]
+__all__ = ["Above", "Costs", "Exponent", "PairLoss", "Sums", "require_finite", "require_positive"]
 
 
 class PairLoss(Comparing):
@@ -111,35 +98,6 @@ class PairLoss(Comparing):
         self.tell(positives.pairs, negatives.pairs)
         return self.combine(positives, negatives)
 
-    @eagerly
-    def forward(
-        self,
-        embeddings: Embeddings,
-        labels: Labels,
-        *,
-        ref_emb: References | None = None,
-        ref_labels: RefLabels | None = None,
-        ids: Ids | None = None,
-        ref_ids: RefIds | None = None,
-    ) -> Scalar:
-        """Compare a batch with itself or with references, by cosine; rows may have any length but 0.
-
-        Args:
-            embeddings: The anchors, float [batch, dim]; gradient flows to them.
-            labels: Class of each, int64 [batch].
-            ref_emb: The references, float [refs, dim]; gradient flows to them if they require it.
-            ref_labels: Class of each reference, int64 [refs].
-            ids: Image of each anchor, int64 [batch]; −1 is unknown. Pairs of one image are ignored.
-            ref_ids: Image of each reference, int64 [refs].
-
-        Returns:
-            The mean over the anchors, a scalar.
-
-        Raises:
-            ShapeError: The shapes or types of the arguments do not fit together.
-        """
-        return self.compare(*pair_up(embeddings, labels, ref_emb, ref_labels, ids, ref_ids))
-
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Scalar:
         """Compute the loss of unit-length anchors against unit-length references; `stats` then describes this call."""
         if len(anchors) == 0:
@@ -180,28 +138,3 @@ def require_finite(**parameters: float) -> None:
     for name, value in parameters.items():
         if not math.isfinite(value):
             raise SettingError(f"{name} must be a finite number, got {value}")
-
-
-def pair_up(
-    embeddings: Tensor,
-    labels: Tensor,
-    ref_emb: Tensor | None = None,
-    ref_labels: Tensor | None = None,
-    ids: Tensor | None = None,
-    ref_ids: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Pairing]:
-    """Check the arguments of a loss; return unit anchors, unit references and their pairing."""
-    if (ref_emb is None) != (ref_labels is None):
-        raise ShapeError("ref_emb and ref_labels go together: give both or neither")
-    if ref_emb is not None and (ids is None) != (ref_ids is None):
-        raise ShapeError("ids and ref_ids go together where there is ref_emb: give both or neither; −1 is unknown")
-    require_rows("embeddings", embeddings)
-    require_one_each(len(embeddings), "embeddings", labels=labels, ids=ids)
-    anchors = unit(embeddings)
-    if ref_emb is None or ref_labels is None:
-        return anchors, anchors, Pairing.within(labels, ids)
-    require_rows("ref_emb", ref_emb)
-    require_one_each(len(ref_emb), "references", ref_labels=ref_labels, ref_ids=ref_ids)
-    if ref_emb.shape[1] != embeddings.shape[1]:
-        raise ShapeError(f"rows of ref_emb are {ref_emb.shape[1]} long, those of embeddings {embeddings.shape[1]}")
-    return anchors, unit(ref_emb), Pairing(labels, ref_labels, ids, ref_ids)

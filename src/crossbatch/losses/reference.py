@@ -2,8 +2,9 @@
 
 import torch
 
+from crossbatch.losses.comparing import pair_up
 from crossbatch.losses.engine.whole import Whole
-from crossbatch.losses.pair_loss import PairLoss, pair_up
+from crossbatch.losses.pair_loss import PairLoss
 from crossbatch.losses.pairing import Pairing
 from crossbatch.precision import exactly
 from crossbatch.shapes import Embeddings, Ids, Labels, References, RefIds, RefLabels, Scalar
