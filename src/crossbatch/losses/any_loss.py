@@ -34,17 +34,14 @@ class AnyLoss(Comparing):
         if refs is anchors:
             kept = torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
             if ids is not None:
-                copies = (ids[:, None] == ids) & (ids >= 0)
-                kept = ~copies.tril(-1).any(1)
+                kept = ~(ids[:, None] == ids).tril(-1).any(1)
             self._try_references(anchors[kept].detach(), pairing.labels[kept])
             with without_autocast(anchors.device):
                 within: Tensor = self.loss(anchors[kept], pairing.labels[kept])
             return within
-        kept = torch.ones_like(pairing.ref_labels, dtype=torch.bool) if pairing.live is None else pairing.live.clone()
-        if pairing.own_slots is not None:
-            kept[pairing.own_slots[pairing.own_slots >= 0]] = False
+        kept = torch.ones_like(pairing.ref_labels, dtype=torch.bool) if pairing.live is None else pairing.live
         if ids is not None and pairing.ref_ids is not None:
-            kept &= ~torch.isin(pairing.ref_ids, ids[ids >= 0])
+            kept = kept & ~torch.isin(pairing.ref_ids, ids)
         rows, labels = refs[kept].to(anchors), pairing.ref_labels[kept]
         counted = torch.ones_like(pairing.labels, dtype=torch.bool)
         if pairing.with_positive_only:

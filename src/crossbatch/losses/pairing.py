@@ -1,18 +1,20 @@
 """Which pairs of anchors and references are positive, negative, or neither."""
 
-from typing import NamedTuple
+from dataclasses import InitVar, dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from crossbatch.processes import Processes
 from crossbatch.shapes import Columns, PairMask
 
 LAST_BITS = 2**12 - 1
-UNKNOWN = -(2**63)  # in place of an unknown id of an anchor; no reference has this id
+UNKNOWN = -(2**63)  # anchors of unknown images get the ids from here on, which no other row has
 
 
-class Pairing(NamedTuple):
+@dataclass(eq=False)
+class Pairing:
     """Labels, ids and masks that decide whether a pair of an anchor and a reference is positive, negative or neither.
 
     Equal labels make a positive, different labels a negative. A pair is neither in three cases: both are the same row
@@ -20,59 +22,59 @@ class Pairing(NamedTuple):
     image; −1 is unknown and equals nothing); or the column is not `live`. With `with_positive_only` an anchor without a
     positive contributes 0, whatever the loss defines for it. `across`: the processes that hold the other columns, where
     each process holds some of the columns for the same anchors.
+
+    Anchors of unknown images and their own rows get ids of their own, so that the masks compare labels and ids alone.
     """
 
     labels: Tensor
     ref_labels: Tensor
     ids: Tensor | None = None
     ref_ids: Tensor | None = None
-    own_slots: Tensor | None = None
+    own_slots: InitVar[Tensor | None] = None
     live: Tensor | None = None
     with_positive_only: bool = False
     across: Processes | None = None
 
+    def __post_init__(self, own_slots: Tensor | None) -> None:
+        if self.ids is not None or own_slots is not None:
+            self.ids = _known(self.ids, self.labels)
+        if own_slots is not None and self.ids is not None:
+            ref_ids = torch.full_like(self.ref_labels, -1) if self.ref_ids is None else self.ref_ids
+            self.ref_ids = pad(ref_ids, (0, 1)).index_put((own_slots,), self.ids)[:-1]  # slot −1 is cut off
+
     @classmethod
     def within(cls, labels: Tensor, ids: Tensor | None = None) -> "Pairing":
         """Pair a batch with itself."""
-        return cls(labels, labels, ids, ids, torch.arange(len(labels), device=labels.device))
+        pairing = cls(labels, labels)
+        pairing.ids = pairing.ref_ids = _known(ids, labels)
+        return pairing
 
     def masks(self, columns: Columns | slice = slice(None)) -> tuple[PairMask, PairMask]:
         """Masks of the positive and of the negative pairs of every anchor with some columns."""
         same = self.labels[:, None] == self.ref_labels[columns]
-        apart = self._apart(columns)
-        if apart is None:
-            return same, ~same
-        return same & apart, apart > same  # apart and not same
-
-    def _apart(self, columns: Columns | slice) -> Tensor | None:
-        """Mask [anchors or 1, columns] of pairs of different rows and images with a live column; None: all pairs."""
-        alike = None if self.live is None else ~self.live[columns][None]
-        if self.own_slots is not None:
-            places = torch.arange(len(self.ref_labels), device=self.ref_labels.device)[columns]
-            alike = _either(alike, self.own_slots[:, None] == places)
+        apart = None if self.live is None else self.live[columns][None]
         if self.ids is not None and self.ref_ids is not None:
-            known_ids = torch.where(self.ids < 0, UNKNOWN, self.ids)
-            alike = _either(alike, known_ids[:, None] == self.ref_ids[columns])
-        return None if alike is None else ~alike
+            different = self.ids[:, None] != self.ref_ids[columns]
+            apart = different if apart is None else different & apart
+        return (same, ~same) if apart is None else (same & apart, apart > same)  # apart and not same
 
     def special_columns(self) -> tuple[Tensor, Tensor]:
         """Find the live columns of the batch's classes, which hold all positives, and the columns not all negative.
 
         Returns both as ascending indices. Their number depends on the data, so on a GPU this would wait for the device.
         """
-        of_class = _isin(self.ref_labels, self.labels)
-        special = of_class.clone()
-        if self.own_slots is not None:
-            special[self.own_slots[self.own_slots >= 0]] = True
+        of_class = special = _isin(self.ref_labels, self.labels)
         if self.ids is not None and self.ref_ids is not None:
-            special |= _isin(self.ref_ids, self.ids[self.ids >= 0])
+            special = of_class | _isin(self.ref_ids, self.ids)
         if self.live is not None:
             of_class, special = of_class & self.live, special & self.live
         return of_class.nonzero()[:, 0], special.nonzero()[:, 0]
 
 
-def _either(left: Tensor | None, right: Tensor) -> Tensor:
-    return right if left is None else left | right
+def _known(ids: Tensor | None, labels: Tensor) -> Tensor:
+    """Ids of the anchors; each without a known one gets one of its own."""
+    own = torch.arange(UNKNOWN, UNKNOWN + len(labels), device=labels.device)
+    return own if ids is None else torch.where(ids < 0, own, ids)
 
 
 def _isin(values: Tensor, few: Tensor) -> Tensor:
