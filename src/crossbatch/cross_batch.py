@@ -180,7 +180,8 @@ class CrossBatchLoss(KeepsTypes):
         loss = self.loss.compare(batch.embeddings, batch.embeddings, within)
         self._last = {"batch_loss": loss.detach(), **self._counts("batch")}
         active, readable = self.step >= self.start, on_cpu(self.step)
-        since = self.step - self.max_age - int(not self.training)
+        since = self.step - self.max_age
+        since = since if self.training else since - 1
         own_slots = None
         if self.training and not self.earlier_only:
             own_slots = self._remember(batch)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.launched import started, started_rank
@@ -202,20 +202,20 @@ class CrossBatchMemory(Apart):
                 raise SettingError(f"a row is written at a step of at least 0, got {step}")
             step = operator.index(step)
         kept = min(n, self.size)
-        rows = normalize(embeddings[n - kept :].float()).to(self._embeddings)
-        sound = rows.square().sum(1) > 0.5  # a valid row has length 1, up to rounding; NaN compares as False
+        rows = normalize(embeddings[n - kept :].float()).nan_to_num_(0.0).to(self._embeddings)
+        lost = torch.linalg.vector_norm(rows, dim=1) < 0.7  # a valid row has length 1, up to rounding
         slots = torch.arange(n - kept, n, device=rows.device).add_(self._written).remainder_(self.size)
         if self.shard.parts > 1:
             slots, here = self.shard.own(slots)
-            sound &= here
-        self._embeddings[slots] = torch.where(sound[:, None], rows, 0)
+            lost |= ~here
+        self._embeddings[slots] = rows
         self._labels[slots] = labels[n - kept :].to(self._labels)
         self._ids[slots] = ids[n - kept :].to(self._ids) if ids is not None else torch.full_like(slots, -1)
         now = self._batches if step is None else torch.as_tensor(step, device=rows.device)
-        self._steps[slots] = torch.where(sound, now, -1)
+        self._steps[slots] = now.expand(kept).masked_fill(lost, -1)
         self._written += n
         self._batches += 1
-        return torch.cat([slots.new_full((n - kept,), -1), torch.where(sound, slots, -1)]).to(labels.device)
+        return pad(slots.masked_fill(lost, -1), (n - kept, 0), value=-1).to(labels.device)
 
     @torch.no_grad()
     def lookup(self, ids: Ids) -> Rows:
