@@ -33,18 +33,19 @@ class Triplets(Declared):
     def __call__(self, s: Tensor, positives: Tensor) -> Costs:
         """Return costs and weights, in plain torch.
 
-        The positives that make triplets with a negative stand side by side in the ascending order, from `first` to
-        `last`, so cumulative sums give their sums.
+        The positives that make triplets with a negative stand side by side in the ascending order, from `first` (or the
+        start) to `last`, so cumulative sums give their sums.
         """
-        shifted, known = s + self.margin, torch.where(positives < torch.inf, positives, 0)
+        shifted, known = s + self.margin, positives.masked_fill(positives == torch.inf, 0)
         last = torch.searchsorted(positives.detach(), shifted.detach().contiguous())
-        first = torch.searchsorted(positives.detach(), s.detach().contiguous(), right=True) * int(self.semi_hard)
+        first = torch.searchsorted(positives.detach(), s.detach().contiguous(), right=True) if self.semi_hard else None
 
         def between(values: Tensor) -> Tensor:
             sums = pad(values.cumsum(1), (1, 0))
-            return sums.gather(1, last) - sums.gather(1, first)
+            up_to_last = sums.gather(1, last)
+            return up_to_last if first is None else up_to_last - sums.gather(1, first)
 
-        counts, sums = (last - first).to(s), between(known)
+        counts, sums = (last if first is None else last - first).to(s), between(known)
         costs = (counts * shifted - sums).relu()
         if not self.weigh:
             return costs / counts.clamp(min=1), counts
