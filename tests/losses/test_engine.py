@@ -113,7 +113,8 @@ def test_nothing_on_a_device_that_is_not_the_cpu_waits(name: str, mining: str | 
         assert embeddings.grad is not None
         assert embeddings.grad.dtype == torch.float32
     if rows == 60_000:
-        assert operators.calls.total() <= 322, operators.calls  # with torch 2.6; 9 fewer with 2.14
+        # 193 to 267 with torch 2.14; an older torch takes a few more.
+        assert operators.calls.total() <= (210 if name == "contrastive" else 280), operators.calls
 
 
 RECENT = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 10)

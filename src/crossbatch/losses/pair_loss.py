@@ -77,7 +77,8 @@ class PairLoss(Comparing):
     def over(self, sides: Whole | Streamed) -> PerAnchor:
         """Loss of each anchor. The negatives come first, since the cost of a positive may depend on their sums."""
         wanted = {"log": self.log_negatives, "nearest": self.nearest_negative}
-        context = self.context(sides.farthest)
+        # The search for the farthest positives is a pass over all pairs, so only a loss that has a context asks for it.
+        context = self.context(sides.farthest) if type(self).context is not PairLoss.context else ()
         if isinstance(context, Tensor):
             raise SettingError(f"context of {type(self).__name__} returns a tensor, not a tuple: return (…,)")
         negatives = sides.negatives(self.negative, *context, **wanted)

@@ -34,4 +34,4 @@ def reference_compare(loss_fn: PairLoss, anchors: Embeddings, refs: References, 
     """Compute in the plain form the value that `loss_fn.compare` must equal."""
     sides = Whole(anchors, refs, *pairing.masks())
     per_anchor = loss_fn.over(sides)
-    return (torch.where(sides.farthest < torch.inf, per_anchor, 0) if pairing.with_positive_only else per_anchor).mean()
+    return (torch.where(sides.has_positive, per_anchor, 0) if pairing.with_positive_only else per_anchor).mean()

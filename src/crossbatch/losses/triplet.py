@@ -54,10 +54,11 @@ class TripletLoss(PairLoss):
         """Loss of each anchor: all its negatives against its sorted positives, a block of positives at a time."""
         if self.mining == "hard":
             return self._hardest(sides)
-        total = weight = positives = negatives = torch.zeros_like(sides.farthest)
+        total = weight = positives = negatives = torch.zeros_like(sides.anchors[:, 0])
         for similarities in sides.positive_similarities():
-            present = similarities < torch.inf
-            positive_block = torch.where(present, similarities.clamp(max=self.room), torch.inf).sort(1).values
+            present, room = similarities < torch.inf, self.room
+            capped = torch.where(present, similarities.clamp(max=room), torch.inf) if room < 1 else similarities
+            positive_block = capped.sort(1).values
             if on_cpu(positive_block):  # a GPU would wait for the maximum, so there columns without a positive stay
                 positive_block = positive_block[:, : int(present.sum(1).max())].contiguous()
             sums = sides.negatives(self.negative, positive_block)

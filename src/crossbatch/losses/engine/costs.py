@@ -181,6 +181,7 @@ class Written(Declared):
         leaves, top = [value.detach().requires_grad_() for value in context], None
         with torch.enable_grad():
             terms, weights, costly = parted(self.cost(s, *leaves), s)
+            weights = None if weights is None else weights.to(terms.dtype)
             if self.log:
                 top = pair_max(block.put(-torch.inf, terms.detach().clone()))
                 terms = terms - torch.where(top > -torch.inf, top, torch.inf)[:, None]
@@ -205,7 +206,7 @@ class Written(Declared):
 
 
 def parted(found: Costs, s: Tensor) -> tuple[Tensor, Tensor | None, bool]:
-    """Split the result of a cost into costs, weights, and whether only pairs that cost more than 0 count."""
+    """Split the result of a cost into costs, weights or a mask, and whether only pairs that cost more than 0 count."""
     for tensor in (found,) if isinstance(found, Tensor) else found:
         if tensor is not None and (not isinstance(tensor, Tensor) or tensor.shape != s.shape):
             shape = list(tensor.shape) if isinstance(tensor, Tensor) else repr(tensor)
@@ -215,4 +216,4 @@ def parted(found: Costs, s: Tensor) -> tuple[Tensor, Tensor | None, bool]:
     if isinstance(found, Tensor):
         return found, None, True
     costs, weights = found
-    return costs, None if weights is None else weights.detach().to(costs.dtype), False
+    return costs, None if weights is None else weights.detach(), False

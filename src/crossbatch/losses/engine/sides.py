@@ -50,6 +50,7 @@ class Streamed:
             self.farthest = torch.minimum(self.farthest, block.put(torch.inf, block.similarities).amin(1))
         if self.across is not None:
             self.farthest = self.across.least(self.farthest)
+        self.has_positive = self.farthest < torch.inf
 
     def positives(self, cost: Cost, *context: Tensor, log: bool = False) -> Sums:
         """Sums over the positives of each anchor."""
@@ -229,18 +230,17 @@ class AtOnce(torch.autograd.Function):
             else:
                 learnt = [parameter for parameter in parameters if parameter.requires_grad]
                 sides = Streamed(left, right, pairing, learnt, width)
-            per_anchor, has_positive = over(sides), sides.farthest < torch.inf
-            value = (per_anchor.masked_fill(~has_positive, 0) if pairing.with_positive_only else per_anchor).mean()
-        counts["anchors"] = has_positive
+            losses, counts["anchors"] = over(sides), sides.has_positive
+            value = (losses.masked_fill(~sides.has_positive, 0) if pairing.with_positive_only else losses).mean()
         leaves = [leaf for leaf, needed in zip((left, right, *parameters), wanted, strict=True) if needed]
-        gradients = [torch.zeros_like(leaf) for leaf in leaves]
-        if value.requires_grad:  # it does not if there is no pair
+        if value.requires_grad:
             gradients = list(torch.autograd.grad(value, leaves, materialize_grads=True))
-            if pairing.across is not None and wanted[0]:
-                gradients[0] = pairing.across.sum(gradients[0])
+        else:  # there is no pair
+            gradients = [torch.zeros_like(leaf) for leaf in leaves]
+        if pairing.across is not None and wanted[0]:
+            gradients[0] = pairing.across.sum(gradients[0])
         ctx.by = [gradients.pop(0) if needed else None for needed in wanted]
-        result: Tensor = value.detach() + 0 * left.detach().sum()  # NaN for a row of NaN, which comparisons hide
-        return result
+        return value.detach().add(left.detach().sum(), alpha=0)  # NaN for a row of NaN, which comparisons hide
 
     @staticmethod
     def backward(ctx: Any, by_value: Tensor) -> tuple[Tensor | None, ...]:
