@@ -67,6 +67,20 @@ def test_images_labels_and_ids_of_a_batch_belong_together(images: FileImages) ->
         assert batch_labels.tolist() == [labels[image] for image in ids.tolist()]
 
 
+def test_files_with_the_same_bytes_have_one_id_and_are_still_read_each(images: FileImages) -> None:
+    batches, copies = training(images), [[0, 5, 7], [1, 2]]
+    one_id = TrainingBatches(batches.reader, PART, batches.batches, batches.transform, copies=copies)
+    seen = set()
+    for step in STEPS:
+        pixels, labels, ids = one_id[step]
+        read, expected_labels, read_ids = batches[step]
+        assert torch.equal(pixels, read)
+        assert torch.equal(labels, expected_labels)
+        assert ids.tolist() == [{5: 0, 7: 0, 2: 1}.get(image, image) for image in read_ids.tolist()]
+        seen |= {*read_ids.tolist()}
+    assert seen == {*range(10)}
+
+
 def test_a_batch_is_a_pure_function_of_its_step(images: FileImages) -> None:
     for image in range(10):
         Image.effect_noise((20, 20), 90).save(images.paths[image])

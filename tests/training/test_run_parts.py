@@ -1,12 +1,18 @@
 """Tests of the parts of a run: what cannot train is refused before a folder is created."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from crossbatch.data.split import Split
 from crossbatch.errors import SettingError
 from crossbatch.training.run_parts import build_parts
-from crossbatch.training.settings import LoopSettings, LossSettings, MemorySettings, Settings
+from crossbatch.training.settings import BatchSettings, LoopSettings, LossSettings, MemorySettings, Settings
 
 Quick = Callable[..., Settings]
 
@@ -22,3 +28,23 @@ def test_a_loss_that_cannot_be_called_is_refused_at_once(size: int | None, quick
     settings = quick(loss=LossSettings("torch.nn.CrossEntropyLoss"), memory=MemorySettings(size=size))
     with pytest.raises(SettingError, match="CrossEntropyLoss takes no ref_emb, so it cannot compare"):
         build_parts(settings)
+
+
+def test_training_gives_files_with_the_same_bytes_one_id(tmp_path: Path, quick: Quick) -> None:
+    draw = np.random.default_rng(0)
+    for label in "abcd":
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / label / f"{number}.png")
+    shutil.copy(tmp_path / "a/0.png", tmp_path / "b/copy.png")
+    split = Split(validation_share=0, test_share=0)
+    settings = quick(data="folder", root=tmp_path, split=split, batch=BatchSettings(4, 3))
+    parts = build_parts(replace(settings, loop=replace(settings.loop, accelerator="cpu")))
+    names = [parts.data.images.name(image) for image in range(13)]
+    seen = set()
+    for step in range(10):
+        _, labels, ids = parts.feed.training_batches()[step]
+        seen |= {(names[image], parts.data.class_names[label]) for image, label in zip(ids, labels, strict=True)}
+    assert {("a/0.png", "a"), ("a/0.png", "b")} <= seen
+    assert not any("copy" in name for name, _ in seen)
+    assert len(seen) == 13

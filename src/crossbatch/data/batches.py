@@ -76,7 +76,8 @@ class TrainingBatches(Dataset[Batch]):
     """Item `step` is the augmented P×K batch of that step, a pure function of seed and step.
 
     Each `variant` augments the same images differently. `share`: the rank of a process and the number of processes,
-    among which the batch is divided. An image is augmented in its share as in the whole batch.
+    among which the batch is divided. An image is augmented in its share as in the whole batch. `copies`: groups of ids
+    of images with the same bytes; all of a group have the id of its first, so that a loss compares none of them.
     """
 
     def __init__(
@@ -88,9 +89,12 @@ class TrainingBatches(Dataset[Batch]):
         *,
         variant: int = 0,
         share: tuple[int, int] = (0, 1),
+        copies: Sequence[Sequence[int]] = (),
     ) -> None:
         self.reader, self.part, self.batches, self.transform = reader, part, batches, transform
         self.variant, self.share = variant, share
+        first = {copy: group[0] for group in copies for copy in group}
+        self.ids = torch.tensor([first.get(image, image) for image in part.ids.tolist()]) if first else part.ids
 
     def __getitem__(self, step: int) -> Batch:
         """Images float [batch, channels, size, size], labels and ids int64 [batch]."""
@@ -108,7 +112,7 @@ class TrainingBatches(Dataset[Batch]):
             )
             views.append(readable)
         pixels = self.transform(views, seeds) if views else torch.empty(0)
-        return pixels, self.part.labels[chosen], self.part.ids[chosen]
+        return pixels, self.part.labels[chosen], self.ids[chosen]
 
     def _another(self, position: int, look: Look, chosen: list[int]) -> tuple[int, Tensor]:
         """The position and view of a readable image of the same class, if possible one that is not already chosen."""

@@ -40,7 +40,7 @@ class PKDataModule(L.LightningDataModule):
     def training_batches(self, variant: int = 0, share: tuple[int, int] = (0, 1)) -> TrainingBatches:
         """The batch of each step, or a share of it; another `variant` augments the same images differently."""
         source = self.reader, self.data.train, self.batches, self.augmentation
-        return TrainingBatches(*source, variant=variant, share=share)
+        return TrainingBatches(*source, variant=variant, share=share, copies=self.data.copies)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """A loader of the validation part in order, or of this process's share of it."""
