@@ -52,7 +52,7 @@ def compare(
     settings.check()
     if not runs.is_comparison(run, kept_options(settings.resolved(), arms)):
         runs.refuse_used(run)
-    from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
+    from crossbatch.report import verdict_of, write_report  # noqa: PLC0415  (imports matplotlib)
     from crossbatch.training.comparison import compare as compare_runs  # noqa: PLC0415  (imports Lightning)
 
     rates = learning_rates or []
@@ -67,9 +67,11 @@ def compare(
         )
     path = write_report(run)
     show(console, result, called(result["data"], settings.root))
+    verdict = verdict_of(run)
+    console.print(verdict.sentence)
     console.print(f"report: {path}")
-    trained = run / next(arm for arm in result["arms"] if arm["memory_rows"])["runs"][0]
-    console.print(f"search it: crossbatch serve {typed(trained)}")
+    if verdict.run:
+        console.print(f"search it: crossbatch serve {typed(verdict.run)}")
     return {**result, "report": str(path)}
 
 

@@ -10,41 +10,69 @@ from crossbatch.report.results import duration, percent, plain
 
 
 def comparison_sentence(
-    comparison: dict[str, Any], names: dict[str, str], queries: int | None = None, apart: str = ""
+    comparison: dict[str, Any],
+    names: dict[str, str],
+    queries: int | None = None,
+    apart: str = "",
+    *,
+    clear: bool = True,
 ) -> str:
     """The result of a comparison in one sentence.
 
     `names`: the name of the arm drawn as "without", and as "with". `queries`: number of test queries, if known.
-    `apart`: the reason if the memory cannot have made a difference, else empty.
+    `apart`: the reason if the memory cannot have made a difference, else empty. `clear`: whether neither the seeds nor
+    the queries explain the difference; the rule is that of `evidence.is_clear`.
     """
     if apart:
         return f"No difference was measured: {apart}."
-    ratios = comparison.get("error_ratio") or {}
-    ratio = (ratios.get(names.get("without", "")) or {}).get("of means")
+    ratio = ratio_of(comparison, names)
     if ratio is None:
         return "Without memory every test query is answered right or nothing was measured: there is no ratio of errors."
+    wrong = _wrong(comparison, names, queries)
+    if not clear:
+        return _no_clear_difference(comparison, wrong, queries)
     change = round(100 * (ratio - 1))
     much = f"{abs(change)} % {'more' if change > 0 else 'fewer'} errors" if change else "As many errors as without it"
-    return f"{much} on the test classes with the memory{_errors(comparison, names, queries)}."
+    counts = f": {' → '.join(wrong)} of {queries:,} queries" if wrong else ""
+    return f"{much} on the test classes with the memory{counts}."
+
+
+def ratio_of(comparison: dict[str, Any], names: dict[str, str]) -> float | None:
+    """Errors with memory as a multiple of those without, over all seeds; None if there are none without."""
+    ratios = comparison.get("error_ratio") or {}
+    ratio: float | None = (ratios.get(names.get("without", "")) or {}).get("of means")
+    return ratio
 
 
 def counted(comparison: dict[str, Any]) -> str:
     """The loss, the number of seeds, and the definition of an error, in one line."""
-    seeds = int(comparison.get("seeds") or 1)
-    over = "1 seed" if seeds == 1 else f"mean of {seeds} seeds"
+    seeds = _seeds(comparison)
+    over = seeds if seeds == "1 seed" else f"mean of {seeds}"
     return f"{comparison.get('loss', '')} loss · {over} · an error: the nearest image has another class"
 
 
-def _errors(comparison: dict[str, Any], names: dict[str, str], queries: int | None) -> str:
-    """How many queries have a wrong answer, without and with memory; empty if unknown."""
+def _seeds(comparison: dict[str, Any]) -> str:
+    seeds = int(comparison.get("seeds") or 1)
+    return "1 seed" if seeds == 1 else f"{seeds} seeds"
+
+
+def _no_clear_difference(comparison: dict[str, Any], wrong: list[str], queries: int | None) -> str:
+    """The sentence where chance explains the difference, with the numbers of wrong queries if they are known."""
+    if queries is None or not wrong:
+        return f"No clear difference between training without and with the memory ({_seeds(comparison)})."
+    counts = f"{' and '.join(wrong)} of {queries:,} queries are wrong without and with the memory"
+    return f"No clear difference: {counts} ({_seeds(comparison)})."
+
+
+def _wrong(comparison: dict[str, Any], names: dict[str, str], queries: int | None) -> list[str]:
+    """How many queries have a wrong answer, without and with memory, as text; empty if unknown."""
     measured = {arm["name"]: arm.get("test", {}).get("R@1") for arm in comparison["arms"]}
     both = [measured.get(names.get(role, "")) for role in ("without", "with")]
     if queries is None or not all(both):
-        return ""
+        return []
     wrong = [queries * (1 - statistics.mean(values)) for values in both if values]
     few = max(wrong) < 100 and any(abs(count - round(count)) > 0.01 for count in wrong)  # means over seeds
-    counts = " → ".join(f"{count:,.{1 if few else 0}f}" for count in wrong)
-    return f": {counts} of {queries:,} queries"
+    return [f"{count:,.{1 if few else 0}f}" for count in wrong]
 
 
 def run_sentence(run: Path, summary: dict[str, Any]) -> str:

@@ -12,9 +12,10 @@ from crossbatch.report import headline, results
 from crossbatch.report.curves import Arm, Chart, charts, read_arm
 from crossbatch.report.gallery import Gallery, gallery, picture_uri, suspicious
 from crossbatch.report.plots import Colour, Stroke
+from crossbatch.report.results import LONGER, WITH, WITHOUT
+from crossbatch.report.verdict import verdict_of
 from crossbatch.typed import typed
 
-WITHOUT, LONGER, WITH = "without", "longer", "with"  # roles of arms, by which they are drawn
 DRAWN: dict[str, tuple[Colour, Stroke]] = {
     WITHOUT: ("without", "solid"),
     LONGER: ("without", "dashed"),
@@ -64,7 +65,7 @@ def write_report(folder: Path) -> Path:
 
 def _of_comparison(folder: Path) -> Page:
     comparison = results.read_comparison(folder)
-    roles = _roles(comparison["arms"])
+    roles = results.roles_of(comparison["arms"])
     arms = [_arm(folder, arm, roles[arm["name"]]) for arm in comparison["arms"]]
     names = {role: name for name, role in roles.items()}
     colours = {name: " ".join(DRAWN[role]) for name, role in roles.items()}
@@ -74,16 +75,16 @@ def _of_comparison(folder: Path) -> Page:
     summary = runs.read_summary(first) if first else {}
     begun = runs.read_summary(remembering) if remembering else {}
     summary |= {name: begun[name] for name in ("memory_start", "memory_start_reason") if name in begun}
-    apart = headline.apart_of([path for arm in arms if arm.colour == WITH for path in arm.folders])
+    verdict = verdict_of(folder)
     config = _config(first or folder)
     data, name = str(comparison.get("data", "unknown data")), _name(comparison, config)
     examples = [arm.folders[0] for arm in arms if arm.stroke == "solid" and arm.folders]
     cards = gallery([arm for arm in arms if arm.stroke == "solid"])
     return Page(
         title=f"{name}: training with a memory, and without",
-        sentence=headline.comparison_sentence(comparison, names, headline.queries_of(first, comparison), apart),
+        sentence=verdict.sentence,
         subtitle=headline.counted(comparison),
-        tiles=results.comparison_tiles(comparison, names, apart),
+        tiles=results.comparison_tiles(comparison, names, verdict.apart),
         table=results.comparison_table(comparison, colours),
         table_note=f"Metrics in %, on the test classes, which training never saw. {spread}.",
         charts=charts(arms),
@@ -95,7 +96,7 @@ def _of_comparison(folder: Path) -> Page:
         warnings=[f"{run}: {text}" for run, texts in (comparison.get("warnings") or {}).items() for text in texts],
         augmented=picture_uri(first / runs.AUGMENTED) if first else "",
         augmented_note=_augmentation(first, folder) if first else "",
-        search_command=_command("serve", remembering, config) if remembering else "",
+        search_command=_command("serve", verdict.run, config) if verdict.run else "",
     )
 
 
@@ -129,17 +130,8 @@ def _of_run(folder: Path) -> Page:
     )
 
 
-def _roles(arms: list[dict[str, Any]]) -> dict[str, str]:
-    """The role of each arm, by name: WITH if it has memory rows; of the others, WITHOUT for the first, then LONGER."""
-    roles: dict[str, str] = {}
-    for arm in arms:
-        taken = WITHOUT in roles.values()
-        roles[arm["name"]] = WITH if arm.get("memory_rows") else LONGER if taken else WITHOUT
-    return roles
-
-
 def _arm(folder: Path, arm: dict[str, Any], role: str) -> Arm:
-    return read_arm(arm["name"], *DRAWN[role], [folder / Path(name).name for name in arm.get("runs", [])])
+    return read_arm(arm["name"], *DRAWN[role], results.folders_of(folder, arm))
 
 
 def _first_run(arms: list[Arm]) -> Path | None:

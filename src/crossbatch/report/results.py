@@ -2,7 +2,7 @@
 
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from crossbatch import runs
 from crossbatch.errors import RunError
 
 NONE = "–"
+WITHOUT, LONGER, WITH = "without", "longer", "with"  # roles of arms, by which they are drawn
 
 
 class Cell(NamedTuple):
@@ -195,6 +196,20 @@ def read_comparison(folder: Path) -> dict[str, Any]:
     if not isinstance(arms, list) or not arms or not all(isinstance(arm, dict) and "name" in arm for arm in arms):
         raise RunError(f"{folder / runs.COMPARISON} names no arms: run the comparison again")
     return comparison
+
+
+def roles_of(arms: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The role of each arm, by name: WITH if it has memory rows; of the others, WITHOUT for the first, then LONGER."""
+    roles: dict[str, str] = {}
+    for arm in arms:
+        taken = WITHOUT in roles.values()
+        roles[arm["name"]] = WITH if arm.get("memory_rows") else LONGER if taken else WITHOUT
+    return roles
+
+
+def folders_of(folder: Path, arm: Mapping[str, Any]) -> list[Path]:
+    """The run folders of an arm; a comparison from a stranger cannot name one elsewhere."""
+    return [folder / Path(name).name for name in arm.get("runs", [])]
 
 
 def plain(value: float | None) -> str:
