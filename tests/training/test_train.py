@@ -456,6 +456,26 @@ def test_the_plan_says_what_will_not_be_as_one_may_think(changed: dict[str, Any]
     assert told not in "\n".join(plan_of(build_parts(quick())))
 
 
+@pytest.mark.parametrize(
+    ("queries", "classes", "told"),
+    [
+        (30, 3, "validation: 30 queries of 3 classes: one query is 3.3 points of R@1, so the step that is kept is"),
+        (199, 20, "validation: 199 queries of 20 classes: one query is 0.5 points"),
+        (500, 9, "validation: 500 queries of 9 classes: other classes may disagree, so the step that is kept is"),
+        (200, 10, None),
+        (0, 0, None),
+    ],
+)
+def test_the_plan_warns_of_a_validation_that_chooses_by_chance(
+    queries: int, classes: int, told: str | None, quick: Quick
+) -> None:
+    parts = build_parts(quick())
+    labels = torch.arange(queries) % max(classes, 1)
+    held_out = replace(parts.data.validation, labels=labels, ids=torch.arange(queries))
+    notes = [line for line in plan_of(replace(parts, data=replace(parts.data, validation=held_out))) if "note" in line]
+    assert told in "".join(notes) if told else not [note for note in notes if "by chance" in note]
+
+
 @pytest.mark.parametrize("choice", [{"train_stages": 1}, {"freeze_bn": True}])
 def test_what_is_frozen_is_saved_as_it_was(
     choice: dict[str, object], quick: Quick, tmp_path: Path, console: Console

@@ -13,6 +13,7 @@ from crossbatch.training.run_parts import RunParts
 from crossbatch.training.settings import OptimSettings
 
 REACHED = 0.7  # least share of the learning rate that a run should reach
+FEW_QUERIES, FEW_CLASSES = 200, 10  # of validation, below which chance has a say in what it chooses
 INDENT = " " * 10  # of lines that belong to the line above
 
 
@@ -40,7 +41,7 @@ def plan_of(parts: RunParts) -> list[str]:
         *_model(parts),
         *_needs(parts),
         f"training  {optim.steps:,} steps, learning rate {optim.lr:g}{_recipe(parts)}, {_reading(parts)}",
-        *(f"note      {note}" for note in [*_short_of(optim), *data.notes]),
+        *(f"note      {note}" for note in [*_short_of(optim), *_small_validation(parts), *data.notes]),
     ]
 
 
@@ -161,6 +162,16 @@ def _short_of(optim: OptimSettings) -> list[str]:
         way_out = f"lower --optim.warmup {optim.warmup}, of {optim.steps:,} steps, or train for longer"
         told.append(f"the learning rate rises to {share * optim.lr:.2g} only: {way_out}")
     return told
+
+
+def _small_validation(parts: RunParts) -> list[str]:
+    """A note where validation is so small that its R@1 chooses the kept step partly by chance."""
+    queries, classes = len(parts.data.validation), parts.data.validation.classes
+    if parts.settings.refit or not queries or (queries >= FEW_QUERIES and classes >= FEW_CLASSES):
+        return []
+    count = f"{queries:,} queries of {classes} {'class' if classes == 1 else 'classes'}"
+    worth = f"one query is {100 / queries:.1f} points of R@1" if queries < FEW_QUERIES else "other classes may disagree"
+    return [f"validation: {count}: {worth}, so the step that is kept is partly chosen by chance; more classes help"]
 
 
 def _reading(parts: RunParts) -> str:
