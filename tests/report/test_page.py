@@ -391,15 +391,47 @@ def test_hard_negatives_may_come_to_none(run: Path) -> None:
         "step,batch_negatives,memory_negatives\n9,3.0,120.0\n19,0.0,0.0\n29,0.5,nan\n", encoding="utf-8"
     )
     assert read(run).charts == ["Hard negatives per anchor"]
-    (run / "logs/csv/from_00000000/metrics.csv").write_text("step,batch_negatives\n9,0.0\n", encoding="utf-8")
+    none = "step,batch_negatives\n9,0.0\n19,0.0\n29,0.0\n"
+    (run / "logs/csv/from_00000000/metrics.csv").write_text(none, encoding="utf-8")
     assert read(run).charts == ["Hard negatives per anchor"]
 
 
 def test_a_curve_counts_steps_from_one_as_people_do(tmp_path: Path) -> None:
     """A value that was logged at step 9 belongs to the tenth step."""
-    arm = Arm("with memory", "with", "solid", [tmp_path], [{"lr": [(9, 0.1), (19, 0.2)], "val/R@1": [(19, 0.5)]}])
+    rates = [(9, 0.1), (19, 0.2), (29, 0.1)]
+    arm = Arm("with memory", "with", "solid", [tmp_path], [{"lr": rates, "val/R@1": [(19, 0.5), (29, 0.6), (39, 0.5)]}])
     lines = {chart.heading: chart.lines[0].seeds for chart in charts([arm])}
-    assert lines == {"Learning rate": [[(10, 0.1), (20, 0.2)]], "R@1 on the validation classes, %": [[(20, 50.0)]]}
+    assert lines == {
+        "Learning rate": [[(10, 0.1), (20, 0.2), (30, 0.1)]],
+        "R@1 on the validation classes, %": [[(20, 50.0), (30, 60.0), (40, 50.0)]],
+    }
+
+
+def test_charts_of_one_or_two_points_are_left_out(tmp_path: Path) -> None:
+    """A run of 200 steps measures drift once or twice, and its memory is full from the first log on."""
+    logged = {
+        "lr": [(9, 0.1), (19, 0.2), (29, 0.1)],
+        "drift/10": [(99, 0.3), (199, 0.2)],
+        "drift/100": [(199, 0.2)],
+        "memory_rows": [(9, 200.0), (19, 200.0), (29, 200.0)],
+    }
+    arm = Arm("with memory", "with", "solid", [tmp_path], [logged])
+    assert [chart.heading for chart in charts([arm])] == ["Learning rate"]
+    logged |= {"drift/10": [(99, 0.3), (199, 0.2), (299, 0.1)], "memory_rows": [(9, 64.0), (19, 128.0), (29, 200.0)]}
+    assert [chart.heading for chart in charts([arm])] == ["Learning rate", "Drift", "Rows in the memory"]
+
+
+def test_a_run_too_short_for_charts_says_so(run: Path) -> None:
+    (run / "logs/csv/from_00000000/metrics.csv").write_text("step,loss,lr\n9,1,0.1\n19,0.5,0.1\n", encoding="utf-8")
+    page = read(run)
+    assert "curves" in page.sections
+    assert not page.charts
+    assert "Training was too short for charts: no value was logged 3 times." in page.text
+
+
+def test_bars_beside_a_picture_have_the_colour_of_the_page(text: str) -> None:
+    """Thumbnails that are not square leave bars, in light and in dark."""
+    assert "background: var(--paper)" in re.findall(r"\.thumb \{.*?\}", text)[0]
 
 
 def test_long_logs_are_averaged(run: Path) -> None:

@@ -11,6 +11,7 @@ from crossbatch.errors import RunError
 from crossbatch.report.plots import Colour, Line, Series, Stroke, draw, mean
 
 POINTS = 150  # most points of a line: a chart about 450 pixels wide shows no more
+FEWEST = 3  # points of a line, without which a chart says little
 SEEN = 200  # two lines less than 1/SEEN of the chart's height apart look like one
 Metrics = dict[str, Series]
 
@@ -40,12 +41,18 @@ def read_arm(name: str, colour: Colour, stroke: Stroke, folders: list[Path]) -> 
 
 
 def charts(arms: Sequence[Arm]) -> list[Chart]:
-    """Every chart that has data to show."""
+    """Every chart that has something to show: a line of three points or more."""
     return [
         chart
         for make in (_validation, _loss, _hard_negatives, _learning_rate, _drift, _rows, _age)
         if (chart := make(arms))
     ]
+
+
+def too_short(arms: Sequence[Arm]) -> str:
+    """A sentence in place of the charts, where values were logged and are too few for a chart."""
+    logged = any(run for arm in arms for run in arm.logged)
+    return f"Training was too short for charts: no value was logged {FEWEST} times." if logged else ""
 
 
 def _validation(arms: Sequence[Arm]) -> Chart | None:
@@ -102,6 +109,8 @@ def _drift(arms: Sequence[Arm]) -> Chart | None:
 
 def _rows(arms: Sequence[Arm]) -> Chart | None:
     lines = [_line(arm, arm.name, "memory_rows") for arm in arms]
+    if len({value for line in lines for series in line.seeds for _, value in series}) == 1:
+        return None  # full from the first log on; the settings tell its size
     return _chart("Rows in the memory", "Embeddings held, each of an image seen earlier.", lines, from_zero=True)
 
 
@@ -120,9 +129,9 @@ def _chart(
     logarithmic: bool = False,
     from_zero: bool = False,
 ) -> Chart | None:
-    """A chart of the lines that have points, None without any; `thinned` averages neighbouring steps of long logs."""
+    """A chart of the lines that have points, None if all have few; `thinned` averages neighbours in long logs."""
     present = [line for line in lines if line.seeds]
-    if not present:
+    if max((len(series) for line in present for series in line.seeds), default=0) < FEWEST:
         return None
     group = max(math.ceil(len(series) / POINTS) for line in present for series in line.seeds)
     if thinned and group > 1:

@@ -9,7 +9,7 @@ from crossbatch import durable, runs
 from crossbatch.data import called
 from crossbatch.errors import MissingExtraError, RunError
 from crossbatch.report import headline, results
-from crossbatch.report.curves import Arm, Chart, charts, read_arm
+from crossbatch.report.curves import Arm, Chart, charts, read_arm, too_short
 from crossbatch.report.gallery import Gallery, gallery, picture_uri, suspicious
 from crossbatch.report.plots import Colour, Stroke
 from crossbatch.report.results import LONGER, WITH, WITHOUT
@@ -40,6 +40,7 @@ class Page(NamedTuple):
     notes: list[str]
     suspects: Gallery | None = None
     warnings: Sequence[str] = ()
+    charts_note: str = ""  # in place of charts
     augmented: str = ""  # picture of augmented training images, as a data URI
     augmented_note: str = ""
     search_command: str = ""  # command that serves a search page of the run
@@ -79,7 +80,7 @@ def _of_comparison(folder: Path) -> Page:
     config = _config(first or folder)
     data, name = str(comparison.get("data", "unknown data")), _name(comparison, config)
     examples = [arm.folders[0] for arm in arms if arm.stroke == "solid" and arm.folders]
-    cards = gallery([arm for arm in arms if arm.stroke == "solid"])
+    cards, drawn = gallery([arm for arm in arms if arm.stroke == "solid"]), charts(arms)
     return Page(
         title=f"{name}: training with a memory, and without",
         sentence=verdict.sentence,
@@ -87,7 +88,8 @@ def _of_comparison(folder: Path) -> Page:
         tiles=results.comparison_tiles(comparison, names, verdict.apart),
         table=results.comparison_table(comparison, colours),
         table_note=f"Metrics in %, on the test classes, which training never saw. {spread}.",
-        charts=charts(arms),
+        charts=drawn,
+        charts_note="" if drawn else too_short(arms),
         search=results.search_table(comparison, colours),
         gallery=cards,
         how_to_get_examples="" if cards else "; ".join(_command("evaluate", run, config) for run in examples),
@@ -107,7 +109,7 @@ def _of_run(folder: Path) -> Page:
     arm = read_arm(name, *DRAWN[role], [folder])
     config = _config(folder)
     data, data_name = str(summary.get("data", "unknown data")), _name(summary, config)
-    cards = gallery([arm])
+    cards, drawn = gallery([arm]), charts([arm])
     return Page(
         title=f"{data_name}: a run {name}",
         sentence=headline.run_sentence(folder, summary),
@@ -116,7 +118,8 @@ def _of_run(folder: Path) -> Page:
         table=results.evaluation_table(folder, summary),
         table_note="Metrics in %. Look: how often this part had been measured by then; settings that are chosen by it "
         "make the number optimistic.",
-        charts=charts([arm]),
+        charts=drawn,
+        charts_note="" if drawn else too_short([arm]),
         search=None,
         gallery=cards,
         how_to_get_examples="" if cards else _command("evaluate", folder, config),
