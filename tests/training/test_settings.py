@@ -100,3 +100,14 @@ def test_a_default_folder_is_named_by_the_images(tmp_path: Path) -> None:
         for root in (None, tmp_path / "photos.csv", tmp_path / "shoes", tmp_path / "shoes" / "..")
     ]
     assert names == ["glyphs", "photos", "shoes", tmp_path.name]
+
+
+def test_a_kept_path_has_no_detours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("here", "photos", "far/inner"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "inner")
+    monkeypatch.chdir(tmp_path / "here")
+    kept = {given: Settings(root=Path(given), data="folder").as_dict()["root"] for given in ("../photos", "../link")}
+    assert kept == {"../photos": f"{tmp_path}/photos", "../link": f"{tmp_path}/link"}
+    beyond = Settings(root=tmp_path / "link" / ".." / "photos", data="folder").as_dict()["root"]
+    assert beyond == f"{tmp_path}/link/../photos", "this is far/photos, and without .. it would be photos"

@@ -1,6 +1,7 @@
 """Every option of a training run, typed: the command line, the config file and the run folder share them."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -179,8 +180,8 @@ class Settings:
         return int(min(max(self.optim.steps // 20, 1) if given is None else given, self.optim.steps))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for YAML and JSON; paths are absolute."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=lambda path: str(path.absolute())))
+        """Plain values, for YAML and JSON; paths are absolute, without `..` where that is the same place."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=_kept_path))
         return plain
 
     @classmethod
@@ -194,3 +195,12 @@ class Settings:
         except (ArgumentError, TypeError) as error:
             told = f"config.yaml of the run does not fit this version ({error})"
             raise RunError(f"{told}: put it back as it was, or train anew") from error
+
+
+def _kept_path(path: Path) -> str:
+    """An absolute path without `..`, links as they are; with `..` if a link before it leads elsewhere."""
+    whole = path.absolute()
+    if ".." not in whole.parts:
+        return str(whole)
+    short = os.path.normpath(whole)
+    return short if os.path.realpath(short) == os.path.realpath(whole) else str(whole)
