@@ -163,6 +163,21 @@ def test_train_evaluate_report_and_resume(pictures: Path, tmp_path: Path, capsys
     assert runs.read_config(tmp_path / "again") == runs.read_config(tmp_path / "run")
 
 
+def test_a_run_within_its_images_is_evaluated_and_resumed(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = shutil.copytree(pictures, tmp_path / "photos")
+    monkeypatch.chdir(photos)
+    assert main(["train", ".", *SMALL]) == 0
+    (run,) = Path("runs").iterdir()
+    assert main(["evaluate", str(run)]) == 0
+    assert main(["train", "--resume", str(run), "--optim.steps", "6", "--force"]) == 0
+    assert "data fingerprint" not in capsys.readouterr().err
+    assert runs.read_summary(run)["steps"] == 6
+    assert main(["inspect", ".", "--json"]) == 0
+    assert "not read: 1 × run folder" in json.loads(capsys.readouterr().out)["notes"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

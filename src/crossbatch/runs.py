@@ -26,15 +26,15 @@ from typing import Any
 
 import yaml
 
-from crossbatch import durable
+from crossbatch import durable, own_folders
 from crossbatch.errors import RunError
 from crossbatch.locks import locked
 from crossbatch.typed import typed
 
-CONFIG, DATA, SUMMARY = "config.yaml", "data.json", "summary.json"
+CONFIG, DATA, SUMMARY = own_folders.CONFIG, own_folders.DATA, "summary.json"
 DRIFT, DRIFT_FIGURE = "drift.csv", "drift.svg"
-EVALUATIONS, COMPARISON = "evaluations.json", "comparison.json"
-SEARCH, JOURNAL, TUNING, BEST_RECIPE = "search.json", "journal.log", "tuning.json", "best.yaml"
+EVALUATIONS, COMPARISON = "evaluations.json", own_folders.COMPARISON
+SEARCH, JOURNAL, TUNING, BEST_RECIPE = own_folders.SEARCH, "journal.log", "tuning.json", "best.yaml"
 RACE = "race.json"
 EXAMPLES, CLASSES, WORST = "examples", "classes.csv", "worst.csv"
 CHECKPOINTS, LAST, PREVIOUS, BEST = "checkpoints", "last", "previous", "best"

@@ -306,6 +306,61 @@ def test_what_is_not_read_is_counted_and_classes_without_an_image_are_named(tmp_
     assert "2 class folders hold no image: empty class, texts" in found.notes
 
 
+def own(folder: Path, *files: str) -> Path:
+    """A folder as crossbatch writes it: files of these names, and pictures."""
+    tree(folder, {".": 1, "examples/test": 2})
+    for file in files:
+        (folder / file).touch()
+    return folder
+
+
+@pytest.mark.parametrize("place", ["runs/photos-seed0", "runs/again/photos-seed0", "run", "class0/run"])
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("run folder", ("config.yaml", "data.json")),
+        ("gallery folder", ("gallery.json", "model")),
+        ("comparison folder", ("config.yaml", "data.json", "comparison.json")),
+        ("search folder", ("search.json", "data.json")),
+    ],
+)
+def test_folders_of_crossbatch_are_neither_classes_nor_images(
+    place: str, kind: str, files: tuple[str, ...], tmp_path: Path
+) -> None:
+    before = load(tree(tmp_path, THREE))
+    own(tmp_path / place, *files)
+    (tmp_path / "runs" / "refused").mkdir(parents=True)
+    (tmp_path / place).with_suffix(".log").write_text("what was printed")
+    found = load(tmp_path)
+    assert found.fingerprint == before.fingerprint
+    assert found.class_names == before.class_names
+    assert any(note.startswith("not read: ") and f"1 × {kind}" in note for note in found.notes)
+    assert sum("hold no image: runs" in note for note in found.notes) == (not place.startswith("runs"))
+    images, notes = listed([tmp_path])
+    assert len(images) == 30
+    assert any(f"1 × {kind}" in note for note in notes)
+
+
+def test_a_folder_of_images_may_have_one_file_that_is_named_as_those_of_crossbatch(tmp_path: Path) -> None:
+    tree(tmp_path, THREE)
+    for name in ("config.yaml", "gallery.json", "search.json", "comparison.json"):
+        (tmp_path / "class0" / name).touch()
+    assert len(load(tmp_path).images) == 30
+    assert len(listed([tmp_path])[0]) == 30
+
+
+def test_runs_beside_a_single_folder_do_not_hide_that_it_holds_the_classes(tmp_path: Path) -> None:
+    tree(tmp_path / "photos", THREE)
+    own(tmp_path / "runs" / "photos-seed0", "config.yaml", "data.json")
+    with pytest.raises(DataError, match="has one folder, photos, and that has 10: if these are the classes, give"):
+        load(tmp_path)
+
+
+def test_a_gallery_named_gallery_is_no_part(tmp_path: Path) -> None:
+    own(tree(tmp_path, THREE) / "gallery", "gallery.json", "model")
+    assert set(load(tmp_path).class_names) == set(THREE)
+
+
 def test_formats_are_told_by_their_content_where_the_suffix_does_not_say(tmp_path: Path) -> None:
     tree(tmp_path, THREE)
     for kind, name in (

@@ -41,7 +41,7 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     places, notes = _places(root, folders)
     rows = []
     for role, place in places:
-        classes = tree.classes(place)
+        classes = list(folders.values()) if place == root else tree.classes(place)
         tree.beside(place)
         if place == root:
             classes = [folder for folder in classes if (len(places) == 1) or folder.name not in (QUERY, GALLERY)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from crossbatch import own_folders
 from crossbatch.data.image_files import HEIC, NEEDS_HEIF, READS_HEIC
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".jp2"}
@@ -21,7 +22,8 @@ NOISE = {"__macosx", "@eadir", "$recycle.bin", "lost+found"}  # folders that ope
 class Tree:
     """Walk folders of images; `left_out` counts what was not read, by reason.
 
-    Links to files are followed. Links to folders are followed in the root, and not further down.
+    Links to files are followed. Links to folders are followed in the root, and not further down. Folders that
+    crossbatch writes, such as run folders, are left out: they hold pictures of images that are read already.
     """
 
     def __init__(self) -> None:
@@ -29,9 +31,14 @@ class Tree:
         self.without_images: list[str] = []
 
     def classes(self, root: Path) -> list[Path]:
-        """The folders of a root, sorted by name, without hidden ones and those that operating systems leave behind."""
+        """The folders of a root, sorted by name.
+
+        Left out are hidden ones, those that operating systems leave behind, folders that crossbatch writes, and folders
+        that hold such folders and no image, as `runs`.
+        """
         with os.scandir(root) as entries:
-            return sorted(Path(entry.path) for entry in entries if not hidden(entry.name) and leads(entry.is_dir))
+            folders = sorted(Path(entry.path) for entry in entries if not hidden(entry.name) and leads(entry.is_dir))
+        return [folder for folder in folders if not self._holds_own_alone(folder)]
 
     def images(self, folder: Path, *, links: bool = False) -> list[Path]:
         """Images below a folder, sorted by path; notes a folder without any. `links`: follow linked folders in it."""
@@ -59,14 +66,31 @@ class Tree:
         if count:
             self.left_out["images in the folder of no class"] += count
 
-    def _walk(self, folder: str, *, links: bool = False) -> Iterator[str]:
+    def _holds_own_alone(self, folder: Path) -> bool:
+        """Whether a folder is one of crossbatch, or holds such folders and no image; these folders are counted."""
+        walked = Tree()
+        if next(walked._walk(str(folder)), None) is not None:
+            return False
+        own = {kind: walked.left_out[kind] for kind in own_folders.KINDS if kind in walked.left_out}
+        self.left_out.update(own)
+        return bool(own)
+
+    def _inner(self, folder: str) -> list[os.DirEntry[str]]:
+        """What a folder holds; nothing of a folder that cannot be opened, or that crossbatch writes."""
         try:
             with os.scandir(folder) as entries:
                 inner = list(entries)
         except OSError:
             self.left_out["folders that cannot be opened"] += 1
-            return
-        for entry in inner:
+            return []
+        kind = own_folders.kind_of({entry.name for entry in inner})
+        if kind is None:
+            return inner
+        self.left_out[kind] += 1
+        return []
+
+    def _walk(self, folder: str, *, links: bool = False) -> Iterator[str]:
+        for entry in self._inner(folder):
             if hidden(entry.name):
                 self.left_out["hidden"] += 1
             elif leads(partial(entry.is_dir, follow_symlinks=links)):

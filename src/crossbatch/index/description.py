@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from crossbatch import durable
+from crossbatch import durable, own_folders
 from crossbatch.errors import DataError, RunError
 from crossbatch.index.milvus import LOCAL, is_server, refuse_secret
 from crossbatch.typed import typed
 
-FILE = "gallery.json"
+FILE = own_folders.GALLERY
 FORMAT = 1
 
 

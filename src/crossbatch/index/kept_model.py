@@ -4,10 +4,10 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-from crossbatch import durable
+from crossbatch import durable, own_folders
 from crossbatch.errors import RunError
 
-FOLDER = "model"
+FOLDER = own_folders.MODEL
 GRAPH = "model.onnx"  # the name that `crossbatch export` gives it
 FILES = ("model.safetensors", "model.json", "config.json")
 
