@@ -20,6 +20,8 @@ from crossbatch.data.folder import load
 from crossbatch.data.listing import listed
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
+from crossbatch.training.run_parts import build_parts
+from crossbatch.training.settings import Settings
 
 THREE = {f"class{c}": 3 for c in range(10)}
 
@@ -304,6 +306,74 @@ def test_what_is_not_read_is_counted_and_classes_without_an_image_are_named(tmp_
     found = load(tmp_path)
     assert "not read: 1 × .json, 1 × .mp4, 3 × .txt, 1 × broken links, 1 × without a suffix" in found.notes
     assert "2 class folders hold no image: empty class, texts" in found.notes
+
+
+def nested(root: Path, categories: int, inner: int) -> Path:
+    for category in range(categories):
+        tree(root / f"category{category}", {f"product{number}": 3 for number in range(inner)})
+    return root
+
+
+DEEPER = (
+    "all {} class folders hold folders of their own (category0/product0, …): each is read as ONE class. If the inner "
+    "folders are your classes, move them one level up, or list the images in a table of path,label"
+)
+
+
+def test_classes_that_may_lie_one_level_further_down_are_told(tmp_path: Path) -> None:
+    root = nested(tmp_path / "photos", 10, 3)
+    assert DEEPER.format(10) in load(root).notes
+    Image.new("RGB", (4, 4), "red").save(root / "category3" / "of the category.png")
+    assert DEEPER.format(10) not in load(root).notes
+    assert not any("folders of their own" in note for note in load(nested(tmp_path / "one inside", 10, 1)).notes)
+
+
+def test_parts_are_no_class_folders_with_classes_inside(tmp_path: Path) -> None:
+    for role in ("train", "test"):
+        tree(tmp_path / role, THREE)
+    assert not any("folders of their own" in note for note in load(tmp_path).notes)
+    for role in ("train", "test"):
+        nested(tmp_path / "deeper" / role, 4, 3)
+    assert DEEPER.format(8) in load(tmp_path / "deeper").notes
+
+
+@pytest.mark.parametrize("categories", [2, 3])
+def test_too_few_classes_are_refused_with_the_reason_that_they_lie_deeper(categories: int, tmp_path: Path) -> None:
+    root = nested(tmp_path, categories, 12)
+    with pytest.raises(DataError) as refused:
+        build_parts(Settings(data="folder", root=root), load(root))
+    assert DEEPER.format(categories) in str(refused.value)
+
+
+def test_a_table_is_a_way_out_for_classes_that_lie_deeper(tmp_path: Path) -> None:
+    root = nested(tmp_path / "photos", 3, 4)
+    rows = [f"{file.relative_to(tmp_path)},{file.parts[-3]}/{file.parts[-2]}" for file in sorted(root.rglob("*.png"))]
+    (tmp_path / "photos.csv").write_text("\n".join(["path,label", *rows]))
+    assert len(csv.load(tmp_path / "photos.csv").class_names) == 12
+
+
+def test_tables_beside_a_single_folder_of_images_are_named(tmp_path: Path) -> None:
+    tree(tmp_path, {"images": 5})
+    for name in ("b.csv", "a.TSV", "notes.txt"):
+        (tmp_path / name).touch()
+    told = r"if a table here has the columns path and label, give it as ROOT: a\.TSV, b\.csv"
+    with pytest.raises(DataError, match=f"is read as 1 class to train on, 'images'; .*{told}"):
+        load(tmp_path)
+    with pytest.raises(
+        DataError, match=r"no images in .*, or a table of path,label .*images in the folder of no class"
+    ):
+        load(tmp_path / "images")
+    shutil.rmtree(tmp_path / "images")
+    with pytest.raises(DataError, match=f"no images in .*, or a table of path,label .*{told}"):
+        load(tmp_path)
+    assert not any("ROOT" in note for note in load(tree(tmp_path, THREE)).notes)
+
+
+@pytest.mark.parametrize("name", ["photos.txt", "photos.xlsx"])
+def test_a_table_of_another_kind_is_to_be_saved_as_csv(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"path,label")
+    with pytest.raises(DataError, match=r"is a file: .*a table is \.csv, .*: save any other table as \.csv$"):
+        data.load(data.name_for(tmp_path / name), tmp_path / name)
 
 
 def own(folder: Path, *files: str) -> Path:

@@ -1,12 +1,14 @@
 """A user's own images: one folder per class, or such folders below train/, val/, test/, query/ and gallery/."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from crossbatch.data import TABLES
 from crossbatch.data.data_set import DataSet
 from crossbatch.data.image_files import as_label
 from crossbatch.data.image_tree import SUFFIXES, Tree, leads
 from crossbatch.data.labelled_files import GALLERY, QUERY, ROLES, TEST, TRAIN, VALIDATION, Row, build
-from crossbatch.data.roots import wrong_root
+from crossbatch.data.roots import with_notes, wrong_root
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 from crossbatch.harmless import shown
@@ -33,26 +35,27 @@ def load(root: Path | None, split: Split | None = None) -> DataSet:
     are held out for it.
     """
     if root is None or not root.is_dir():
-        raise wrong_root(
-            "folder", root, "a folder with one folder of images per class; a table is .csv, .tsv, .parquet or .jsonl"
-        )
+        takes = "a folder with one folder of images per class; a table is .csv, .tsv, .parquet or .jsonl"
+        way_out = ": save any other table as .csv" if root is not None and root.is_file() else ""
+        raise wrong_root("folder", root, f"{takes}{way_out}")
     tree = Tree()
     folders = {folder.name: folder for folder in tree.classes(root)}
     places, notes = _places(root, folders)
-    rows = []
+    rows: list[Row] = []
+    images: dict[Path, list[Path]] = {}
     for role, place in places:
         classes = list(folders.values()) if place == root else tree.classes(place)
         tree.beside(place)
         if place == root:
             classes = [folder for folder in classes if (len(places) == 1) or folder.name not in (QUERY, GALLERY)]
-        place_rows = [
-            Row(path, as_label(folder.name), role, shown(path)) for folder in classes for path in tree.images(folder)
-        ]
-        if not place_rows and (place != root or len(places) == 1):
-            _refuse_empty(place, tree)
-        rows += place_rows
+        found = {folder: tree.images(folder) for folder in classes}
+        if not any(found.values()) and (place != root or len(places) == 1):
+            _refuse_empty(place, [*tree.notes(), *_tables(root)])
+        rows += [Row(path, as_label(folder.name), role, shown(path)) for folder in found for path in found[folder]]
+        images |= found
     _refuse_one_folder(rows, root, folders)
-    return build("folder", root, rows, split or Split(), [*notes, *tree.notes()])
+    notes = [*notes, *_deeper(images), *tree.notes(), *(_tables(root) if sum(map(bool, images.values())) == 1 else [])]
+    return build("folder", root, rows, split or Split(), notes)
 
 
 def _places(root: Path, folders: dict[str, Path]) -> tuple[list[tuple[str, Path]], list[str]]:
@@ -94,10 +97,34 @@ def _in_order(named: tuple[str, str]) -> int:
     return ROLES.index(named[1])
 
 
-def _refuse_empty(place: Path, tree: Tree) -> None:
-    left_out = "; ".join(tree.notes())
-    expected = f"expected one folder per class with {', '.join(sorted(SUFFIXES))} files"
-    raise DataError(f"no images in {place}: {expected}{f' ({left_out})' if left_out else ''}")
+def _deeper(images: Mapping[Path, Sequence[Path]]) -> list[str]:
+    """A note if no class folder has an image of its own, and each has several folders with images.
+
+    `images`: paths of the images of each class folder.
+    """
+    places = {folder: [path.relative_to(folder).parts for path in paths] for folder, paths in images.items() if paths}
+    inner = {folder: {place[0] for place in found if len(place) > 1} for folder, found in places.items()}
+    own = any(len(place) == 1 for found in places.values() for place in found)
+    if own or len(inner) < 2 or min(map(len, inner.values())) < 2:
+        return []
+    first = min(inner)
+    example = shown(Path(first.name, min(inner[first])))
+    return [
+        f"all {len(inner):,} class folders hold folders of their own ({example}, …): each is read as ONE class. If the "
+        "inner folders are your classes, move them one level up, or list the images in a table of path,label"
+    ]
+
+
+def _tables(root: Path) -> list[str]:
+    """A note that names the tables in a root; they may label the images."""
+    tables = sorted(shown(file.name) for file in root.iterdir() if file.suffix.lower() in TABLES)
+    named = ", ".join(tables[:5]) + (", …" if len(tables) > 5 else "")
+    return [f"if a table here has the columns path and label, give it as ROOT: {named}"] if tables else []
+
+
+def _refuse_empty(place: Path, notes: Sequence[str]) -> None:
+    expected = f"expected one folder per class with {', '.join(sorted(SUFFIXES))} files, or a table of path,label"
+    raise with_notes(f"no images in {place}: {expected}", notes)
 
 
 def _refuse_one_folder(rows: list[Row], root: Path, folders: dict[str, Path]) -> None:

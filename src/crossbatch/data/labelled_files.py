@@ -12,6 +12,7 @@ from torch import Tensor
 from crossbatch.data.copies import copies
 from crossbatch.data.data_set import DataSet, Part, Search, hold_out, queries, require_pairs
 from crossbatch.data.image_files import FileImages
+from crossbatch.data.roots import with_notes
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
@@ -44,7 +45,7 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
     }
     train, validation = parts[TRAIN], parts[VALIDATION]
     query, gallery = parts[QUERY] + parts[TEST], parts[GALLERY]
-    _require_classes(root, [names[label] for label in train.labels.unique().tolist()], parts, split)
+    _require_classes(root, [names[label] for label in train.labels.unique().tolist()], parts, split, notes)
     if len(query) == 0:
         require_pairs(train, "data set")
         train, query = _hold_out(train, split.test_share, split.seed, "--split.test_share", "test part")
@@ -76,7 +77,9 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
     return DataSet(name, files, names, train, validation, {"test": test}, fingerprint, notes=notes, copies=copied)
 
 
-def _require_classes(root: Path, classes: Sequence[str], parts: Mapping[str, Part], split: Split) -> None:
+def _require_classes(
+    root: Path, classes: Sequence[str], parts: Mapping[str, Part], split: Split, notes: Sequence[str]
+) -> None:
     """Refuse fewer training classes than the parts that need one; the error says how the data were read."""
     test = not len(parts[QUERY] + parts[TEST]) and split.test_share > 0
     validation = not len(parts[VALIDATION]) and split.validation_share > 0
@@ -84,9 +87,10 @@ def _require_classes(root: Path, classes: Sequence[str], parts: Mapping[str, Par
     if 0 < len(classes) < fewest:
         named = "1 class" if len(classes) == 1 else f"{len(classes)} classes"
         held = " and ".join([*(["validation"] if validation else []), *(["test"] if test else [])])
-        raise DataError(
+        raise with_notes(
             f"{root} is read as {named} to train on, {', '.join(map(repr, classes))}; with classes held out for {held} "
-            f"it takes {fewest} or more: a class is a folder of its own in ROOT, or a label of its own in a table"
+            f"it takes {fewest} or more: a class is a folder of its own in ROOT, or a label of its own in a table",
+            notes,
         )
 
 

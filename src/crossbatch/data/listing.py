@@ -9,6 +9,7 @@ from crossbatch.data.csv import rows_of
 from crossbatch.data.folder import ROLE_OF
 from crossbatch.data.image_files import as_label
 from crossbatch.data.image_tree import Tree
+from crossbatch.data.roots import with_notes
 from crossbatch.errors import DataError
 from crossbatch.harmless import shown
 
@@ -63,7 +64,7 @@ def _in(source: Path, notes: list[str], *, skip_missing: bool) -> Iterator[Liste
         paths = tree.images(source, links=True)
         left_out = tree.notes()[:1] if tree.left_out else []
         if not paths:
-            raise DataError(f"there is no image in {shown(source)}{f' ({left_out[0]})' if left_out else ''}")
+            raise with_notes(f"there is no image in {shown(source)}", left_out)
         notes += left_out
         yield from _labelled_by_folder(source, paths)
     elif source.suffix.lower() in TABLES and source.is_file():

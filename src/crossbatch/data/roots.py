@@ -1,5 +1,6 @@
-"""The error for a root that a data set cannot read."""
+"""The errors for a root that cannot be read as a data set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from crossbatch.errors import DataError
@@ -11,3 +12,8 @@ def wrong_root(data: str, root: Path | None, takes: str) -> DataError:
         return DataError(f"--data {data} needs ROOT, {takes}")
     problem = "is a folder" if root.is_dir() else "is a file" if root.exists() else "does not exist"
     return DataError(f"{root} {problem}: --data {data} takes {takes}")
+
+
+def with_notes(problem: str, notes: Sequence[str]) -> DataError:
+    """The error for a data set that is too small, with the notes on how it was read in brackets."""
+    return DataError(f"{problem} ({'; '.join(notes)})" if notes else problem)

@@ -13,8 +13,9 @@ from crossbatch.data.batches import PartBatches, Reader
 from crossbatch.data.checking import refuse_unreadable, without_unreadable
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches
+from crossbatch.data.roots import with_notes
 from crossbatch.data.transforms import MOST_PIXELS, Preprocessing, background_colour
-from crossbatch.errors import DataError, SettingError
+from crossbatch.errors import SettingError
 from crossbatch.following import Following
 from crossbatch.imported import imported_class
 from crossbatch.losses import MatryoshkaLoss
@@ -87,9 +88,8 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
     settings.check()
     loaded = loaded or load_data(settings)
     if loaded.train.classes < 2:
-        raise DataError(
-            "one class is left to train on, and there is nothing to tell it from: bring five classes or more"
-        )
+        problem = "one class is left to train on, and there is nothing to tell it from: bring five classes or more"
+        raise with_notes(problem, loaded.notes)
     if settings.loop.patience and (settings.refit or not len(loaded.validation)):
         raise SettingError("--loop.patience stops by R@1 on validation classes, and there are none: leave it out")
     reader = Reader(loaded.images, settings.loop.on_corrupt)
