@@ -18,10 +18,12 @@ from milvus_lite.adapter.grpc.server import start_server_in_thread
 from PIL import Image
 
 import crossbatch
+from crossbatch import runs
 from crossbatch.__main__ import main
 from crossbatch.errors import DataError
 from crossbatch.index import changes, description, indexing, projection
 from crossbatch.index.writer import writing
+from crossbatch.training.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +262,36 @@ def test_a_run_is_indexed_before_it_is_searched(
     before = (run / "gallery" / description.FILE).read_bytes()
     assert asked(capsys, "search", str(run), str(pictures / "class 3" / "0.png"), "--top", "5") == found
     assert (run / "gallery" / description.FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["gone.jpg"], "cannot read the image gone.jpg (No such file or directory): name an image file"),
+        (["photo.png", "text.jpg"], "text.jpg: this cannot be read as an image: it is text"),
+        (["."], "is a folder: name the images in it"),
+        (["photo.png", "--box", "0,0,900,1"], "within the image of 16 × 16 pixels, got"),
+        (["--id", "ab", "--box", "0,0,1"], "a box is left,top,right,bottom"),
+        (["photo.png", "--html", "text.jpg/page.html"], "lies below"),
+    ],
+)
+def test_what_cannot_be_searched_with_is_refused_before_anything_is_indexed(
+    words: list[str],
+    told: str,
+    run: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(pictures / "class 3" / "0.png", "photo.png")
+    Path("text.jpg").write_text("no image")
+    shutil.copytree(run, "run")
+    runs.write_config(Path("run"), Settings(data="folder", root=pictures).as_dict())
+    assert main(["search", "run", *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not Path("run/gallery").exists()
 
 
 def test_a_gallery_that_a_run_has_is_searched_as_it_is_and_says_so(

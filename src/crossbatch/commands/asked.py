@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from crossbatch.errors import DataError, RunError
 from crossbatch.index import Gallery
+from crossbatch.index.box import edges_of
 from crossbatch.index.indexing import digest_of
 from crossbatch.index.kept_model import soonest
 from crossbatch.index.queries import OWN_PIXELS, TooManyPixelsError, read_query
@@ -38,7 +39,21 @@ class _Unseen(NamedTuple):
     picture: bytes
 
 
-def asked(gallery: Gallery, files: Sequence[Path], ids: Sequence[str], box: str | None) -> list[Asked]:
+class _File(NamedTuple):
+    """A file to search with: its bytes, and the query to embed if the gallery does not have them."""
+
+    content: bytes
+    query: _Unseen
+
+
+def read_files(files: Sequence[Path], box: str | None) -> list[_File]:
+    """Read and decode the files to search with; a file or box that cannot be used is refused before any indexing."""
+    if box is not None:
+        edges_of(box)
+    return [_read(file, box) for file in files]
+
+
+def asked(gallery: Gallery, files: Sequence[_File], ids: Sequence[str], box: str | None) -> list[Asked]:
     """Queries, those by id first, then files; the network is loaded only for a part, or a file not in the gallery."""
     queries = [_of_gallery(gallery, gallery.rows.row(id_), box) for id_ in ids] + [
         _of_file(gallery, file, box) for file in files
@@ -71,7 +86,7 @@ def _of_gallery(gallery: Gallery, row: int, box: str | None) -> Asked | _Unseen:
     return _part(image.path, gallery.content(row) or gallery.thumbnail(row), box, (image.width, image.height))
 
 
-def _of_file(gallery: Gallery, file: Path, box: str | None) -> Asked | _Unseen:
+def _read(file: Path, box: str | None) -> _File:
     if file.is_dir():
         raise DataError(f"{file} is a folder: name the images in it that are to be searched with")
     if file.exists() and not file.is_file():
@@ -81,12 +96,15 @@ def _of_file(gallery: Gallery, file: Path, box: str | None) -> Asked | _Unseen:
     except OSError as error:
         way_out = "save it as a file first" if str(file).startswith(("http:", "https:")) else "name an image file"
         raise DataError(f"cannot read the image {file} ({error.strerror}): {way_out}") from error
-    row = gallery.rows.position.get(digest_of(content))
-    if box is not None:
-        return _part(str(file), content, box)
-    if row is not None:
-        return _of_gallery(gallery, row, None)._replace(name=str(file))
-    return _part(str(file), content, None)._replace(image=file)  # the encoder reads it as when indexing
+    query = _part(str(file), content, box)
+    return _File(content, query if box is not None else query._replace(image=file))  # read as when it is indexed
+
+
+def _of_file(gallery: Gallery, file: _File, box: str | None) -> Asked | _Unseen:
+    row = gallery.rows.position.get(digest_of(file.content))
+    if box is None and row is not None:
+        return _of_gallery(gallery, row, None)._replace(name=file.query.name)
+    return file.query
 
 
 def _part(name: str, content: bytes, box: str | None, size: tuple[int, int] | None = None) -> _Unseen:

@@ -62,8 +62,9 @@ def search(
     if not -1 <= min_similarity <= 1:
         raise SettingError(f"--min_similarity takes a cosine from -1 to 1, got {min_similarity}")
     _refuse_page(html)
-    from crossbatch.commands.asked import asked  # noqa: PLC0415  (imports Pillow)
+    from crossbatch.commands.asked import asked, read_files  # noqa: PLC0415  (imports Pillow)
 
+    files = read_files(images, box)
     opened = open_gallery(gallery, data, root, milvus, by, console)
     try:
         if not len(opened):
@@ -73,7 +74,7 @@ def search(
         unknown = [name for name in label if not opened.rows.spelt([name])]
         if unknown:
             raise DataError(f"no image of {opened.folder} has the label {unknown[0]}")
-        queries = asked(opened, images, id, box)
+        queries = asked(opened, files, id, box)
         vectors, without = np.stack([query.vector for query in queries]), [query.id for query in queries]
         found = opened.search(vectors, top, label or None, min_similarity=min_similarity, without=without)
         for query, hits in zip(queries, found, strict=True):

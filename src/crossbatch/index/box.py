@@ -20,12 +20,7 @@ class Box:
     @classmethod
     def parse(cls, text: str, width: int, height: int) -> "Box":
         """Parse four numbers; if one is above 1, all are pixels of an image of this width and height."""
-        try:
-            edges = [float(part) for part in text.split(",")]
-        except ValueError:
-            raise SettingError(f"{FITS}, got {text[:60]!r}") from None
-        if len(edges) != 4 or not all(map(math.isfinite, edges)):
-            raise SettingError(f"{FITS}, got {text[:60]!r}")
+        edges = edges_of(text)
         if max(edges) > 1:
             edges = [edge / side for edge, side in zip(edges, (width, height) * 2, strict=True)]
         left, top, right, bottom = edges
@@ -44,3 +39,14 @@ class Box:
         right, bottom = math.ceil(self.right * width), math.ceil(self.bottom * height)
         left, top = min(left, width - 1), min(top, height - 1)
         return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def edges_of(text: str) -> list[float]:
+    """The four numbers of a box as they are written; `SettingError` if they are not four."""
+    try:
+        edges = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SettingError(f"{FITS}, got {text[:60]!r}") from None
+    if len(edges) != 4 or not all(map(math.isfinite, edges)):
+        raise SettingError(f"{FITS}, got {text[:60]!r}")
+    return edges
