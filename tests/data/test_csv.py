@@ -148,7 +148,7 @@ def test_refuses_what_is_no_file(tmp_path: Path) -> None:
     ("header", "message"),
     [
         ("path,label,Path", "has several columns path"),
-        ("path,kind", "has no column label: its header is path,kind, it must name path and label"),
+        ("path,kind", r"has no column label: its header is path,kind, it must name path .or file_name, filename"),
         ("place,kind", "has no column path and no column label: its header is place,kind"),
         ("path|label", r"has no column path and no column label: its header is path\|label"),
     ],
@@ -162,7 +162,7 @@ def test_refuses_a_file_without_rows(root: Path) -> None:
     with pytest.raises(DataError, match=r"no images in .*images.csv: it has a header and no rows"):
         load(write(root))
     root.write_bytes(b"")
-    with pytest.raises(DataError, match="its header is empty, it must name path and label"):
+    with pytest.raises(DataError, match=r"its header is empty, it must name path .or file_name, filename"):
         load(root)
 
 
@@ -341,8 +341,31 @@ def test_copies_are_told_where_queries_are_the_gallery_and_no_file_is_its_own_co
         assert any("are in both query and gallery" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("header", ["path,label,split", "path,label, Split "])
+def test_a_column_split_is_read_as_role_if_all_its_values_are_roles(header: str, root: Path) -> None:
+    roles = ("Train", "train", "test", "validation")
+    found = load(write(root, *lines(*roles), header=header))
+    assert {found.class_names[label] for label in found.train.labels.tolist()} == {"cat", "dog"}
+    assert {found.class_names[label] for label in found.query.labels.tolist()} == {"eel"}
+    assert not any("columns not read" in note for note in found.notes)
+    for other in ("extra", ""):
+        found = load(write(root, *lines("train", "train", "test", other), header=header))
+        assert found.notes[0].startswith("columns not read: split;")
+        assert len(found.train) + len(found.validation) + len(found.query) == 16
+    rows = [f"{line},train" for line in lines(*roles)]
+    found = load(write(root, *rows, header="path,label,role,split"))
+    assert found.notes[0].startswith("columns not read: split;")
+    assert {found.class_names[label] for label in found.query.labels.tolist()} == {"eel"}
+
+
+def test_the_names_that_columns_may_have_are_told_where_one_is_missing(root: Path) -> None:
+    path, label = r"path \(or file_name, filename, image_path, image\)", r"label \(or class, class_name, category\)"
+    with pytest.raises(DataError, match=f"its header is Photo,Produkt,Preis, it must name {path} and {label}$"):
+        load(write(root, *lines("1", "1", "1", "1"), header="Photo,Produkt,Preis"))
+
+
 def test_what_is_not_read_of_a_table_is_told(root: Path) -> None:
-    found = load(write(root, *(f"{line},train" for line in lines()), header="path,label,split"))
+    found = load(write(root, *(f"{line},yes" for line in lines()), header="path,label,split"))
     assert found.notes[0] == "columns not read: split; a column named role would give the part of each row"
     assert len(load(write(root, *(f"{line},," for line in lines()))).images) == 16  # spreadsheets add empty fields
     with pytest.raises(DataError, match="line 2 has more fields than the header: put a label that holds ',' into quo"):

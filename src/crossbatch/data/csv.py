@@ -25,26 +25,26 @@ ALSO = {  # names that stand for a column, if the table lacks the column's own n
     "path": ("file_name", "filename", "image_path", "image"),
     "label": ("class", "class_name", "category"),
 }
+PARTS = "split"  # a column of this name is read as role, if the table has no role and all its values are roles
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def load(root: Path | None, split: Split | None = None) -> DataSet:
     """Read `path,label[,role]` rows of a CSV, TSV, Parquet or JSON Lines file; paths are relative to it.
 
-    A role is train, val, test, query or gallery. The separator is a comma, semicolon or tab, whichever the header has
-    most of. Names of columns may have capitals, and blanks around them. Text is UTF-8, or UTF-16 with a byte order
-    mark. Labels are kept as text.
+    A role is train, val, test, query or gallery. Without a column role, a column split is read as role if all its
+    values are roles. The separator is a comma, semicolon or tab, whichever the header has most of. Names of columns may
+    have capitals, and blanks around them. Text is UTF-8, or UTF-16 with a byte order mark. Labels are kept as text.
     """
     if root is None or not root.is_file():
         raise wrong_root("csv", root, "a .csv, .tsv, .parquet or .jsonl file with path,label[,role]")
-    rows, columns = _read(root)
+    rows, unread = _read(root)
     roles = {row.role for row in rows}
     if {TEST, QUERY} <= roles:
         raise DataError(f"{root} has rows of both test and query: keep the role that is the test part")
     if GALLERY in roles and not roles & {QUERY, TEST}:
         raise DataError(f"{root} has gallery rows and no query rows: mark the images that are searched for as query")
-    unread = sorted(columns - {"path", "label", "role"})
-    note = f"columns not read: {', '.join(unread)}; a column named role would give the part of each row"
+    note = f"columns not read: {', '.join(sorted(unread))}; a column named role would give the part of each row"
     return build("csv", root.parent, rows, split or Split(), [note] if unread else [])
 
 
@@ -66,16 +66,14 @@ def rows_of(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], list[
 
 
 def _read(root: Path, *, skip_missing: bool = False, labelled: bool = True) -> tuple[list[Row], set[str]]:
-    """Read the rows of a table and the names of its columns; refuse a row whose file does not exist.
+    """Read the rows of a table, and the names of the columns not read; refuse a row whose file does not exist.
 
     With `skip_missing` such rows are refused only if no file exists.
     """
     needed = ("path", "label") if labelled else ("path",)
-    columns: set[str] = set()
-    rows = []
-    for place, record in _records(root, needed):
-        columns |= record.keys()
-        rows.append(_row(root, place, record, needed))
+    records = list(_records(root, needed))
+    role = _role_column([record for _, record in records])
+    rows = [_row(root, place, record, needed, role) for place, record in records]
     if not rows:
         raise DataError(f"no images in {root}: it has a header and no rows")
     missing = [row for row in rows if not _is_file(row.path)]
@@ -83,7 +81,14 @@ def _read(root: Path, *, skip_missing: bool = False, labelled: bool = True) -> t
         others = f", nor {len(missing) - 1:,} more of {len(rows):,}" if len(missing) > 1 else ""
         place = missing[0].place.partition(" (")[0]
         raise DataError(f"{root}, {place}: there is no image {shorten(shown(missing[0].path), 300)}{others}")
-    return rows, columns - {""}
+    return rows, {name for _, record in records for name in record} - {"path", "label", role, ""}
+
+
+def _role_column(records: Sequence[Mapping[str, Any]]) -> str:
+    """The column that gives the role: `PARTS` if there is no role and all its values are roles."""
+    if any("role" in record for record in records):
+        return "role"
+    return PARTS if all((record.get(PARTS) or "").strip().lower() in ROLE_OF for record in records) else "role"
 
 
 def _records(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -150,9 +155,10 @@ def _columns(root: Path, names: Sequence[str], needed: Sequence[str]) -> list[st
             columns[columns.index(alias)] = column
     missing = [column for column in needed if column not in columns]
     if missing:
+        fits = " and ".join(f"{column} (or {', '.join(ALSO[column])})" for column in needed)
         raise DataError(
             f"{root} has no column {' and no column '.join(missing)}: "
-            f"its header is {','.join(names) or 'empty'}, it must name {' and '.join(needed)}"
+            f"its header is {','.join(names) or 'empty'}, it must name {fits}"
         )
     return columns
 
@@ -170,9 +176,9 @@ def _parquet(root: Path, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[s
         yield f"row {number}", _as_text(list(record), record.values())
 
 
-def _row(root: Path, place: str, record: Mapping[str, Any], needed: Sequence[str]) -> Row:
+def _row(root: Path, place: str, record: Mapping[str, Any], needed: Sequence[str], role_column: str) -> Row:
     path, label = ((record.get(column) or "").strip() for column in ("path", "label"))
-    role = (record.get("role") or TRAIN).strip().lower()
+    role = (record.get(role_column) or TRAIN).strip().lower()
     if not path or ("label" in needed and not label):
         received = f"got {shorten(path, 100)!r} and {shorten(label, 100)!r}"
         hint = "; is a quote not closed?" if "\n" in path + label else ""
