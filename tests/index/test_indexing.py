@@ -82,6 +82,32 @@ def test_what_cannot_be_read_is_told_and_left_out(run: Path, photos: Path, tmp_p
     assert "it is text" in outcome.unreadable["class 1/text.png"]
 
 
+def test_links_that_lead_out_of_the_folder_are_told(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "note: links lead out of the folder to {} of the files; the search page shows only small pictures of"
+    linked = tmp_path / "linked"
+    (linked / "class 2").mkdir(parents=True)
+    (linked / "class 1").symlink_to(photos / "class 1")
+    for name in ("0.png", "1.png"):
+        (linked / "class 2" / name).symlink_to(photos / "class 2" / name)
+    for _ in range(2):  # the second time all are known
+        assert main(["index", str(run), str(linked), "--to", str(tmp_path / "gallery")]) == 0
+        assert told.format(8) in capsys.readouterr().out
+    assert opened(tmp_path / "gallery").picture(0).kind == "thumbnail"
+    assert main(["index", str(run), str(photos), "--to", str(tmp_path / "gallery")]) == 0
+    assert "links lead out" not in capsys.readouterr().out
+    assert opened(tmp_path / "gallery").picture(0).kind == "original"
+
+
+def test_links_within_the_folder_are_not_told(run: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "class 3").mkdir()
+    (photos / "class 3" / "link.png").symlink_to("../class 1/0.png")
+    (tmp_path / "the same").symlink_to(photos)
+    for number, folder in enumerate((photos, tmp_path / "the same")):
+        assert indexed(tmp_path / f"gallery{number}", run, [folder]).linked == 0
+
+
 def test_another_model_is_refused_and_both_are_named(
     run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -212,7 +212,7 @@ def refuse_unread(data: str | None, root: Path | None, why: str) -> None:
 
 
 def show(console: Console, outcome: "Outcome") -> None:
-    """Print how many images were added, known, changed, copies or left out."""
+    """Print how many images were added, known, changed, copies, left out or links that lead out of their folder."""
     line = f"images: {outcome.added:,} embedded, {outcome.known:,} there already"
     line += f", {outcome.changed:,} of them under another label or path" if outcome.changed else ""
     line += f", {outcome.copies:,} are copies byte for byte" if outcome.copies else ""
@@ -221,3 +221,6 @@ def show(console: Console, outcome: "Outcome") -> None:
         console.print(f"left out: {path}: {reason}")
     if len(outcome.unreadable) > 5:
         console.print(f"left out: {len(outcome.unreadable):,} images in all that cannot be read")
+    if outcome.linked:
+        line = f"note: links lead out of the folder to {outcome.linked:,} of the files; the search page shows"
+        console.print(f"{line} only small pictures of these: for whole ones index the folder that holds the files")

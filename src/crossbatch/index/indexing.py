@@ -5,7 +5,9 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from os import cpu_count, fsdecode, fsencode
+from os.path import realpath
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -41,8 +43,8 @@ class Outcome:
     """The result of indexing, as numbers of images.
 
     `known`: already in the gallery, by content. `changed`: known ones with another label or path now. `copies`: given
-    twice, byte for byte. `unlabelled`: added without a label. `lost`: ids of images in the gallery whose files are gone
-    or hold another image. `unreadable`: the reason, by path.
+    twice, byte for byte. `unlabelled`: added without a label. `linked`: files outside the folder, to which links lead.
+    `lost`: ids of images in the gallery whose files are gone or hold another image. `unreadable`: the reason, by path.
     """
 
     added: int = 0
@@ -50,6 +52,7 @@ class Outcome:
     changed: int = 0
     copies: int = 0
     unlabelled: int = 0
+    linked: int = 0
     lost: set[str] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
 
@@ -69,6 +72,7 @@ def add(writer: Writer, found: Sequence[Found], model: Embedder) -> Outcome:
     seen: set[str] = set()
     places: set[tuple[int, bytes | None]] = set()  # root and path of each file that could be read
     changes: dict[str, Change] = {}
+    real = cache(realpath)
     with ThreadPoolExecutor(cpu_count()) as readers:
         chunks = [found[start : start + CHUNK] for start in range(0, len(found), CHUNK)]
         for chunk in watched(chunks, f"embedding, {CHUNK} images each"):
@@ -86,6 +90,7 @@ def add(writer: Writer, found: Sequence[Found], model: Embedder) -> Outcome:
                 if not isinstance(read, str):
                     seen.add(read.id)
                     places.add(_place(writer, image))
+                    outcome.linked += image.leaves(real)
             _embed(writer, new, model, outcome)
     if changes:
         writer.update(changes)
@@ -170,12 +175,9 @@ def _change(writer: Writer, rows: Rows, found: Found, digest: str) -> dict[str, 
 
 def _place(writer: Writer, found: Found) -> tuple[int, bytes | None]:
     """Number of the root of a file, and path below it; a file outside its root gets its own folder as root."""
-    if found.file is None:
+    if found.file is None or found.folder is None:
         return -1, None
-    root = found.root or found.file.parent
-    if not found.file.is_relative_to(root):
-        root = found.file.parent
-    return writer.root(root), fsencode(found.file.relative_to(root))
+    return writer.root(found.folder), fsencode(found.file.relative_to(found.folder))
 
 
 def _embed(writer: Writer, new: Sequence[_New], model: Embedder, outcome: Outcome) -> None:

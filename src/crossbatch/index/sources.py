@@ -24,6 +24,22 @@ class Found:
     images: Images | None = None
     number: int = -1
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder that the place of a file is relative to: its root, or its own folder if it is not below that."""
+        if self.file is None:
+            return None
+        below = self.root is not None and self.file.is_relative_to(self.root)
+        return self.root if below else self.file.parent
+
+    def leaves(self, real: Callable[[Path], str]) -> bool:
+        """Whether links lead from the folder to a file outside it; `real`: `os.path.realpath`, cached for folders."""
+        if self.file is None or self.folder is None:
+            return False
+        file = Path(real(self.file.parent)) / self.file.name
+        target = Path(os.path.realpath(file)) if file.is_symlink() else file
+        return not target.is_relative_to(real(self.folder))
+
 
 def found_in(places: Sequence[Path], rows: Rows | None = None, folder: Path = Path()) -> tuple[list[Found], list[str]]:
     """The images of folders, tables and single files, in order; and notes on what was left out.
