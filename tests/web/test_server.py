@@ -53,7 +53,7 @@ def started(folder: Path, *words: str) -> Server:
     said = ""
     for line in process.stdout:
         said += line
-        found = re.search(r"open http://127\.0\.0\.\d:(\d+)/", line)
+        found = re.search(r"^open http://127\.0\.0\.\d:(\d+)/$", line)
         if found:
             return Server(process, int(found[1]), folder)
     raise AssertionError(f"it did not start: {said}")

@@ -192,10 +192,40 @@ def test_an_image_of_more_pixels_than_the_server_reads_is_refused_by_its_header(
      "/etc/passwd", "%2fetc%2fpasswd", "....//etc/passwd", "..\\secret.txt", "app.py", "../app.py"],
 )  # fmt: skip
 def test_no_path_gets_out(where: str, path: str, client: TestClient) -> None:
-    answer = client.get(f"/{where}/{path}", follow_redirects=False)
-    assert answer.status_code == 404, answer.text
-    assert b"hidden words" not in answer.content
-    assert b"root:" not in answer.content
+    for accept in ("*/*", "text/html"):
+        answer = client.get(f"/{where}/{path}", headers={"accept": accept}, follow_redirects=False)
+        assert answer.status_code == 404, answer.text
+        assert b"hidden words" not in answer.content
+        assert b"root:" not in answer.content
+
+
+BROWSER = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize("path", ["/;", "/,", "/search-page", "/some/where?x=1"])
+def test_an_unknown_address_leads_a_browser_to_the_page(path: str, client: TestClient) -> None:
+    led = client.get(path, headers=BROWSER, follow_redirects=False)
+    assert (led.status_code, led.headers["location"]) == (303, "/")
+    for answer in (client.get(path), client.post(path, headers=BROWSER), client.head(path, headers=BROWSER)):
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/json")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/images/a/b",
+        "/page/none.js",
+        "/..%2fsecret.txt",
+        "/x/%2e%2e/y",
+        "/x//etc/passwd",
+        "/..\\secret",
+        "/x.txt",
+        "/%00",
+    ],
+)
+def test_a_browser_too_is_refused_what_lies_elsewhere(path: str, client: TestClient) -> None:
+    answer = client.get(path, headers=BROWSER, follow_redirects=False)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/json")
 
 
 def test_other_names_and_other_sites_are_refused(client: TestClient) -> None:

@@ -101,8 +101,9 @@ def _serve(
         method = opened.method
         line = f"{len(opened):,} images of {folder}; {method.name} search, by {method.by}"
         console.print(line)
-        link = f"{address}#token=…, your token behind it" if token else address
-        console.print(f"open {link}; Ctrl-C stops it")
+        asked = "; the page asks for your token, or takes it from #token=TOKEN behind the address" if token else ""
+        console.print(f"Ctrl-C stops it{asked}")
+        console.print(f"open {address}")  # nothing follows the address, so that it can be clicked on and copied
         if show:
             webbrowser.open(address)
 

@@ -2,7 +2,7 @@
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from crossbatch.errors import CrossBatchError
@@ -35,7 +35,7 @@ ONLY_KNOWN = [Depends(only_known)]
 
 
 def add_errors(app: FastAPI) -> None:
-    """Answer every error as JSON with `error`, a sentence, and `code`."""
+    """Answer every error as JSON with `error`, a sentence, and `code`; a browser with a wrong address gets the page."""
 
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> JSONResponse:
@@ -59,6 +59,20 @@ def add_errors(app: FastAPI) -> None:
         return JSONResponse({"error": f"{where}: {problem}"[:300], "code": "bad_request"}, 422)
 
     @app.exception_handler(HTTPException)
-    async def other(_: Request, error: HTTPException) -> JSONResponse:
+    async def other(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404 and _leads_to_page(app, request):
+            return RedirectResponse("/", 303)
         content = {"error": str(error.detail)[:300], "code": CODES.get(error.status_code, "bad_request")}
         return JSONResponse(content, error.status_code, headers=error.headers)
+
+
+def _leads_to_page(app: FastAPI, request: Request) -> bool:
+    """Whether a browser asks for an address that begins like no address of the service.
+
+    A path that may name a file, or leave a folder as by `..`, is none of these.
+    """
+    path: str = request.scope["path"]
+    known = {getattr(route, "path", "").lstrip("/").partition("/")[0] for route in app.routes}
+    of_file = any(part in path for part in (".", "//", "\\", "\0"))
+    by_browser = request.method == "GET" and "text/html" in request.headers.get("accept", "").lower()
+    return by_browser and not of_file and path.lstrip("/").partition("/")[0] not in known
