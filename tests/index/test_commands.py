@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -386,10 +387,10 @@ def test_nothing_is_written_before_all_names_are_known(
     assert main(["index", str(run), str(photos / "class 1"), "--to", str(gallery)]) == 0
     before = (gallery / description.FILE).read_bytes()
     cases = {
-        "x,y\n": "must have the columns",
+        "x,y\n": "has no column id or path and no column label: its header is x,y",
         "path,label\nnone.png,b\n": "has no image none.png",
-        "path,label\n0.png,a\n1.png\n": "line 3 of",
-        "path,label\n0.png,a,b\n": "more or fewer fields",
+        "path,label\n0.png,a\n1.png\n": "labels.csv, line 3 needs an id or a path, and a label: to remove the label",
+        "path,label\n0.png,a,b\n": "line 2 has more fields than the header",
     }
     for text, told in cases.items():
         table.write_text(text)
@@ -413,6 +414,47 @@ def test_nothing_is_written_before_all_names_are_known(
     assert (gallery / description.FILE).read_bytes() == before
     more = asked(capsys, "index", str(gallery), str(new), "--remove", first, "--labels", str(table))
     assert (more["added"], more["relabelled"], more["removed"]) == (6, 1, 1)
+
+
+def test_a_table_of_labels_is_read_as_any_other_table(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection, "FEW", 10**9)
+    gallery, table = tmp_path / "gallery", tmp_path / "labels.csv"
+    assert main(["index", str(run), str(photos), "--to", str(gallery)]) == 0
+    (tmp_path / "link").symlink_to(photos)
+    tables = {
+        "path;label\r\nclass 1/0.png;semicolon\r\n": "utf-8",
+        "\ufeffPath , CLASS\nclass 1/0.png,capitals\n": "utf-8",
+        "file_name\tcategory\nclass 1/0.png\ttab\n": "utf-16",
+        "path,label\nclass 1\\0.png,backslash\n": "utf-8",
+        f"path,label\n{photos}/class 1/0.png,absolute\n": "utf-8",
+        f"path,label\n{tmp_path}/link/class 1/0.png,by a link\n": "utf-8",
+        "path,label\nphotos\\class 1\\0.png,from the table\n": "utf-8",
+        f"id,label\n{indexing.digest_of((photos / 'class 1' / '0.png').read_bytes())},id\n": "utf-8",
+    }
+    for text, encoding in tables.items():
+        table.write_bytes(text.encode(encoding))
+        assert asked(capsys, "index", str(gallery), "--labels", str(table))["relabelled"] == 1, text
+        rows = opened(gallery).rows
+        assert rows.label(rows.paths.index("class 1/0.png")) == re.split("[,;\t]", text.strip())[-1]
+
+
+def test_an_image_is_taken_out_by_the_path_of_its_file(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection, "FEW", 10**9)
+    monkeypatch.chdir(photos)
+    gallery = str(tmp_path / "gallery")
+    for name in ("class 1", "class 2"):  # two folders, in which the same names occur
+        assert main(["index", str(run), name, "--to", gallery]) == 0
+    for name in (f"{photos}/class 1/0.png", "class 1/1.png", f"{tmp_path}/x/../photos/class 2/0.png"):
+        assert asked(capsys, "index", gallery, "--remove", name)["removed"] == 1, name
+    assert asked(capsys, "index", gallery, "class 1", "--remove", f"{photos}/class 1/0.png")["removed"] == 1
+    photos.rename(tmp_path / "gone")
+    assert asked(capsys, "index", gallery, "--remove", f"{photos}/class 1/2.png")["removed"] == 1
+    assert main(["index", gallery, "--remove", f"{photos}/class 1/none.png"]) == 2
+    assert f"the gallery has no image {photos}/class 1/none.png: give" in capsys.readouterr().err
 
 
 def test_a_path_of_several_images_takes_none_of_them_out(
@@ -455,7 +497,7 @@ def test_pixels_of_a_box_are_those_of_the_image_when_it_is_gone(
 
 def test_the_beginning_of_several_ids_is_no_image() -> None:
     ids = ["ab" * 16, "ab" * 15 + "cd"]
-    rows: Any = SimpleNamespace(ids=ids, paths=["a", "b"], label=lambda row: None)
+    rows: Any = SimpleNamespace(ids=ids, paths=["a", "b"], label=lambda row: None, of_file=lambda file: [])
     changes.check(rows, [ids[0], ids[1][:31]], None)
     with pytest.raises(DataError, match="the ids of 2 images begin with ababab"):
         changes.check(rows, ["ab" * 15], None)

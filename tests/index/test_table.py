@@ -247,7 +247,10 @@ def test_taking_out_and_relabelling_by_name(pictures: Path, tmp_path: Path) -> N
     after = opened(tmp_path / "gallery").rows
     assert [after.label(row) for row in range(5)] == ["b", None, "ALT", "a", "a"]
     assert (tmp_path / "photos" / "a" / "0.png").exists()
-    for text, told in (("x,y\n", "must have the columns"), ("path,label\nnone.png,b\n", "has no image none.png")):
+    for text, told in (
+        ("x,y\n", "it must name id or path and label"),
+        ("path,label\nnone.png,b\n", "has no image none.png"),
+    ):
         table.write_text(text)
         with writing(tmp_path / "gallery") as writer, pytest.raises(DataError, match=told):
             changes.relabel(writer, table)

@@ -51,9 +51,11 @@ def index(
         data: Import path of your own function that reads the data set, if the run was trained with one.
         root: Where the run's data set is now, if it has moved.
         table: With a server, the folder of the table, by default RUN/gallery.
-        remove: Remove this image, by its id, the start of its id, or its path if no other image has it; repeatable.
+        remove: Remove this image, by its id, the start of its id, or its path if no other image has it; repeatable. The
+            path is as the gallery shows it, or that of the file.
         prune: Remove images whose files are gone, and those of IMAGES whose files hold other images now.
-        labels: Give images other labels: a table (.csv) of id,label or path,label; the last row of an image counts.
+        labels: Give images other labels: a table of id,label or path,label, in the forms of IMAGES; the last row of an
+            image counts.
         milvus: How to reach a Milvus server.
     """
     from crossbatch.encoder.hub import named  # noqa: PLC0415

@@ -65,6 +65,18 @@ def rows_of(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], list[
     ]
 
 
+def labels_of(root: Path) -> list[tuple[str, str | None]]:
+    """Read a table of new labels: the id or path of each image as it is written, and its label, None if it is empty."""
+    named = []
+    for place, record in _records(root, ("id or path", "label")):
+        name, label = (record["id" if "id" in record else "path"] or "").strip(), record["label"]
+        if not name or label is None:
+            problem = f"{root}, {place} needs an id or a path, and a label"
+            raise DataError(f"{problem}: to remove the label of an image, leave it empty after the separator")
+        named.append((name, as_label(label.strip()) or None))
+    return named
+
+
 def _read(root: Path, *, skip_missing: bool = False, labelled: bool = True) -> tuple[list[Row], set[str]]:
     """Read the rows of a table, and the names of the columns not read; refuse a row whose file does not exist.
 
@@ -153,7 +165,7 @@ def _columns(root: Path, names: Sequence[str], needed: Sequence[str]) -> list[st
         alias = next((other for other in others if other in columns), None)
         if alias and column not in columns:
             columns[columns.index(alias)] = column
-    missing = [column for column in needed if column not in columns]
+    missing = [column for column in needed if not set(column.split(" or ")) & set(columns)]
     if missing:
         fits = " and ".join(f"{column} (or {', '.join(ALSO[column])})" for column in needed)
         raise DataError(
@@ -187,8 +199,13 @@ def _row(root: Path, place: str, record: Mapping[str, Any], needed: Sequence[str
         raise DataError(f"{root}, {place}: the role must be one of {', '.join(ROLE_OF)}, got {role!r}")
     file = root.parent / path
     if not _is_file(file) and "\\" in path:
-        file = root.parent / re.sub(r"\\+", "/", path)
+        file = root.parent / slashed(path)
     return Row(file, as_label(label), ROLE_OF[role], f"{place} ({shown(path)})")
+
+
+def slashed(path: str) -> str:
+    """A path of Windows with slashes in place of backslashes."""
+    return re.sub(r"\\+", "/", path)
 
 
 def _is_file(path: Path) -> bool:

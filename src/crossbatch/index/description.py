@@ -53,10 +53,14 @@ class Root:
         absolute = os.path.realpath(folder)
         return cls(os.path.relpath(absolute, os.path.realpath(gallery)), absolute)
 
+    def names(self, gallery: Path) -> list[Path]:
+        """Where the relative and the absolute path lead to, in this order, whether a folder is there or not."""
+        seen = Path(os.path.realpath(gallery / self.relative))
+        return list(dict.fromkeys((seen, Path(self.absolute))))
+
     def places(self, gallery: Path) -> list[Path]:
         """Folders that exist at the relative and at the absolute path, in this order; empty if both are gone."""
-        seen = Path(os.path.realpath(gallery / self.relative))
-        return [place for place in dict.fromkeys((seen, Path(self.absolute))) if place.is_dir()]
+        return [place for place in self.names(gallery) if place.is_dir()]
 
     def now(self, gallery: Path) -> Path | None:
         """The absolute path if it exists, else the one relative to the gallery if that exists, else None."""

@@ -1,5 +1,6 @@
 """The rows of one revision of a gallery: read once, never changed."""
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ class Rows:
 
     def __init__(self, folder: Path, description: Description) -> None:
         arrow, _ = doors()
+        self.folder = folder
         self.description, self.parts = description, [PartFile(folder / name) for name in description.parts]
         self.starts = np.cumsum([0, *map(len, self.parts)])
         tables = [part.read(ALL_BUT_PICTURES) for part in self.parts]
@@ -117,6 +119,26 @@ class Rows:
         """The number of the folder of a row's file, and the path of the file below it."""
         root, file = (self._columns[name][row].as_py() for name in ("root", "file"))
         return root, file
+
+    def of_file(self, file: Path) -> list[str]:
+        """Ids of the images that were read from this file, named by its path from the root of the disk.
+
+        The file may be gone, and the folder of its images may have moved since.
+        """
+        return [
+            id_
+            for number, root in enumerate(self.description.roots)
+            for folder in root.names(self.folder)
+            if file.is_relative_to(folder)
+            for id_ in self._of_place.get((number, os.fsencode(file.relative_to(folder))), ())
+        ]
+
+    @cached_property
+    def _of_place(self) -> dict[tuple[int, bytes | None], list[str]]:
+        ids = defaultdict(list)
+        for row, id_ in enumerate(self.ids):
+            ids[self.place(row)].append(id_)
+        return ids
 
     def labelled(self, labels: Sequence[str]) -> NDArray[np.bool_]:
         """Mask [images] of the images with one of these labels."""
