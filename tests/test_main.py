@@ -102,6 +102,8 @@ SMALL = [
         ("train --memory.weight 0 --memory.batch_weight 0", "leave nothing to train by once the memory counts"),
         ("train --out FULL", "is not empty: name another --out"),
         ("train --resume EMPTY", "is not a run folder"),
+        ("train --resume NEW", "there is no run folder NEW: check its name"),
+        ("evaluate NEW", "there is no run folder NEW: check its name"),
         ("train --resume EMPTY --out NEW", "leave --out and --init out"),
         ("train --init EMPTY", "holds no trained model"),
         ("train --init FORMAT.yaml", "is a file, and holds no weights to train: name a run folder"),

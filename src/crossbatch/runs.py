@@ -1,7 +1,7 @@
 """The run folder: names of the files that a run leaves, and functions to write and read them, without Lightning.
 
 config.yaml          every option, resolved; `--config` accepts the file
-data.json            name and fingerprint of the data set
+data.json            name and fingerprint of the data set, and its numbers of images and classes
 model.safetensors    the best model (see `models/checkpoint.py`), with model.json beside it
 summary.json         results of the run: validation metrics, counts, seconds, versions
 augmented.png        images as the network sees them, in evaluation and in training
@@ -49,7 +49,7 @@ ALIASES = 20  # most aliases that a YAML file may have
 def create(
     out: Path,
     config: dict[str, Any],
-    data: dict[str, str],
+    data: Mapping[str, Any],
     decided: Mapping[str, str] | None = None,
     race: Mapping[str, Any] | None = None,
 ) -> None:
@@ -60,7 +60,7 @@ def create(
     """
     refuse_used(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / DATA, data)
+    write_json(out / DATA, dict(data))
     if race is not None:
         write_json(out / RACE, dict(race))
     write_config(out, config, decided)
@@ -71,18 +71,23 @@ def write_config(run: Path, config: dict[str, Any], decided: Mapping[str, str] |
     write_options(run / CONFIG, {"decided": dict(decided or {}), **config})
 
 
-def require_data(run: Path, data: dict[str, str]) -> None:
-    """Refuse a data set other than the run's: its classes would be split anew, and test classes could be trained on."""
+def require_data(run: Path, data: Mapping[str, Any], way_out: str = "or train anew") -> None:
+    """Refuse a data set other than the run's: its classes would be split anew, and test classes could be trained on.
+
+    `way_out`: the last of the ways out that the error names.
+    """
     before = read_json(run / DATA)
-    if before != data:
+    if any(before.get(name) != data[name] for name in ("name", "fingerprint")):
         raise RunError(
             f"{run} was trained on {_named(before)}, and the data set is now {_named(data)}: "
-            "bring the data set back as it was, say where it is with --root, or train anew"
+            f"bring the data set back as it was, say where it is with --root, {way_out}"
         )
 
 
-def _named(data: dict[str, str]) -> str:
-    return f"{data.get('name')} with fingerprint {data.get('fingerprint')}"
+def _named(data: Mapping[str, Any]) -> str:
+    counts = [f"{data[what]:,} {what}" for what in ("images", "classes") if what in data]
+    counted = f" ({', '.join(counts)})" if counts else ""
+    return f"{data.get('name')} with fingerprint {data.get('fingerprint')}{counted}"
 
 
 def is_finished(run: Path) -> bool:
@@ -221,6 +226,8 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def _of_run(run: Path) -> dict[str, Any]:
+    if not run.exists():
+        raise RunError(f"there is no run folder {run}: check its name")
     if not (run / CONFIG).is_file():
         raise RunError(f"{run} is not a run folder: {CONFIG} is missing")
     return _parsed(run / CONFIG)

@@ -1,6 +1,7 @@
 """Tests of `crossbatch index` and `crossbatch search` on the command line, also when they are killed."""
 
 import json
+import os
 import random
 import re
 import shlex
@@ -361,15 +362,18 @@ def test_words_that_do_not_fit(run: Path, photos: Path, tmp_path: Path, capsys: 
         ("search", gallery, photo, "--top", "0"): "--top takes a whole number of at least 1, got 0",
         ("search", gallery, photo, "--min_similarity", "2"): "a cosine from -1 to 1, got 2",
         ("search", gallery, "--id", "zzz"): "has no image zzz",
-        ("search", str(photos), photo): "is no gallery: gallery.json is missing",
+        ("search", str(photos), photo): "is a folder of images: give the run folder of a model, or a gallery",
         ("index", str(run), str(tmp_path / "none"), "--to", gallery): "there is no",
         ("index", str(run), str(empty), "--to", gallery): "there is no image in",
-        ("index", str(run), str(photos), "--to", str(photos)): "holds something that is no gallery",
+        ("index", str(run), str(photos), "--to", str(photos)): "holds something else than a gallery",
         ("index", str(run), str(photos), "--to", photo): "is a file",
         ("index", gallery, str(photos), "--to", str(tmp_path / "new")): "is a gallery: to make another",
         ("index", str(run), str(photos), "--table", gallery): "--table goes with --to http",
         ("index", gallery, "--remove", "none.png"): "has no image none.png",
-        ("serve", str(photos)): "is no gallery",
+        ("serve", str(photos)): f"or a gallery, as crossbatch index RUN {photos} --to GALLERY makes of these images",
+        ("serve", str(photos / "class 1")): "is a folder of images",
+        ("serve", str(empty)): "is neither a run folder nor a gallery (gallery.json is missing)",
+        ("serve", str(tmp_path / "nope")): "nope: give a run folder, or a gallery",
     }
     for words, told in cases.items():
         capsys.readouterr()
@@ -377,6 +381,26 @@ def test_words_that_do_not_fit(run: Path, photos: Path, tmp_path: Path, capsys: 
         said = capsys.readouterr().err
         assert told in said
         assert said.count("\n") == 1
+
+
+def test_a_run_that_is_read_only_is_told_with_a_way_out_that_works(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = shutil.copytree(run, tmp_path / "run")
+    (home / "config.yaml").write_text(f"root: {photos}\ndata: folder\n")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != home)
+    told = {
+        ("serve", str(home)): f"gallery cannot be written to: crossbatch index {home} --to GALLERY makes the gallery",
+        ("search", str(home), str(photos / "class 1" / "0.png")): f"crossbatch index {home} --to GALLERY",
+        ("index", str(home), str(photos)): "cannot be written to: name another folder for the gallery with --to",
+        ("export", str(home)): f"{home} cannot be written to: say with --out where to write",
+        ("evaluate", str(home)): f"{home} cannot be written to: copy it, or measure on images that --on names",
+    }
+    for words, sentence in told.items():
+        assert main(list(words)) == 2, words
+        assert sentence in capsys.readouterr().err
+    assert main(["index", str(home), str(photos), "--to", str(tmp_path / "gallery")]) == 0
+    assert main(["evaluate", str(home), "--on", str(photos)]) == 0
 
 
 def test_nothing_is_written_before_all_names_are_known(

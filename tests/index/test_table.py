@@ -223,9 +223,9 @@ def test_a_folder_costs_no_look_at_those_that_are_known(tmp_path: Path, monkeypa
 
 
 def test_a_folder_that_is_no_gallery_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no gallery"):
+    with pytest.raises(DataError, match="is neither a run folder nor a gallery"):
         opened(tmp_path)
-    with pytest.raises(DataError, match="is no gallery"), writing(tmp_path / "nowhere"):
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere"), writing(tmp_path / "nowhere"):
         pass
     assert not (tmp_path / "nowhere").exists()
 

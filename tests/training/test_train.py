@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -245,8 +246,11 @@ def test_another_data_set_than_the_run_s_is_refused(
     train(quick(root=root, steps=4), tmp_path / "run", console)
     next(root.rglob("*.png")).unlink()
     changed = build_parts(quick(root=root, steps=4))
-    with pytest.raises(RunError, match=r"was trained on folder with fingerprint .* bring the data set back"):
+    with pytest.raises(RunError, match=r"was trained on folder with fingerprint .* bring the data set back") as told:
         evaluate_run(tmp_path / "run", changed.data, "test")
+    counts = [int(count) for count in re.findall(r"\((\d+) images, \d+ classes\)", str(told.value))]
+    assert counts == [len(changed.data.images) + 1, len(changed.data.images)]
+    assert "or measure on any images with --on" in str(told.value)
     with pytest.raises(RunError, match=r"this has changed: data fingerprint \(.* → .*\): bring it back .* add --force"):
         fit(changed, tmp_path / "run", console, resume=True)
 

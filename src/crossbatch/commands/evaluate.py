@@ -8,7 +8,7 @@ from jsonargparse.typing import NonNegativeInt
 from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.commands.output import print_table
+from crossbatch.commands.output import print_table, refuse_read_only
 from crossbatch.commands.run_data import data_of_run
 from crossbatch.data import called
 from crossbatch.errors import SettingError
@@ -47,6 +47,7 @@ def evaluate(
     if on:
         _refuse_beside_on(part=part != "test", root=root, data=data, worst=worst, classes=classes, suspects=suspects)
         return _evaluate_on(run, on, k, console)
+    refuse_read_only(run, "copy it, or measure on images that --on names, which writes nothing")
     loaded = data_of_run(run, data, root)
     from crossbatch.training.evaluation import evaluate_run  # noqa: PLC0415
     from crossbatch.training.part_search import parts_named  # noqa: PLC0415

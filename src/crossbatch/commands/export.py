@@ -6,7 +6,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.commands.output import refuse_below_file
+from crossbatch.commands.output import refuse_below_file, refuse_read_only
 from crossbatch.errors import RunError
 
 
@@ -29,6 +29,8 @@ def export(
 
     if out:
         refuse_below_file(out)
+    elif run.is_dir():
+        refuse_read_only(run, "say with --out where to write")
     saved = run.is_dir() and not (run / runs.CONFIG).is_file()
     if out is None and (hub.named(str(run)) or (format == "folder" and saved)):
         raise RunError(f"{run} is no run folder: say with --out where to write")

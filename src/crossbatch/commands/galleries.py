@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from crossbatch import runs
-from crossbatch.commands.output import refuse_below_file
+from crossbatch.commands.output import refuse_below_file, refuse_read_only
 from crossbatch.commands.run_data import data_of_run
 from crossbatch.durable import PARTIAL
 from crossbatch.errors import DataError, RunError, SettingError
@@ -159,11 +159,13 @@ def refuse_other_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file: name a folder for the gallery with --to")
     refuse_below_file(folder)
+    way_out = "make it writable" if is_gallery(folder) else "name another folder for the gallery with --to"
+    refuse_read_only(folder, way_out)
     if not folder.is_dir() or is_gallery(folder):
         return
     # A first call that was killed leaves a lock, a model and partial files.
     if any(file.name not in ("lock", "model") and file.suffix != PARTIAL for file in folder.iterdir()):
-        raise RunError(f"{folder} holds something that is no gallery: name a new folder with --to")
+        raise RunError(f"{folder} holds something else than a gallery: name a new folder with --to")
 
 
 def lag(folder: Path) -> str:
@@ -198,6 +200,7 @@ def open_gallery(
             line = f"{folder} is there, with {len(opened):,} images; crossbatch index {typed(place)} adds the run's own"
             console.print(line)
             return opened
+    refuse_read_only(folder, f"crossbatch index {typed(place)} --to GALLERY makes the gallery elsewhere")
     found, _ = images_of_run(place, data, root)
     console.print(f"indexing {len(found):,} images of {place} into {folder}")
     show(console, fill(folder, place, found, milvus, console))

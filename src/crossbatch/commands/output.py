@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from crossbatch.errors import SettingError
+from crossbatch.errors import RunError, SettingError
 from crossbatch.harmless import harmless
 from crossbatch.launched import started_rank
 
@@ -49,6 +49,13 @@ def refuse_below_file(place: Path) -> None:
     above = next(parent for parent in place.absolute().parents if parent.exists())
     if not above.is_dir():
         raise SettingError(f"{place} lies below {above}, which is a file: name a place in a folder")
+
+
+def refuse_read_only(folder: Path, way_out: str) -> None:
+    """Refuse to write into a folder that is read-only, or lies in one; `way_out`: what works instead."""
+    above = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not os.access(above, os.W_OK):
+        raise RunError(f"{folder} cannot be written to: {way_out}")
 
 
 @contextmanager

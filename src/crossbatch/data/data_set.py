@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from PIL import Image
@@ -132,6 +132,11 @@ class DataSet:
     def identity(self) -> dict[str, str]:
         """Name and fingerprint; they differ for another data set, and for this one after a change."""
         return {"name": self.name, "fingerprint": self.fingerprint}
+
+    @property
+    def outline(self) -> dict[str, Any]:
+        """The identity, and the numbers of images and classes, by which a later message tells what has changed."""
+        return {**self.identity, "images": len(self.images), "classes": len(self.class_names)}
 
 
 def hold_out(part: Part, share: float, seed: int, what: str) -> tuple[Part, Part]:

@@ -1,8 +1,10 @@
 """The image files in a tree of folders, and counts of what was left out and why."""
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +18,7 @@ RAW_SUFFIXES = {  # camera raw: these begin like a TIFF, of which a decoder woul
     *(".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 }
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
+FEW, FIRST = 100, 10  # entries, and folders, of a folder that `holds_images` looks at
 NOISE = {"__macosx", "@eadir", "$recycle.bin", "lost+found"}  # folders that operating systems leave behind
 
 
@@ -119,6 +122,18 @@ class Tree:
             return True
         self.left_out[suffix or "without a suffix"] += 1
         return False
+
+
+def holds_images(folder: Path, depth: int = 3) -> bool:
+    """Whether an image lies in a folder or in the first folders below it, by the names of files; quick for any tree."""
+    if not leads(folder.is_dir):
+        return False
+    with suppress(OSError), os.scandir(folder) as entries:
+        inner = [Path(entry.path) for entry in itertools.islice(entries, FEW) if not hidden(entry.name)]
+        if any(path.suffix.lower() in SUFFIXES | HEIC_SUFFIXES for path in inner):
+            return True
+        return depth > 1 and any(holds_images(path, depth - 1) for path in inner[:FIRST])
+    return False
 
 
 def leads(asks: Callable[[], bool]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crossbatch import durable, own_folders
+from crossbatch.data.image_tree import holds_images
 from crossbatch.errors import DataError, RunError
 from crossbatch.index.milvus import LOCAL, is_server, refuse_secret
 from crossbatch.typed import typed
@@ -140,14 +141,26 @@ def read(folder: Path) -> Description:
         )
         return _with_own_files(described)
     except FileNotFoundError:
-        problem = f"{folder} is no gallery: {FILE} is missing"
-        raise DataError(f"{problem}; make one with crossbatch index RUN IMAGES --to {typed(folder)}") from None
+        raise DataError(_no_gallery(folder)) from None
     except RunError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise DataError(
             f"{folder / FILE} cannot be read ({error}): index the images anew, into a new folder"
         ) from error
+
+
+def _no_gallery(folder: Path) -> str:
+    """The sentence for a folder that is not a gallery."""
+    if not folder.exists():
+        return f"there is no folder {folder}: give a run folder, or a gallery"
+    if holds_images(folder):
+        return (
+            f"{folder} is a folder of images: give the run folder of a model, or a gallery, as "
+            f"crossbatch index RUN {typed(folder)} --to GALLERY makes of these images"
+        )
+    way_out = "give a run folder, or a gallery, as crossbatch index RUN IMAGES --to GALLERY makes"
+    return f"{folder} is neither a run folder nor a gallery ({FILE} is missing): {way_out}"
 
 
 def _with_own_files(found: Description) -> Description:

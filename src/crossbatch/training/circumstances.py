@@ -135,7 +135,7 @@ class KeepCircumstances(L.Callback):
             return
         now = circumstances(self.parts)
         if changes(_kept(self.run), now):
-            runs.write_json(self.run / runs.DATA, self.parts.data.identity)
+            runs.write_json(self.run / runs.DATA, self.parts.data.outline)
             runs.write_config(self.run, self.parts.settings.as_dict(), runs.read_decided(self.run))
         runs.write_json(self.run / runs.CIRCUMSTANCES, now)
 

@@ -143,10 +143,10 @@ def compare(
     lines = plan_of(replace(parts, reasons=runs_here.reasons))
     print_plan(console, (training if line.startswith("training") else line for line in lines))
     if begun:
-        runs.require_data(out, runs_here.data.identity)
+        runs.require_data(out, runs_here.data.outline)
     else:
         kept = kept_options(settings, own)
-        runs.create(out, kept, runs_here.data.identity, runs_here.reasons, asdict(raced) | {"unraced": unraced})
+        runs.create(out, kept, runs_here.data.outline, runs_here.reasons, asdict(raced) | {"unraced": unraced})
     with locked(out):
         result = _result(runs_here, settings, seeds, rates, ks, equal_time=equal_time)
         runs.write_json(out / runs.COMPARISON, result)

@@ -36,7 +36,7 @@ def evaluate_run(
     if ks:
         refuse_ks(ks)
     ks = sorted({1, *(ks or loaded.ks)})
-    runs.require_data(run, loaded.identity)
+    runs.require_data(run, loaded.outline, "train anew, or measure on any images with --on")
     began = time.perf_counter()
     searched = search_run(run, loaded, part, ks)
     before = before or _before_training(run, loaded, part, ks)

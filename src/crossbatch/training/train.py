@@ -156,7 +156,7 @@ def _as_before(run: Path, start: Start | None, ended_by: str) -> dict[str, Any]:
 
 def _create(parts: RunParts, run: Path) -> None:
     """Make the folder of a new run, with all that is needed to begin the run again."""
-    runs.create(run, parts.settings.as_dict(), parts.data.identity, parts.reasons)
+    runs.create(run, parts.settings.as_dict(), parts.data.outline, parts.reasons)
     (run / runs.CHECKPOINTS).mkdir(exist_ok=True)
     checkpoint.save_weights(run / runs.START, parts.learner.embedder)
     runs.write_json(run / runs.CIRCUMSTANCES, circumstances(parts))

@@ -85,11 +85,11 @@ def _open(search: Search) -> None:
     if (search.out / runs.SEARCH).is_file():
         if runs.read_json(search.out / runs.SEARCH) != sought:
             raise RunError(f"{search.out} holds another search, or of other options: name another --out")
-        runs.require_data(search.out, search.data.identity)
+        runs.require_data(search.out, search.data.outline)
         return
     runs.refuse_used(search.out)
     search.out.mkdir(parents=True, exist_ok=True)
-    runs.write_json(search.out / runs.DATA, search.data.identity)
+    runs.write_json(search.out / runs.DATA, search.data.outline)
     runs.write_json(search.out / runs.SEARCH, sought)
 
 
