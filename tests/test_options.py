@@ -87,6 +87,11 @@ NAMES = {
     "split: {seed: null}": "--split.seed takes a whole number, got nothing",
     "fonts:": "--fonts takes a path, once each or as [a,b], got nothing",
     "optim: {lr: .inf}": "--optim.lr takes a finite number, got inf",
+    "augment: none": "--augment takes options by name, got none",
+    "optim: [1]": "--optim takes options by name, got [1]",
+    "seed: 1\noptim: {steps: 3": "file.yaml cannot be read (line 2 is not YAML: expected ',' or '}'",
+    "seed: 1\n\tout: x": "file.yaml cannot be read (line 2 is not YAML: found character",
+    "steps: 3": "unrecognized arguments: --steps: did you mean --optim.steps?",
     "split: {test_share: .nan}": "--split.test_share takes a finite number, got nan",
 }
 
@@ -160,6 +165,39 @@ def test_what_no_option_takes_is_refused(words: str, message: str) -> None:
         parse(command, rest)
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("train --lr 0.01", "did you mean --optim.lr?"),
+        ("train --steps 300", "did you mean --optim.steps?"),
+        ("train --epochs=3", "did you mean --optim.steps?"),
+        ("train --batch_size 32", "did you mean --batch.classes?"),
+        ("train --learning_rate 0.1", "did you mean --optim.lr?"),
+        ("compare --learning_rate 0.1", "did you mean --learning_rates?"),
+        ("train --image_size 32", "did you mean --model.image_size?"),
+        ("serve run --prot 9", "did you mean --port?"),
+        ("serve run --epochs 9", "see --help-all"),
+        ("train --banana red", "see --help-all"),
+        ("train --colour red", "did you mean --augment.colour?"),
+    ],
+)
+def test_an_unknown_name_leads_to_the_option_that_is_meant(words: str, hint: str) -> None:
+    command, *rest = words.split()
+    with pytest.raises(SettingError, match=r"^unrecognized arguments: --") as told:
+        parse(command, rest)
+    assert str(told.value).endswith(f": {hint}")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("sop-resnet50", "--recipe sop-resnet50 takes"), ("sop", "--recipe takes cars")]
+)
+def test_a_recipe_that_is_given_as_a_file_is_told(name: str, told: str, file: str) -> None:
+    with pytest.raises(SettingError, match=f"there is no file of options {name}: {told}"):
+        parse("train", ["--config", name])
+    with pytest.raises(SettingError, match=f"there is no file of options {name}: {told}"):
+        parse("train", {"config": name})
+
+
 def test_numbers_are_plain_ones() -> None:
     assert type(options("tune", "--minutes 5")["minutes"]) is float
     assert type(options("search", "g --top 5")["top"]) is int
@@ -195,7 +233,11 @@ def test_a_file_in_python_lies_beneath_what_is_given(file: str) -> None:
         ({"loss": TripletLoss}, SettingError, "a loss is given by its name or class path"),
         ({"loss": None}, SettingError, "--loss takes a name or a class path, got nothing"),
         ({"seed": 10**23}, SettingError, "--seed takes a whole number between"),
-        ({"console": 1}, SettingError, "unrecognized arguments: --console"),
+        ({"console": 1}, SettingError, "unrecognized arguments: console=…: crossbatch train --help-all lists the"),
+        ({"steps": 3}, SettingError, r"unrecognized arguments: steps=…: did you mean optim={'steps': …}\?"),
+        ({"optim": {"stpes": 3}}, SettingError, r"optim={'stpes': …}: did you mean optim={'steps': …}\?"),
+        ({"losss": "nca"}, SettingError, r"unrecognized arguments: losss=…: did you mean loss=…\?"),
+        ({"augment": "none"}, SettingError, "--augment takes options by name, got none"),
     ],
 )
 def test_what_cannot_work_in_python_gets_one_sentence(given: dict, kind: type[CrossBatchError], message: str) -> None:

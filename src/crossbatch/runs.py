@@ -243,10 +243,17 @@ def _parsed(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise RunError(f"the options in {path} cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
+        raise RunError(f"{path} cannot be read ({_fault(error)})") from error
     if not isinstance(options, dict):
         raise RunError(f"{path} holds no options")
     return dict(_of_this_format(path, options))
+
+
+def _fault(error: Exception) -> str:
+    """The problem of a YAML file, with its line if the reader tells it."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1} is not YAML: {error.problem}"
+    return str(error).splitlines()[0]
 
 
 def _of_this_format(path: Path, contents: Any) -> Any:

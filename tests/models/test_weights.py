@@ -88,6 +88,8 @@ def test_a_run_of_ours_is_such_a_file(tmp_path: Path) -> None:
     told = load_backbone(target, BACKBONE, tmp_path / "model.safetensors")
     assert same(target, model.backbone.state_dict())
     assert told.endswith("not used: head.bias, head.weight, pooling.power")
+    with pytest.raises(SettingError, match=rf"not the weights of test_vit: --init {tmp_path} starts from it"):
+        load_backbone(network(backbone="test_vit"), "test_vit", tmp_path / "model.safetensors")
 
 
 def test_tensors_with_one_axis_more_fit(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class OptionsFile(ActionConfigFile):
 
         If another loss is given beside a file that is no recipe, it has its recommended options, not those of the file.
         """
-        path = recipe_path(values) if option_string == "--recipe" else Path(values)
+        path = recipe_path(values) if option_string == "--recipe" else _file(values)
         others = options_of_others(parser)
         options = {name: value for name, value in with_class(runs.read_options(path)).items() if name not in others}
         if option_string != "--recipe" and names_another(options, parser.given_loss):
@@ -266,6 +266,14 @@ def names_of(parser: ArgumentParser, kind: type) -> list[str]:
     return [
         name for action in kinds if kind in kinds[action] for name in action.option_strings if not name.endswith("+")
     ]
+
+
+def _file(path: str) -> Path:
+    """The file of `--config`; refuses what is no file and looks like the name of a recipe."""
+    if Path(path).exists() or Path(path).name != path or Path(path).suffix:
+        return Path(path)
+    way_out = f"--recipe {path} takes the recipe" if path in recipes() else f"--recipe takes {', '.join(recipes())}"
+    raise SettingError(f"there is no file of options {path}: {way_out}")
 
 
 def recipes() -> list[str]:

@@ -16,7 +16,13 @@ from crossbatch.data.augment import AtLeastOne
 from crossbatch.errors import SettingError
 from crossbatch.imported import imported_class
 
+MEANT = {  # options that people know from other programs by these names
+    "epochs": "optim.steps",
+    "batch_size": "batch.classes",
+    "learning_rate": "optim.lr",
+}
 LARGEST, LOSS = 2**63, "a name or a class path"
+UNKNOWN, ALIKE = "unrecognized arguments: ", 0.8  # how alike a name and an option must be, from 0 to 1
 KINDS: dict[Any, str] = {
     NonNegativeInt: "a whole number that is not negative",
     PositiveInt: "a whole number of at least 1",
@@ -39,16 +45,14 @@ def refusal(error: Exception, parser: ArgumentParser, given: Sequence[str]) -> s
     named = re.match(r"(?:Group '([^']+)' does not accept o|O)ption '([^']+)'", message)  # in a file, or in Python
     if named:
         message = f"unrecognized arguments: --{'.'.join(filter(None, named.groups()))}"
-    unknown = re.match(r"unrecognized arguments: (.*)", message)
-    if unknown:
-        first = unknown[1].split()[0].split("=")[0]
-        close = difflib.get_close_matches(first, [f"--{name}" for name in actions], 1, 0.8)
-        hint = f"did you mean {close[0]}?" if first.startswith("-") and close else "see --help-all"
-        return f"{message}: {hint}"
+    if message.startswith(UNKNOWN):
+        return _unknown(message.removeprefix(UNKNOWN), parser, in_python=not given)
     of_key = re.match(r'Parser key "([^"]+)": (.*)', message)
     if not of_key:
         return message
     key, reason = of_key.groups()
+    if plain := re.match(r"Unable to load config ['\"](.*?)['\"] - ", reason):  # a group is given a plain value
+        return f"--{key} takes options by name, got {plain[1]}"
     if wrong := re.match(r"Not of type (\w+): (?:invalid literal|could not convert).*: '(.*)'$", reason):  # in Python
         fits = next((words for kind, words in KINDS.items() if kind.__name__ == wrong[1]), "")
         return f"--{key} takes {fits}, got {wrong[2]}" if fits else f"--{key}: {reason}"
@@ -58,6 +62,39 @@ def refusal(error: Exception, parser: ArgumentParser, given: Sequence[str]) -> s
         return _loss_refusal(value, reason)
     fits = _fits(getattr(actions.get(key), "_typehint", None))
     return f"--{key} takes {fits}, got {value}" if fits and value else f"--{key}: {reason}"
+
+
+def _unknown(words: str, parser: ArgumentParser, *, in_python: bool) -> str:
+    """The sentence for words that are no options, with the option that the first of them may mean."""
+    first = re.split(r"[ =]", words, maxsplit=1)[0]
+    name, names = first.lstrip("-"), [action.dest for action in parser._actions]
+    meant = _closest(name, names) or (MEANT.get(name) if MEANT.get(name) in names else None)
+    if in_python:
+        hint = f"did you mean {_in_python(meant)}?" if meant else f"{parser.prog} --help-all lists the options"
+        return f"{UNKNOWN}{_in_python(name)}: {hint}"
+    hint = f"did you mean --{meant}?" if first.startswith("-") and meant else "see --help-all"
+    return f"{UNKNOWN}{words}: {hint}"
+
+
+def _closest(name: str, options: Sequence[str]) -> str | None:
+    """The option that looks most like an unknown name, as a whole or in its last part; None if none does.
+
+    Of names that are equally like it, one of the same letters in another order comes first.
+    """
+
+    def likeness(option: str) -> tuple[float, bool]:
+        parts = {option, option.rpartition(".")[2]}
+        ratio = max(difflib.SequenceMatcher(None, f"--{name}", f"--{part}").ratio() for part in parts)
+        return ratio, sorted(name) in map(sorted, parts)
+
+    best = max(options, key=likeness)
+    return best if likeness(best)[0] >= ALIKE else None
+
+
+def _in_python(option: str) -> str:
+    """An option as it is written in a call in Python."""
+    group, _, name = option.rpartition(".")
+    return f"{group}={{'{name}': …}}" if group else f"{name}=…"
 
 
 def refuse_unusable(found: Namespace, parser: ArgumentParser) -> None:

@@ -58,6 +58,8 @@ def tune(
             "a search needs a loss, a policy, a room, and the lowest and the highest learning rate: got "
             f"{losses}, {policies}, {rooms} and {learning_rates}"
         )
+    if joined := next((name for name in losses if "," in name and not name.startswith("[")), None):
+        raise SettingError(f"--losses takes a name, once each or as [a,b], got {joined}: write [{joined}]")
     settings.check()
     from crossbatch.training import halving, tuning  # noqa: PLC0415  (imports Lightning)
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from crossbatch.errors import SettingError
-from crossbatch.models.checkpoint import safetensors
+from crossbatch.models.checkpoint import DESCRIPTION, safetensors
+from crossbatch.typed import typed
 
 PICKLED = (".pth", ".pt", ".bin")
 ENOUGH = 0.5  # share of a network's tensors that a file must have, else it is of another network
@@ -32,6 +33,9 @@ def load_backbone(network: nn.Module, backbone: str, file: Path) -> str:
     missing = [name for name in counted if name not in matched]
     unused = [name for name in tensors if name.removeprefix(prefix) not in matched or not name.startswith(prefix)]
     if len(missing) > ENOUGH * len(counted):
+        if (file.parent / DESCRIPTION).is_file():
+            way_out = f"--init {typed(file.parent)} starts from it, in place of --model.weights"
+            raise SettingError(f"{file} is a trained model of crossbatch, and not the weights of {backbone}: {way_out}")
         raise SettingError(
             f"{file} has {len(counted) - len(missing)} of the {len(counted)} tensors of {backbone} (missing: "
             f"{_listed(missing)}; in the file: {_listed(unused)}): name the --model.backbone that these weights are of"
