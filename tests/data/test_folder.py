@@ -46,6 +46,12 @@ def classes(found: DataSet, part: Part) -> set[str]:
     return {label for label, _ in names(found, part)}
 
 
+def test_a_part_of_one_class_is_told_what_its_number_is_worth(tmp_path: Path) -> None:
+    found = data.load("folder", tree(tmp_path, dict.fromkeys(["a", "b", "c"], 2)))
+    assert "no test part given: 1 of 3 classes was held out for test" in found.notes
+    assert "the test part has one class, so its R@1 is 1 for any model: hold more classes out" in found.notes
+
+
 def test_without_a_test_part_whole_classes_are_held_out(tmp_path: Path) -> None:
     found = data.load("folder", tree(tmp_path, THREE), Split(validation_share=0.3, test_share=0.3))
     assert found.gallery is None
@@ -306,6 +312,8 @@ def test_what_is_not_read_is_counted_and_classes_without_an_image_are_named(tmp_
     found = load(tmp_path)
     assert "not read: 1 × .json, 1 × .mp4, 3 × .txt, 1 × broken links, 1 × without a suffix" in found.notes
     assert "2 class folders hold no image: empty class, texts" in found.notes
+    (tmp_path / "empty class").rmdir()
+    assert "1 class folder holds no image: texts" in load(tmp_path).notes
 
 
 def nested(root: Path, categories: int, inner: int) -> Path:
@@ -475,7 +483,7 @@ def test_links_are_followed_to_files_and_from_the_root_to_classes(tmp_path: Path
     found = load(root)
     assert "linked" in found.class_names
     assert len(found.images) == 34
-    assert "not read: 1 × images in the folder of no class, 1 × linked folders below a class" in found.notes
+    assert "not read: 1 × image beside the class folders, 1 × linked folders below a class" in found.notes
     images, notes = listed([root])  # `embed` and `index` read it this way
     assert {one.label for one in images} == {*found.class_names, None}
     assert len(images) == 35

@@ -33,7 +33,7 @@ def test_it_starts_at_the_first_look_where_rows_are_fresh_enough(
 ) -> None:
     """With this limit all rows are fresh, so it starts at the second look, the first that knows how far rows move."""
     parts = build_parts(quick(memory=MemorySettings(stale=100.0, follow=follow)))
-    assert "moved by 100 of the distance within a class, at most" in "".join(plan_of(parts))
+    assert "have moved at most 100 times the distance between two images of a class" in "".join(plan_of(parts))
     summary = fit(parts, tmp_path / "run", console).summary
     assert (summary["memory_start"], summary["memory_steps"]) == (3, 9)
     assert "two images of a class differed by" in summary["memory_start_reason"]

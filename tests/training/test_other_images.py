@@ -106,7 +106,7 @@ def test_images_without_a_label_or_a_partner_are_refused(
 ) -> None:
     Image.new("RGB", (8, 8)).save(others / "loose.png")
     assert main(["evaluate", str(run), "--on", str(others)]) == 0
-    assert "1 image lies in the folder of no class, left out, as" in capsys.readouterr().out
+    assert "1 image lies beside the class folders, left out, as" in capsys.readouterr().out
     assert main(["evaluate", str(run), "--on", str(others / "loose.png"), "--on", str(others)]) == 0
     (others / "loose.png").rename(others.parent / "loose.png")
     assert main(["evaluate", str(run), "--on", str(others), "--on", str(others.parent / "loose.png")]) == 2

@@ -218,7 +218,8 @@ def show(console: Console, outcome: "Outcome") -> None:
     """Print how many images were added, known, changed, copies, left out or links that lead out of their folder."""
     line = f"images: {outcome.added:,} embedded, {outcome.known:,} there already"
     line += f", {outcome.changed:,} of them under another label or path" if outcome.changed else ""
-    line += f", {outcome.copies:,} are copies byte for byte" if outcome.copies else ""
+    copies = "1 is a byte-for-byte copy" if outcome.copies == 1 else f"{outcome.copies:,} are byte-for-byte copies"
+    line += f", {copies}" if outcome.copies else ""
     console.print(line)
     for path, reason in list(outcome.unreadable.items())[:5]:
         console.print(f"left out: {path}: {reason}")

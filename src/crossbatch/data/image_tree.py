@@ -58,7 +58,12 @@ class Tree:
             notes.append(f"not read: {counted}")
         if self.without_images:
             names = ", ".join(self.without_images[:5]) + (", …" if len(self.without_images) > 5 else "")
-            notes.append(f"{len(self.without_images):,} class folders hold no image: {names}")
+            hold = (
+                "1 class folder holds"
+                if len(self.without_images) == 1
+                else f"{len(self.without_images):,} class folders hold"
+            )
+            notes.append(f"{hold} no image: {names}")
         return notes
 
     def beside(self, root: Path) -> None:
@@ -67,7 +72,7 @@ class Tree:
             files = [entry for entry in entries if not hidden(entry.name) and leads(entry.is_file)]
         count = sum(Path(entry.name).suffix.lower() in SUFFIXES | HEIC_SUFFIXES for entry in files)
         if count:
-            self.left_out["images in the folder of no class"] += count
+            self.left_out["image beside the class folders"] += count
 
     def _holds_own_alone(self, folder: Path) -> bool:
         """Whether a folder is one of crossbatch, or holds such folders and no image; these folders are counted."""

@@ -49,7 +49,8 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
     if len(query) == 0:
         require_pairs(train, "data set")
         train, query = _hold_out(train, split.test_share, split.seed, "--split.test_share", "test part")
-        notes.append(f"no test part given: {query.classes} of {len(names)} classes were held out for test")
+        were = "was" if query.classes == 1 else "were"
+        notes.append(f"no test part given: {query.classes} of {len(names)} classes {were} held out for test")
         tested = torch.isin(validation.labels, query.labels)  # validation must not see test classes
         notes += [f"{int(tested.sum()):,} validation images are of these classes, and not used"] if tested.any() else []
         validation = validation.select(~tested)
@@ -66,7 +67,7 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
     notes += _not_read(split, {"test_share": parts[QUERY] + parts[TEST], "validation_share": parts[VALIDATION]})
     for part_name, part in (("validation", validation), ("test", query)):
         if len(part) and not len(gallery) and part.classes == 1:
-            notes.append(f"the {part_name} part has one class: its R@1 is always 1, hold more classes out")
+            notes.append(f"the {part_name} part has one class, so its R@1 is 1 for any model: hold more classes out")
         shared = len(set(train.labels.tolist()) & set(part.labels.tolist()))
         if shared:
             notes.append(f"{shared} classes are in both training and {part_name}: results are closed-set")

@@ -192,7 +192,7 @@ class Gallery:
         """Notes for people: folders of images that are gone."""
         roots = [root for number, root in enumerate(self.description.roots) if number in self.rows.roots]
         gone = [root.absolute for root in roots if not root.places(self.folder)]
-        return [f"the folder {folder} is gone: of its images the small pictures are shown" for folder in gone]
+        return [f"the folder {folder} is gone: its images are shown as small pictures" for folder in gone]
 
     def close(self) -> None:
         """Close the connection to the database."""

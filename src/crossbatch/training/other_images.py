@@ -40,7 +40,7 @@ def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) ->
     labels, names = _labels(images)
     notes += stray + _twins(images)
     if len(names) == 1:
-        notes.append("there is one class: its R@1 is always 1, bring more")
+        notes.append("there is one class, so R@1 is 1 for any model: bring more")
     encoder = load(model)
     rows, unreadable = _rows(encoder, images)
     readable = torch.ones(len(images), dtype=torch.bool)
@@ -86,7 +86,7 @@ def _without_stray(images: Sequence[Listed], folders: Collection[Path]) -> tuple
     if not stray or not kept or len(stray) < len(bare):
         return list(images), []
     lie = "1 image lies" if len(stray) == 1 else f"{len(stray):,} images lie"
-    return kept, [f"{lie} in the folder of no class, left out, as {shown(stray[0].path)}"]
+    return kept, [f"{lie} beside the class folders, left out, as {shown(stray[0].path)}"]
 
 
 def _labels(images: Sequence[Listed]) -> tuple[Tensor, list[str]]:

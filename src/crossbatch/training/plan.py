@@ -71,8 +71,10 @@ def _batch(parts: RunParts) -> list[str]:
             f"{INDENT}{batches.short_classes} classes have fewer than {per_class} images: some are drawn more than once"
         )
     if batches.left_out:
-        have = "class has" if batches.left_out == 1 else "classes have"
-        lines.append(f"{INDENT}{batches.left_out} training {have} one image, and no batch has images of it")
+        have = "has" if batches.left_out == 1 else "have"
+        lines.append(
+            f"{INDENT}{batches.left_out} of the training classes {have} one image, which is left out of the batches"
+        )
     return lines
 
 
@@ -81,7 +83,7 @@ def _memory(parts: RunParts) -> list[str]:
     if memory is None:
         return ["memory    none"]
     start = (
-        f"once its rows are fresh: moved by {settings.memory.stale:g} of the distance within a class, at most"
+        f"once its rows have moved at most {settings.memory.stale:g} times the distance between two images of a class"
         if settings.memory.start is None
         else f"from step {settings.memory.start} on"
     )

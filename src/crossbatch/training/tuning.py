@@ -73,8 +73,8 @@ def check(settings: Settings, space: Space, budget: Budget) -> None:
     whole = 2 * sum(max(1, settings.optim.steps // share) for share in SHARES)
     if budget.minutes is None and budget.steps < whole:
         raise SettingError(
-            f"--budget {budget.steps:,} pays for no recipe to its end in both arms, which takes {whole:,} steps: "
-            "raise --budget, or lower --optim.steps"
+            f"--budget {budget.steps:,} is too small: one recipe, trained to its end without and with memory, takes "
+            f"{whole:,} steps: raise --budget, or lower --optim.steps"
         )
 
 
