@@ -367,9 +367,7 @@ def test_tables_beside_a_single_folder_of_images_are_named(tmp_path: Path) -> No
     told = r"if a table here has the columns path and label, give it as ROOT: a\.TSV, b\.csv"
     with pytest.raises(DataError, match=f"is read as 1 class to train on, 'images'; .*{told}"):
         load(tmp_path)
-    with pytest.raises(
-        DataError, match=r"no images in .*, or a table of path,label .*images in the folder of no class"
-    ):
+    with pytest.raises(DataError, match=r"no images in .*, or a table of path,label .*image beside the class folders"):
         load(tmp_path / "images")
     shutil.rmtree(tmp_path / "images")
     with pytest.raises(DataError, match=f"no images in .*, or a table of path,label .*{told}"):
@@ -413,7 +411,7 @@ def test_folders_of_crossbatch_are_neither_classes_nor_images(
     assert found.fingerprint == before.fingerprint
     assert found.class_names == before.class_names
     assert any(note.startswith("not read: ") and f"1 × {kind}" in note for note in found.notes)
-    assert sum("hold no image: runs" in note for note in found.notes) == (not place.startswith("runs"))
+    assert sum("no image: runs" in note for note in found.notes) == (not place.startswith("runs"))
     images, notes = listed([tmp_path])
     assert len(images) == 30
     assert any(f"1 × {kind}" in note for note in notes)

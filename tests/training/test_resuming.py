@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 from rich.console import Console
 
 from crossbatch import durable, runs
@@ -462,7 +463,9 @@ def test_the_folder_of_a_comparison_is_no_run(run: Path, tmp_path: Path, capsys:
     folder.mkdir()
     runs.write_json(folder / runs.COMPARISON, {"arms": [{"runs": ["one"]}, {"runs": ["with-memory"]}]})
     shutil.copy(run / runs.CONFIG, folder)
-    for words in (["evaluate", str(folder)], ["search", str(folder), "x.png"], ["train", "--resume", str(folder)]):
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    image = str(tmp_path / "x.png")
+    for words in (["evaluate", str(folder)], ["search", str(folder), image], ["train", "--resume", str(folder)]):
         assert main(words) == 2
         told = capsys.readouterr()
         assert "is a comparison, which holds several runs: name one, as" in told.err

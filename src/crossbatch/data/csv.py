@@ -167,7 +167,9 @@ def _columns(root: Path, names: Sequence[str], needed: Sequence[str]) -> list[st
             columns[columns.index(alias)] = column
     missing = [column for column in needed if not set(column.split(" or ")) & set(columns)]
     if missing:
-        fits = " and ".join(f"{column} (or {', '.join(ALSO[column])})" for column in needed)
+        fits = " and ".join(
+            f"{column} (or {', '.join(ALSO[column])})" if column in ALSO else column for column in needed
+        )
         raise DataError(
             f"{root} has no column {' and no column '.join(missing)}: "
             f"its header is {','.join(names) or 'empty'}, it must name {fits}"

@@ -58,11 +58,8 @@ class Tree:
             notes.append(f"not read: {counted}")
         if self.without_images:
             names = ", ".join(self.without_images[:5]) + (", …" if len(self.without_images) > 5 else "")
-            hold = (
-                "1 class folder holds"
-                if len(self.without_images) == 1
-                else f"{len(self.without_images):,} class folders hold"
-            )
+            empty = len(self.without_images)
+            hold = "1 class folder holds" if empty == 1 else f"{empty:,} class folders hold"
             notes.append(f"{hold} no image: {names}")
         return notes
 
