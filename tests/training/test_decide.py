@@ -127,7 +127,9 @@ def test_fields_that_are_given_stay_and_a_policy_that_is_given_is_not_asked_abou
 def test_a_network_that_takes_any_size_sees_the_files_as_they_are(
     sizes: list[tuple[int, int]], size: int | str
 ) -> None:
-    assert size_for(sizes)[0] == size
+    chosen, reason = size_for(sizes)
+    assert chosen == size
+    assert ("a larger --model.image_size shows more" in reason) == (min(sizes[0]) > 64)
 
 
 def test_the_size_of_a_backbone_with_one_is_its_own(tmp_path: Path, quick: Quick) -> None:

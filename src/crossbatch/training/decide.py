@@ -81,6 +81,8 @@ def size_for(sizes: list[tuple[int, int]]) -> tuple[int | str, str]:
     wide, high = (statistics.median(side) for side in zip(*sizes, strict=True))
     alike = sum(0.95 <= (width / height) / (wide / high) <= 1.05 for width, height in sizes) >= ALIKE * len(sizes)
     reason = f"the files are {wide:g}×{high:g} pixels (width × height, medians of {len(sizes)})"
+    if min(wide, high) > LARGEST:
+        reason += "; a larger --model.image_size shows more, and takes longer"
     small = min(max(min(wide, high), SMALLEST), LARGEST)
     if not alike:
         return round(small / 4) * 4, reason
