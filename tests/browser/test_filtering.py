@@ -102,6 +102,22 @@ def test_a_label_found_by_typing_filters_the_search(asked: Any, expect: Any) -> 
     expect(asked.locator("#chosen button")).to_have_count(2)
 
 
+def test_enter_waits_for_the_list_that_was_asked_for(asked: Any) -> None:
+    """The answer for the typed letters comes a second late, while the list of all labels is still open."""
+
+    def answer(route: Any) -> None:
+        asked.wait_for_timeout(1000)
+        route.continue_()
+
+    asked.get_by_role("combobox").click()
+    asked.get_by_role("option").first.wait_for()
+    asked.route("**/labels?contains=ring*", answer)
+    asked.keyboard.type("ring 1")
+    asked.wait_for_timeout(400)  # longer than the page waits after the last letter
+    asked.keyboard.press("Enter")
+    asked.wait_for_url("**/*label=ring*")
+
+
 def test_a_label_filters_the_gallery_too(visit: Any, address: str, expect: Any) -> None:
     page = visit(address)
     page.get_by_role("combobox").click()

@@ -64,7 +64,7 @@ def test_an_uploaded_picture_is_shown_in_a_format_that_the_browser_does_not_know
     page.locator("#file").set_input_files(file)
     page.wait_for_selector(SEARCH)
     expect(page.locator("#query-hint")).to_contain_text("Your picture · 96 × 96")
-    page.wait_for_function("() => document.querySelector('#query-picture').naturalWidth === 96")
+    until(page, "document.getElementById('query-picture').naturalWidth === 96")
     expect(page.locator("#frame")).not_to_have_class("unseen")
 
 

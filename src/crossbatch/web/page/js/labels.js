@@ -44,12 +44,16 @@ export class Labels {
     this.words.placeholder = labels.length ? "or another" : "Filter by label";
   }
 
-  async look() {
+  look() {
     this.asking?.abort();
     this.asking = new AbortController();
-    const words = this.words.value.trim();
     clearTimeout(this.timer);
-    this.looked = words;
+    this.looked = this.words.value.trim();
+    this.looking = this.found(this.looked);
+    return this.looking;
+  }
+
+  async found(words) {
     try {
       const { labels, total } = await api.labels(words, LISTED, this.asking.signal);
       if (document.activeElement === this.words) this.open(labels, total, words);
@@ -109,9 +113,9 @@ export class Labels {
     } else if (event.key === "Backspace" && !this.words.value && this.chosen.length) this.toggle(this.chosen.at(-1));
   }
 
-  // Who types fast presses Enter before the list has come.
+  // Who types fast presses Enter before the list has been asked for, or before it has come.
   async enter() {
-    if (this.words.value.trim() !== this.looked) await this.look();
+    await (this.words.value.trim() === this.looked ? this.looking : this.look());
     if (this.isOpen && this.at >= 0) this.toggle(this.options[this.at].label);
   }
 
