@@ -58,6 +58,7 @@ RECIPES: dict[str, Change] = {
     "memory from a fifth": _from(0.2),
     "bfloat16": lambda plain: replace(plain, loop=replace(plain.loop, precision="bf16-mixed")),
     "batch of 16": _batch(16),
+    "batch of 64": _batch(64),
     "batch of 128": _batch(128),
     "batch of 256": _batch(256),
     "steepness 20": _loss(beta=20.0),
@@ -187,7 +188,10 @@ CELLS: dict[str, list[Cell]] = {
         ]
         for steps in (200, 500, 2000)
     },
-    "batch-fashion": [Cell("fashion", recipe="batch of 16")],
+    "batch-fashion": [
+        Cell("fashion", "sup-con", recipe="batch of 16", steps=2000, searched=2000, rates=(0.0001, 0.0003), checks=5),
+        Cell("fashion", "sup-con", recipe="batch of 64", steps=500, arms=(WITHOUT,), rates=(0.0001, 0.0003), checks=5),
+    ],
     "batch-glyphs": [Cell("glyphs", recipe=f"batch of {images}", arms=(WITHOUT,)) for images in (128, 256)],
     **{
         f"hardness-{data}": [
