@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from crossbatch.data.split import Split
 from crossbatch.errors import SettingError
@@ -48,3 +50,7 @@ def test_training_gives_files_with_the_same_bytes_one_id(tmp_path: Path, quick: 
     assert {("a/0.png", "a"), ("a/0.png", "b")} <= seen
     assert not any("copy" in name for name, _ in seen)
     assert len(seen) == 13
+    filled = torch.cat([ids for _, _, ids in DataLoader(parts.drawn(13), batch_size=None)])
+    assert sorted(names[image] for image in filled) == sorted([*{name for name, _ in seen}, "a/0.png"])
+    held = torch.tensor([names.index("a/0.png")])
+    assert len(parts.drawn(13, held).part) == 11

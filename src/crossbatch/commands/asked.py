@@ -40,9 +40,9 @@ class _Unseen(NamedTuple):
 
 
 class _File(NamedTuple):
-    """A file to search with: its bytes, and the query to embed if the gallery does not have them."""
+    """A file to search with: the digest of its bytes, and the query to embed if the gallery does not have them."""
 
-    content: bytes
+    digest: str
     query: _Unseen
 
 
@@ -97,11 +97,13 @@ def _read(file: Path, box: str | None) -> _File:
         way_out = "save it as a file first" if str(file).startswith(("http:", "https:")) else "name an image file"
         raise DataError(f"cannot read the image {file} ({error.strerror}): {way_out}") from error
     query = _part(str(file), content, box)
-    return _File(content, query if box is not None else query._replace(image=file))  # read as when it is indexed
+    return _File(
+        digest_of(content), query if box is not None else query._replace(image=file)
+    )  # read as when it is indexed
 
 
 def _of_file(gallery: Gallery, file: _File, box: str | None) -> Asked | _Unseen:
-    row = gallery.rows.position.get(digest_of(file.content))
+    row = gallery.rows.position.get(file.digest)
     if box is None and row is not None:
         return _of_gallery(gallery, row, None)._replace(name=file.query.name)
     return file.query

@@ -47,7 +47,8 @@ def evaluate(
     if on:
         _refuse_beside_on(part=part != "test", root=root, data=data, worst=worst, classes=classes, suspects=suspects)
         return _evaluate_on(run, on, k, console)
-    refuse_read_only(run, "copy it, or measure on images that --on names, which writes nothing")
+    if run.is_dir():
+        refuse_read_only(run, "copy it, or measure on images that --on names, which writes nothing")
     loaded = data_of_run(run, data, root)
     from crossbatch.training.evaluation import evaluate_run  # noqa: PLC0415
     from crossbatch.training.part_search import parts_named  # noqa: PLC0415

@@ -61,11 +61,11 @@ def index(
     from crossbatch.encoder.hub import named  # noqa: PLC0415
     from crossbatch.index.indexing import Outcome  # noqa: PLC0415
 
+    changing = bool(remove) or labels is not None
+    if not run.exists() and not named(str(run)):
+        raise RunError(f"there is no {run}: give a run folder, or a gallery")
     folder, server, own = _place(run, to, table)
     refuse_other_folder(folder)
-    changing = bool(remove) or labels is not None
-    if changing and not run.exists() and not named(str(run)):
-        raise RunError(f"there is no {run}: give a run folder, or a gallery")
     if images or changing or own:
         why = f"{run} is a gallery" if own else "IMAGES are given" if images else "nothing is added"
         refuse_unread(data, root, why)

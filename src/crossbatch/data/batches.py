@@ -72,6 +72,12 @@ class Reader:
         return None
 
 
+def one_id_each(ids: Tensor, copies: Sequence[Sequence[int]]) -> Tensor:
+    """The ids, with that of the first for all images of a group of copies."""
+    first = {copy: group[0] for group in copies for copy in group}
+    return torch.tensor([first.get(image, image) for image in ids.tolist()], dtype=ids.dtype) if first else ids
+
+
 class TrainingBatches(Dataset[Batch]):
     """Item `step` is the augmented P×K batch of that step, a pure function of seed and step.
 
@@ -93,8 +99,7 @@ class TrainingBatches(Dataset[Batch]):
     ) -> None:
         self.reader, self.part, self.batches, self.transform = reader, part, batches, transform
         self.variant, self.share = variant, share
-        first = {copy: group[0] for group in copies for copy in group}
-        self.ids = torch.tensor([first.get(image, image) for image in part.ids.tolist()]) if first else part.ids
+        self.ids = one_id_each(part.ids, copies)
 
     def __getitem__(self, step: int) -> Batch:
         """Images float [batch, channels, size, size], labels and ids int64 [batch]."""
@@ -126,10 +131,13 @@ class TrainingBatches(Dataset[Batch]):
 
 
 class PartBatches(Dataset[Batch]):
-    """A part in order, `size` images at a time; images that cannot be read are left out."""
+    """A part in order, `size` images at a time; images that cannot be read are left out. `ids`: what to call them."""
 
-    def __init__(self, reader: Reader, part: Part, transform: Transform, size: int = 256) -> None:
+    def __init__(
+        self, reader: Reader, part: Part, transform: Transform, size: int = 256, ids: Tensor | None = None
+    ) -> None:
         self.reader, self.part, self.transform, self.size = reader, part, transform, size
+        self.ids = part.ids if ids is None else ids
 
     def __len__(self) -> int:
         return math.ceil(len(self.part) / self.size)
@@ -143,7 +151,7 @@ class PartBatches(Dataset[Batch]):
         kept = [place for place, view in zip(places, all_views, strict=True) if view is not None]
         views = [view for view in all_views if view is not None]
         pixels = self.transform(views, [0] * len(views)) if views else torch.empty(0)
-        return pixels, self.part.labels[kept], self.part.ids[kept]
+        return pixels, self.part.labels[kept], self.ids[kept]
 
 
 class Shared(Dataset[Batch]):

@@ -1,5 +1,6 @@
 """A picture of a data set: some classes, one row each, with the name and some images of the class."""
 
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -59,7 +60,10 @@ def _font(names: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
     usual = Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
     others = sorted(map(Path, font_manager.findSystemFonts())) if _missing(names, usual) else []
-    return ImageFont.truetype(min([usual, *others], key=lambda font: _missing(names, font)), LETTER)
+    for font in sorted([usual, *others], key=lambda font: _missing(names, font)):
+        with suppress(OSError):  # a font of bitmaps, such as of colour emoji, has no letters of this height
+            return ImageFont.truetype(font, LETTER)
+    return ImageFont.load_default(LETTER)
 
 
 def _missing(names: str, font: Path) -> int:

@@ -1,6 +1,6 @@
 """Which pairs of anchors and references are positive, negative, or neither."""
 
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -30,17 +30,17 @@ class Pairing:
     ref_labels: Tensor
     ids: Tensor | None = None
     ref_ids: Tensor | None = None
-    own_slots: InitVar[Tensor | None] = None
+    own_slots: Tensor | None = None
     live: Tensor | None = None
     with_positive_only: bool = False
     across: Processes | None = None
 
-    def __post_init__(self, own_slots: Tensor | None) -> None:
-        if self.ids is not None or own_slots is not None:
+    def __post_init__(self) -> None:
+        if self.ids is not None or self.own_slots is not None:
             self.ids = _known(self.ids, self.labels)
-        if own_slots is not None and self.ids is not None:
+        if self.own_slots is not None and self.ids is not None:
             ref_ids = torch.full_like(self.ref_labels, -1) if self.ref_ids is None else self.ref_ids
-            self.ref_ids = pad(ref_ids, (0, 1)).index_put((own_slots,), self.ids)[:-1]  # slot −1 is cut off
+            self.ref_ids = pad(ref_ids, (0, 1)).index_put((self.own_slots,), self.ids)[:-1]  # slot −1 is cut off
 
     @classmethod
     def within(cls, labels: Tensor, ids: Tensor | None = None) -> "Pairing":

@@ -34,7 +34,8 @@ def verdict_of(folder: Path) -> Verdict:
     queries = headline.queries_of(first, comparison)
     clear = not apart and is_clear(folder, without, remembering, queries)
     sentence = headline.comparison_sentence(comparison, names, queries, apart, clear=clear)
-    better = clear and (headline.ratio_of(comparison, names) or 1) < 1
+    ratio = headline.ratio_of(comparison, names)
+    better = clear and ratio is not None and ratio < 1
     return Verdict(sentence, apart, next(iter(finished.get(WITH if better else WITHOUT, [])), None))
 
 

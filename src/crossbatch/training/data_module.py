@@ -2,6 +2,7 @@
 
 import lightning as L
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from crossbatch.data.batches import Batch, PartBatches, Reader, Shared, TrainingBatches
@@ -50,9 +51,9 @@ class PKDataModule(L.LightningDataModule):
         processes = Processes()
         return processes.rank, processes.count
 
-    def part(self, part: Part) -> PartBatches:
-        """A part of the data set as the network sees it in evaluation."""
-        return PartBatches(self.reader, part, self.evenly)
+    def part(self, part: Part, ids: Tensor | None = None) -> PartBatches:
+        """A part of the data set as the network sees it in evaluation; `ids` in place of the part's own, if given."""
+        return PartBatches(self.reader, part, self.evenly, ids=ids)
 
     def loader(
         self, batches: TrainingBatches | PartBatches | Shared, sampler: Steps | None = None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from crossbatch import data
 from crossbatch.cross_batch import FOREVER, CrossBatchLoss
 from crossbatch.data.augmentation import Augmentation
-from crossbatch.data.batches import PartBatches, Reader
+from crossbatch.data.batches import PartBatches, Reader, one_id_each
 from crossbatch.data.checking import refuse_unreadable, without_unreadable
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches
@@ -59,12 +59,17 @@ class RunParts:
         return loss_fn.memory if isinstance(loss_fn, CrossBatchLoss) else None
 
     def drawn(self, images: int, but: Tensor | None = None) -> PartBatches:
-        """Training images in batches, drawn at random without replacement, except those with ids in `but`."""
-        part = self.data.train
+        """Training images in batches, drawn at random without replacement, except those with ids in `but`.
+
+        Copies of an image have one id, as in training.
+        """
+        part, copies = self.data.train, self.data.copies
+        ids = one_id_each(part.ids, copies)
         order = torch.randperm(len(part), generator=torch.Generator().manual_seed(self.settings.seed))
         if but is not None:
-            order = order[~torch.isin(part.ids[order], but.cpu())]
-        return self.feed.part(Part(part.labels[order[:images]], part.ids[order[:images]]))
+            order = order[~torch.isin(ids[order], one_id_each(but.cpu(), copies))]
+        order = order[:images]
+        return self.feed.part(Part(part.labels[order], part.ids[order]), ids[order])
 
     def probe(self, images: int) -> PartBatches:
         """Training images for the probe; others than the drift sample, where there are enough images."""
