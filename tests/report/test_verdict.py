@@ -113,3 +113,8 @@ def test_a_damaged_table_of_worst_queries_counts_as_none(tmp_path: Path) -> None
     for table in folder.rglob(runs.WORST):
         table.write_text("query,class\na,b\n", encoding="utf-8")
     assert verdict_of(folder).sentence.startswith("No clear difference")
+
+
+def test_a_memory_arm_without_a_wrong_query_is_the_run_to_serve(tmp_path: Path) -> None:
+    verdict = verdict_of(compared(tmp_path, [span(0, 30)], [span(0, 0)]))
+    assert verdict.run == tmp_path / "with-memory-seed0"
