@@ -97,9 +97,9 @@ def _read(file: Path, box: str | None) -> _File:
         way_out = "save it as a file first" if str(file).startswith(("http:", "https:")) else "name an image file"
         raise DataError(f"cannot read the image {file} ({error.strerror}): {way_out}") from error
     query = _part(str(file), content, box)
-    return _File(
-        digest_of(content), query if box is not None else query._replace(image=file)
-    )  # read as when it is indexed
+    if box is None:
+        query = query._replace(image=file)  # the encoder reads it as when it is indexed
+    return _File(digest_of(content), query)
 
 
 def _of_file(gallery: Gallery, file: _File, box: str | None) -> Asked | _Unseen:

@@ -80,6 +80,8 @@ class _Name(NamedTuple):
 
     def count_in(self, images: Mapping[str, int]) -> int:
         """How many of these images it names, which are counted by their paths."""
+        if not images:
+            return 0
         return next(filter(None, (images.get(name, 0) for name in (*self.paths, *map(str, self.files)))), 0)
 
 

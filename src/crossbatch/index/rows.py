@@ -125,13 +125,18 @@ class Rows:
 
         The file may be gone, and the folder of its images may have moved since.
         """
-        return [
-            id_
-            for number, root in enumerate(self.description.roots)
-            for folder in root.names(self.folder)
-            if file.is_relative_to(folder)
-            for id_ in self._of_place.get((number, os.fsencode(file.relative_to(folder))), ())
-        ]
+        above = sorted((number, folder) for folder in file.parents for number in self._roots_at.get(folder, ()))
+        places = [(number, os.fsencode(file.relative_to(folder))) for number, folder in above]
+        return [id_ for place in places for id_ in self._of_place.get(place, ())]
+
+    @cached_property
+    def _roots_at(self) -> dict[Path, list[int]]:
+        """The numbers of the roots by each folder that they may be in."""
+        numbers = defaultdict[Path, list[int]](list)
+        for number, root in enumerate(self.description.roots):
+            for folder in root.names(self.folder):
+                numbers[folder].append(number)
+        return numbers
 
     @cached_property
     def _of_place(self) -> dict[tuple[int, bytes | None], list[str]]:
