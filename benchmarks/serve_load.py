@@ -1,11 +1,12 @@
 """Measure the search server while eight clients search one gallery for a minute.
 
-    python -m benchmarks.serve_load RUN
+    python -m benchmarks.serve_load RUN [--without_graph]
 
 40,000 random images of 64 × 64 are indexed by the model of RUN into a temporary folder, or into --gallery, where a
 later call finds them again. Each client then sends one upload after another over loopback. No upload is in the
 gallery, so each one must be embedded. The time of one embedding and of one search alone is measured in this process
-before the server starts. Writes response times, errors and memory to benchmarks/results/serve-load.csv.
+before the server starts, with the graph if the gallery has one. Writes response times, errors and memory to
+benchmarks/results/serve-load.csv.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from crossbatch.index import Gallery
 from crossbatch.index.database import bring_in_step
 from crossbatch.index.description import Database, Model
 from crossbatch.index.indexing import add
-from crossbatch.index.kept_model import keep
+from crossbatch.index.kept_model import add_graph, keep, soonest
 from crossbatch.index.queries import read_query
 from crossbatch.index.sources import Found
 from crossbatch.index.writer import writing
@@ -62,7 +63,7 @@ class Drawn:
         return f"drawn {index}"
 
 
-def filled(gallery: Path, run: Path, images: int) -> None:
+def filled(gallery: Path, run: Path, images: int, *, graph: bool) -> None:
     model, drawn = load(run), Drawn(images)
     found = [
         Found(drawn.name(number), f"label {number % 100}", images=drawn, number=number) for number in range(images)
@@ -71,6 +72,8 @@ def filled(gallery: Path, run: Path, images: int) -> None:
         keep(run, gallery)
         add(writer, found, model)
         bring_in_step(writer, {})
+    if graph:
+        add_graph(model, gallery)
 
 
 def upload(number: int) -> bytes:
@@ -79,9 +82,9 @@ def upload(number: int) -> bytes:
     return file.getvalue()
 
 
-def alone(gallery: Path, run: Path, times: int = 50) -> tuple[float, float]:
+def alone(gallery: Path, times: int = 50) -> tuple[float, float]:
     """Median seconds of one embedding, including decoding, and of one search."""
-    model, opened = load(run), Gallery(gallery)
+    model, opened = load(soonest(gallery)), Gallery(gallery)
     embedding, searching = [], []
     with threadpool_limits(1, user_api="blas"):  # as in the server: two thread pools would slow each other down
         for content in [upload(10**6 + number) for number in range(times)]:
@@ -135,6 +138,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=40_000)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--without_graph", action="store_true")
     given = parser.parse_args(words)
     own = contextlib.nullcontext() if given.gallery else tempfile.TemporaryDirectory(prefix="load-")
     with own as folder:
@@ -142,8 +146,8 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def measure(given: argparse.Namespace, gallery: Path) -> None:
-    filled(gallery, given.run, given.images)
-    embedding, searching = alone(gallery, given.run)
+    filled(gallery, given.run, given.images, graph=not given.without_graph)
+    embedding, searching = alone(gallery)
     command = [sys.executable, "-m", "crossbatch", "serve", str(gallery), "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
     try:
@@ -160,6 +164,7 @@ def measure(given: argparse.Namespace, gallery: Path) -> None:
         server.terminate()
     p50, p95 = np.percentile(taken, [50, 95])
     result = {
+        "model": soonest(gallery).suffix.strip(".") or "torch",
         "images": given.images,
         "clients": given.clients,
         "seconds": given.seconds,

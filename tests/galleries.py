@@ -24,13 +24,13 @@ from crossbatch.models.embedder import build
 DIM = 16
 
 
-def model_in(folder: Path, seed: int = 0, dim: int = DIM) -> Path:
+def model_in(folder: Path, seed: int = 0, dim: int = DIM, backbone: str = "small") -> Path:
     """A folder with a model, like the one a run writes."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     looks = Preprocessing(16, 16, 3, (0.5,) * 3, (0.5,) * 3)
     plain = {name: list(one) if isinstance(one, tuple) else one for name, one in vars(looks).items()}
-    checkpoint.save(folder, build("small", dim, 3), checkpoint.Description("small", dim, 3, plain, []))
+    checkpoint.save(folder, build(backbone, dim, 3), checkpoint.Description(backbone, dim, 3, plain, []))
     return folder
 
 

@@ -1,6 +1,7 @@
 """Tests that the exported graph gives torch's rows for any batch size."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -113,7 +114,9 @@ def test_a_graph_computes_on_the_gpu_that_is_named(
         def get_available_providers(self) -> list[str]:
             return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
-        def InferenceSession(self, _: str, providers: list[tuple[str, dict[str, str]]]) -> None:
+        SessionOptions = SimpleNamespace
+
+        def InferenceSession(self, _: str, __: SimpleNamespace, providers: list[tuple[str, dict[str, str]]]) -> None:
             assert providers == [("CUDAExecutionProvider", {"device_id": number}), ("CPUExecutionProvider", {})]
             raise RuntimeError("asked as expected")
 

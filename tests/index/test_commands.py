@@ -248,6 +248,26 @@ def test_a_graph_beside_the_weights_is_searched_with(
     assert "model.onnx is of model" in capsys.readouterr().err
 
 
+def test_a_network_of_timm_is_searched_with_by_a_graph(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = model_in(tmp_path / "run", backbone="test_efficientnet")
+    gallery, fresh = tmp_path / "gallery", str(tmp_path / "fresh.png")
+    Image.new("RGB", (30, 30), "green").save(fresh)
+    assert main(["index", str(run), "--to", str(gallery), str(photos)]) == 0
+    graph = gallery / "model" / "model.onnx"
+    assert f"graph: {graph}" in capsys.readouterr().out
+    with_graph = asked(capsys, "search", str(gallery), fresh)["hits"]
+    weights = graph.with_name("model.safetensors").rename(tmp_path / "weights")
+    assert asked(capsys, "search", str(gallery), fresh)["hits"] == with_graph
+    weights.rename(graph.with_name("model.safetensors"))
+    graph.unlink()
+    without = asked(capsys, "search", str(gallery), fresh)["hits"]
+    assert [one["similarity"] for one in without] == pytest.approx([one["similarity"] for one in with_graph], abs=1e-4)
+    assert main(["index", str(gallery)]) == 0
+    assert graph.is_file()
+
+
 def test_a_run_is_indexed_before_it_is_searched(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

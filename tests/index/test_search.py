@@ -29,7 +29,7 @@ def unit_rows(count: int, seed: int) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-@given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 70), st.integers(0, 9))
+@given(st.integers(1, 60) | st.integers(61, 900), st.integers(1, 40), st.integers(1, 70), st.integers(0, 9))
 @property_settings(max_examples=40)
 def test_agrees_with_the_search_of_the_metrics(rows: int, queries: int, top: int, seed: int) -> None:
     gallery, asked = unit_rows(rows, seed), unit_rows(queries, seed + 100)

@@ -176,6 +176,26 @@ def test_a_port_is_held_from_the_start() -> None:
         web.bound("127.0.0.1", held.getsockname()[1])
 
 
+def test_small_packets_are_sent_at_once() -> None:
+    """Else each answer waits 40 ms for the other side's acknowledgement; asyncio asks for the protocol's number."""
+
+    async def option() -> int:
+        connected = asyncio.Future[int]()
+
+        def arrived(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted = writer.get_extra_info("socket")
+            connected.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with web.bound("127.0.0.1", 0) as listening:
+            async with await asyncio.start_server(arrived, sock=listening):
+                _, asking = await asyncio.open_connection(*listening.getsockname())
+                asking.close()
+                return await connected
+
+    assert asyncio.run(option())
+
+
 def test_a_port_that_is_taken_is_refused_before_a_run_is_indexed(
     server: Server, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

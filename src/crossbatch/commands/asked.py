@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossbatch.errors import DataError, RunError
+from crossbatch.errors import DataError
 from crossbatch.index import Gallery
 from crossbatch.index.box import edges_of
 from crossbatch.index.indexing import digest_of
-from crossbatch.index.kept_model import soonest
+from crossbatch.index.kept_model import loaded, soonest
 from crossbatch.index.queries import OWN_PIXELS, TooManyPixelsError, read_query
 from crossbatch.index.thumbnails import thumbnail
-
-if TYPE_CHECKING:
-    from crossbatch.encoder import Encoder
 
 
 class Asked(NamedTuple):
@@ -61,21 +58,12 @@ def asked(gallery: Gallery, files: Sequence[_File], ids: Sequence[str], box: str
     unseen = [query for query in queries if isinstance(query, _Unseen)]
     if not unseen:
         return [query for query in queries if isinstance(query, Asked)]
-    vectors = iter(_encoder(gallery).embed([query.image for query in unseen]))
+    encoder = loaded(soonest(gallery.folder), gallery.description.model.fingerprint)
+    vectors = iter(encoder.embed([query.image for query in unseen]))
     return [
         query if isinstance(query, Asked) else Asked(query.name, None, next(vectors), query.picture)
         for query in queries
     ]
-
-
-def _encoder(gallery: Gallery) -> "Encoder":
-    from crossbatch.encoder import load  # noqa: PLC0415  (imports torch)
-
-    encoder, wanted = load(soonest(gallery.folder)), gallery.description.model.fingerprint
-    if encoder.fingerprint != wanted:
-        problem = f"{encoder.source} is of model {encoder.fingerprint}, and the gallery of {wanted}"
-        raise RunError(f"{problem}: remove it, or put the model of the gallery there")
-    return encoder
 
 
 def _of_gallery(gallery: Gallery, row: int, box: str | None) -> Asked | _Unseen:

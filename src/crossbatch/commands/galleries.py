@@ -19,6 +19,7 @@ from crossbatch.errors import DataError, RunError, SettingError
 from crossbatch.typed import typed
 
 if TYPE_CHECKING:
+    from crossbatch.encoder import Encoder
     from crossbatch.index import Gallery
     from crossbatch.index.description import Database, Model
     from crossbatch.index.indexing import Outcome
@@ -90,7 +91,7 @@ def fill(
             kept_model.keep(encoder.source, folder)
         outcome = add(writer, found, encoder)
         if len(writer.rows()) or not found:
-            _finish(writer, milvus, console)
+            _finish(writer, encoder, milvus, console)
             return outcome
         if new:
             _empty(folder)
@@ -118,14 +119,18 @@ def _empty(folder: Path) -> None:
     shutil.rmtree(folder / kept_model.FOLDER)
 
 
-def _finish(writer: "Writer", milvus: Milvus, console: Console) -> None:
-    """Draw the map, and bring the database in step with the table."""
+def _finish(writer: "Writer", encoder: "Encoder", milvus: Milvus, console: Console) -> None:
+    """Draw the map, bring the database in step with the table, and write the model as a graph too."""
+    from crossbatch.index import kept_model  # noqa: PLC0415
     from crossbatch.index.database import bring_in_step  # noqa: PLC0415
     from crossbatch.index.projection import draw_map  # noqa: PLC0415
 
     if draw_map(writer) and writer.description.map:
         console.print(f"map: {writer.description.map.method}")
     bring_in_step(writer, milvus.options)
+    if kept_model.add_graph(encoder, writer.folder):
+        graph = writer.folder / kept_model.FOLDER / kept_model.GRAPH
+        console.print(f"graph: {graph}, with which queries are embedded sooner")
 
 
 def _at(folder: Path, known: "Database", uri: str) -> "Database":

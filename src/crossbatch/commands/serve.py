@@ -76,7 +76,7 @@ def _serve(
     console: Console,
 ) -> str:
     """Serve until the user stops it; return the address."""
-    from crossbatch.index.kept_model import kept  # noqa: PLC0415
+    from crossbatch.index.kept_model import kept, loaded, soonest  # noqa: PLC0415
     from crossbatch.web import run as server  # noqa: PLC0415
     from crossbatch.web.app import LOOPBACK, create_app  # noqa: PLC0415
 
@@ -85,11 +85,11 @@ def _serve(
     def load() -> Any:
         import torch  # noqa: PLC0415
 
-        from crossbatch.encoder import load as load_encoder  # noqa: PLC0415
         from crossbatch.training.cores import share_cores  # noqa: PLC0415
 
         torch.set_num_threads(share_cores(True, 1, on_cpu=True)[1])  # one core is left for everything but the network
-        return load_encoder(kept(folder))
+        place = kept(folder) if torch.cuda.is_available() else soonest(folder)
+        return loaded(place, opened.description.model.fingerprint)
 
     everywhere = host in ("0.0.0.0", "::")  # noqa: S104  (only compared; other machines reach this one by its name)
     shown = socket.gethostname() if everywhere else f"[{host}]" if ":" in host else host

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,9 @@ def load(
 
 def _written(network: torch.nn.Module) -> list[tuple[int, int]]:
     """The address and version of each tensor of a network; they show whether weights were moved or written."""
-    return [(tensor.data_ptr(), tensor._version) for tensor in (*network.parameters(), *network.buffers())]
+    # Not `parameters()` and `buffers()`, which take an eighth of the time of embedding one image.
+    tensors = ((*module._parameters.values(), *module._buffers.values()) for module in network.modules())
+    return [(tensor.data_ptr(), tensor._version) for tensor in chain(*tensors) if tensor is not None]
 
 
 def _device(name: str | None) -> torch.device:

@@ -45,7 +45,9 @@ class OnnxNetwork:
             providers = dict.fromkeys(one for one in (wanted, "CPUExecutionProvider") if one in available)
             gpu = {"device_id": (device or "").partition(":")[2] or "0"}
             chosen = [(name, gpu if name.startswith("CUDA") else {}) for name in providers]
-            self.session = runtime.InferenceSession(str(path), providers=chosen)
+            options = runtime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()  # the service leaves a core to other threads
+            self.session = runtime.InferenceSession(str(path), options, providers=chosen)
         except Exception as error:  # onnxruntime raises a type of its own for each status
             reason = " ".join(str(error).split())[:160]
             raise RunError(f"{path} is no graph that onnxruntime can run ({reason}): export it anew") from error

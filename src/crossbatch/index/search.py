@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 QUERIES = 16  # queries at a time: their cosines with a million rows take 64 MB
 CLOSE = 1e-6  # largest error of a float32 similarity, which varies with the number of queries multiplied together
 NEAR = 1000  # most rows within `CLOSE` of the last similarity wanted, beside `top`, whose exact cosine is computed
+GROUP = 64  # rows whose largest cosine is compared first: a tenth of the time of comparing each row
 
 
 def nearest(
@@ -19,7 +20,8 @@ def nearest(
     hits = []
     for start in range(0, len(queries), QUERIES):
         block = queries[start : start + QUERIES]
-        for query, similarities in zip(block, block @ rows.T, strict=True):
+        # Rows times queries: the other order takes up to twice as long. Searching for the largest needs each row whole.
+        for query, similarities in zip(block, np.ascontiguousarray((rows @ block.T).T), strict=True):
             if allowed is not None:
                 similarities[~allowed] = -np.inf
             hits.append(exactly(query, rows, _largest(similarities, top), top))
@@ -37,10 +39,18 @@ def exactly(
 
 def _largest(similarities: NDArray[np.float32], top: int) -> NDArray[np.int64]:
     """Row numbers that may be among the `top` most similar, in ascending order."""
-    smallest = np.partition(similarities, -top)[-top] if top < len(similarities) else -np.inf
-    if smallest > -np.inf:
-        surely = similarities > smallest + CLOSE
-        sure = np.flatnonzero(surely)
-        near = np.flatnonzero(~surely & (similarities >= smallest - CLOSE))[: top + NEAR]
-        return np.sort(np.concatenate([sure, near]))
-    return np.flatnonzero(similarities > -np.inf)
+    some = _possible(similarities, top)
+    values = similarities[some]
+    smallest = np.partition(values, -top)[-top] if top < len(values) else -np.inf
+    if smallest == -np.inf:
+        return some[values > -np.inf]
+    surely = values > smallest + CLOSE
+    near = np.flatnonzero(~surely & (values >= smallest - CLOSE))[: top + NEAR]
+    return np.sort(np.concatenate([some[surely], some[near]]))
+
+
+def _possible(similarities: NDArray[np.float32], top: int) -> NDArray[np.int64]:
+    """Few row numbers, ascending, among which the `top` most similar are: `top` groups of rows have one so similar."""
+    maxima = np.maximum.reduceat(similarities, np.arange(0, len(similarities), GROUP))
+    least = np.partition(maxima, -top)[-top] if top <= len(maxima) else -np.inf
+    return np.flatnonzero(similarities >= least - CLOSE)

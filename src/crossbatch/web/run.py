@@ -61,7 +61,9 @@ def check_token(host: str, token: str | None) -> None:
 
 def bound(host: str, port: int) -> socket.socket:
     """A listening socket on an address; `SettingError` if the address cannot be used."""
-    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio sends small packets at once (TCP_NODELAY); without it an answer waits 40 ms.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
