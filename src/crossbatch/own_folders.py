@@ -2,13 +2,14 @@
 
 from collections.abc import Set
 
-CONFIG, DATA, COMPARISON, SEARCH = "config.yaml", "data.json", "comparison.json", "search.json"
+CONFIG, DATA, LOCK = "config.yaml", "data.json", "lock"
+COMPARISON, SEARCH = "comparison.json", "search.json"
 GALLERY, MODEL = "gallery.json", "model"
-KINDS = {  # two files each: a user's own folder may well have one file of such a name
+KINDS = {  # several files each: a user's own folder may well have one file of such a name
     "comparison folder": {COMPARISON, DATA},
     "search folder": {SEARCH, DATA},
     "gallery folder": {GALLERY, MODEL},
-    "run folder": {CONFIG, DATA},
+    "run folder": {CONFIG, DATA, LOCK},
 }
 
 

@@ -394,7 +394,7 @@ def own(folder: Path, *files: str) -> Path:
 @pytest.mark.parametrize(
     ("kind", "files"),
     [
-        ("run folder", ("config.yaml", "data.json")),
+        ("run folder", ("config.yaml", "data.json", "lock")),
         ("gallery folder", ("gallery.json", "model")),
         ("comparison folder", ("config.yaml", "data.json", "comparison.json")),
         ("search folder", ("search.json", "data.json")),
@@ -427,7 +427,7 @@ def test_a_folder_of_images_may_have_one_file_that_is_named_as_those_of_crossbat
 
 def test_runs_beside_a_single_folder_do_not_hide_that_it_holds_the_classes(tmp_path: Path) -> None:
     tree(tmp_path / "photos", THREE)
-    own(tmp_path / "runs" / "photos-seed0", "config.yaml", "data.json")
+    own(tmp_path / "runs" / "photos-seed0", "config.yaml", "data.json", "lock")
     with pytest.raises(DataError, match="has one folder, photos, and that has 10: if these are the classes, give"):
         load(tmp_path)
 

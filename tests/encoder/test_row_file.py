@@ -119,14 +119,14 @@ def test_a_second_command_waits_its_turn(
 def test_gaps_that_were_allowed_once_are_not_for_ever(
     tmp_path: Path, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first call skips unreadable files and is killed. A second call without --skip_corrupt must refuse them."""
+    """The first call skips unreadable files and is killed. A second call without --on_corrupt skip must refuse them."""
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     with monkeypatch.context() as patch:
         patch.setattr(row_file, "_join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        assert embed(run, broken, pictures, "--out", tmp_path / "rows.npz", "--skip_corrupt") == 1
+        assert embed(run, broken, pictures, "--out", tmp_path / "rows.npz", "--on_corrupt", "skip") == 1
     assert embed(run, broken, pictures, "--out", tmp_path / "rows.npz") == 2
-    assert embed(run, broken, pictures, "--out", tmp_path / "rows.npz", "--skip_corrupt") == 0
+    assert embed(run, broken, pictures, "--out", tmp_path / "rows.npz", "--on_corrupt", "skip") == 0
 
 
 def test_bad_input_is_a_sentence_and_leaves_nothing(
@@ -146,8 +146,8 @@ def test_bad_input_is_a_sentence_and_leaves_nothing(
         error = capsys.readouterr().err
         assert reason in error
         assert error.count("\n") == 1
-    assert not (tmp_path / "rows.npz").exists()
-    assert embed(run, pictures, broken, "--skip_corrupt", "--out", tmp_path / "rows.npz", "--json") == 0
+    assert {path.name for path in tmp_path.iterdir() if "rows" in path.name} == set()
+    assert embed(run, pictures, broken, "--on_corrupt", "skip", "--out", tmp_path / "rows.npz", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["images"] == 72
     assert [Path(one["path"]).name for one in told["left_out"]] == ["broken.jpg"]

@@ -483,6 +483,11 @@ def test_a_table_of_labels_is_read_as_any_other_table(
         assert asked(capsys, "index", str(gallery), "--labels", str(table))["relabelled"] == 1, text
         rows = opened(gallery).rows
         assert rows.label(rows.paths.index("class 1/0.png")) == re.split("[,;\t]", text.strip())[-1]
+    lines = tmp_path / "labels.jsonl"
+    lines.write_text('{"path": "class 1/0.png", "label": null}\n')
+    assert asked(capsys, "index", str(gallery), "--labels", str(lines))["relabelled"] == 1
+    rows = opened(gallery).rows
+    assert rows.label(rows.paths.index("class 1/0.png")) is None
 
 
 def test_an_image_is_taken_out_by_the_path_of_its_file(
@@ -585,7 +590,7 @@ def test_a_way_out_is_one_of_the_command(
     broken = photos / "class 1" / "0.png"
     broken.write_bytes(b"no image")
     assert main(["embed", str(run), str(photos), "--out", str(tmp_path / "rows.npz")]) == 2
-    assert capsys.readouterr().err.endswith("; leave it out, or give --skip_corrupt\n")
+    assert capsys.readouterr().err.endswith("; leave it out, or give --on_corrupt skip\n")
     assert main(["index", str(run), str(photos), "--to", str(tmp_path / "gallery")]) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out: ")]
     assert len(told) == 1

@@ -1,7 +1,7 @@
 """`crossbatch embed RUN IMAGES`: write the embeddings of many images to a file."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -14,7 +14,7 @@ def embed(
     run: Path,
     images: list[Path],
     out: Path = Path("rows.parquet"),
-    skip_corrupt: bool = False,
+    on_corrupt: Literal["refuse", "skip"] = "refuse",
     half: bool = False,
     device: str | None = None,
     *,
@@ -29,7 +29,7 @@ def embed(
         images: Image files, folders of them, or tables (.csv, .tsv, .parquet, .jsonl) of path and, if known, label. A
             folder below a folder names the label.
         out: File to write: .parquet, or .npz for NumPy.
-        skip_corrupt: Leave out images that cannot be read, and name them, instead of stopping.
+        on_corrupt: Whether an image that cannot be read is refused or skipped; it is named in both cases.
         half: Compute in half precision.
         device: As torch names it, such as cuda:1; by default the GPU where there is one.
     """
@@ -46,9 +46,9 @@ def embed(
     for note in notes:
         console.print(f"note: {note}")
     try:
-        gaps = write_rows(out, encoder, listing, skip=skip_corrupt)
+        gaps = write_rows(out, encoder, listing, skip=on_corrupt == "skip")
     except UnreadableError as error:
-        raise UnreadableError(error.reason, "leave it out, or give --skip_corrupt") from error
+        raise UnreadableError(error.reason, "leave it out, or give --on_corrupt skip") from error
     for reason in gaps.values():
         console.print(f"left out: {reason}")
     line = f"{len(listing) - len(gaps):,} rows of {encoder.dim} dimensions: {out}"

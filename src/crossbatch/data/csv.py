@@ -66,14 +66,18 @@ def rows_of(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], list[
 
 
 def labels_of(root: Path) -> list[tuple[str, str | None]]:
-    """Read a table of new labels: the id or path of each image as it is written, and its label, None if it is empty."""
+    """Read a table of new labels: the id or path of each image as it is written, and its label.
+
+    An empty label, and null in Parquet and JSON Lines, is None; a line of text that ends before its label is refused.
+    """
+    has_null = root.suffix.lower() in (".parquet", ".jsonl")
     named = []
     for place, record in _records(root, ("id or path", "label")):
         name, label = (record["id" if "id" in record else "path"] or "").strip(), record["label"]
-        if not name or label is None:
+        if not name or (label is None and not has_null):
             problem = f"{root}, {place} needs an id or a path, and a label"
             raise DataError(f"{problem}: to remove the label of an image, leave it empty after the separator")
-        named.append((name, as_label(label.strip()) or None))
+        named.append((name, as_label((label or "").strip()) or None))
     return named
 
 

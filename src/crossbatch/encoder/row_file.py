@@ -12,7 +12,7 @@ from crossbatch import durable, runs
 from crossbatch.data.listing import Listed
 from crossbatch.data.parquet import parquet
 from crossbatch.encoder.encoder import Encoder
-from crossbatch.errors import RunError
+from crossbatch.errors import RunError, UnreadableError
 from crossbatch.harmless import shown
 from crossbatch.locks import locked
 
@@ -38,7 +38,12 @@ def write_rows(out: Path, encoder: Encoder, images: Sequence[Listed], *, skip: b
         for start in range(0, len(images), CHUNK):
             kept = chunks / f"{start:012d}.npz"
             if not kept.is_file() or (not skip and _gaps(kept)):
-                _write(kept, start, encoder, images[start : start + CHUNK], skip=skip)
+                try:
+                    _write(kept, start, encoder, images[start : start + CHUNK], skip=skip)
+                except UnreadableError:
+                    if not any(chunks.glob("*.npz")):  # nothing to continue from
+                        shutil.rmtree(chunks)
+                    raise
             gaps |= _gaps(kept)
         _join(out, chunks)
         shutil.rmtree(chunks)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crossbatch import runs
-from crossbatch.report.headline import last_test
+from crossbatch.report.headline import last_test, wrong_queries
 from crossbatch.report.results import folders_of
 
 LEVEL = 0.05  # of the sign test, on both sides together
@@ -26,7 +26,10 @@ def is_clear(folder: Path, without: Mapping[str, Any], remembering: Mapping[str,
     recall = [arm.get("test", {}).get("R@1") or [] for arm in (without, remembering)]
     if not recall[0] or len(recall[0]) != len(recall[1]) or not _seeds_agree(*recall):
         return False
-    sides = _right_more_often(folder, without, remembering) or _wrong(recall, queries)
+    sides = _right_more_often(folder, without, remembering)
+    if sides is None and queries is not None:
+        one, other = wrong_queries(recall, queries)
+        sides = round(one), round(other)
     return sides is not None and sign_test(*sides) < LEVEL
 
 
@@ -79,11 +82,3 @@ def _wrong_queries(run: Path) -> set[Query] | None:
         return None
     # The table may be cut, the worst first: it has all wrong queries if it goes on to a right one, or has every query.
     return wrong if len(wrong) < len(rows) or len(rows) == (looked or {}).get("queries") else None
-
-
-def _wrong(recall: Sequence[Sequence[float]], queries: int | None) -> tuple[int, int] | None:
-    """Numbers of wrong queries of both arms, each a mean over its seeds; None if the number of queries is unknown."""
-    if queries is None:
-        return None
-    without, remembering = (round(queries * (1 - statistics.mean(values))) for values in recall)
-    return without, remembering

@@ -70,9 +70,14 @@ def _wrong(comparison: dict[str, Any], names: dict[str, str], queries: int | Non
     both = [measured.get(names.get(role, "")) for role in ("without", "with")]
     if queries is None or not all(both):
         return []
-    wrong = [queries * (1 - statistics.mean(values)) for values in both if values]
+    wrong = wrong_queries([values for values in both if values], queries)
     few = max(wrong) < 100 and any(abs(count - round(count)) > 0.01 for count in wrong)  # means over seeds
     return [f"{count:,.{1 if few else 0}f}" for count in wrong]
+
+
+def wrong_queries(recall: Sequence[Sequence[float]], queries: int) -> list[float]:
+    """The number of queries that each arm answers wrongly, a mean over its seeds; `recall`: R@1 by arm and seed."""
+    return [queries * (1 - statistics.mean(values)) for values in recall]
 
 
 def run_sentence(run: Path, summary: dict[str, Any]) -> str:

@@ -90,7 +90,7 @@ class Searcher:
         decoding = asyncio.get_running_loop().run_in_executor(
             self._decoders, lambda: preview(self._read(content, None).image)
         )
-        return await self._within(decoding)
+        return await self._within(decoding, "reading the image")
 
     async def _by_query(self, rows: Rows, read: Any, wish: Wish, one: str | None, name: str) -> dict[str, Any]:
         if rows.description.model.fingerprint != self._model:
@@ -152,12 +152,12 @@ class Searcher:
         except DataError as error:
             raise RefusedError(415, "not_an_image", str(error)) from error
 
-    async def _within(self, work: Awaitable[Answer]) -> Answer:
+    async def _within(self, work: Awaitable[Answer], what: str = "the search") -> Answer:
         try:
             async with asyncio.timeout(self.limits.seconds):
                 return await work
         except TimeoutError:
-            problem = f"the search took longer than {self.limits.seconds:g} s"
+            problem = f"{what} took longer than {self.limits.seconds:g} s"
             raise RefusedError(504, "timeout", f"{problem}: try again, or with a smaller image") from None
 
 
