@@ -53,12 +53,11 @@ def create(
     decided: Mapping[str, str] | None = None,
     race: Mapping[str, Any] | None = None,
 ) -> None:
-    """Create a run folder for a data set with a name and fingerprint; refuse a folder that is not empty.
+    """Create a run folder for a data set with a name and fingerprint; `refuse_used` comes first.
 
     `decided`: reasons for the values of options that the user left open, by option. `race`: for a comparison, what
     short runs decided, and the options before it.
     """
-    refuse_used(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / DATA, dict(data))
     if race is not None:

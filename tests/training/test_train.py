@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from trackers import OneRun
 
 from crossbatch import runs
 from crossbatch.__main__ import main
@@ -365,10 +367,39 @@ def test_a_further_logger_by_class_path(quick: Quick, tmp_path: Path, console: C
     loop = LoopSettings(check_every=4, accelerator="cpu", workers=0, logger=path)
     train(quick(steps=4, loop=loop), tmp_path / "run", console)
     assert list((tmp_path / "run" / "logs" / "lightning_logs").rglob("metrics.csv"))
-    for wrong in ("nowhere.Logger", "pathlib.Path"):
-        with pytest.raises(SettingError, match=f"--loop.logger {wrong}"):
+    for wrong, why in (
+        ("nowhere.Logger", ""),
+        ("pathlib.Path", ""),
+        ("trackers.Unset", r" cannot be made \(RuntimeError: no server was named\)"),
+    ):
+        with pytest.raises(SettingError, match=f"--loop.logger {wrong}{why}"):
             train(quick(loop=replace(loop, logger=wrong)), tmp_path / "other", console)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_logger_may_write_to_the_run_folder_as_soon_as_it_is_made(
+    quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    loop = LoopSettings(check_every=4, accelerator="cpu", workers=0, logger="trackers.Eager")
+    train(quick(steps=4, loop=loop), tmp_path / "first", console)
+    assert (tmp_path / "first" / "logs" / "first.txt").is_file()
+    with pytest.raises(RunError, match="is not empty"):
+        train(quick(steps=4, loop=loop), tmp_path / "first", console)
+
+
+def test_each_training_of_a_process_has_its_own_run_in_a_tracker(
+    quick: Quick, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(run=None))
+    monkeypatch.setattr(OneRun, "made", ())
+    loop = LoopSettings(check_every=4, accelerator="cpu", workers=0, logger="trackers.OneRun")
+    for name in ("one", "other"):
+        train(quick(steps=4, loop=loop), tmp_path / name, console)
+    assert OneRun.made == ("one", "other")
+    sweep = SimpleNamespace(finish=lambda: pytest.fail("a run that somebody else began is not ended"))
+    monkeypatch.setattr(sys.modules["wandb"], "run", sweep)
+    train(quick(steps=4, loop=loop), tmp_path / "within a sweep", console)
+    assert OneRun.made == ("one", "other")
 
 
 def test_a_folder_with_another_run_is_left_alone(quick: Quick, tmp_path: Path, console: Console) -> None:

@@ -146,6 +146,7 @@ def compare(
         runs.require_data(out, runs_here.data.outline)
     else:
         kept = kept_options(settings, own)
+        runs.refuse_used(out)
         runs.create(out, kept, runs_here.data.outline, runs_here.reasons, asdict(raced) | {"unraced": unraced})
     with locked(out):
         result = _result(runs_here, settings, seeds, rates, ks, equal_time=equal_time)

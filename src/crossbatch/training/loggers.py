@@ -4,10 +4,13 @@ import csv
 import inspect
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from textwrap import shorten
+from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -30,12 +33,36 @@ def loggers_of(class_path: str | None, run: Path, step: int) -> list[Logger]:
     ]
     if class_path:
         extra = imported_class(class_path, "--loop.logger", Logger)
-        takes_folder = "save_dir" in inspect.signature(extra).parameters
         try:
-            loggers.append(extra(**({"save_dir": str(logs)} if takes_folder else {})))
-        except (ImportError, TypeError, ValueError) as error:
-            raise SettingError(f"--loop.logger {class_path} cannot be made ({error}): install what it needs") from error
+            loggers.append(extra(**_options_for(extra, logs)))
+        except Exception as error:  # a logger of others raises whatever it likes
+            reason = shorten(str(error), 200, placeholder=" …")
+            problem = f"--loop.logger {class_path} cannot be made ({type(error).__name__}: {reason})"
+            raise SettingError(f"{problem}: install or set what it needs") from error
     return loggers
+
+
+def _options_for(extra: type[Logger], logs: Path) -> dict[str, str]:
+    """The folder of the logs, and the name of the run for a logger that would invent one; each if it is taken."""
+    takes = inspect.signature(extra).parameters
+    names = (name for name in ("name", "run_name") if name in takes and takes[name].default is None)
+    return ({"save_dir": str(logs)} if "save_dir" in takes else {}) | dict.fromkeys(names, logs.parent.name)
+
+
+@contextmanager
+def ending_trackers() -> Iterator[None]:
+    """End the W&B run that was begun within the block: a process has one, and the next training would go on in it."""
+    before = _wandb_run()
+    try:
+        yield
+    finally:
+        begun = _wandb_run()
+        if begun is not None and begun is not before:
+            begun.finish()
+
+
+def _wandb_run() -> Any:
+    return getattr(sys.modules.get("wandb"), "run", None)
 
 
 def _sitting(folder: Path, step: int) -> str:

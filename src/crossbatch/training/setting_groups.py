@@ -168,7 +168,8 @@ class LoopSettings:
             whole batch; needs a network without BatchNorm, or with --model.freeze_bn.
         workers: Processes that read images; by default none on a CPU, where reading and training take turns on all
             cores, and beside a GPU all cores but one, at most 16.
-        logger: Class path of a further Lightning logger, beside CSV and TensorBoard.
+        logger: Class path of a further Lightning logger, beside CSV and TensorBoard, as
+            lightning.pytorch.loggers.WandbLogger.
         check: What is read of every file before the first step: header, decode (all of it) or none; files that have
             not changed since the last check are not read again.
         on_corrupt: Whether an image that cannot be read is refused or skipped; it is named in both cases.

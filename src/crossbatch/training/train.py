@@ -24,7 +24,7 @@ from crossbatch.training.interrupt import Asked, stop_when_asked
 from crossbatch.training.launch import layout
 from crossbatch.training.loader_errors import without_traceback
 from crossbatch.training.lock import locked
-from crossbatch.training.loggers import loggers_of, quiet_lightning
+from crossbatch.training.loggers import ending_trackers, loggers_of, quiet_lightning
 from crossbatch.training.metric_learner import LOG_EVERY
 from crossbatch.training.resuming import Start, ending, go_on
 from crossbatch.training.run_parts import RunParts
@@ -92,12 +92,13 @@ def _fit(
     watchers = watchers_of(parts, run, asked)
     resuming = [] if start is None else [TakeOptions(settings), KeepCircumstances(run, parts)]
     callbacks = watchers.callbacks(parts, run, console, resuming)
-    with quiet_lightning(), torch_threads(parts.threads):
+    with quiet_lightning(), torch_threads(parts.threads), ending_trackers():
+        if start is None and started_rank() == 0:
+            runs.refuse_used(run)  # before the loggers: some write to its folder at once
         loggers = loggers_of(settings.loop.logger, run, 0 if start is None else start.step)
         files = CheckpointFiles(start.adapting(parts.learner) if start else None)
         trainer = _trainer(settings, loggers, callbacks, watchers, files)
         if start is None and trainer.is_global_zero:
-            runs.refuse_used(run)
             held.enter_context(locked(run))
             _create(parts, run)
         path = None if start is None else start.path
