@@ -81,5 +81,5 @@ def _train(rows: int, batch: int) -> Memory:
 
     places = torch.arange(rows) % len(part)
     embedded = [embed(chunk, number) for number, chunk in enumerate(places.split(512))]
-    chosen = torch.from_numpy(parts.feed.batches[0]).repeat(-(-batch // len(parts.feed.batches)))[:batch]
+    chosen = torch.from_numpy(parts.feed.batches[0]).repeat(-(-batch // parts.feed.batches.size))[:batch]
     return Memory(embed(chosen, -1), part.labels[chosen].clone(), torch.cat(embedded), part.labels[places].clone())

@@ -12,8 +12,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.models import mobilenet_v3_small
 from torchvision.transforms import v2
 
-from crossbatch import CrossBatchLoss, CrossBatchMemory, recommended
-from crossbatch.data.pk_batches import PKBatches
+from crossbatch import CrossBatchLoss, CrossBatchMemory, PKBatches, recommended
 
 DIM, MICRO_BATCHES = 128, 2
 
@@ -23,8 +22,10 @@ def main(root: str, steps: int = 100, classes: int = 8) -> tuple[list[float], Cr
     torch.manual_seed(0)
     seen = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
     photos = ImageFolder(root, v2.Compose([v2.RandomResizedCrop(64, (0.7, 1.0)), *seen]))
-    batches = PKBatches(torch.tensor(photos.targets), classes=min(classes, len(photos.classes)), images=4, seed=0)
-    loader = iter(DataLoader(photos, batch_sampler=[batches[number] for number in range(steps * MICRO_BATCHES)]))
+    batches = PKBatches(
+        photos.targets, classes=min(classes, len(photos.classes)), images=4, steps=steps * MICRO_BATCHES
+    )
+    loader = iter(DataLoader(photos, batch_sampler=batches))
     model = mobilenet_v3_small()
     model.classifier = nn.Linear(576, DIM)
     memory = CrossBatchMemory(size=len(photos), dim=DIM)

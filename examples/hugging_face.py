@@ -11,8 +11,7 @@ import torch
 from datasets import load_dataset
 from torch.utils.data import DataLoader
 
-from crossbatch import CrossBatchLoss, CrossBatchMemory, recommended
-from crossbatch.data.pk_batches import PKBatches
+from crossbatch import CrossBatchLoss, CrossBatchMemory, PKBatches, recommended
 
 DIM = 128
 
@@ -30,10 +29,10 @@ def main(
         images = torch.stack([augment(row["image"].convert("RGB")) for row in rows])
         return images, torch.tensor([row["label"] for row in rows]), torch.tensor([row["id"] for row in rows])
 
-    labels = torch.tensor(photos["label"])
-    batches = PKBatches(labels, classes=min(classes, len(labels.unique())), images=4, seed=0)
+    labels = photos["label"]
+    batches = PKBatches(labels, classes=min(classes, len(set(labels))), images=4, steps=steps)
     photos = photos.add_column("id", list(range(len(photos))))
-    loader = DataLoader(photos, batch_sampler=[batches[step].tolist() for step in range(steps)], collate_fn=collate)
+    loader = DataLoader(photos, batch_sampler=batches, collate_fn=collate)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
 
     memory = CrossBatchMemory(size=len(photos), dim=DIM)

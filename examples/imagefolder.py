@@ -14,8 +14,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
-from crossbatch import CrossBatchLoss, CrossBatchMemory, recommended
-from crossbatch.data.pk_batches import PKBatches
+from crossbatch import CrossBatchLoss, CrossBatchMemory, PKBatches, recommended
 from crossbatch.metrics import evaluate
 
 DIM = 128
@@ -40,8 +39,8 @@ def main(
     ]
     photos = Numbered(train, v2.Compose([v2.RandomResizedCrop(side, (0.7, 1.0)), v2.RandomHorizontalFlip(), *seen]))
     classes = min(classes, len(photos.classes))
-    batches = PKBatches(torch.tensor(photos.targets), classes=classes, images=4, seed=0)  # 4 images of each class
-    loader = DataLoader(photos, batch_sampler=[batches[step] for step in range(steps)])
+    batches = PKBatches(photos.targets, classes=classes, images=4, steps=steps)  # 4 images of each class
+    loader = DataLoader(photos, batch_sampler=batches)
     model = resnet18(weights=weights)
     model.fc = nn.Linear(512, DIM)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)

@@ -15,8 +15,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.models import mobilenet_v3_small
 from torchvision.transforms import v2
 
-from crossbatch import CrossBatchLoss, CrossBatchMemory, recommended
-from crossbatch.data.pk_batches import PKBatches
+from crossbatch import CrossBatchLoss, CrossBatchMemory, PKBatches, recommended
 
 DIM = 128
 
@@ -53,8 +52,8 @@ def main(root: str, steps: int = 100, classes: int = 16) -> tuple[CrossBatchMemo
     lightning.seed_everything(0, verbose=False)
     seen = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
     photos = Numbered(root, v2.Compose([v2.RandomResizedCrop(64, (0.7, 1.0)), *seen]))
-    batches = PKBatches(torch.tensor(photos.targets), classes=min(classes, len(photos.classes)), images=4, seed=0)
-    loader = DataLoader(photos, batch_sampler=[batches[step] for step in range(steps)])
+    batches = PKBatches(photos.targets, classes=min(classes, len(photos.classes)), images=4, steps=steps)
+    loader = DataLoader(photos, batch_sampler=batches)
     learner = Learner(size=len(photos))
     trainer = lightning.Trainer(
         max_steps=steps,

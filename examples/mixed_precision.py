@@ -13,8 +13,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.models import mobilenet_v3_small
 from torchvision.transforms import v2
 
-from crossbatch import CrossBatchLoss, CrossBatchMemory, recommended
-from crossbatch.data.pk_batches import PKBatches
+from crossbatch import CrossBatchLoss, CrossBatchMemory, PKBatches, recommended
 
 DIM = 128
 
@@ -25,8 +24,8 @@ def main(root: str, steps: int = 60, classes: int = 16) -> tuple[list[float], Cr
     device, dtype = ("cuda", torch.float16) if torch.cuda.is_available() else ("cpu", torch.bfloat16)
     seen = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
     photos = ImageFolder(root, v2.Compose([v2.RandomResizedCrop(64, (0.7, 1.0)), *seen]))
-    batches = PKBatches(torch.tensor(photos.targets), classes=min(classes, len(photos.classes)), images=4, seed=0)
-    loader = DataLoader(photos, batch_sampler=[batches[step] for step in range(steps)])
+    batches = PKBatches(photos.targets, classes=min(classes, len(photos.classes)), images=4, steps=steps)
+    loader = DataLoader(photos, batch_sampler=batches)
     model = mobilenet_v3_small()
     model.classifier = nn.Linear(576, DIM)
     model.to(device)

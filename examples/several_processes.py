@@ -10,8 +10,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory
-from crossbatch.data.pk_batches import PKBatches
+from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, PKBatches
 
 CLASSES, EACH, DIM = 200, 10, 64
 

@@ -75,7 +75,7 @@ SMALL = [
         ("train --loss.room much", "SupConLoss does not take this --loss.room: --loss.help SupConLoss"),
         ("train --loss torch.nn.Linear", "Linear needs --loss.in_features, --loss.out_features: --loss.help Linear"),
         ("compare --k 1 --k x", "--k takes a whole number, once each or as [a,b], got x"),
-        ("train --batch.classes 5000", "take fewer classes (--batch.classes)"),
+        ("train --batch.classes 5000", "take fewer classes (--batch.classes on"),
         ("train --batch.classes 0", "--batch.classes takes a whole number of at least 1, got 0"),
         ("train --optim.ema 1.5", "--optim.ema takes a number from 0 to 1, got 1.5"),
         ("train --optim.lr fast", "--optim.lr takes a number above 0, got fast"),

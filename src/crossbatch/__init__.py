@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crossbatch.commands.from_python import compare, train
     from crossbatch.cross_batch import CrossBatchLoss
+    from crossbatch.data.pk_batches import PKBatches
     from crossbatch.encoder import Encoder, load
     from crossbatch.errors import CrossBatchError
     from crossbatch.following import Following
@@ -48,6 +49,7 @@ __all__ = [
     "NCALoss",
     "NPairLoss",
     "NTXentLoss",
+    "PKBatches",
     "PairLoss",
     "SupConLoss",
     "TripletLoss",
@@ -65,6 +67,7 @@ ELSEWHERE = {
     "CrossBatchMemory": "memory",
     "Encoder": "encoder",
     "Following": "following",
+    "PKBatches": "data.pk_batches",
     "compare": "commands.from_python",
     "embed_in_pieces": "pieces",
     "load": "encoder",

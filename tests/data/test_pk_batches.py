@@ -1,12 +1,16 @@
 """Tests of P×K batches: P classes with K images each, decided by nothing but the seed and the step."""
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, TensorDataset
 
 from crossbatch.data.pk_batches import PKBatches, Steps
 from crossbatch.errors import DataError
@@ -29,7 +33,7 @@ def test_every_batch_has_p_classes_of_k_images(part: tuple[torch.Tensor, int, in
     labels, classes, images, _ = part
     batches = PKBatches(*part)
     sizes = Counter(labels.tolist())
-    assert len(batches) == classes * images
+    assert batches.size == classes * images
     assert batches.left_out == sum(size == 1 for size in sizes.values())
     assert batches.short_classes == sum(1 < size < images for size in sizes.values())
     for step in (0, 1, 2, 57, 10**9):
@@ -98,6 +102,19 @@ def test_batches_have_no_end() -> None:
     assert min(seen.values()) > 250
 
 
+@pytest.mark.parametrize("as_labels", [list, np.array, torch.tensor, lambda some: [f"class {one}" for one in some]])
+def test_a_loader_draws_as_many_as_it_is_told(as_labels: Callable[[list[int]], Any]) -> None:
+    numbers = [number % 7 for number in range(70)]
+    batches = PKBatches(as_labels(numbers), 3, 4, steps=5)
+    loader = DataLoader(TensorDataset(torch.arange(70)), batch_sampler=batches)
+    drawn = [chosen.tolist() for (chosen,) in loader]
+    assert len(loader) == len(drawn) == 5
+    assert drawn == [PKBatches(numbers, 3, 4)[step].tolist() for step in range(5)]
+    assert list(PKBatches(numbers, 3, 4, steps=range(2, 5))) == drawn[2:]
+    with pytest.raises(TypeError, match=r"no end: PKBatches\(…, steps=500\)"):
+        len(PKBatches(numbers, 3, 4))
+
+
 def test_every_image_of_a_class_is_drawn() -> None:
     """Also when a class with fewer than K images is drawn with replacement."""
     labels = torch.tensor([0] * 9 + [1] * 2)
@@ -118,6 +135,8 @@ def test_refuses_what_cannot_be_drawn() -> None:
         PKBatches(labels, 0, 2, seed=0)
     with pytest.raises(DataError, match="seed of the batches must be at least 0, got -1"):
         PKBatches(labels, 2, 2, seed=-1)
+    with pytest.raises(DataError, match=r"one for each image, \[images\], got the shape \[5, 1\]"):
+        PKBatches(labels[:, None], 2, 2)
 
 
 def test_steps_start_where_the_run_is_when_the_loader_starts() -> None:

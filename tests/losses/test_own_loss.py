@@ -37,6 +37,45 @@ exec(compile(WRITTEN, "own_loss.py", "exec"), EXECUTED)
 Cubic = EXECUTED["Cubic"]
 
 
+LEARNT = {
+    "sup-con": {"temperature": 0.2},
+    "nt-xent": {"temperature": 0.2},
+    "nca": {"scale": 8.0},
+    "n-pair": {"scale": 8.0},
+    "multi-similarity": {"alpha": 2.0, "beta": 20.0, "base": 0.4},
+    "contrastive": {"neg_margin": 0.3},
+    "lifted-structure": {"scale": 4.0, "neg_margin": 0.3},
+    "binomial-deviance": {"alpha": 2.0, "beta": 20.0, "base": 0.4},
+    "margin": {"margin": 0.2},
+}
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_a_number_of_a_loss_may_be_learnt(name: str) -> None:
+    """Its gradient is the same as that of the plain form, however many columns are streamed at a time."""
+    loss_fn = LOSSES[name]()
+    for option, value in LEARNT[name].items():
+        setattr(loss_fn, option, nn.Parameter(torch.tensor(value)))
+    loss_fn.double()
+    check_loss(loss_fn)
+    loss_fn.width = 7
+    loss = loss_fn(rows(24, 0), torch.arange(24) % 5, ref_emb=rows(60, 1), ref_labels=torch.arange(60) % 6)
+    loss.backward()
+    assert all(float(parameter.grad.abs()) > 0 for parameter in loss_fn.parameters())
+
+
+def test_a_number_that_cannot_be_learnt_is_refused() -> None:
+    loss_fn = LOSSES["sup-con"]()
+    loss_fn.temperature = 1 / nn.Parameter(torch.tensor(5.0))
+    with pytest.raises(SettingError, match="temperature of SupConLoss has a gradient and is no parameter of it"):
+        loss_fn(rows(8, 0), torch.arange(8) % 2)
+    for name, option in (("triplet", "margin"), ("circle", "margin"), ("circle", "scale")):
+        loss_fn = LOSSES[name]()
+        setattr(loss_fn, option, nn.Parameter(torch.tensor(0.2)))
+        with pytest.raises(SettingError, match=f"{option} is a number and is not learnt, got a Parameter"):
+            loss_fn(rows(8, 0), torch.arange(8) % 2)
+
+
 class Temperature(PairLoss):
     """A learnt temperature, both inside a logarithm and directly."""
 

@@ -17,7 +17,7 @@ def test_a_last_piece_of_one_image_has_no_statistics_and_is_embedded_all_the_sam
 ) -> None:
     settings = quick()
     arms = [build_parts(replace(settings, memory=replace(settings.memory, size=size))) for size in (0, None)]
-    batch = len(arms[1].feed.batches)
+    batch = arms[1].feed.batches.size
     monkeypatch.setattr(follow_network, "probe_images", lambda *_: batch + 1)
     monkeypatch.setattr(run_parts, "probe_images", lambda *_: batch + 1)
     arms[1] = build_parts(replace(settings, memory=replace(settings.memory, size=None)))

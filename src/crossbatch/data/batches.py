@@ -103,7 +103,7 @@ class TrainingBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """Images float [batch, channels, size, size], labels and ids int64 [batch]."""
-        size = len(self.batches)
+        size = self.batches.size
         own = part(size, *self.share)
         chosen = self.batches[step][own].tolist()
         numbers = range(self.variant * size, (self.variant + 1) * size)[own]

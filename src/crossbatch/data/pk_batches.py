@@ -1,6 +1,8 @@
-"""P×K batches: P classes, K images of each, an endless sequence that is a pure function of seed and step."""
+"""P×K batches: P classes, K images of each, a sequence that is a pure function of seed and step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +13,43 @@ from crossbatch.errors import DataError
 
 
 class PKBatches:
-    """The batch of each step. Batch `step` depends on no state, and is the same in whatever order steps are read.
+    """The batch of each step: a batch sampler of a `DataLoader`, and `batches[step]`.
 
-    Classes come in shuffled rounds, each class at most once a round: a remainder that does not fill a batch is left out
-    of that round. K images of each class are drawn without replacement, or with replacement if the class has fewer than
-    K; `short_classes` counts such classes. Classes with one image are left out, since they have no positive.
+    Batch `step` depends on no state, and is the same in whatever order steps are read. Classes come in shuffled rounds,
+    each class at most once a round: a remainder that does not fill a batch is left out of that round. K images of each
+    class are drawn without replacement, or with replacement if the class has fewer than K; `short_classes` counts such
+    classes. Classes with one image are left out, since they have no positive.
+
+    Args:
+        labels: The class of each image, numbers or texts: a list, an array or a tensor [images].
+        classes: P, classes in a batch.
+        images: K, images of each class, at least 2.
+        seed: What the batches are drawn from.
+        steps: How many batches a loader draws; a range goes on in the middle; None draws without end.
+
+    Raises:
+        DataError: Too few classes have two images, or a number is out of range.
+
+    Examples:
+        >>> batches = PKBatches(labels, classes=2, images=2, steps=500)
+        >>> loader = torch.utils.data.DataLoader(images, batch_sampler=batches)
+        >>> rest = PKBatches(labels, classes=2, images=2, steps=range(200, 500))  # after 200 steps
     """
 
-    def __init__(self, labels: Tensor, classes: int, images: int, seed: int) -> None:
-        values = labels.numpy()
+    def __init__(
+        self,
+        labels: Tensor | NDArray[Any] | Sequence[Any],
+        classes: int,
+        images: int,
+        seed: int = 0,
+        steps: int | range | None = None,
+    ) -> None:
+        values = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+        if values.ndim != 1:
+            raise DataError(f"labels are one for each image, [images], got the shape {list(values.shape)}")
         order = np.argsort(values, kind="stable")
-        groups = np.split(order, np.flatnonzero(np.diff(values[order])) + 1) if len(values) else []
+        ordered = values[order]
+        groups = np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1) if len(values) else []
         self.groups = [group for group in groups if len(group) > 1]
         if classes < 1 or images < 2:
             raise DataError(f"a batch needs at least 1 class and 2 images of each, got {classes} × {images}")
@@ -32,17 +60,29 @@ class PKBatches:
         if len(self.groups) < classes:
             raise DataError(
                 f"a batch of {classes} classes needs as many training classes with two images, "
-                f"there are {len(self.groups)}: take fewer classes (--batch.classes)"
+                f"there are {len(self.groups)}: take fewer classes (--batch.classes on the command line)"
             )
         self.classes, self.images, self.seed = classes, images, seed
+        self.steps = range(steps) if isinstance(steps, int) else steps
         self.left_out = len(groups) - len(self.groups)
         self.short_classes = sum(len(group) < images for group in self.groups)
         self._round = len(self.groups) // classes
         self._cached: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
         """Images in a batch."""
         return self.classes * self.images
+
+    def __len__(self) -> int:
+        """Number of batches; `TypeError` if they have no end."""
+        if self.steps is None:
+            raise TypeError("these batches have no end: PKBatches(…, steps=500) has")
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the positions of the images of each step."""
+        return (self[step].tolist() for step in (count() if self.steps is None else self.steps))
 
     def __getitem__(self, step: int) -> NDArray[np.int64]:
         """Positions in `labels` of the images of a step; the K images of a class are adjacent."""

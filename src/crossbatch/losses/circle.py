@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from crossbatch.errors import SettingError
-from crossbatch.losses.pair_loss import PairLoss, Sums, require_positive
+from crossbatch.losses.pair_loss import PairLoss, Sums, require_number, require_positive
 
 
 class CircleLoss(PairLoss):
@@ -32,6 +32,7 @@ class CircleLoss(PairLoss):
 
     def negative(self, s: Tensor) -> Tensor:
         """`γ αₙ (s − m)`."""
+        require_number(margin=self.margin, scale=self.scale)
         pace = self._pace(s.detach())
         return pace * (s - self.margin)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from crossbatch.errors import SettingError
 from crossbatch.losses.comparing import Comparing
-from crossbatch.losses.engine.costs import Above, Cost, Costs, Exponent
+from crossbatch.losses.engine.costs import Above, Cost, Costs, Declared, Exponent
 from crossbatch.losses.engine.sides import AtOnce, Streamed
 from crossbatch.losses.engine.sums import Sums
 from crossbatch.losses.engine.whole import Whole
@@ -76,31 +76,42 @@ class PairLoss(Comparing):
 
     def over(self, sides: Whole | Streamed) -> PerAnchor:
         """Loss of each anchor. The negatives come first, since the cost of a positive may depend on their sums."""
-        wanted = {"log": self.log_negatives, "nearest": self.nearest_negative}
+        cost: Cost = self.negative
+        log = cost.log if isinstance(cost, Declared) else self.log_negatives
+        if isinstance(cost, Declared) and cost.is_learnt:
+            cost = self._negative_as_written
         # The search for the farthest positives is a pass over all pairs, so only a loss that has a context asks for it.
         context = self.context(sides.farthest) if type(self).context is not PairLoss.context else ()
         if isinstance(context, Tensor):
             raise SettingError(f"context of {type(self).__name__} returns a tensor, not a tuple: return (…,)")
-        negatives = sides.negatives(self.negative, *context, **wanted)
+        negatives = sides.negatives(cost, *context, log=log, nearest=self.nearest_negative)
 
-        def cost(s: Tensor, total: Tensor) -> Costs:
+        def of_positive(s: Tensor, total: Tensor) -> Costs:
             # `total` is an argument, so that the gradient of a positive's cost flows through it to the negatives.
             capped = s.clamp(max=self.room) if self.room < 1 else s
-            cost = None if negatives.cost is None else total
-            costs = self.positive(capped, negatives._replace(total=total, cost=cost))
+            sums = negatives._replace(total=total, cost=None if negatives.cost is None else total)
+            costs = self.positive(capped, sums)
             if self.room < 1 and isinstance(costs, Tensor) and not self.log_positives:
                 return torch.where(s < self.room, costs, 0)
             return costs
 
-        positives = sides.positives(cost, negatives.total, log=self.log_positives)
+        positives = sides.positives(of_positive, negatives.total, log=self.log_positives)
         if self.mean_of_positives:
-            plain = sides.positives(cost, negatives.total)
+            plain = sides.positives(of_positive, negatives.total)
             positives = positives._replace(cost=plain.cost, weight=plain.weight)
         self.tell(positives.pairs, negatives.pairs)
         return self.combine(positives, negatives)
 
+    def _negative_as_written(self, s: Tensor, *context: Tensor) -> Costs:
+        """Call a declared cost as a function: its own sums have no gradient by a number that is learnt."""
+        return self.negative(s, *context)
+
     def compare(self, anchors: Tensor, refs: Tensor, pairing: Pairing) -> Scalar:
         """Compute the loss of unit-length anchors against unit-length references; `stats` then describes this call."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor) and value.requires_grad:
+                problem = f"{name} of {type(self).__name__} has a gradient and is no parameter of it"
+                raise SettingError(f"{problem}: make it an nn.Parameter, or detach it")
         if len(anchors) == 0:
             self.per_anchor = dict.fromkeys(("positives", "negatives", "anchors"), anchors.new_zeros(1))
             return anchors.sum()
@@ -134,8 +145,15 @@ def require_positive(**parameters: float) -> None:
             raise SettingError(f"{name} must be above 0, got {value}")
 
 
+def require_number(**parameters: object) -> None:
+    """Refuse parameters of a loss that are tensors, where a loss has no gradient by them."""
+    for name, value in parameters.items():
+        if isinstance(value, Tensor):
+            raise SettingError(f"{name} is a number and is not learnt, got a {type(value).__name__}: give its value")
+
+
 def require_finite(**parameters: float) -> None:
     """Refuse parameters of a loss that are infinite or NaN."""
     for name, value in parameters.items():
-        if not math.isfinite(value):
+        if not math.isfinite(value.detach() if isinstance(value, Tensor) else value):
             raise SettingError(f"{name} must be a finite number, got {value}")

@@ -9,7 +9,7 @@ from crossbatch.errors import SettingError
 from crossbatch.losses.engine.sides import Streamed
 from crossbatch.losses.engine.triplets import Triplets
 from crossbatch.losses.engine.whole import Whole
-from crossbatch.losses.pair_loss import Above, Costs, PairLoss, Sums
+from crossbatch.losses.pair_loss import Above, Costs, PairLoss, Sums, require_number
 from crossbatch.shapes import on_cpu
 
 
@@ -52,6 +52,7 @@ class TripletLoss(PairLoss):
 
     def over(self, sides: Whole | Streamed) -> Tensor:
         """Loss of each anchor: all its negatives against its sorted positives, a block of positives at a time."""
+        require_number(margin=self.margin)
         if self.mining == "hard":
             return self._hardest(sides)
         total = weight = positives = negatives = torch.zeros_like(sides.anchors[:, 0])

@@ -17,7 +17,7 @@ SHARE = 0.1  # images of the probe embedded per training image: a forward pass a
 def every(parts: RunParts) -> int:
     """Steps between two embeddings of the probe."""
     images = probe_images(parts.settings.model.dim, len(parts.data.train))
-    per_step = SHARE * len(parts.feed.batches)
+    per_step = SHARE * parts.feed.batches.size
     return max(1, round(images / per_step))
 
 
@@ -40,5 +40,5 @@ class FollowNetwork(L.Callback):
             drawn = self.parts.probe(len(self.following.probe))
             batches = (drawn[number] for number in range(len(drawn)))
             images = torch.cat([images for images, labels, _ in batches if len(labels)])
-            self._images = list(images.split(len(self.parts.feed.batches)))
+            self._images = list(images.split(self.parts.feed.batches.size))
         return torch.cat([embed(images) for images in self._images])

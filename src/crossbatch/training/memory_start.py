@@ -55,7 +55,7 @@ class MemoryStart(L.Callback):
         curve = [(row.first, row.distance) for row in (moved if module.following is None else left)]
         if not curve:
             return
-        span = min(step, loss_fn.memory.size // len(self.parts.feed.batches))
+        span = min(step, loss_fn.memory.size // self.parts.feed.batches.size)
         stale, spread = mean_movement(curve, span), class_spread(rows, labels.to(rows.device))
         # The first process decides, so that all processes start at the same step.
         if trainer.strategy.broadcast(stale <= (self.parts.settings.memory.stale or 0) * spread):

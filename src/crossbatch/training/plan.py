@@ -58,7 +58,7 @@ def images_of(parts: RunParts) -> list[str]:
 
 def _batch(parts: RunParts) -> list[str]:
     batches, per_class = parts.feed.batches, parts.settings.batch.images
-    size = len(batches)
+    size = batches.size
     lines = [
         f"batch     {size} = {batches.classes} classes × {per_class} images: "
         f"each image is compared with {size - per_class} of other classes"
@@ -79,7 +79,7 @@ def _batch(parts: RunParts) -> list[str]:
 
 
 def _memory(parts: RunParts) -> list[str]:
-    memory, settings, size = parts.memory, parts.settings, len(parts.feed.batches)
+    memory, settings, size = parts.memory, parts.settings, parts.feed.batches.size
     if memory is None:
         return ["memory    none"]
     start = (
@@ -136,7 +136,7 @@ def _model(parts: RunParts) -> list[str]:
 def _needs(parts: RunParts) -> list[str]:
     """The line on the memory that training needs, and how much is free."""
     seen, embedder = parts.feed.evenly.preprocessing, parts.learner.embedder
-    need = memory_need.needed(parts.learner, embedder, len(parts.feed.batches), seen.sides, seen.channels)
+    need = memory_need.needed(parts.learner, embedder, parts.feed.batches.size, seen.sides, seen.channels)
     return memory_need.told(parts.settings, need)
 
 

@@ -62,7 +62,7 @@ def measure(without: RunParts, with_memory: RunParts, *, start: int = 0, rounds:
             drawn = (batches[number] for number in range(len(batches)))
             loss_fn.memory.fill(embed, (batch for batch in drawn if len(batch[1])))
         _wait(fabric.device)
-        empty = 1 - min(1.0, start * len(with_memory.feed.batches) / loss_fn.memory.size)
+        empty = 1 - min(1.0, start * with_memory.feed.batches.size / loss_fn.memory.size)
         fill = (time.perf_counter() - began) * (empty if with_memory.settings.memory.fill else 0)
         steps = {"without": _step(without, fabric), "with": _step(with_memory, fabric)}
         for number in range(rounds + warmup):

@@ -74,6 +74,11 @@ class Declared:
     add_up: Callable[..., Partial]
     __call__: Callable[..., Costs]
 
+    @property
+    def is_learnt(self) -> bool:
+        """Whether one of its numbers is a parameter of the loss."""
+        return any(isinstance(value, Tensor) and value.requires_grad for value in vars(self).values())
+
     def reads(self, anchors: Tensor, context: Sequence[Tensor], parameters: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return those parameters of the loss that the cost uses directly, and not by way of the context."""
         return ()
@@ -83,7 +88,7 @@ class Declared:
 class Above(Declared):
     """`s − margin` for pairs above the margin; with `weigh`, each pair is weighted by its cost."""
 
-    margin: float
+    margin: float | Tensor
     weigh: bool = False
 
     def __call__(self, s: Tensor) -> Costs:
@@ -117,8 +122,8 @@ class Above(Declared):
 class Exponent(Declared):
     """`scale · (s − base)`, summed as an exponent; with a context, only pairs above that similarity count."""
 
-    scale: float
-    base: float = 0.0
+    scale: float | Tensor
+    base: float | Tensor = 0.0
     log: ClassVar[bool] = True  # type: ignore[misc]
 
     def __post_init__(self) -> None:
@@ -131,20 +136,21 @@ class Exponent(Declared):
 
     def add_up(self, anchors: Tensor, block: Block, floor: Tensor | None = None) -> Partial:
         """Sum exponentials, written over the similarities. Where they may overflow, subtract the greatest first."""
+        scale, base = float(self.scale), float(self.base)
         s, mined, top = block.similarities, None, None
         if floor is not None:
             mined = torch.gt(s, floor[:, None], out=block.spare)
         pairs = block.pairs if mined is None else pair_sum(mined)
-        if self.scale * (1 + abs(self.base)) <= SAFE:
-            terms, by = s.mul_(self.scale).exp_(), math.exp(-self.scale * self.base)
+        if scale * (1 + abs(base)) <= SAFE:
+            terms, by = s.mul_(scale).exp_(), math.exp(-scale * base)
         else:
             most = (pair_max(s) if block.nearest is None else block.nearest).clamp(min=LEAST)
-            top, by = self.scale * (most - self.base), 1.0
+            top, by = scale * (most - base), 1.0
             if on_cpu(s) and not bool(pairs.any()):
                 return Partial(pairs, pairs, pairs, top=top)
-            terms = torch.add(-self.scale * most[:, None], s, alpha=self.scale, out=s).exp_()
+            terms = torch.add(-scale * most[:, None], s, alpha=scale, out=s).exp_()
         terms = terms if mined is None else terms.mul_(mined)
-        by_anchors = weighted_rows(terms, block.rows, None if mined is None else pairs).mul_(self.scale * by)
+        by_anchors = weighted_rows(terms, block.rows, None if mined is None else pairs).mul_(scale * by)
         return Partial(pair_sum(terms) * by, pairs, pairs, (by_anchors,), top)
 
 
