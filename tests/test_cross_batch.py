@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss
+from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss, SupConLoss
 from crossbatch.errors import SettingError, ShapeError
 from crossbatch.losses import Pairing
 from crossbatch.losses.reference import reference_compare
@@ -203,10 +203,54 @@ def test_refuses_negative_weights() -> None:
         CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=1.5)
 
 
+def test_views_of_one_image_are_told_to_be_no_positives_where_ids_are_given() -> None:
+    """Two views of each image, the image as their class: with ids every pair is left out, and the loss would be 0."""
+    loss_fn, views = CrossBatchLoss(SupConLoss(), CrossBatchMemory(16, dim=5)), torch.randn(8, 5, requires_grad=True)
+    labels = torch.arange(4).repeat(2)
+    with pytest.warns(UserWarning, match="pairs of one image are ignored; leave ids out"):
+        loss_fn(views, labels, ids=labels)
+    assert loss_fn(views, labels).item() > 0  # filterwarnings turns a warning into an error
+    loss_fn(views[:4], torch.arange(4), ids=torch.arange(4))  # no class repeats: nothing to tell
+
+
+def test_the_warmup_may_be_set_by_its_name() -> None:
+    loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5), warmup_steps=9)
+    loss_fn.warmup_steps = 5
+    assert (loss_fn.warmup_steps, int(loss_fn.start)) == (5, 5)
+    with pytest.raises(SettingError, match="start must not be negative, got -1"):
+        loss_fn.warmup_steps = -1
+
+
+@pytest.mark.parametrize("returned", [{"loss": 1.0}, 1.5, torch.ones(3)])
+def test_a_loss_that_returns_no_number_is_named(returned: Any) -> None:
+    class Wrapped(torch.nn.Module):
+        def forward(self, embeddings: Any, labels: Any, ref_emb: Any = None, ref_labels: Any = None) -> Any:
+            return returned
+
+    loss_fn = CrossBatchLoss(Wrapped(), CrossBatchMemory(4, dim=5))
+    with pytest.raises(SettingError, match=r"Wrapped returns .*: a loss returns one number, as a tensor"):
+        loss_fn(torch.randn(4, 5), torch.arange(4) // 2)
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_what_is_no_embedding_or_label_is_refused_in_a_sentence() -> None:
+    loss_fn, rows, labels = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(4, dim=5)), torch.randn(4, 5), [0, 1] * 2
+    for embeddings, given, told in (
+        (rows, None, "labels are a tensor, got none"),
+        (rows, ["a", "a", "b", "b"], r"got a list of texts: torch.from_numpy\(numpy.unique"),
+        ((10 * rows).long(), torch.tensor(labels), "dense, of float32, .* got torch.int64: call .float()"),
+        (rows.to_sparse(), torch.tensor(labels), "got torch.sparse_coo: call .to_dense()"),
+        (rows + 1j, torch.tensor(labels), "got torch.complex64"),
+    ):
+        for call in (loss_fn, loss_fn.loss):
+            with pytest.raises(ShapeError, match=told):
+                call(embeddings, given)
+
+
 @pytest.mark.usefixtures("as_users_run_it")
 def test_refuses_what_is_no_number_of_rows() -> None:
     for size, dim in ((2.5, 5), ("4", 5), (4, None)):
-        with pytest.raises(SettingError, match="a memory needs at least one row and one dimension, got size="):
+        with pytest.raises(SettingError, match="size and dim of a memory are whole numbers of at least 1, got"):
             CrossBatchMemory(size, dim)
 
 
@@ -249,9 +293,9 @@ def test_settings_take_plain_numbers_and_keep_their_types() -> None:
 def test_refuses_what_is_no_loss_or_no_memory() -> None:
     memory: Any = CrossBatchMemory(4, dim=5)
     for loss, told in (
-        ("contrastive", "got str 'contrastive'"),
-        (ContrastiveLoss, "got the class ContrastiveLoss"),
-        (None, "got NoneType None"),
+        ("contrastive", "got str$"),
+        (ContrastiveLoss, "got the class ContrastiveLoss: call it"),
+        (None, "got NoneType$"),
     ):
         with pytest.raises(SettingError, match=f"a loss is a module, as ContrastiveLoss\\(\\), {told}"):
             CrossBatchLoss(loss, memory)
@@ -271,7 +315,7 @@ def test_embeddings_of_another_length_are_refused_at_the_first_call() -> None:
 COMPILED = """
 import torch
 from torch._dynamo.utils import counters
-from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss
+from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss, SupConLoss
 
 for loss in (ContrastiveLoss(neg_margin=0.0), MultiSimilarityLoss()):
     loss_fn = CrossBatchLoss(loss, CrossBatchMemory(40, dim=5), warmup_steps=2)

@@ -193,9 +193,9 @@ def test_refuses_what_does_not_fit() -> None:
         CrossBatchMemory(3, dim=2).enqueue(torch.zeros(4, 2), torch.arange(3))
     with pytest.raises(ShapeError, match=r"ids are int64, got torch.float32: call .long\(\) on them"):
         CrossBatchMemory(3, dim=2).enqueue(torch.zeros(4, 2), torch.arange(4), ids=torch.arange(4.0))
-    with pytest.raises(SettingError, match="at least one row"):
+    with pytest.raises(SettingError, match="whole numbers of at least 1"):
         CrossBatchMemory(0, dim=2)
-    with pytest.raises(SettingError, match=r"stores float32, bfloat16 or float16, got torch.float64"):
+    with pytest.raises(SettingError, match=r"stores torch.float32, torch.bfloat16 or torch.float16, got torch.float64"):
         CrossBatchMemory(2, dim=2, dtype=torch.float64)
 
 

@@ -17,6 +17,10 @@ from crossbatch.shapes import Embeddings, Ids, Labels, Scalar, on_cpu, unit
 from crossbatch.uncompiled import eagerly
 
 FOREVER = 2**62  # steps: as `max_age`, rows of any age count
+VIEWS = (
+    "no row of this batch has a positive: by ids, the rows of each class show one image, and pairs of one image are "
+    "ignored; leave ids out where views of one image are its positives"
+)
 FORGOTTEN = (
     "CrossBatchLoss is in training mode under no_grad, so this batch enters the memory: call loss_fn.eval() to validate"
 )
@@ -107,11 +111,11 @@ class CrossBatchLoss(KeepsTypes):
         >>> loss = loss_fn(embeddings, labels, ids=ids)
     """
 
-    memory_weight: Tensor
-    batch_weight: Tensor
-    step: Tensor
-    start: Tensor
-    max_age: Tensor
+    memory_weight: Any  # a tensor; a plain number may be set
+    batch_weight: Any
+    step: Any
+    start: Any
+    max_age: Any
 
     def __init__(
         self,
@@ -142,12 +146,18 @@ class CrossBatchLoss(KeepsTypes):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Accept plain numbers for the weights, `step`, `start` and `max_age`, and check them."""
+        name = "start" if name == "warmup_steps" else name
         before = self._buffers.get(name) if name in CHECKED else None
         if before is not None and not _is_like(value, before):
             value = CHECKED[name](name, value)
             with torch.inference_mode(False):  # a Lightning callback may set it during validation
                 value = torch.full_like(before, value)
         super().__setattr__(name, value)
+
+    @property
+    def warmup_steps(self) -> int:
+        """Number of training calls before the memory counts; the same as `start`, and may be set like it."""
+        return int(self.start)
 
     @property
     def memory_is_on(self) -> bool:
@@ -179,6 +189,7 @@ class CrossBatchLoss(KeepsTypes):
         within = Pairing.within(batch.labels, batch.ids)
         loss = self.loss.compare(batch.embeddings, batch.embeddings, within)
         self._last = {"batch_loss": loss.detach(), **self._counts("batch")}
+        self._warn_of_views(labels, ids)
         active, readable = self.step >= self.start, on_cpu(self.step)
         since = self.step - self.max_age
         since = since if self.training else since - 1
@@ -234,3 +245,10 @@ class CrossBatchLoss(KeepsTypes):
     def _counts(self, term: str) -> dict[str, Tensor]:
         counts = self.loss.per_anchor.items()
         return {f"{term}_{name}": count for name, count in counts if (term, name) != ("batch", "anchors")}
+
+    def _warn_of_views(self, labels: Tensor, ids: Tensor | None) -> None:
+        """Warn of a batch whose classes repeat only in rows of one image; a GPU would wait for the answer."""
+        if ids is None or not on_cpu(labels) or not self.loss.mean_over_anchors:
+            return
+        if not self.loss.per_anchor["anchors"].any() and len(labels.unique()) < len(labels):
+            warnings.warn(VIEWS, stacklevel=6)

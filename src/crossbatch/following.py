@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from crossbatch.errors import ShapeError
+from crossbatch.errors import SettingError, ShapeError
 from crossbatch.memory import CrossBatchMemory, carried
 from crossbatch.precision import exactly
 from crossbatch.processes import Apart
@@ -74,6 +74,8 @@ class Following(Apart):
 
     def __init__(self, memory: CrossBatchMemory, images: int) -> None:
         super().__init__()
+        if not isinstance(memory, CrossBatchMemory):
+            raise SettingError(f"Following(memory, images) takes a CrossBatchMemory, got {type(memory).__name__}")
         self.__dict__["memory"] = memory  # not a submodule: the module that the memory belongs to saves its buffers
         self.register_buffer("probe", torch.zeros(images, memory.dim))
         self.register_buffer("since", torch.tensor(-1))

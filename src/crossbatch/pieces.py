@@ -23,6 +23,8 @@ def embed_in_pieces(model: nn.Module, images: Tensor, size: int) -> Tensor:
         >>> loss = loss_fn(embed_in_pieces(model, images, 64), labels, ids=ids)
         >>> loss.backward()
     """
+    if not isinstance(model, nn.Module):
+        raise SettingError(f"embed_in_pieces takes a module, got a {type(model).__name__}: wrap it in an nn.Module")
     if size < 1:
         raise SettingError(f"a piece has at least 1 image, got {size}")
     if len(images) <= size:
@@ -44,5 +46,9 @@ def refuse_batch_norm(model: nn.Module, size: int, images: int) -> None:
 
 
 def _called(model: nn.Module, images: Tensor) -> Tensor:
-    embedded: Tensor = model(images)
+    embedded = model(images)
+    if not isinstance(embedded, Tensor):
+        raise SettingError(
+            f"the model returns a {type(embedded).__name__}: wrap it in a module that returns embeddings"
+        )
     return embedded

@@ -33,6 +33,7 @@ Counts = Int64[Tensor, " batch"]
 Scalar = Float[Tensor, ""]
 
 Array = NDArray[Any]  # accepted in place of a tensor of the same shape
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 @overload
@@ -71,17 +72,21 @@ def ranked_rows(embeddings: Embeddings, what: str) -> Embeddings:
 
 
 def require_rows(name: str, embeddings: Any) -> None:
-    """Refuse embeddings that are not a tensor [rows, dim]."""
+    """Refuse embeddings that are not a tensor of real numbers [rows, dim]."""
     if not isinstance(embeddings, Tensor):
         raise ShapeError(f"{name} are a tensor, got {_kind(embeddings)}")
     if embeddings.ndim != 2:
         raise ShapeError(f"{name} are [rows, dim], got {list(embeddings.shape)}")
+    if embeddings.dtype not in FLOATS or embeddings.layout != torch.strided:
+        kind = embeddings.dtype if embeddings.layout == torch.strided else embeddings.layout
+        way_out = ".float()" if embeddings.layout == torch.strided else ".to_dense()"
+        raise ShapeError(f"{name} are dense, of float32, float64, float16 or bfloat16, got {kind}: call {way_out}")
 
 
 def require_one_each(count: int, rows: str, **named: Any) -> None:
     """Refuse labels or ids that are not an int64 tensor with one number per row."""
     for name, values in named.items():
-        if values is None:
+        if values is None and name.endswith("ids"):
             continue
         if not isinstance(values, Tensor):
             raise ShapeError(f"{name} are a tensor, got {_kind(values)}")
@@ -96,6 +101,9 @@ def require_one_each(count: int, rows: str, **named: Any) -> None:
 
 def _kind(values: Any) -> str:
     """Name the type of a value that is not a tensor, and the call that makes a tensor of it."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "USO":
-        return f"an array of {values.dtype}: numpy.unique(names, return_inverse=True)[1] numbers them"
-    return f"{type(values).__name__}: torch.as_tensor makes one"
+    number = "torch.from_numpy(numpy.unique(names, return_inverse=True)[1]) numbers them"
+    if isinstance(values, np.ndarray) and values.dtype.kind in "bUSO":
+        return f"an array of {values.dtype}: {number}"
+    if isinstance(values, list | tuple) and any(isinstance(value, str) for value in values):
+        return f"a {type(values).__name__} of texts: {number}; give each text the same number in every batch"
+    return "none" if values is None else f"{type(values).__name__}: torch.as_tensor makes one"

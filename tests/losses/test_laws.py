@@ -466,7 +466,9 @@ def test_refuses_what_does_not_fit() -> None:
         ContrastiveLoss(reduction="sum", weigh="cost")
     with pytest.raises(ShapeError, match=r"labels have the shape \[4\], got \[4, 1\]: call .flatten"):
         loss_fn(rows(4), torch.arange(4)[:, None])
-    with pytest.raises(SettingError, match="there is no loss 'tripplet': choose one of contrastive, triplet"):
+    with pytest.raises(
+        SettingError, match=r"there is no loss 'tripplet': did you mean triplet\? There are contrastive"
+    ):
         recommended("tripplet")
     with pytest.raises(SettingError, match="epsilon is a difference of cosines, at least 0, got -5"):
         NAMED["multi-similarity"](epsilon=-5)

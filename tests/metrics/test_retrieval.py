@@ -244,8 +244,23 @@ def test_arrays_are_measured_as_tensors_are() -> None:
         found = nearest(arrays[0], arrays[0], 3, query_ids=arrays[2], gallery_ids=arrays[2])
     assert torch.equal(found.positions, nearest(rows, rows, 3, query_ids=ids, gallery_ids=ids).positions)
     assert effective_dimensions(arrays[0]) == effective_dimensions(rows)
-    with pytest.raises(ShapeError, match=r"labels are a tensor, got an array of <U3: numpy.unique\(names"):
+    with pytest.raises(ShapeError, match=r"labels are a tensor, got an array of <U3: torch.from_numpy\(numpy.unique"):
         evaluate(arrays[0], np.array(["cat"] * 30))
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_what_is_no_query_or_gallery_is_refused() -> None:
+    rows, labels = torch.randn(30, 8), torch.arange(30) % 5
+    with pytest.raises(ShapeError, match="third argument of evaluate is query_ids: give a gallery by name"):
+        evaluate(rows, labels, rows, labels)
+    with pytest.raises(ShapeError, match=r"queries are dense, of float32, .* got torch.int64: call .float\(\)"):
+        evaluate(rows.long(), labels)
+
+
+def test_the_text_of_a_measurement_is_one_line() -> None:
+    told = repr(evaluate(torch.randn(30, 8), torch.arange(30) % 5))
+    assert told.startswith("Retrieval(R@1=0.")
+    assert told.endswith("queries=30, left_out=0)")
 
 
 def test_a_query_is_never_found_by_itself() -> None:

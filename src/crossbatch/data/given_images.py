@@ -67,6 +67,8 @@ class GivenImages:
 
     def _file_or_image(self, index: int) -> FileImages | Image.Image:
         source = self.images[index]
+        if isinstance(source, str) and source.startswith(("http://", "https://")):
+            raise UnreadableError(f"cannot read the image {source} (it is an address: save it as a file first)")
         if isinstance(source, str | os.PathLike):
             return FileImages([Path(source)], Path())
         if isinstance(source, Image.Image):

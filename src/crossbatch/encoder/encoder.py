@@ -28,6 +28,7 @@ from crossbatch.encoder.rows import Embedded, Network, all_of, batches_of_rows, 
 from crossbatch.errors import CrossBatchError, DivergedError, RunError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.models.checkpoint import Description
+from crossbatch.precision import without_autocast
 from crossbatch.progress import watched
 
 Rows = NDArray[np.float32]
@@ -167,9 +168,10 @@ class Encoder:
             yield from batches_of_rows(partial(self._rows, self._fast_network()), batches, self.device, numbers)
 
     def _rows(self, network: Network, images: Tensor) -> Tensor:
-        """The rows of images, computed under autocast if `half` is set."""
+        """The rows of images, computed under autocast if `half` is set, and only then."""
         if not self.half:
-            return network(images)
+            with without_autocast(self.device):
+                return network(images)
         with torch.autocast(self.device.type, torch.float16 if self.device.type == "cuda" else torch.bfloat16):
             rows = network(images)
         return torch.nn.functional.normalize(rows.float())

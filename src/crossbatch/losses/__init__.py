@@ -4,6 +4,7 @@
 with the option values that measured best here (see `loss_names`).
 """
 
+import difflib
 from typing import Any
 
 from crossbatch.errors import SettingError
@@ -42,7 +43,9 @@ def recommended(name: str, **options: Any) -> PairLoss:
         >>> loss = recommended("contrastive", neg_margin=0.4)
     """
     if name not in LOSSES:
-        raise SettingError(f"there is no loss {name!r}: choose one of {', '.join(LOSSES)}")
+        close = difflib.get_close_matches(str(name), LOSSES, n=1)
+        hint = f"did you mean {close[0]}? There are" if close else "choose one of"
+        raise SettingError(f"there is no loss {name!r}: {hint} {', '.join(LOSSES)}")
     return LOSSES[name](**recommended_options(name, options))
 
 

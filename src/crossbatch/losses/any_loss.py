@@ -2,6 +2,7 @@
 
 import inspect
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +38,7 @@ class AnyLoss(Comparing):
                 kept = ~(ids[:, None] == ids).tril(-1).any(1)
             self._try_references(anchors[kept].detach(), pairing.labels[kept])
             with without_autocast(anchors.device):
-                within: Tensor = self.loss(anchors[kept], pairing.labels[kept])
-            return within
+                return self._scalar(self.loss(anchors[kept], pairing.labels[kept]))
         kept = torch.ones_like(pairing.ref_labels, dtype=torch.bool) if pairing.live is None else pairing.live
         if ids is not None and pairing.ref_ids is not None:
             kept = kept & ~torch.isin(pairing.ref_ids, ids)
@@ -51,8 +51,14 @@ class AnyLoss(Comparing):
         if not counted.any() or not len(rows):
             return 0 * anchors.sum()
         with without_autocast(anchors.device):
-            loss: Tensor = self.loss(anchors[counted], pairing.labels[counted], ref_emb=rows, ref_labels=labels)
-        return share * loss
+            loss = self.loss(anchors[counted], pairing.labels[counted], ref_emb=rows, ref_labels=labels)
+        return share * self._scalar(loss)
+
+    def _scalar(self, loss: Any) -> Tensor:
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            kind = f"a tensor {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise SettingError(f"{type(self.loss).__name__} returns {kind}: a loss returns one number, as a tensor")
+        return loss
 
     def _try_references(self, rows: Tensor, labels: Tensor) -> None:
         """Refuse a module that takes no references at the first batch, long before the memory counts.
@@ -76,8 +82,8 @@ class AnyLoss(Comparing):
 def comparing(loss: nn.Module) -> Comparing:
     """Return the loss itself if it is a `Comparing`, as all losses of this package are; else an `AnyLoss` around it."""
     if not isinstance(loss, nn.Module):
-        kind = f"the class {loss.__name__}" if isinstance(loss, type) else f"{type(loss).__name__} {loss!r}"
-        raise SettingError(f"a loss is a module, as ContrastiveLoss(), got {kind[:80]}")
+        kind = f"the class {loss.__name__}: call it" if isinstance(loss, type) else type(loss).__name__
+        raise SettingError(f"a loss is a module, as ContrastiveLoss(), got {kind}")
     loss = getattr(loss, "_orig_mod", loss)  # the module under torch.compile: a compiled loss gains nothing
     if isinstance(loss, Comparing):
         return loss

@@ -30,7 +30,7 @@ def check_loss(loss_fn: PairLoss) -> None:
         >>> check_loss(ContrastiveLoss(neg_margin=0.4))
     """
     if not isinstance(loss_fn, PairLoss):
-        raise SettingError(f"check_loss takes a PairLoss, as ContrastiveLoss(), got {str(loss_fn)[:80]}")
+        raise SettingError(f"check_loss takes a PairLoss, as ContrastiveLoss(), got {type(loss_fn).__name__}")
     loss_fn = deepcopy(loss_fn).double()
     loss_fn.width = WIDTH
     anchors, labels = _drawn(17, CLASSES, seed=0)

@@ -34,9 +34,9 @@ class ContrastiveLoss(PairLoss):
     ) -> None:
         super().__init__(room=room)
         if not -1 <= neg_margin < room:
+            way_out = "" if room == 1 else ": give a greater room with it, at most 1 (the recommended room is 0.7)"
             raise SettingError(
-                f"neg_margin is a cosine, at least -1 and below room, got {neg_margin} and {room}: "
-                "give a greater room with it, at most 1 (the recommended room is 0.7)"
+                f"neg_margin is a cosine, at least -1 and below room, got {neg_margin} and {room}{way_out}"
             )
         if reduction not in ("mean", "sum") or weigh not in (None, "cost") or (weigh and reduction == "sum"):
             raise SettingError(

@@ -30,6 +30,8 @@ class MatryoshkaLoss(Comparing):
         super().__init__()
         self.loss = comparing(loss)
         self.mean_over_anchors = self.loss.mean_over_anchors
+        if not isinstance(dims, Sequence):
+            raise SettingError(f"dims are lengths of at least 1, ascending, as [32, 64, 128]; got {dims!r}")
         self.dims = tuple(int(dim) for dim in dims)
         if not self.dims or self.dims[0] < 1 or list(self.dims) != sorted(set(self.dims)):
             raise SettingError(f"dims are lengths of at least 1, ascending, as [32, 64, 128]; got {list(dims)}")

@@ -88,9 +88,10 @@ class CrossBatchMemory(Apart):
     ) -> None:
         super().__init__()
         if not all(hasattr(number, "__index__") and number >= 1 for number in (size, dim)):
-            raise SettingError(f"a memory needs at least one row and one dimension, got size={size!r}, dim={dim!r}")
+            raise SettingError(f"size and dim of a memory are whole numbers of at least 1, got {size!r} and {dim!r}")
         if dtype not in STORAGE_DTYPES:
-            raise SettingError(f"a memory stores float32, bfloat16 or float16, got {dtype}")
+            given = repr(dtype) if isinstance(dtype, str) else dtype
+            raise SettingError(f"a memory stores torch.float32, torch.bfloat16 or torch.float16, got {given}")
         self.processes, self.sharded = Processes(), sharded
         self.shard = Shard(started_rank(), started(), size) if sharded else Shard(0, 1, size)
         self._allocate(dim, dtype, torch.device(device or "cpu"))
@@ -138,7 +139,10 @@ class CrossBatchMemory(Apart):
 
     @property
     def embeddings(self) -> References:
-        """The live rows, of unit length, in the storage dtype; their order has no meaning."""
+        """The live rows, of unit length, in the storage dtype; their order has no meaning.
+
+        Like `labels`, `ids` and `steps` it may be a view, which the next batch changes: clone what is to be kept.
+        """
         return self._embeddings[self._selection()]
 
     @property
@@ -259,17 +263,19 @@ class CrossBatchMemory(Apart):
     def fill(
         self,
         embed: Callable[[Tensor], Tensor],
-        batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+        batches: Iterable[tuple[Tensor, Tensor, Tensor | None]],
         *,
         step: int | Tensor | None = None,
     ) -> None:
         """Enqueue `embed(images)` for batches of (images, labels, ids) until every row of the memory is new.
 
+        `ids` may be None.
+
         Source: the paper fills its memory with randomly drawn training images when the warm-up ends.
         """
         room = self.size
         for images, labels, ids in batches:
-            self.enqueue(embed(images[:room]), labels[:room], ids=ids[:room], step=step)
+            self.enqueue(embed(images[:room]), labels[:room], ids=None if ids is None else ids[:room], step=step)
             room -= min(len(labels), room)
             if room == 0:
                 return

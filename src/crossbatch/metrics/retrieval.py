@@ -33,6 +33,7 @@ from crossbatch.shapes import (
     RefIds,
     RefLabels,
     require_one_each,
+    require_rows,
     tensor_of,
 )
 
@@ -41,7 +42,7 @@ QUERY_CHUNK, GALLERY_CHUNK = 512, 1024
 TIE = 1e-6  # about the rounding error of a float32 product of unit vectors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Retrieval:
     """Metrics of each query that has a relevant row, tensors [queries]; and their means, in [0, 1].
 
@@ -77,6 +78,10 @@ class Retrieval:
         """MAP@R."""
         return _mean(self.average_precision)
 
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name}={value:.4f}" for name, value in self.summary().items())
+        return f"Retrieval({means}, queries={self.queries}, left_out={self.left_out})"
+
     def summary(self) -> dict[str, float]:
         """Mean of each metric, under its name in tables and files."""
         recall = {f"R@{k}": value for k, value in self.recall.items()}
@@ -106,6 +111,8 @@ def evaluate(
     """
     query, query_labels, query_ids = tensor_of(query), tensor_of(query_labels), tensor_of(query_ids)
     gallery, gallery_labels, gallery_ids = tensor_of(gallery), tensor_of(gallery_labels), tensor_of(gallery_ids)
+    if query_ids is not None and query_ids.ndim == 2:
+        raise ShapeError("the third argument of evaluate is query_ids: give a gallery by name, gallery=…")
     if (gallery is None) != (gallery_labels is None):
         raise ShapeError("gallery and gallery_labels go together: give both, or neither to search among the queries")
     if gallery is None and gallery_ids is not None:
@@ -113,12 +120,14 @@ def evaluate(
     if gallery is not None and (query_ids is None) != (gallery_ids is None):
         raise ShapeError("query_ids and gallery_ids go together: give both or neither; −1 is unknown")
     refuse_ks(ks)
+    require_rows("queries", query)
     require_one_each(len(query), "queries", labels=query_labels, ids=query_ids)
     if gallery is None or gallery_labels is None:
         query_ids = _one_each(query_ids, query_labels)
         gallery, gallery_labels, gallery_ids = query, query_labels, query_ids
     query_ids = torch.full_like(query_labels, -1) if query_ids is None else query_ids
     gallery_ids = torch.full_like(gallery_labels, -1) if gallery_ids is None else gallery_ids
+    require_rows("gallery rows", gallery)
     require_one_each(len(gallery), "gallery rows", labels=gallery_labels, ids=gallery_ids)
     query, gallery = ranked_alike(query, gallery)
     # With both sorted by class, the relevant rows of a chunk of queries are contiguous in the gallery.

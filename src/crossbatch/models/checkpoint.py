@@ -24,7 +24,7 @@ class Description:
     dim: int
     channels: int
     preprocessing: dict[str, Any]
-    class_names: list[str]
+    class_names: list[str] = field(repr=False)  # there may be thousands
     pooling: str | None = None  # None: the backbone's own pooling
     dims: list[int] = field(default_factory=list)  # lengths to which an embedding may be cut; empty: none
     format: int = FORMAT
