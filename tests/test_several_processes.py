@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
-from crossbatch import CrossBatchLoss, CrossBatchMemory
+from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory
+from crossbatch.errors import SettingError
 from crossbatch.interop.pytorch_metric_learning import PMLLoss
 from crossbatch.losses import LOSSES, MatryoshkaLoss
 
@@ -132,3 +133,20 @@ def test_what_they_learn_and_remember_is_what_one_does(count: int, steps: int, c
         assert_close(torch.tensor([one["losses"] for one in found]).mean(0), torch.tensor(wanted["losses"]))
         here = [len(one["here"]["ids"]) for one in found]
         assert here == ([len(range(rank, ROWS, count)) for rank in range(count)] if case[1] else [ROWS] * count)
+
+
+def refused() -> list[str]:
+    """What a call says where the first process passes other embeddings than the second."""
+    loss_fn, told, first = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(8, 4)), [], dist.get_rank() == 0
+    precision = torch.float32 if first else torch.float64
+    for rows in (torch.randn(4, 4, dtype=precision), torch.randn(4, 4).requires_grad_(first)):
+        with pytest.raises(SettingError) as error:
+            loss_fn(rows, torch.arange(4) // 2)
+        told.append(str(error.value))
+    return told
+
+
+def test_embeddings_that_differ_in_kind_are_refused_in_every_process() -> None:
+    for precision, gradient in together(2, refused):
+        assert precision == "embeddings are float32 in some processes and float64 in others: cast them alike"
+        assert gradient.startswith("in 1 of 2 processes embeddings require no gradient, in the others they do")

@@ -75,8 +75,10 @@ class Processes:
         if count == 1:
             return Gathered(embeddings, labels, ids, slice(0, n), 1.0)
         learns = embeddings.requires_grad and torch.is_grad_enabled()
-        header = torch.tensor([n, ids is not None, learns], device=embeddings.device)
-        sizes, have_ids, learning = self.stack(header).T.tolist()
+        header = torch.tensor([n, ids is not None, learns, embeddings.element_size()], device=embeddings.device)
+        sizes, have_ids, learning, bytes_each = self.stack(header).T.tolist()
+        if len(set(bytes_each)) > 1:
+            raise SettingError("embeddings are float32 in some processes and float64 in others: cast them alike")
         if any(learning) and not all(learning):
             raise SettingError(
                 f"in {learning.count(0)} of {count} processes embeddings require no gradient, in the others they do: "

@@ -1,5 +1,6 @@
 """Tests that the exported graph gives torch's rows for any batch size."""
 
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +33,8 @@ def test_a_file_embeds_as_the_run_does(tmp_path: Path, run: Path, odd_files: lis
     np.testing.assert_allclose(rows, model.embed(files), atol=1e-5)
     order = np.random.default_rng(0).permutation(len(files))
     np.testing.assert_allclose(graph.embed([files[one] for one in order], batch_size=17), rows[order], atol=1e-5)
+    again = pickle.loads(pickle.dumps(graph))  # as a loader process gets it
+    np.testing.assert_array_equal(again.embed(files), rows)
     with pytest.raises(RunError, match="holds a graph and no weights: load the run"):
         graph.save_pretrained(tmp_path / "saved")
     with pytest.raises(SettingError, match="in the precision that it was exported in"):

@@ -54,8 +54,13 @@ class OnnxNetwork:
         metadata = self.session.get_modelmeta().custom_metadata_map
         if not metadata.keys() >= set(NAMES):
             raise RunError(f"{path} was not written by crossbatch export: its metadata have no {' or '.join(NAMES)}")
+        self._made_from = (path, device)
         self.description: Description = description_of(metadata["crossbatch"], path)
         self.fingerprint: str = metadata["fingerprint"]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path: a process that takes the encoder opens the file itself."""
+        return OnnxNetwork, self._made_from
 
     def __call__(self, images: Tensor) -> Tensor:
         """Embed a batch of pixels."""
