@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import crossbatch
 from crossbatch.__main__ import main
@@ -53,10 +54,16 @@ def test_from_python_it_trains() -> None:
 def test_the_loop_runs() -> None:
     model = nn.Linear(6, 128)
     before = model.weight.detach().clone()
-    loader = [(torch.randn(8, 6), torch.arange(8) % 4, torch.arange(8)) for _ in range(3)]
-    names = {"model": model, "loader": loader, "optimizer": torch.optim.SGD(model.parameters(), 0.1)}
-    exec(CODE[2], names)
-    assert len(names["memory"]) == 24
+    labels = torch.arange(100) % 20
+    names = {
+        "model": model,
+        "labels": labels,
+        "dataset": TensorDataset(torch.randn(100, 6), labels, torch.arange(100)),
+        "DataLoader": DataLoader,
+        "optimizer": torch.optim.SGD(model.parameters(), 0.1),
+    }
+    exec(CODE[2].replace("5000", "3"), names)
+    assert len(names["memory"]) == 3 * 64
     assert not torch.equal(model.weight, before)
 
 
