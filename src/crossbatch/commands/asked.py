@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossbatch.errors import DataError
-from crossbatch.index import Gallery
+from crossbatch.index import Gallery, kept_model
 from crossbatch.index.box import edges_of
 from crossbatch.index.indexing import digest_of
-from crossbatch.index.kept_model import loaded, soonest
 from crossbatch.index.queries import OWN_PIXELS, TooManyPixelsError, read_query
 from crossbatch.index.thumbnails import thumbnail
 
@@ -58,7 +57,7 @@ def asked(gallery: Gallery, files: Sequence[_File], ids: Sequence[str], box: str
     unseen = [query for query in queries if isinstance(query, _Unseen)]
     if not unseen:
         return [query for query in queries if isinstance(query, Asked)]
-    encoder = loaded(soonest(gallery.folder), gallery.description.model.fingerprint)
+    encoder = kept_model.opened(gallery.folder, gallery.description.model.fingerprint)
     vectors = iter(encoder.embed([query.image for query in unseen]))
     return [
         query if isinstance(query, Asked) else Asked(query.name, None, next(vectors), query.picture)

@@ -76,7 +76,7 @@ def _serve(
     console: Console,
 ) -> str:
     """Serve until the user stops it; return the address."""
-    from crossbatch.index.kept_model import kept, loaded, soonest  # noqa: PLC0415
+    from crossbatch.index import kept_model  # noqa: PLC0415
     from crossbatch.web import run as server  # noqa: PLC0415
     from crossbatch.web.app import LOOPBACK, create_app  # noqa: PLC0415
 
@@ -88,8 +88,8 @@ def _serve(
         from crossbatch.training.cores import share_cores  # noqa: PLC0415
 
         torch.set_num_threads(share_cores(True, 1, on_cpu=True)[1])  # one core is left for everything but the network
-        place = kept(folder) if torch.cuda.is_available() else soonest(folder)
-        return loaded(place, opened.description.model.fingerprint)
+        as_graph = not torch.cuda.is_available()  # ONNX Runtime may know no GPU
+        return kept_model.opened(folder, opened.description.model.fingerprint, as_graph=as_graph)
 
     everywhere = host in ("0.0.0.0", "::")  # noqa: S104  (only compared; other machines reach this one by its name)
     shown = socket.gethostname() if everywhere else f"[{host}]" if ":" in host else host

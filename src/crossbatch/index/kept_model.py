@@ -51,6 +51,7 @@ def add_graph(encoder: "Encoder", gallery: Path) -> bool:
         return False
     if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
         return False
+    durable.sweep(graph.parent)
     try:
         encoder.save_onnx(graph)
     except CrossBatchError:  # it cannot be exported; the weights do as well
@@ -58,13 +59,22 @@ def add_graph(encoder: "Encoder", gallery: Path) -> bool:
     return True
 
 
-def loaded(place: Path, fingerprint: str) -> "Encoder":
-    """Load the model of a gallery from what `kept` or `soonest` named; another model than the gallery's is refused."""
+def opened(gallery: Path, fingerprint: str, *, as_graph: bool = True) -> "Encoder":
+    """Load the model of a gallery, as a graph where that is faster; another model than the gallery's is refused.
+
+    The weights are loaded where the graph cannot be, as with an older ONNX Runtime.
+    """
     from crossbatch.encoder import load  # noqa: PLC0415  (imports torch)
 
-    encoder = load(place)
+    place = soonest(gallery) if as_graph else kept(gallery)
+    try:
+        encoder = load(place)
+    except RunError:
+        if place == kept(gallery):
+            raise
+        encoder = load(kept(gallery))
     if encoder.fingerprint != fingerprint:
-        problem = f"{place} is of model {encoder.fingerprint}, and the gallery of {fingerprint}"
+        problem = f"{encoder.source} is of model {encoder.fingerprint}, and the gallery of {fingerprint}"
         raise RunError(f"{problem}: remove it, or put the model of the gallery there")
     return encoder
 
