@@ -68,8 +68,17 @@ def test_an_album_that_changes(
     )
     (photos / "class 2" / "1.png").unlink()
     assert asked(capsys, "index", gallery, "--prune")["pruned"] == 1
+    (photos / "class 2").rename(tmp_path / "class 2")
+    gone = sum(path.startswith("class 2/") for path in opened(tmp_path / "gallery").rows.paths)
+    assert asked(capsys, "index", gallery, "--prune")["pruned"] == gone > 0
     photos.rename(tmp_path / "moved")  # images on a missing disk are not lost
-    assert asked(capsys, "index", gallery, "--prune")["pruned"] == 0
+    assert main(["index", gallery, "--prune"]) == 0
+    told = capsys.readouterr().out
+    left = len(opened(tmp_path / "gallery").rows)
+    assert "pruned: 0" in told
+    assert f"{photos} is gone or empty" in told
+    assert f"so {left} images of it stay in the gallery: --remove {photos} takes them out" in told.replace("\n", " ")
+    assert asked(capsys, "index", gallery, "--remove", str(photos))["removed"] == left
 
 
 def test_what_cannot_be_read_now_is_not_pruned(
@@ -83,6 +92,9 @@ def test_what_cannot_be_read_now_is_not_pruned(
         file.unlink()  # a mount point whose disk is missing
     assert asked(capsys, "index", gallery, "--prune")["pruned"] == 0
     assert len(opened(tmp_path / "gallery").rows) == 12
+    assert asked(capsys, "index", gallery, "--remove", "class 1")["removed"] == 6
+    assert main(["index", gallery, "--remove", "class 1"]) == 2
+    assert "the gallery has no image class 1" in capsys.readouterr().err
 
 
 def test_a_part_of_a_known_folder_is_labelled_as_the_whole_was(
@@ -549,7 +561,9 @@ def test_pixels_of_a_box_are_those_of_the_image_when_it_is_gone(
 
 def test_the_beginning_of_several_ids_is_no_image() -> None:
     ids = ["ab" * 16, "ab" * 15 + "cd"]
-    rows: Any = SimpleNamespace(ids=ids, paths=["a", "b"], label=lambda row: None, of_file=lambda file: [])
+    rows: Any = SimpleNamespace(
+        ids=ids, paths=["a", "b"], label=lambda row: None, of_file=lambda _: [], below=lambda *_: []
+    )
     changes.check(rows, [ids[0], ids[1][:31]], None)
     with pytest.raises(DataError, match="the ids of 2 images begin with ababab"):
         changes.check(rows, ["ab" * 15], None)

@@ -30,7 +30,7 @@ def test_twenty_five_queries_of_which_four_can_be_answered(
     assert main(["evaluate", "run"]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert (
-        "21 of 25 queries have nothing to find and do not count: their classes (21) are not in the gallery: "
+        "21 of 25 queries have nothing to find and do not count: their 21 classes are not in the gallery: "
         "gone00, gone01, gone02, gone03, gone04, …" in told
     )
     (looked,) = runs.read_json(Path("run/evaluations.json"))
@@ -51,5 +51,5 @@ def test_classes_of_one_image_of_a_part_without_a_gallery(
     capsys.readouterr()
     assert main(["evaluate", "run", "--part", "validation"]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "1 of 4 queries have nothing to find and do not count: their classes (1) have no other image there" in told
+    assert "1 of 4 queries has nothing to find and does not count: its class has no other image there" in told
     assert "note: read as divided already: train/, val/ (validation), test/" in told

@@ -80,7 +80,7 @@ def test_trained_classes_and_unreadable_images_are_told(
     assert "note: the model was trained on 1 of these 4 classes, by their names" in told
     assert "left out: cannot read the image" in told
     assert "12 queries among 13 images of 4 classes" in told
-    assert "their classes (1) have no other image there: lonely" in told
+    assert "its class has no other image there: lonely" in told
 
 
 def test_copies_are_told(run: Path, others: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
 """`crossbatch evaluate RUN`: measure retrieval by a trained model on a part of the data set, or on other images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +113,19 @@ def _show(console: Console, run: str, result: dict[str, Any], searched: str, loo
         worse = f"R@1 was {before['R@1']:.4f} before training and is {result['R@1']:.4f} after it"
         console.print(f"warning: training made it worse: {worse}")
     if result["left_out"]:
-        names, total = result["classes_left_out"], result["queries"] + result["left_out"]
-        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        why = "have no other image there" if result["alone"] else "are not in the gallery"
-        line = f"{result['left_out']:,} of {total:,} queries have nothing to find and do not count: "
-        line += f"their classes ({len(names):,}) {why}: {shown}"
-        console.print(line)
+        console.print(_left_out(result))
+
+
+def _left_out(result: Mapping[str, Any]) -> str:
+    """A sentence on the queries that do not count, and their classes."""
+    names, left, total = result["classes_left_out"], result["left_out"], result["queries"] + result["left_out"]
+    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    one = len(names) == 1
+    counted = "has nothing to find and does" if left == 1 else "have nothing to find and do"
+    whose = f"their {len(names):,} classes" if not one else "its class" if left == 1 else "their class"
+    is_there = ("has" if one else "have") + " no other image there"
+    is_there = is_there if result["alone"] else ("is" if one else "are") + " not in the gallery"
+    return f"{left:,} of {total:,} queries {counted} not count: {whose} {is_there}: {shown}"
 
 
 def _show_table(console: Console, path: Path, rows: int) -> None:

@@ -51,9 +51,10 @@ def index(
         data: Import path of your own function that reads the data set, if the run was trained with one.
         root: Where the run's data set is now, if it has moved.
         table: With a server, the folder of the table, by default RUN/gallery.
-        remove: Remove this image, by its id, the start of its id, or its path if no other image has it; repeatable. The
-            path is as the gallery shows it, or that of the file.
-        prune: Remove images whose files are gone, and those of IMAGES whose files hold other images now.
+        remove: Remove this image, by its id, the start of its id, or its path if no other image has it; or all images
+            in a folder; repeatable. A path is as the gallery shows it, or that of the file or folder.
+        prune: Remove images whose files are gone, and those of IMAGES whose files hold other images now. Images whose
+            folder is gone or empty stay, since their disk may not be mounted.
         labels: Give images other labels: a table of id,label or path,label, in the forms of IMAGES; the last row of an
             image counts.
         milvus: How to reach a Milvus server.
@@ -99,6 +100,10 @@ def _notes(outcome: "Outcome") -> list[str]:
     elif outcome.lost:
         count = f"{len(outcome.lost):,} images"
         notes.append(f"the files of {count} are gone or are other images by now: --prune takes these out")
+    for folder, images in outcome.away.items():
+        held = "1 image of it stays" if images == 1 else f"{images:,} images of it stay"
+        problem = f"{folder} is gone or empty, as where a disk is not mounted, so {held} in the gallery"
+        notes.append(f"{problem}: --remove {typed(folder)} takes them out")
     return notes
 
 
@@ -170,11 +175,12 @@ def _prune(folder: Path, outcome: "Outcome", milvus: Milvus) -> int:
     from crossbatch.index.writer import writing  # noqa: PLC0415
 
     with writing(folder) as writer:
-        gone = outcome.lost or lost(writer)
-        if gone:
-            writer.remove(gone)
+        if not outcome.lost:
+            outcome.lost, outcome.away = lost(writer)
+        if outcome.lost:
+            writer.remove(outcome.lost)
             bring_in_step(writer, milvus.options)
-    return len(gone)
+    return len(outcome.lost)
 
 
 def _check(folder: Path, remove: list[str], labels: Path | None, coming: list["Found"]) -> None:

@@ -25,9 +25,10 @@ def check(rows: Rows | None, remove: Sequence[str], table: Path | None, coming: 
     """
     named, new = _Names(rows), _new_names(coming)
     names = [_Name(name) for name in remove]
-    for name in [*names, *(name for name, _ in (_labels(table) if table else []))]:
+    relabelled = [name for name, _ in _labels(table)] if table else []
+    for name in [*names, *relabelled]:
         if not name.count_in(new) and not (new and ID.fullmatch(name.text)):
-            named.ids(name)
+            named.ids(name, folders=name not in relabelled)
     for name in names:
         there, more = named.called(name), name.count_in(new)
         if len(there) + more > 1:
@@ -39,9 +40,12 @@ def check(rows: Rows | None, remove: Sequence[str], table: Path | None, coming: 
 
 
 def take_out(writer: Writer, names: Sequence[str]) -> int:
-    """Remove images with their embeddings and thumbnails; return how many. Every name must fit an image."""
+    """Remove images with their embeddings and thumbnails; return how many.
+
+    Every name must fit an image, or a folder of images.
+    """
     named = _Names(writer.rows())
-    return writer.remove({id_ for name in names for id_ in named.ids(_Name(name))})
+    return writer.remove({id_ for name in names for id_ in named.ids(_Name(name), folders=True)})
 
 
 def relabel(writer: Writer, table: Path) -> int:
@@ -107,14 +111,19 @@ class _Names:
             for id_, path in zip(rows.ids, rows.paths, strict=True):
                 self._paths[path].append(id_)
 
-    def ids(self, name: _Name) -> list[str]:
-        """Ids of the images that a name fits: one by its id or the beginning of it, or all with this path."""
+    def ids(self, name: _Name, *, folders: bool = False) -> list[str]:
+        """Ids of the images that a name fits: one by its id or the beginning of it, or all with this path.
+
+        With `folders` also all images in a folder of this name.
+        """
         text = name.text
         ids = [text] if text in self.labels else self.called(name)
         if not ids and BEGINNING.fullmatch(text):
             ids = [id_ for id_ in self.labels if id_.startswith(text)]
             if len(ids) > 1:
                 raise DataError(f"the ids of {len(ids)} images begin with {text}: give more of it")
+        if not ids and folders and self._rows is not None:
+            ids = self._rows.below(text, name.files)
         if not ids:
             raise DataError(f"the gallery has no image {text}: give an id or a path, as crossbatch search prints them")
         return ids

@@ -1,12 +1,12 @@
 """Adding images to a gallery: identified by their content, so that no image is embedded twice."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
-from os import cpu_count, fsdecode, fsencode
+from os import cpu_count, fsdecode, fsencode, walk
 from os.path import realpath
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -44,7 +44,8 @@ class Outcome:
 
     `known`: already in the gallery, by content. `changed`: known ones with another label or path now. `copies`: given
     twice, byte for byte. `unlabelled`: added without a label. `linked`: files outside the folder, to which links lead.
-    `lost`: ids of images in the gallery whose files are gone or hold another image. `unreadable`: the reason, by path.
+    `lost`: ids of images in the gallery whose files are gone or hold another image. `away`: by folder, images whose
+    folder is gone or empty. `unreadable`: the reason, by path.
     """
 
     added: int = 0
@@ -54,6 +55,7 @@ class Outcome:
     unlabelled: int = 0
     linked: int = 0
     lost: set[str] = field(default_factory=set)
+    away: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
@@ -95,32 +97,45 @@ def add(writer: Writer, found: Sequence[Found], model: Embedder) -> Outcome:
     if changes:
         writer.update(changes)
         outcome.changed = len(changes)
-    outcome.lost = lost(writer, places, seen)
+    outcome.lost, outcome.away = lost(writer, places, seen)
     writer.compact()
     return outcome
 
 
-def lost(writer: Writer, looked_at: Collection[tuple[int, bytes | None]] = (), seen: Collection[str] = ()) -> set[str]:
-    """Ids of images whose files are gone, or hold another image.
+class Lost(NamedTuple):
+    """Ids of images whose files are gone, or hold another image; and by folder, how many images cannot be judged."""
 
-    `looked_at`: root and path of files that were just read; `seen`: ids of their images. A folder that is gone, or
-    whose files are all gone, may lie on a disk that is not mounted: none of its images is lost.
+    ids: set[str]
+    away: dict[str, int]
+
+
+def lost(writer: Writer, looked_at: Collection[tuple[int, bytes | None]] = (), seen: Collection[str] = ()) -> Lost:
+    """Look for the files of all images.
+
+    `looked_at`: root and path of files that were just read; `seen`: ids of their images. A folder that is gone, or has
+    no file, may be a disk that is not mounted: its images are away, and not lost.
     """
     rows, replaced = writer.rows(), set()
-    folders = [root.now(writer.folder) for root in rows.description.roots]
-    gone, there = defaultdict[int, set[str]](set), set[int]()
+    folders = [root.now(writer.folder) or root.names(writer.folder)[-1] for root in rows.description.roots]
+    gone = defaultdict[int, set[str]](set)
     for row, id_ in enumerate(rows.ids):
         root, file = rows.place(row)
-        folder = folders[root] if root >= 0 else None
-        if file is None or folder is None:
+        if file is None or root < 0 or id_ in seen:
             continue
-        if id_ in seen or not _is_gone(folder / fsdecode(file)):
-            there.add(root)
-            if id_ not in seen and (root, file) in looked_at:
-                replaced.add(id_)
-        else:
+        if _is_gone(folders[root] / fsdecode(file)):
             gone[root].add(id_)
-    return replaced.union(*(gone[root] for root in there))
+        elif (root, file) in looked_at:
+            replaced.add(id_)
+    there = {root for root in gone if _holds_a_file(folders[root])}
+    away = Counter[str]()
+    for root in gone.keys() - there:
+        away[str(folders[root])] += len(gone[root])
+    return Lost(replaced.union(*(gone[root] for root in there)), dict(away))
+
+
+def _holds_a_file(folder: Path) -> bool:
+    """Whether a file lies in a folder or below it; false if the folder cannot be opened."""
+    return any(files for _, _, files in walk(folder))
 
 
 def _is_gone(file: Path) -> bool:

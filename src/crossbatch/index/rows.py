@@ -129,6 +129,19 @@ class Rows:
         places = [(number, os.fsencode(file.relative_to(folder))) for number, folder in above]
         return [id_ for place in places for id_ in self._of_place.get(place, ())]
 
+    def below(self, folder: str, files: Sequence[Path]) -> list[str]:
+        """Ids of the images in a folder: one named as the gallery shows paths, or by its path from the disk's root."""
+        shown = f"{folder.rstrip('/')}/"
+        parents = {file for file in files if file != file.parent}
+        roots = [root.names(self.folder) for root in self.description.roots]
+        found = []
+        for row, (id_, path) in enumerate(zip(self.ids, self.paths, strict=True)):
+            root, file = self.place(row)
+            above = [name / os.fsdecode(file) for name in roots[root]] if root >= 0 and file is not None else []
+            if path.startswith(shown) or any(not parents.isdisjoint(one.parents) for one in above):
+                found.append(id_)
+        return found
+
     @cached_property
     def _roots_at(self) -> dict[Path, list[int]]:
         """The numbers of the roots by each folder that they may be in."""

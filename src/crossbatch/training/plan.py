@@ -67,9 +67,8 @@ def _batch(parts: RunParts) -> list[str]:
     if batches.classes == 1:
         lines.append(f"{INDENT}a batch has one class and no negative: raise --batch.classes")
     if batches.short_classes:
-        lines.append(
-            f"{INDENT}{batches.short_classes} classes have fewer than {per_class} images: some are drawn more than once"
-        )
+        short = "1 class has" if batches.short_classes == 1 else f"{batches.short_classes:,} classes have"
+        lines.append(f"{INDENT}{short} fewer than {per_class} images: some are drawn more than once")
     if batches.left_out:
         have = "has" if batches.left_out == 1 else "have"
         lines.append(
