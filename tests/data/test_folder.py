@@ -49,7 +49,7 @@ def classes(found: DataSet, part: Part) -> set[str]:
 def test_a_part_of_one_class_is_told_what_its_number_is_worth(tmp_path: Path) -> None:
     found = data.load("folder", tree(tmp_path, dict.fromkeys(["a", "b", "c"], 2)))
     assert "no test part given: 1 of 3 classes was held out for test" in found.notes
-    assert "the test part has one class, so its R@1 is 1 for any model: hold more classes out" in found.notes
+    assert "the test part has one class, so its R@1 is 1 for any model: bring more classes" in found.notes
 
 
 def test_without_a_test_part_whole_classes_are_held_out(tmp_path: Path) -> None:

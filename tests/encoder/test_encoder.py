@@ -311,3 +311,11 @@ def test_a_damaged_model_is_one_sentence(
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = write_run(tmp_path_factory.mktemp("pristine") / "run")
     return {name: (folder / name).read_bytes() for name in (checkpoint.DESCRIPTION, checkpoint.WEIGHTS)}
+
+
+def test_a_run_that_has_not_ended_is_told_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "start.safetensors").touch()
+    with pytest.raises(RunError, match="has not come to its end, .*: crossbatch train --resume"):
+        crossbatch.load(tmp_path)

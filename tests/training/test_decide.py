@@ -26,6 +26,21 @@ from crossbatch.training.train import fit
 Quick = Callable[..., Settings]
 
 
+def test_images_of_one_colour_are_told(tmp_path: Path, quick: Quick) -> None:
+    """White drawings on a transparent ground are not seen on white."""
+
+    def white_disc(rng: np.random.Generator) -> Image.Image:
+        image = Image.new("RGBA", (20, 20), (255, 255, 255, 0))
+        ImageDraw.Draw(image).ellipse((3, 3, *rng.integers(8, 19, 2).tolist()), fill="white")
+        return image
+
+    settings = replace(quick(batch=BatchSettings(images=2)), data="folder", root=write(tmp_path / "discs", white_disc))
+    told = "".join(plan_of(build_parts(settings)))
+    assert "16 of 16 images looked at are of one colour: if they are light on transparent, --model.background" in told
+    seen = replace(settings, model=replace(settings.model, background="black"))
+    assert "of one colour" not in "".join(plan_of(build_parts(seen)))
+
+
 def test_few_classes_are_all_in_a_batch_and_it_is_said(quick: Quick) -> None:
     """The default is 16 classes if there are as many. A given number is kept, or refused if it does not fit."""
     parts = build_parts(quick(batch=BatchSettings(images=2), memory=MemorySettings(size=12)))

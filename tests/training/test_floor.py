@@ -181,5 +181,8 @@ def test_a_best_model_of_before_the_memory_counted_is_told() -> None:
     summary = {"before_training": measured, "after_training": measured, "dim": 16, "training_classes": 9}
     summary |= {"memory_rows": 60, "memory_start": 30, "steps": 100}
     assert warnings({**summary, "best_step": 60}) == []
-    (told,) = warnings({**summary, "best_step": 25})
+    (told,) = warnings({**summary, "best_step": 25, "best_validation_R@1": 1.0})
+    assert told.endswith("no validation query is wrong there, so no later step can be better; more classes help")
+    (told,) = warnings({**summary, "best_step": 25, "best_validation_R@1": 0.9})
+    assert told.endswith("train for longer, or lower --optim.lr")
     assert told.startswith("the best model is of step 25, and the memory counted from step 30: it had no part in it")

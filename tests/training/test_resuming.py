@@ -427,6 +427,10 @@ def test_images_that_are_gone_or_others_are_named_before_what_follows(
     assert "which is gone: say where it is, crossbatch train ROOT --resume" in capsys.readouterr().err
     assert main(["evaluate", str(run)]) == 2
     assert "which is gone: say where it is now with --root" in capsys.readouterr().err
+    decided = runs.read_decided(run)
+    assert main(["train", str(pictures), "--resume", str(run)]) == 0  # from now on the run knows the place
+    assert main(["evaluate", str(run)]) == 0
+    assert runs.read_decided(run) == decided
 
 
 def test_a_run_starts_from_the_network_of_another(

@@ -62,7 +62,8 @@ def inspect(
     rows = [[name, *(f"{value:,}" for value in count.values())] for name, count in counts.items()]
     print_table(console, f"{data_sets.called(loaded.name, root)} (fingerprint {loaded.fingerprint})", header, rows)
     _show_published(console, loaded)
-    for note in loaded.notes:
+    few = ["one class is left to train on, and train refuses that: bring five classes or more"]
+    for note in [*loaded.notes, *(few if loaded.train.classes == 1 else [])]:
         console.print(note)
     problems = _problems(loaded, decode=decode, near=near_copies)
     for kind, cases in problems.items():

@@ -97,7 +97,8 @@ def parser_for(name: str, *, shown: bool = False) -> Parser:
             parser.add_argument("--loss", metavar="NAME", default=LossSettings().class_path, help=text)
         else:
             _add_loss(parser, text)
-    parser.add_argument("--json", type=bool, default=False, help="Print the result as JSON, and nothing else.")
+    told = "Print the result as JSON, the rest to stderr."
+    parser.add_argument("--json", type=bool, default=False, help=told)
     return parser
 
 

@@ -73,6 +73,7 @@ def train(
         parts = replace(parts, reasons=raced.reasons(parts.reasons))
     print_plan(console, [*plan_of(parts), *([] if init is None else _started_from(init, loaded, settings))])
     outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)
+    _keep_place(resume, settings)
     summary = outcome.summary
     lines = _told(run, summary, settings.data)
     if outcome.interrupted:
@@ -134,6 +135,16 @@ def _of_run(
         raise RunError(f"{run} is trained on images at {settings.root}, which is gone: {way_on}")
     # The run folder has the weights; the file that they started from may be gone.
     return replace(settings, model=replace(settings.model, pretrained=False, weights=None))
+
+
+def _keep_place(run: Path | None, settings: Settings) -> None:
+    """Write where the images of a resumed run are now, if they have moved: evaluate and serve read them there."""
+    if run is None or started_rank() != 0:
+        return
+    kept = runs.read_config(run)
+    place = settings.as_dict()["root"]
+    if kept.get("root") != place:
+        runs.write_config(run, {**kept, "root": place}, runs.read_decided(run))
 
 
 def _usual(settings: Settings) -> Path:

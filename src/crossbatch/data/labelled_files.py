@@ -67,7 +67,7 @@ def build(name: str, root: Path, rows: Sequence[Row], split: Split, notes: Seque
     notes += _not_read(split, {"test_share": parts[QUERY] + parts[TEST], "validation_share": parts[VALIDATION]})
     for part_name, part in (("validation", validation), ("test", query)):
         if len(part) and not len(gallery) and part.classes == 1:
-            notes.append(f"the {part_name} part has one class, so its R@1 is 1 for any model: hold more classes out")
+            notes.append(f"the {part_name} part has one class, so its R@1 is 1 for any model: bring more classes")
         shared = len(set(train.labels.tolist()) & set(part.labels.tolist()))
         if shared:
             notes.append(f"{shared} classes are in both training and {part_name}: results are closed-set")

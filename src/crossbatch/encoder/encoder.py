@@ -30,6 +30,7 @@ from crossbatch.models import checkpoint
 from crossbatch.models.checkpoint import Description
 from crossbatch.precision import without_autocast
 from crossbatch.progress import watched
+from crossbatch.typed import typed
 
 Rows = NDArray[np.float32]
 FOLDING = threading.Lock()  # folding puts hooks into the network while it embeds, so one thread at a time
@@ -231,6 +232,9 @@ def load(
             f"crossbatch export, or {hub.SCHEME}owner/name"
         )
     runs.refuse_several(path)
+    if runs.is_begun(path) and not (path / checkpoint.DESCRIPTION).is_file():
+        way_out = f"crossbatch train --resume {typed(path)} goes on with it"
+        raise RunError(f"{path} has not come to its end, so it holds no trained model: {way_out}")
     with torch.inference_mode(False):  # tensors made in it cannot be trained and have no `_version`
         model, description = checkpoint.load(path, weights)
     return Encoder(model, description, path, device, half)

@@ -57,9 +57,8 @@ def too_short(arms: Sequence[Arm]) -> str:
 
 def _validation(arms: Sequence[Arm]) -> Chart | None:
     lines = [_line(arm, arm.name, "val/R@1", scale=100) for arm in arms]
-    return _chart(
-        "R@1 on the validation classes, %", "Each validation image is searched among the others.", lines, thinned=False
-    )
+    caption = "Each validation image is searched among the others."
+    return _chart("R@1 on the validation classes, %", caption, lines, thinned=False, most=100)
 
 
 def _loss(arms: Sequence[Arm]) -> Chart | None:
@@ -128,6 +127,7 @@ def _chart(
     thinned: bool = True,
     logarithmic: bool = False,
     from_zero: bool = False,
+    most: float | None = None,
 ) -> Chart | None:
     """A chart of the lines that have points, None if all have few; `thinned` averages neighbours in long logs."""
     present = [line for line in lines if line.seeds]
@@ -138,7 +138,8 @@ def _chart(
         caption += f" Each point is the mean of {group} logged steps."
         present = [line._replace(seeds=[_thin(series, group) for series in line.seeds]) for line in present]
     caption += "".join(f" “{one}” and “{other}” coincide." for one, other in _hidden(present, logarithmic))
-    return Chart(heading, caption, present, draw(heading, present, logarithmic=logarithmic, from_zero=from_zero))
+    drawn = draw(heading, present, logarithmic=logarithmic, from_zero=from_zero, most=most)
+    return Chart(heading, caption, present, drawn)
 
 
 def _hidden(lines: Sequence[Line], logarithmic: bool) -> list[tuple[str, str]]:

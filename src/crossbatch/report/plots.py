@@ -37,14 +37,18 @@ class Panel(NamedTuple):
     lines: Sequence[Line]
 
 
-def draw(name: str, lines: Sequence[Line], *, logarithmic: bool = False, from_zero: bool = False) -> str:
+def draw(
+    name: str, lines: Sequence[Line], *, logarithmic: bool = False, from_zero: bool = False, most: float | None = None
+) -> str:
     """An `<svg>` element without fixed size; the same lines give the same text.
 
     `name` must be unique on a page: the ids in the element are derived from it. A logarithmic axis is linear below the
-    smallest positive value, to show zeros.
+    smallest positive value, to show zeros. `most`: the greatest value there can be.
     """
     with _canvas(name, 1) as (axes, file):
         _fill(axes[0], lines, "step", logarithmic=logarithmic, from_zero=from_zero)
+        if most is not None:
+            axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 1.01 * most))
     return _inline(file.getvalue())
 
 

@@ -13,12 +13,13 @@ from crossbatch.data.crops import View
 from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DataError
 from crossbatch.models import backbones
-from crossbatch.training.settings import Settings
+from crossbatch.training.settings import ModelSettings, Settings
 
 LOOKED_AT = 200  # training images that are examined
 SIDE = 64  # height and width in pixels that they are scaled to
 PLAIN = 12  # levels of 255 by which a plain pixel of the border differs from the border's median at most
 BORDER = 0.9  # least share of plain pixels in a plain border
+FLAT = 4  # levels by which the pixels of an image of one colour differ at most
 GREY = 12  # levels by which the channels of a pixel without colour differ at most
 COLOURLESS = 0.98  # least share of pixels without colour in an image without colour
 MOST = 0.5  # share of such images above which the set is taken for characters or line drawings
@@ -51,6 +52,9 @@ def decide(settings: Settings, loaded: DataSet, reader: Reader | None = None) ->
             name: value for name, value in asdict(settings.augment).items() if name != "policy" and value is not None
         }
         settings = replace(settings, augment=replace(augment, **chosen))
+    if settings.model.background == ModelSettings.background and (blank := blank_in(pixels)):
+        some = f"{blank} of {len(pixels)} images looked at are of one colour"
+        reasons["model.background"] = f"{some}: if they are light on transparent, --model.background black shows them"
     if any_size:
         size, reasons["model.image_size"] = size_for(sizes)
         settings = replace(settings, model=replace(settings.model, image_size=size))
@@ -74,6 +78,12 @@ def augment_for(pixels: Tensor) -> tuple[Augment, str]:
         reason = f"{count} of {images} images looked at are without colour on a plain background"
         return Augment("photo", mirror=0.0), f"{reason}, as characters and drawings, which a mirror may change"
     return Augment("photo"), f"{images - count} of {images} images looked at have colour or a busy background"
+
+
+def blank_in(pixels: Tensor) -> int:
+    """How many images uint8 [images, channels, height, width] are of one colour, within `FLAT` levels a channel."""
+    flat = pixels.flatten(2)
+    return int(((flat.amax(2).short() - flat.amin(2).short()).amax(1) <= FLAT).sum())
 
 
 def size_for(sizes: list[tuple[int, int]]) -> tuple[int | str, str]:

@@ -120,7 +120,10 @@ def _of_memory(summary: Mapping[str, Any], given: int | None, every: int) -> lis
         if best is None or best > counted:
             return []
         told = f"the best model is of step {best:,}, and the memory counted from step {counted:,}: it had no part in it"
-        return [f"{told}; train for longer, or lower --optim.lr"]
+        way_out = "train for longer, or lower --optim.lr"
+        if (summary.get("best_validation_R@1") or 0) >= 1:
+            way_out = "no validation query is wrong there, so no later step can be better; more classes help"
+        return [f"{told}; {way_out}"]
     if given is not None:
         why = f"it was to start at step {given:,}, after the {summary['steps']:,} steps of the run"
         why += "; lower --memory.start, or train for longer"

@@ -127,7 +127,7 @@ class OptimSettings:
 
     Args:
         steps: Training steps, a batch each.
-        lr: Learning rate after warm-up; for trained weights 0.0001.
+        lr: Highest learning rate; for trained weights 0.0001.
         head_lr: Learning rate of the head, which is never pretrained; by default that of the backbone.
         optimizer: adam, whose weight decay is an L2 penalty, or adamw, whose weight decay is decoupled.
         weight_decay: L2 penalty of adam; for adamw the share of a weight that a step takes off, at learning rate 1.
