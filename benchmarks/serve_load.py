@@ -5,7 +5,7 @@
 40,000 random images of 64 × 64 are indexed by the model of RUN into a temporary folder, or into --gallery, where a
 later call finds them again. Each client then sends one upload after another over loopback. No upload is in the
 gallery, so each one must be embedded. The time of one embedding and of one search alone is measured in this process
-before the server starts, with the graph if the gallery has one. Writes response times, errors and memory to
+before the server starts, with the graph if the gallery has one. Adds a row of response times, errors and memory to
 benchmarks/results/serve-load.csv.
 """
 
@@ -31,7 +31,7 @@ from crossbatch.index import Gallery
 from crossbatch.index.database import bring_in_step
 from crossbatch.index.description import Database, Model
 from crossbatch.index.indexing import add
-from crossbatch.index.kept_model import add_graph, keep, soonest
+from crossbatch.index.kept_model import add_graph, keep, soonest, wants_graph
 from crossbatch.index.queries import read_query
 from crossbatch.index.sources import Found
 from crossbatch.index.writer import writing
@@ -72,7 +72,7 @@ def filled(gallery: Path, run: Path, images: int, *, graph: bool) -> None:
         keep(run, gallery)
         add(writer, found, model)
         bring_in_step(writer, {})
-    if graph:
+    if graph and wants_graph(model, gallery):
         add_graph(model, gallery)
 
 
@@ -164,6 +164,7 @@ def measure(given: argparse.Namespace, gallery: Path) -> None:
         server.terminate()
     p50, p95 = np.percentile(taken, [50, 95])
     result = {
+        "network": load(given.run).description.backbone,
         "model": soonest(gallery).suffix.strip(".") or "torch",
         "images": given.images,
         "clients": given.clients,
@@ -179,7 +180,8 @@ def measure(given: argparse.Namespace, gallery: Path) -> None:
         "memory after, MB": after,
     }
     print(result, *wrong[:3], sep="\n")
-    runs.write_table(Path(__file__).parent / "results" / "serve-load.csv", [result])
+    table = Path(__file__).parent / "results" / "serve-load.csv"
+    runs.write_table(table, [*(runs.read_table(table) if table.is_file() else []), result])
 
 
 if __name__ == "__main__":

@@ -315,7 +315,7 @@ def test_embeddings_of_another_length_are_refused_at_the_first_call() -> None:
 COMPILED = """
 import torch
 from torch._dynamo.utils import counters
-from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss, SupConLoss
+from crossbatch import ContrastiveLoss, CrossBatchLoss, CrossBatchMemory, MultiSimilarityLoss
 
 for loss in (ContrastiveLoss(neg_margin=0.0), MultiSimilarityLoss()):
     loss_fn = CrossBatchLoss(loss, CrossBatchMemory(40, dim=5), warmup_steps=2)

@@ -34,7 +34,7 @@ SIGNATURES = {
     "MultiSimilarityLoss": "(alpha=2.0, beta=50.0, base=0.5, epsilon=0.1, *, room=1.0)",
     "NCALoss": "(scale=16.0, *, room=1.0)",
     "NPairLoss": "(scale=16.0, *, room=1.0)",
-    "PKBatches": "(labels, classes, images, seed=0, steps=None)",
+    "PKBatches": "(labels, classes, images, seed=0, steps=None, share=(0, 1))",
     "NTXentLoss": "(temperature=0.1, *, room=1.0)",
     "SupConLoss": "(temperature=0.1, *, room=1.0)",
     "TripletLoss": "(margin=0.1, mining='all', weigh=None, *, room=1.0)",

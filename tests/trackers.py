@@ -28,10 +28,17 @@ class OneRun(CSVLogger):
     """Goes on in the run that the process already has, as W&B's does; `made` holds the names of the runs."""
 
     made: tuple[str, ...] = ()
+    statuses: tuple[int, ...] = ()
 
     def __init__(self, save_dir: str, name: str | None = None) -> None:
         super().__init__(save_dir, name="one run")
         wandb: Any = sys.modules["wandb"]
         if wandb.run is None:
             OneRun.made += (str(name),)
-            wandb.run = SimpleNamespace(finish=lambda: setattr(wandb, "run", None))
+            wandb.run = SimpleNamespace(finish=self.ended)
+
+    @classmethod
+    def ended(cls, exit_code: int) -> None:
+        """End the run of the process."""
+        cls.statuses += (exit_code,)
+        sys.modules["wandb"].run = None

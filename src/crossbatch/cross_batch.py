@@ -247,8 +247,8 @@ class CrossBatchLoss(KeepsTypes):
         return {f"{term}_{name}": count for name, count in counts if (term, name) != ("batch", "anchors")}
 
     def _warn_of_views(self, labels: Tensor, ids: Tensor | None) -> None:
-        """Warn of a batch whose classes repeat only in rows of one image; a GPU would wait for the answer."""
-        if ids is None or not on_cpu(labels) or not self.loss.mean_over_anchors:
+        """Warn of a batch of views, each image twice or more, without a positive; a GPU would wait for the answer."""
+        if ids is None or not on_cpu(labels) or not self.training or not self.loss.mean_over_anchors:
             return
-        if not self.loss.per_anchor["anchors"].any() and len(labels.unique()) < len(labels):
+        if 2 * len(ids.unique()) <= len(ids) and not self.loss.per_anchor["anchors"].any():
             warnings.warn(VIEWS, stacklevel=6)

@@ -75,10 +75,12 @@ class Processes:
         if count == 1:
             return Gathered(embeddings, labels, ids, slice(0, n), 1.0)
         learns = embeddings.requires_grad and torch.is_grad_enabled()
-        header = torch.tensor([n, ids is not None, learns, embeddings.element_size()], device=embeddings.device)
-        sizes, have_ids, learning, bytes_each = self.stack(header).T.tolist()
-        if len(set(bytes_each)) > 1:
+        kind = embeddings.element_size() * (1 if learns else -1)
+        header = torch.tensor([n, ids is not None, kind], device=embeddings.device)
+        sizes, have_ids, kinds = self.stack(header).T.tolist()
+        if len(set(map(abs, kinds))) > 1:
             raise SettingError("embeddings are float32 in some processes and float64 in others: cast them alike")
+        learning = [kind > 0 for kind in kinds]
         if any(learning) and not all(learning):
             raise SettingError(
                 f"in {learning.count(0)} of {count} processes embeddings require no gradient, in the others they do: "

@@ -41,7 +41,7 @@ CHECKPOINTS, LAST, PREVIOUS, BEST = "checkpoints", "last", "previous", "best"
 START = "checkpoints/start.safetensors"
 LOGS = "logs"
 REPORT, AUGMENTED = "report.html", "augmented.png"
-CIRCUMSTANCES, DIVERGED, LOCK = "circumstances.json", "diverged.json", own_folders.LOCK
+CIRCUMSTANCES, DIVERGED, LOCK = own_folders.CIRCUMSTANCES, "diverged.json", own_folders.LOCK
 FORMAT = 1  # of config.yaml and of every JSON file
 ALIASES = 20  # most aliases that a YAML file may have
 

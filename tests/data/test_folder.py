@@ -395,6 +395,7 @@ def own(folder: Path, *files: str) -> Path:
     ("kind", "files"),
     [
         ("run folder", ("config.yaml", "data.json", "lock")),
+        ("run folder", ("config.yaml", "data.json", "circumstances.json")),
         ("gallery folder", ("gallery.json", "model")),
         ("comparison folder", ("config.yaml", "data.json", "comparison.json")),
         ("search folder", ("search.json", "data.json")),

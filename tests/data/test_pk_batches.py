@@ -110,7 +110,13 @@ def test_a_loader_draws_as_many_as_it_is_told(as_labels: Callable[[list[int]], A
     drawn = [chosen.tolist() for (chosen,) in loader]
     assert len(loader) == len(drawn) == 5
     assert drawn == [PKBatches(numbers, 3, 4)[step].tolist() for step in range(5)]
-    assert list(PKBatches(numbers, 3, 4, steps=range(2, 5))) == drawn[2:]
+    later = PKBatches(numbers, 3, 4, steps=range(2, 5))
+    assert list(later) == drawn[2:]
+    second, endless = [chosen.tolist() for (chosen,) in loader], PKBatches(numbers, 3, 4)
+    assert second == [endless[step].tolist() for step in range(5, 10)]  # an epoch later
+    assert list(islice(iter(endless), 10)) == list(islice(iter(endless), 10)) == drawn + second
+    shares = [list(PKBatches(numbers, 3, 4, steps=5, share=(rank, 5))) for rank in range(5)]
+    assert [[one for part in parts for one in part] for parts in zip(*shares, strict=True)] == drawn
     with pytest.raises(TypeError, match=r"no end: PKBatches\(…, steps=500\)"):
         len(PKBatches(numbers, 3, 4))
 
@@ -135,6 +141,9 @@ def test_refuses_what_cannot_be_drawn() -> None:
         PKBatches(labels, 0, 2, seed=0)
     with pytest.raises(DataError, match="seed of the batches must be at least 0, got -1"):
         PKBatches(labels, 2, 2, seed=-1)
+    for steps in (0, -3, 2.5, range(-2, 1), range(0, 9, 2)):
+        with pytest.raises(DataError, match="steps is a number of batches of at least 1, or a range"):
+            PKBatches(labels, 2, 2, steps=steps)
     with pytest.raises(DataError, match=r"one for each image, \[images\], got the shape \[5, 1\]"):
         PKBatches(labels[:, None], 2, 2)
 

@@ -317,5 +317,5 @@ def test_a_run_that_has_not_ended_is_told_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("seed: 0\n")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "start.safetensors").touch()
-    with pytest.raises(RunError, match="has not come to its end, .*: crossbatch train --resume"):
+    with pytest.raises(RunError, match=r"has not come to its end, .*: crossbatch train --resume"):
         crossbatch.load(tmp_path)

@@ -277,7 +277,7 @@ def test_a_network_of_timm_is_searched_with_by_a_graph(
     without = asked(capsys, "search", str(gallery), fresh)["hits"]
     assert [one["similarity"] for one in without] == pytest.approx([one["similarity"] for one in with_graph], abs=1e-4)
     graph.rename(graph.with_name("model.onnx.1-1.partial"))  # as a killed process leaves it
-    assert main(["index", str(gallery)]) == 0
+    assert main(["index", str(gallery), fresh]) == 0
     assert not list(graph.parent.glob("*.partial"))
     assert graph.is_file()
 

@@ -62,11 +62,16 @@ def test_rows_that_rounding_puts_out_of_order_are_found_all_the_same() -> None:
     for _ in range(50):
         query = chance.normal(size=(1, 64)).astype(np.float32)
         query /= np.linalg.norm(query)
-        rows = (query + 3e-5 * chance.normal(size=(60, 64))).astype(np.float32)
+        rows = (query + 3e-5 * chance.normal(size=(640, 64))).astype(np.float32)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         exact = rows.astype(np.float64) @ query[0].astype(np.float64)
         (hits,) = nearest(query, rows, 10)
         assert [value for _, value in hits] == pytest.approx(sorted(exact, reverse=True)[:10], rel=0, abs=1e-14)
+        allowed = chance.random(640) < 0.1
+        (hits,) = nearest(query, rows, 10, allowed)
+        best = sorted(exact[allowed], reverse=True)[:10]
+        assert [value for _, value in hits] == pytest.approx(best, rel=0, abs=1e-14)
+        assert allowed[[row for row, _ in hits]].all()
 
 
 @pytest.fixture(scope="module")

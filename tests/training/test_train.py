@@ -28,7 +28,7 @@ from crossbatch.data.batches import TrainingBatches
 from crossbatch.data.image_files import naming
 from crossbatch.data.split import Split
 from crossbatch.data.transforms import Preprocessing
-from crossbatch.errors import RunError, SettingError
+from crossbatch.errors import DivergedError, RunError, SettingError
 from crossbatch.losses import LOSSES
 from crossbatch.models import checkpoint
 from crossbatch.training.checkpoints import BestModel
@@ -392,14 +392,19 @@ def test_each_training_of_a_process_has_its_own_run_in_a_tracker(
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(run=None))
     monkeypatch.setattr(OneRun, "made", ())
+    monkeypatch.setattr(OneRun, "statuses", ())
     loop = LoopSettings(check_every=4, accelerator="cpu", workers=0, logger="trackers.OneRun")
     for name in ("one", "other"):
         train(quick(steps=4, loop=loop), tmp_path / name, console)
-    assert OneRun.made == ("one", "other")
-    sweep = SimpleNamespace(finish=lambda: pytest.fail("a run that somebody else began is not ended"))
+    diverging = quick(steps=4, loop=loop, optim=OptimSettings(steps=4, lr=1e30, warmup=0))
+    with pytest.raises(DivergedError):
+        train(diverging, tmp_path / "diverging", console)
+    assert OneRun.made == ("one", "other", "diverging")
+    assert OneRun.statuses == (0, 0, 1)
+    sweep = SimpleNamespace(finish=lambda **_: pytest.fail("a run that somebody else began is not ended"))
     monkeypatch.setattr(sys.modules["wandb"], "run", sweep)
     train(quick(steps=4, loop=loop), tmp_path / "within a sweep", console)
-    assert OneRun.made == ("one", "other")
+    assert len(OneRun.made) == 3
 
 
 def test_a_folder_with_another_run_is_left_alone(quick: Quick, tmp_path: Path, console: Console) -> None:

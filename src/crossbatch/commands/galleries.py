@@ -91,7 +91,8 @@ def fill(
             kept_model.keep(encoder.source, folder)
         outcome = add(writer, found, encoder)
         if len(writer.rows()) or not found:
-            _finish(writer, encoder, milvus, console)
+            _finish(writer, milvus, console)
+            _add_graph(encoder, folder, outcome, console)
             return outcome
         if new:
             _empty(folder)
@@ -119,18 +120,26 @@ def _empty(folder: Path) -> None:
     shutil.rmtree(folder / kept_model.FOLDER)
 
 
-def _finish(writer: "Writer", encoder: "Encoder", milvus: Milvus, console: Console) -> None:
-    """Draw the map, bring the database in step with the table, and write the model as a graph too."""
-    from crossbatch.index import kept_model  # noqa: PLC0415
+def _finish(writer: "Writer", milvus: Milvus, console: Console) -> None:
+    """Draw the map, and bring the database in step with the table."""
     from crossbatch.index.database import bring_in_step  # noqa: PLC0415
     from crossbatch.index.projection import draw_map  # noqa: PLC0415
 
     if draw_map(writer) and writer.description.map:
         console.print(f"map: {writer.description.map.method}")
     bring_in_step(writer, milvus.options)
-    if kept_model.add_graph(encoder, writer.folder):
-        graph = writer.folder / kept_model.FOLDER / kept_model.GRAPH
-        console.print(f"graph: {graph}, with which queries are embedded sooner")
+
+
+def _add_graph(encoder: "Encoder", folder: Path, outcome: "Outcome", console: Console) -> None:
+    """Write the model as a graph too, with which queries are embedded sooner, where images were added."""
+    from crossbatch.index import kept_model  # noqa: PLC0415
+
+    if not outcome.added or not kept_model.wants_graph(encoder, folder):
+        return
+    graph = folder / kept_model.FOLDER / kept_model.GRAPH
+    with console.status("writing the model as a graph"):
+        why = kept_model.add_graph(encoder, folder)
+    console.print(f"note: no graph for faster queries: {why}" if why else f"graph: {graph}, for faster queries")
 
 
 def _at(folder: Path, known: "Database", uri: str) -> "Database":

@@ -76,7 +76,7 @@ class Tree:
         walked = Tree()
         if next(walked._walk(str(folder)), None) is not None:
             return False
-        own = {kind: walked.left_out[kind] for kind in own_folders.KINDS if kind in walked.left_out}
+        own = {kind: walked.left_out[kind] for kind, _ in own_folders.KINDS if kind in walked.left_out}
         self.left_out.update(own)
         return bool(own)
 

@@ -1,6 +1,7 @@
 """P×K batches: P classes, K images of each, a sequence that is a pure function of seed and step."""
 
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from crossbatch.errors import DataError
+from crossbatch.processes import part
 
 
 class PKBatches:
@@ -25,7 +27,9 @@ class PKBatches:
         classes: P, classes in a batch.
         images: K, images of each class, at least 2.
         seed: What the batches are drawn from.
-        steps: How many batches a loader draws; a range goes on in the middle; None draws without end.
+        steps: How many batches a pass through them has; the next pass goes on with the steps that follow. A range
+            starts in the middle of a training. None: a pass without end.
+        share: Rank of this process and number of processes; each gets its part of every batch.
 
     Raises:
         DataError: Too few classes have two images, or a number is out of range.
@@ -34,6 +38,7 @@ class PKBatches:
         >>> batches = PKBatches(labels, classes=2, images=2, steps=500)
         >>> loader = torch.utils.data.DataLoader(images, batch_sampler=batches)
         >>> rest = PKBatches(labels, classes=2, images=2, steps=range(200, 500))  # after 200 steps
+        >>> own = PKBatches(labels, classes=2, images=2, share=(0, 2))  # in the first of two processes
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class PKBatches:
         images: int,
         seed: int = 0,
         steps: int | range | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         values = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
         if values.ndim != 1:
@@ -63,7 +69,7 @@ class PKBatches:
                 f"there are {len(self.groups)}: take fewer classes (--batch.classes on the command line)"
             )
         self.classes, self.images, self.seed = classes, images, seed
-        self.steps = range(steps) if isinstance(steps, int) else steps
+        self.steps, self.share, self._passes = _range_of(steps), share, 0
         self.left_out = len(groups) - len(self.groups)
         self.short_classes = sum(len(group) < images for group in self.groups)
         self._round = len(self.groups) // classes
@@ -81,8 +87,15 @@ class PKBatches:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the positions of the images of each step."""
-        return (self[step].tolist() for step in (count() if self.steps is None else self.steps))
+        """Yield the positions of the images of each step of a pass; the next pass has the steps after it."""
+        if self.steps is None:
+            steps: Iterable[int] = count()
+        else:
+            first = self.steps[0] + self._passes * len(self.steps)
+            steps = range(first, first + len(self.steps))
+            self._passes += 1
+        own = part(self.size, *self.share)
+        return (self[step][own].tolist() for step in steps)
 
     def __getitem__(self, step: int) -> NDArray[np.int64]:
         """Positions in `labels` of the images of a step; the K images of a class are adjacent."""
@@ -109,6 +122,15 @@ class PKBatches:
         if self._cached[0] != number:
             self._cached = number, np.random.default_rng((self.seed, 0, number)).permutation(len(self.groups))
         return self._cached[1]
+
+
+def _range_of(steps: Any) -> range | None:
+    if steps is None:
+        return None
+    found = steps if isinstance(steps, range) else range(operator.index(steps)) if hasattr(steps, "__index__") else None
+    if found is None or not len(found) or found[0] < 0 or found.step != 1:
+        raise DataError(f"steps is a number of batches of at least 1, or a range of steps from 0 on, got {steps!r}")
+    return found
 
 
 class Steps(Sampler[int]):

@@ -175,6 +175,6 @@ def _onnx() -> Any:
 def _onnxruntime() -> Any:
     try:
         import onnxruntime  # noqa: PLC0415
-    except ModuleNotFoundError:
+    except ImportError:  # missing, or not made for this machine
         raise MissingExtraError("an ONNX file", "onnxruntime", "onnx") from None
     return onnxruntime

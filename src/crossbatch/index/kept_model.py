@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossbatch import durable, own_folders
-from crossbatch.errors import CrossBatchError, RunError
+from crossbatch.errors import RunError
 
 if TYPE_CHECKING:
     from crossbatch.encoder import Encoder
@@ -40,23 +40,26 @@ def kept(gallery: Path) -> Path:
     return graph
 
 
-def add_graph(encoder: "Encoder", gallery: Path) -> bool:
-    """Write the model of a gallery as a graph too, if the extra `onnx` is installed; return whether it was written.
+def wants_graph(encoder: "Encoder", gallery: Path) -> bool:
+    """Whether a gallery lacks its model as a graph, which the extra `onnx` can write.
 
     On a CPU a network of timm embeds a query in a third of the time with it, and a search from the command line need
     not import timm. The small network gains nothing.
     """
+    installed = all(map(find_spec, ("onnx", "onnxscript", "onnxruntime")))
     graph = gallery / FOLDER / GRAPH
-    if encoder.description.backbone == "small" or kept(gallery).suffix or graph.exists():
-        return False
-    if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
-        return False
-    durable.sweep(graph.parent)
+    return encoder.description.backbone != "small" and not kept(gallery).suffix and installed and not graph.exists()
+
+
+def add_graph(encoder: "Encoder", gallery: Path) -> str:
+    """Write the model of a gallery as a graph too; return why that is not possible, or nothing."""
+    folder = gallery / FOLDER
+    durable.sweep(folder)
     try:
-        encoder.save_onnx(graph)
-    except CrossBatchError:  # it cannot be exported; the weights do as well
-        return False
-    return True
+        encoder.save_onnx(folder / GRAPH)
+    except Exception as error:  # the exporter raises errors of many kinds, and the weights do as well
+        return str(error).split("\n")[0] or type(error).__name__
+    return ""
 
 
 def opened(gallery: Path, fingerprint: str, *, as_graph: bool = True) -> "Encoder":
@@ -80,6 +83,6 @@ def opened(gallery: Path, fingerprint: str, *, as_graph: bool = True) -> "Encode
 
 
 def soonest(gallery: Path) -> Path:
-    """What loads fastest: the graph of `crossbatch export` if it exists and ONNX Runtime is installed, else `kept`."""
+    """What loads fastest: the graph if it exists and ONNX Runtime is installed, else `kept`."""
     graph = gallery / FOLDER / GRAPH
     return graph if graph.is_file() and find_spec("onnxruntime") else kept(gallery)

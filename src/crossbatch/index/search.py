@@ -20,8 +20,9 @@ def nearest(
     hits = []
     for start in range(0, len(queries), QUERIES):
         block = queries[start : start + QUERIES]
-        # Rows times queries: the other order takes up to twice as long. Searching for the largest needs each row whole.
-        for query, similarities in zip(block, np.ascontiguousarray((rows @ block.T).T), strict=True):
+        # Rows times queries: the other order takes up to twice as long.
+        for query, column in zip(block, (rows @ block.T).T, strict=True):
+            similarities = np.ascontiguousarray(column)
             if allowed is not None:
                 similarities[~allowed] = -np.inf
             hits.append(exactly(query, rows, _largest(similarities, top), top))

@@ -111,7 +111,7 @@ def evaluate(
     """
     query, query_labels, query_ids = tensor_of(query), tensor_of(query_labels), tensor_of(query_ids)
     gallery, gallery_labels, gallery_ids = tensor_of(gallery), tensor_of(gallery_labels), tensor_of(gallery_ids)
-    if query_ids is not None and query_ids.ndim == 2:
+    if isinstance(query_ids, Tensor) and query_ids.ndim == 2:
         raise ShapeError("the third argument of evaluate is query_ids: give a gallery by name, gallery=…")
     if (gallery is None) != (gallery_labels is None):
         raise ShapeError("gallery and gallery_labels go together: give both, or neither to search among the queries")

@@ -7,7 +7,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -19,10 +19,11 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from crossbatch import durable, runs
 from crossbatch.errors import SettingError
 from crossbatch.imported import imported_class
+from crossbatch.launched import started_rank
 
 
 def loggers_of(class_path: str | None, run: Path, step: int) -> list[Logger]:
-    """The loggers of a run: CSV, TensorBoard, and the one of `class_path`, if given.
+    """The loggers of a run: CSV, TensorBoard, and in the first process the one of `class_path`, if given.
 
     CSV has a folder for each sitting, from a start or resume to the next stop: Lightning's logger starts its file anew.
     """
@@ -33,6 +34,8 @@ def loggers_of(class_path: str | None, run: Path, step: int) -> list[Logger]:
     ]
     if class_path:
         extra = imported_class(class_path, "--loop.logger", Logger)
+        if started_rank() != 0:
+            return loggers
         try:
             loggers.append(extra(**_options_for(extra, logs)))
         except Exception as error:  # a logger of others raises whatever it likes
@@ -52,13 +55,15 @@ def _options_for(extra: type[Logger], logs: Path) -> dict[str, str]:
 @contextmanager
 def ending_trackers() -> Iterator[None]:
     """End the W&B run that was begun within the block: a process has one, and the next training would go on in it."""
-    before = _wandb_run()
+    before, failed = _wandb_run(), True
     try:
         yield
+        failed = False
     finally:
         begun = _wandb_run()
         if begun is not None and begun is not before:
-            begun.finish()
+            with suppress(Exception):  # a tracker that cannot be reached does not take the run with it
+                begun.finish(exit_code=int(failed))
 
 
 def _wandb_run() -> Any:

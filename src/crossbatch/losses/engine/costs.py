@@ -127,7 +127,7 @@ class Exponent(Declared):
     log: ClassVar[bool] = True  # type: ignore[misc]
 
     def __post_init__(self) -> None:
-        if self.scale <= 0:
+        if not isinstance(self.scale, Tensor) and self.scale <= 0:  # reading a tensor would wait for a GPU
             raise SettingError(f"the scale of an Exponent must be above 0, got {self.scale}")
 
     def __call__(self, s: Tensor, floor: Tensor | None = None) -> Costs:
