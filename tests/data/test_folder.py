@@ -297,7 +297,7 @@ def test_hidden_things_and_what_systems_leave_are_no_classes(tmp_path: Path) -> 
     found = load(tmp_path)
     assert set(found.class_names) == set(THREE)
     assert len(found.images) == 30
-    assert "not read: 2 × hidden" in found.notes
+    assert "not read: 2 × hidden, 4 × hidden folders of images" in found.notes
 
 
 def test_what_is_not_read_is_counted_and_classes_without_an_image_are_named(tmp_path: Path) -> None:
@@ -332,7 +332,11 @@ def test_classes_that_may_lie_one_level_further_down_are_told(tmp_path: Path) ->
     root = nested(tmp_path / "photos", 10, 3)
     assert DEEPER.format(10) in load(root).notes
     Image.new("RGB", (4, 4), "red").save(root / "category3" / "of the category.png")
-    assert DEEPER.format(10) not in load(root).notes
+    assert DEEPER.format(10) in load(root).notes
+    tree(root, {f"plain{number}": 3 for number in range(9)})
+    assert DEEPER.replace("all {}", "10 of the 19") in load(root).notes
+    tree(root, {f"plain{number}": 3 for number in range(9, 11)})
+    assert not any("folders of their own" in note for note in load(root).notes)
     assert not any("folders of their own" in note for note in load(nested(tmp_path / "one inside", 10, 1)).notes)
 
 

@@ -163,7 +163,7 @@ def test_transparency_shows_the_background_of_the_model(run: Path) -> None:
         (torch.full((3, 4, 4), -1.5), r"place 1 .*real numbers beyond 0 to 1: give them before normalisation"),
         (torch.full((3, 4, 4), torch.nan), r"beyond 0 to 1"),
         (np.zeros((4, 4, 5), np.uint8), r"its shape is \[4, 4, 5\]: paths, PIL images"),
-        ({"image": 1}, r"it is a dict: paths, PIL images"),
+        ({"image": 1}, r"it is of type dict: paths, PIL images"),
         ("nowhere.jpg", r"cannot read the image nowhere.jpg \(No such file or directory\); leave it out"),
     ],
     ids=["whole numbers", "normalised", "NaN", "five channels", "a dictionary", "no file"],

@@ -120,8 +120,11 @@ def show(console: Console, result: dict[str, Any], name: str) -> None:
     )
     print_table(console, title, ["arm", "loss", "augmentation", "lr", "steps", "validation R@1"], rows)
     winner, best = result["winner"], result["best"]
+    scores = {recipe["validation R@1"] for arm in result["arms"] for recipe in arm["recipes"]}
+    same = "note: all recipes are alike on validation, so it chose none: more validation classes may tell them apart"
     lines = [
         *_warnings(result["arms"]),
+        *([same] if len(scores) == 1 and any(len(arm["recipes"]) > 1 for arm in result["arms"]) else []),
         f"best: {winner['arm']}, R@1 {winner['validation R@1']:.4f} on validation, which chose it; kept in {best}",
         f"train it: {result['command']}",
         f"measure what the memory adds, each arm with its own best recipe: crossbatch compare --config {typed(best)}",

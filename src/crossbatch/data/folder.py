@@ -98,19 +98,20 @@ def _in_order(named: tuple[str, str]) -> int:
 
 
 def _deeper(images: Mapping[Path, Sequence[Path]]) -> list[str]:
-    """A note if no class folder has an image of its own, and each has several folders with images.
+    """A note if at least half of the class folders hold several folders with images.
 
     `images`: paths of the images of each class folder.
     """
     places = {folder: [path.relative_to(folder).parts for path in paths] for folder, paths in images.items() if paths}
     inner = {folder: {place[0] for place in found if len(place) > 1} for folder, found in places.items()}
-    own = any(len(place) == 1 for found in places.values() for place in found)
-    if own or len(inner) < 2 or min(map(len, inner.values())) < 2:
+    deep = [folder for folder, names in inner.items() if len(names) > 1]
+    if len(deep) < 2 or 2 * len(deep) < len(places):
         return []
-    first = min(inner)
+    first = min(deep)
     example = shown(Path(first.name, min(inner[first])))
+    which = f"all {len(deep):,}" if len(deep) == len(places) else f"{len(deep):,} of the {len(places):,}"
     return [
-        f"all {len(inner):,} class folders hold folders of their own ({example}, …): each is read as ONE class. If the "
+        f"{which} class folders hold folders of their own ({example}, …): each is read as ONE class. If the "
         "inner folders are your classes, move them one level up, or list the images in a table of path,label"
     ]
 

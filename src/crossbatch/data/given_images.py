@@ -100,7 +100,7 @@ def _image_of(given: Any) -> Image.Image:
         channels_last = given.movedim(0, -1) if given.ndim == 3 else given
         given = (channels_last.float() if channels_last.is_floating_point() else channels_last).detach().cpu().numpy()
     if not isinstance(given, np.ndarray):
-        raise TypeError(f"it is a {type(given).__name__}: {FITS}")
+        raise TypeError(f"it is of type {type(given).__name__}: {FITS}")
     channels = given.shape[2] if given.ndim == 3 else 1
     if given.ndim not in (2, 3) or channels not in MODES or not given.size:
         raise ValueError(f"its shape is {list(given.shape)}: {FITS}")

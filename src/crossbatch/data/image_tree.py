@@ -40,7 +40,11 @@ class Tree:
         that hold such folders and no image, as `runs`.
         """
         with os.scandir(root) as entries:
-            folders = sorted(Path(entry.path) for entry in entries if not hidden(entry.name) and leads(entry.is_dir))
+            folders = sorted(Path(entry.path) for entry in entries if leads(entry.is_dir))
+        unseen = [folder for folder in folders if hidden(folder.name)]
+        if count := sum(map(holds_images, unseen)):
+            self.left_out["hidden folders of images"] += count
+        folders = [folder for folder in folders if folder not in unseen]
         return [folder for folder in folders if not self._holds_own_alone(folder)]
 
     def images(self, folder: Path, *, links: bool = False) -> list[Path]:

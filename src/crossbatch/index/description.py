@@ -140,7 +140,7 @@ def read(folder: Path) -> Description:
             Map(**plain["map"]) if plain["map"] else None,
         )
         return _with_own_files(described)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(_no_gallery(folder)) from None
     except RunError:
         raise

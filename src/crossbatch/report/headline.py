@@ -27,7 +27,9 @@ def comparison_sentence(
         return f"No difference was measured: {apart}."
     ratio = ratio_of(comparison, names)
     if ratio is None:
-        return "Without memory every test query is answered right or nothing was measured: there is no ratio of errors."
+        measured = {arm["name"] for arm in comparison["arms"] if arm.get("test", {}).get("R@1")}
+        without = "Without memory every test query is answered right."
+        return without if names.get("without") in measured else "Nothing was measured on test."
     wrong = _wrong(comparison, names, queries)
     if not clear:
         return _no_clear_difference(comparison, wrong, queries)
