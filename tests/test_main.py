@@ -120,7 +120,7 @@ SMALL = [
         ("inspect NEW", "NEW does not exist: --data folder takes a folder"),
         ("inspect --data folder --root NEW", "NEW does not exist"),
         ("inspekt", "no command 'inspekt': did you mean inspect? There are train, compare"),
-        ("", "a command is missing"),
+        ("", "a command is missing: there are train,"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_status_2(
@@ -157,7 +157,15 @@ def test_train_evaluate_report_and_resume(pictures: Path, tmp_path: Path, capsys
     assert "look 2" in told
     assert f"{pictures.name} ({looked['fingerprint']}), test" in told
     assert main(["report", run]) == 0
-    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    page = (tmp_path / "run" / "report.html").read_bytes()
+    assert len(page) > 10_000
+    assert main(["report", run, "--out", str(tmp_path / "pages" / "mine.html")]) == 0
+    assert (tmp_path / "pages" / "mine.html").read_bytes() == page
+    assert main(["report", run, "--out", str(tmp_path)]) == 2
+    assert main(["export", run, "--format", "folder"]) == 0
+    card = (tmp_path / "run" / "pretrained" / "README.md").read_text()
+    assert f"`{pictures.name}`, fingerprint" in card
+    assert str(pictures.parent) not in card
     assert main(["train", "--resume", run]) == 0
     again = str(tmp_path / "again")
     capsys.readouterr()

@@ -56,9 +56,10 @@ def _run(name: str, *rest: str) -> int:
     elif name == "--version":
         print(f"crossbatch {crossbatch.__version__}")
     elif name not in COMMANDS:
-        close = [*difflib.get_close_matches(name, COMMANDS, 1), *COMMANDS]
-        hint = f"there is no command {name!r}" if name else "a command is missing"
-        raise SettingError(f"{hint}: did you mean {close[0]}? There are {', '.join(COMMANDS)}")
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        problem = f"there is no command {name!r}" if name else "a command is missing"
+        hint = f"did you mean {close[0]}? There are" if close else "there are"
+        raise SettingError(f"{problem}: {hint} {', '.join(COMMANDS)}; crossbatch --help tells what they do")
     else:
         _require_place()
         from crossbatch.commands.command_line import run  # noqa: PLC0415  (imports jsonargparse)

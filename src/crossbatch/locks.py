@@ -56,6 +56,16 @@ def locked(file: Path, remedy: str, *, wait: float = 0.0) -> Iterator[None]:
         _held.discard(place)
 
 
+def holder(file: Path) -> str:
+    """The other process that holds the lock of a folder; empty if none does."""
+    if fcntl is None or not file.is_file() or file.resolve() in _held:
+        return ""
+    with suppress(OSError), open(file, "r+", encoding="utf-8", opener=_no_link) as lock_file:
+        if not _taken(lock_file):
+            return lock_file.read(200).strip() or "?"
+    return ""
+
+
 def _no_link(file: str, flags: int) -> int:
     """Open a file but refuse a symbolic link: a stranger's folder could make this overwrite the file it points to."""
     try:

@@ -28,7 +28,7 @@ import yaml
 
 from crossbatch import durable, own_folders
 from crossbatch.errors import RunError
-from crossbatch.locks import locked
+from crossbatch.locks import holder, locked
 from crossbatch.typed import typed
 
 CONFIG, DATA, SUMMARY = own_folders.CONFIG, own_folders.DATA, "summary.json"
@@ -133,6 +133,8 @@ def refuse_used(out: Path) -> None:
     """Refuse a folder that is not empty: a run never overwrites another."""
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file: name a folder with --out")
+    if process := holder(out / LOCK):
+        raise RunError(f"{out} is in use by process {process}: wait for its end, or name another --out")
     if out.exists() and any(entry.name != LOCK for entry in out.iterdir()):
         raise RunError(f"{out} is not empty: name another --out, {_way_on(out)}or remove it")
 

@@ -60,7 +60,7 @@ def test_an_album_that_changes(
     (photos / "class 2" / "0.png").unlink()
     shutil.copy(pictures / "class 3" / "1.png", photos / "class 2" / "1.png")
     assert main(["index", gallery, str(photos)]) == 0
-    assert "the files of 2 images are gone or are other images by now: --prune" in capsys.readouterr().out
+    assert "the files of 2 images are gone or replaced by now: the same command with --prune" in capsys.readouterr().out
     made = asked(capsys, "index", gallery, str(photos), "--prune")
     assert (made["pruned"], made["known"]) == (2, 12)
     assert sorted(opened(tmp_path / "gallery").rows.paths) == sorted(
@@ -436,6 +436,17 @@ def test_a_run_that_is_read_only_is_told_with_a_way_out_that_works(
         assert sentence in capsys.readouterr().err
     assert main(["index", str(home), str(photos), "--to", str(tmp_path / "gallery")]) == 0
     assert main(["evaluate", str(home), "--on", str(photos)]) == 0
+
+
+def test_copies_under_several_labels_are_told(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(photos / "class 1" / "0.png", photos / "class 2" / "copy.png")
+    shutil.copy(photos / "class 1" / "1.png", photos / "class 1" / "copy.png")
+    assert main(["index", str(run), "--to", str(tmp_path / "gallery"), str(photos)]) == 0
+    told = capsys.readouterr().out
+    assert "2 are byte-for-byte copies" in told
+    assert "1 copy is under another label than the one kept, as class 2/copy.png, kept as class 1" in told
 
 
 def test_nothing_is_written_before_all_names_are_known(

@@ -41,6 +41,21 @@ def test_images_of_one_colour_are_told(tmp_path: Path, quick: Quick) -> None:
     assert "of one colour" not in "".join(plan_of(build_parts(seen)))
 
 
+def test_what_a_crop_leaves_out_is_told(tmp_path: Path, quick: Quick) -> None:
+    """Images of many shapes are seen through a square: of tall ones the ends are not seen."""
+
+    def page(rng: np.random.Generator) -> Image.Image:
+        return Image.new("RGB", (30, int(rng.integers(40, 80))), tuple(rng.integers(0, 255, 3).tolist()))
+
+    settings = quick(batch=BatchSettings(images=2))
+    settings = replace(settings, data="folder", root=write(tmp_path / "pages", page))
+    settings = replace(settings, model=replace(settings.model, image_size=None))
+    told = "".join(plan_of(build_parts(settings)))
+    assert "% is seen, its middle: --model.fit pad shows whole images" in told
+    whole = replace(settings, model=replace(settings.model, fit="pad"))
+    assert "is seen, its middle" not in "".join(plan_of(build_parts(whole)))
+
+
 def test_few_classes_are_all_in_a_batch_and_it_is_said(quick: Quick) -> None:
     """The default is 16 classes if there are as many. A given number is kept, or refused if it does not fit."""
     parts = build_parts(quick(batch=BatchSettings(images=2), memory=MemorySettings(size=12)))

@@ -185,7 +185,12 @@ def test_a_run_folder_is_held_by_one_process_and_not_by_a_dead_one(tmp_path: Pat
     assert ready.wait(60)
     with pytest.raises(RunError, match=f"in use by process {holder.pid} on "), locked(tmp_path):
         pass
+    with pytest.raises(RunError, match=f"in use by process {holder.pid} on .*: wait for its end, or name another"):
+        runs.refuse_used(tmp_path)
     holder.kill()
     holder.join()
     with locked(tmp_path):
-        pass
+        runs.refuse_used(tmp_path)  # the process's own lock, which looking does not end
+        (tmp_path / "x").touch()
+        with pytest.raises(RunError, match="is not empty"):
+            runs.refuse_used(tmp_path)

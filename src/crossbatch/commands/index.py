@@ -95,11 +95,13 @@ def _notes(outcome: "Outcome") -> list[str]:
     if outcome.unlabelled:
         bare = "1 image has" if outcome.unlabelled == 1 else f"{outcome.unlabelled:,} images have"
         notes.append(f"{bare} no label: it is the name of a folder below the one given")
-    if len(outcome.lost) == 1:
-        notes.append("the file of 1 image is gone or is another image by now: --prune takes it out")
-    elif outcome.lost:
-        count = f"{len(outcome.lost):,} images"
-        notes.append(f"the files of {count} are gone or are other images by now: --prune takes these out")
+    if outcome.lost:
+        files = "the file of 1 image is" if len(outcome.lost) == 1 else f"the files of {len(outcome.lost):,} images are"
+        notes.append(f"{files} gone or replaced by now: the same command with --prune takes such images out")
+    if outcome.outvoted:
+        path, kept = next(iter(outcome.outvoted.items()))
+        copies = "1 copy is" if len(outcome.outvoted) == 1 else f"{len(outcome.outvoted):,} copies are"
+        notes.append(f"{copies} under another label than the one kept, as {path}, kept as {kept or 'without a label'}")
     for folder, images in outcome.away.items():
         held = "1 image of it stays" if images == 1 else f"{images:,} images of it stay"
         problem = f"{folder} is gone or empty, as where a disk is not mounted, so {held} in the gallery"

@@ -52,7 +52,8 @@ def refusal(error: Exception, parser: ArgumentParser, given: Sequence[str]) -> s
         return message
     key, reason = of_key.groups()
     if plain := re.match(r"Unable to load config ['\"](.*?)['\"] - ", reason):  # a group is given a plain value
-        return f"--{key} takes options by name, got {plain[1]}"
+        meant = f": --augment.policy {plain[1]}" if key == "augment" else ""
+        return f"--{key} takes options by name, got {plain[1]}{meant}"
     if wrong := re.match(r"Not of type (\w+): (?:invalid literal|could not convert).*: '(.*)'$", reason):  # in Python
         fits = next((words for kind, words in KINDS.items() if kind.__name__ == wrong[1]), "")
         return f"--{key} takes {fits}, got {wrong[2]}" if fits else f"--{key}: {reason}"

@@ -4,15 +4,22 @@ from pathlib import Path
 
 from rich.console import Console
 
+from crossbatch.commands.output import refuse_below_file, refuse_read_only
 
-def report(run: Path, *, console: Console) -> dict[str, str]:
-    """Write report.html into a run folder or a comparison's folder: curves, hard negatives, memory, examples.
+
+def report(run: Path, out: Path | None = None, *, console: Console) -> dict[str, str]:
+    """Write a page about a run or a comparison: curves, hard negatives, memory, examples.
 
     Args:
         run: Run folder, or the folder of a comparison.
+        out: File to write, by default report.html in that folder.
     """
     from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)
 
-    path = write_report(run)
+    if out is not None:
+        refuse_below_file(out)
+    elif run.is_dir():
+        refuse_read_only(run, "say with --out where to write")
+    path = write_report(run, out)
     console.print(str(path))
     return {"report": str(path)}

@@ -75,7 +75,7 @@ def train(
     outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)
     _keep_place(resume, settings)
     summary = outcome.summary
-    lines = _told(run, summary, settings.data)
+    lines = _told(run, summary, settings.data, tested=bool(loaded.tests))
     if outcome.interrupted:
         stopped = f"stopped by {outcome.ended_by} after {summary['steps']:,} of {settings.optim.steps:,} steps"
         kept = "all is saved" if summary["steps"] else "nothing is trained yet"
@@ -154,8 +154,8 @@ def _usual(settings: Settings) -> Path:
     return next(place for place in places if started() > 1 or not runs.is_finished(place))
 
 
-def _told(run: Path, summary: dict[str, Any], data: str) -> list[str]:
-    """The lines to print after a finished run: result, warnings, and next commands."""
+def _told(run: Path, summary: dict[str, Any], data: str, *, tested: bool) -> list[str]:
+    """The lines to print after a finished run: result, warnings, and next commands; `tested`: there is a test part."""
     best = summary["best_validation_R@1"]
     score = "trained on all classes" if best is None else f"best validation R@1 {best:.4f}"
     lines = [f"{score}; waited for data {summary['waiting_for_data']:.0%} of the training time; run folder: {run}"]
@@ -164,5 +164,6 @@ def _told(run: Path, summary: dict[str, Any], data: str) -> list[str]:
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
     folder = typed(run)
     own = "" if data in DATA_SETS else f" --data {data}"
-    ways = f"crossbatch evaluate {folder}{own}; crossbatch report {folder}; crossbatch serve {folder}{own}"
-    return [*lines, f"next: {ways}"]
+    ways = [f"crossbatch evaluate {folder}{own}"] if tested else []
+    ways += [f"crossbatch report {folder}", f"crossbatch serve {folder}{own}"]
+    return [*lines, f"next: {'; '.join(ways)}"]

@@ -90,7 +90,8 @@ def _require_classes(
         held = " and ".join([*(["validation"] if validation else []), *(["test"] if test else [])])
         raise with_notes(
             f"{root} is read as {named} to train on, {', '.join(map(repr, classes))}; with classes held out for {held} "
-            f"it takes {fewest} or more: a class is a folder of its own in ROOT, or a label of its own in a table",
+            f"it takes {fewest} or more: a class is a folder of its own in ROOT, or a label of its own in a table; "
+            "--split.test_share 0 --split.validation_share 0 train on all classes",
             notes,
         )
 

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from crossbatch import durable, runs
+from crossbatch.data import called
 from crossbatch.errors import RunError
 from crossbatch.models import checkpoint
 from crossbatch.models.checkpoint import CARD, CONFIG, WEIGHTS, Description
@@ -38,6 +39,7 @@ def card(run: Path, description: Description) -> str:
     evaluations = runs.read_evaluations(run)
     options, decided = runs.read_config(run), runs.read_decided(run)
     data = runs.read_json(run / runs.DATA) if (run / runs.DATA).is_file() else {"name": options.get("data")}
+    data["name"] = called(str(data["name"]), options.get("root"))  # the folder's own name, without the path to it
     parts = [
         f"---\n{yaml.safe_dump(_metadata(run.name, data, evaluations), sort_keys=False, allow_unicode=True)}---\n",
         f"# {run.name}\n",

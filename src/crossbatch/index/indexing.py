@@ -45,7 +45,8 @@ class Outcome:
     `known`: already in the gallery, by content. `changed`: known ones with another label or path now. `copies`: given
     twice, byte for byte. `unlabelled`: added without a label. `linked`: files outside the folder, to which links lead.
     `lost`: ids of images in the gallery whose files are gone or hold another image. `away`: by folder, images whose
-    folder is gone or empty. `unreadable`: the reason, by path.
+    folder is gone or empty. `outvoted`: by path of a copy that has another label, the label that is kept.
+    `unreadable`: the reason, by path.
     """
 
     added: int = 0
@@ -56,7 +57,14 @@ class Outcome:
     linked: int = 0
     lost: set[str] = field(default_factory=set)
     away: dict[str, int] = field(default_factory=dict)
+    outvoted: dict[str, str | None] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+
+    def count_copy(self, image: Found, kept: str | None) -> None:
+        """Count a copy of an image that has the label `kept`."""
+        self.copies += 1
+        if image.label != kept:
+            self.outvoted[image.path] = kept
 
 
 class _New(NamedTuple):
@@ -71,7 +79,7 @@ class _New(NamedTuple):
 def add(writer: Writer, found: Sequence[Found], model: Embedder) -> Outcome:
     """Embed and write new images, in whole files; an image already in the gallery gets the given label and path."""
     outcome, rows = Outcome(), writer.rows()
-    seen: set[str] = set()
+    seen: dict[str, str | None] = {}  # labels by id
     places: set[tuple[int, bytes | None]] = set()  # root and path of each file that could be read
     changes: dict[str, Change] = {}
     real = cache(realpath)
@@ -83,14 +91,14 @@ def add(writer: Writer, found: Sequence[Found], model: Embedder) -> Outcome:
                 if isinstance(read, str):
                     outcome.unreadable[image.path] = read
                 elif read.id in seen:
-                    outcome.copies += 1
+                    outcome.count_copy(image, seen[read.id])
                 elif read.id in rows.position:
                     outcome.known += 1
                     changes |= _change(writer, rows, image, read.id)
                 else:
                     new.append(read)
                 if not isinstance(read, str):
-                    seen.add(read.id)
+                    seen.setdefault(read.id, image.label)
                     places.add(_place(writer, image))
                     outcome.linked += image.leaves(real)
             _embed(writer, new, model, outcome)

@@ -46,8 +46,8 @@ class Page(NamedTuple):
     search_command: str = ""  # command that serves a search page of the run
 
 
-def write_report(folder: Path) -> Path:
-    """Write `report.html` into a run folder or a comparison folder; returns its path."""
+def write_report(folder: Path, out: Path | None = None) -> Path:
+    """Write the page of a run or a comparison to `out`, by default `report.html` in its folder; returns the path."""
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder: name the folder of a run or of a comparison")
     if (folder / runs.COMPARISON).is_file():
@@ -59,7 +59,10 @@ def write_report(folder: Path) -> Path:
             f"{folder} holds neither a finished run ({runs.SUMMARY}) nor a finished comparison ({runs.COMPARISON}): "
             "let it finish, or name another folder"
         )
-    path = folder / runs.REPORT
+    path = out or folder / runs.REPORT
+    if path.is_dir():
+        raise RunError(f"{path} is a folder: name a file with --out")
+    path.parent.mkdir(parents=True, exist_ok=True)
     durable.write_text(path, _render(page))
     return path
 

@@ -19,6 +19,7 @@ LOOKED_AT = 200  # training images that are examined
 SIDE = 64  # height and width in pixels that they are scaled to
 PLAIN = 12  # levels of 255 by which a plain pixel of the border differs from the border's median at most
 BORDER = 0.9  # least share of plain pixels in a plain border
+MOSTLY = 0.85  # least share of an image, the median, that is seen without a note
 FLAT = 4  # levels by which the pixels of an image of one colour differ at most
 GREY = 12  # levels by which the channels of a pixel without colour differ at most
 COLOURLESS = 0.98  # least share of pixels without colour in an image without colour
@@ -55,10 +56,23 @@ def decide(settings: Settings, loaded: DataSet, reader: Reader | None = None) ->
     if settings.model.background == ModelSettings.background and (blank := blank_in(pixels)):
         some = f"{blank} of {len(pixels)} images looked at are of one colour"
         reasons["model.background"] = f"{some}: if they are light on transparent, --model.background black shows them"
-    if any_size:
-        size, reasons["model.image_size"] = size_for(sizes)
-        settings = replace(settings, model=replace(settings.model, image_size=size))
-    return settings, reasons
+    return _sized(settings, sizes, reasons) if any_size else settings, reasons
+
+
+def _sized(settings: Settings, sizes: list[tuple[int, int]], reasons: dict[str, str]) -> Settings:
+    """The settings with the image size decided; adds the reason, and a note if much of the images is not seen."""
+    size, reasons["model.image_size"] = size_for(sizes)
+    if settings.model.fit == "crop" and (seen := seen_of(sizes, size)) < MOSTLY:
+        some = f"of the median image {seen:.0%} is seen, its middle"
+        reasons["model.fit"] = f"{some}: --model.fit pad shows whole images, and squash stretches them"
+    return replace(settings, model=replace(settings.model, image_size=size))
+
+
+def seen_of(sizes: list[tuple[int, int]], size: int | str) -> float:
+    """The share of an image that the network sees if its middle is cropped to `size`, height × width; the median."""
+    high, wide = map(int, str(size).split("x")) if "x" in str(size) else (1, 1)
+    ratios = [(width / height) / (wide / high) for width, height in sizes]
+    return statistics.median(min(ratio, 1 / ratio) for ratio in ratios)
 
 
 def augment_for(pixels: Tensor) -> tuple[Augment, str]:

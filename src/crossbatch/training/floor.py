@@ -92,13 +92,13 @@ def warnings(summary: Mapping[str, Any], memory_start: int | None = None, every:
     if start is not None and end < start:
         sentences.append(
             f"training made it worse: validation R@1 was {start:.3f} before training and is {end:.3f} after it; "
-            "lower --optim.lr, weaken --augment, or check the labels"
+            "lower --optim.lr, weaken --augment.policy, or check the labels"
         )
     start, end = before["training R@1"], after["training R@1"]
     if end < PARTED and end - start < LEARNT * (1 - start):
         sentences.append(
             f"the training classes themselves are not told apart: R@1 among their images is {end:.3f} "
-            f"({start:.3f} before training); check the labels, --optim.lr and --augment"
+            f"({start:.3f} before training); check the labels, --optim.lr and --augment.policy"
         )
     start, used = before["effective dimensions"], after["effective dimensions"]
     shrunk = used < SHRUNK * start and used < summary.get("training_classes", 0) / 10  # few classes need few dimensions

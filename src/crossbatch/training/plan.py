@@ -53,7 +53,7 @@ def images_of(parts: RunParts) -> list[str]:
         "model.image_size": f"seen at {seen.sides[0]}×{seen.sides[1]} (height × width)",
     }
     lines = [f"{said}{f' ({parts.reasons[name]})' if name in parts.reasons else ''}" for name, said in told.items()]
-    lines += [why for option, why in parts.reasons.items() if option == "model.background"]
+    lines += [why for option, why in parts.reasons.items() if option in ("model.background", "model.fit")]
     return [f"{'images':10}{lines[0]}", *(f"{INDENT}{line}" for line in lines[1:])]
 
 
