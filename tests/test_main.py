@@ -141,6 +141,15 @@ def test_bad_input_gets_one_sentence_and_status_2(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_without_test_classes_no_evaluation_is_proposed(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    all_of_it = ["--split.test_share", "0", "--split.validation_share", "0"]
+    assert main(["train", str(pictures), "--out", str(tmp_path / "run"), *all_of_it, *SMALL]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"next: crossbatch report {tmp_path / 'run'}; crossbatch serve {tmp_path / 'run'}"
+
+
 def test_train_evaluate_report_and_resume(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(tmp_path / "run")
     assert main(["train", "--data", "folder", "--root", str(pictures), "--out", run, *SMALL]) == 0

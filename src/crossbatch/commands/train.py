@@ -75,7 +75,7 @@ def train(
     outcome = fit(parts, run, console, resume=resume is not None, init=init, force=force)
     _keep_place(resume, settings)
     summary = outcome.summary
-    lines = _told(run, summary, settings.data, tested=bool(loaded.tests))
+    lines = _told(run, summary, settings.data, tested=any(len(search.query) for search in loaded.tests.values()))
     if outcome.interrupted:
         stopped = f"stopped by {outcome.ended_by} after {summary['steps']:,} of {settings.optim.steps:,} steps"
         kept = "all is saved" if summary["steps"] else "nothing is trained yet"
