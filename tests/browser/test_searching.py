@@ -254,7 +254,8 @@ def test_back_leads_to_where_one_had_scrolled(visit: Any, address: str, expect: 
     expect(page.locator("#detail")).to_have_text("288 pictures")
     page.evaluate("scrollTo(0, 1400)")
     page.wait_for_timeout(300)
-    tile = page.locator(".tile img.here").nth(20)
+    # This element, and not the twentieth picture that is there: pictures arrive meanwhile, and a click scrolls to it.
+    tile = page.locator(".tile img.here").nth(20).element_handle()
     tile.scroll_into_view_if_needed()
     page.wait_for_timeout(300)
     scrolled = page.evaluate("scrollY")
