@@ -26,9 +26,9 @@ def check(rows: Rows | None, remove: Sequence[str], table: Path | None, coming: 
     named, new = _Names(rows), _new_names(coming)
     names = [_Name(name) for name in remove]
     relabelled = [name for name, _ in _labels(table)] if table else []
-    for name in [*names, *relabelled]:
+    for name, folders in [*((name, True) for name in names), *((name, False) for name in relabelled)]:
         if not name.count_in(new) and not (new and ID.fullmatch(name.text)):
-            named.ids(name, folders=name not in relabelled)
+            named.ids(name, folders=folders)
     for name in names:
         there, more = named.called(name), name.count_in(new)
         if len(there) + more > 1:
