@@ -21,7 +21,7 @@ def check(rows: Rows | None, remove: Sequence[str], table: Path | None, coming: 
     """Refuse names of no image, before anything is written; `table`: the file of new labels.
 
     `coming`: images to be added first. Their ids are not known yet, so with them any whole id is accepted. A name in
-    `remove` must be that of one image only.
+    `remove` must be that of one image only, or of a folder.
     """
     named, new = _Names(rows), _new_names(coming)
     names = [_Name(name) for name in remove]
