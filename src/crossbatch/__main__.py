@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refused(refusal)
     except KeyboardInterrupt as stopped:
         if _first():
-            print("crossbatch: stopped", file=sys.stderr)
+            print("; ".join(["crossbatch: stopped", *map(str, stopped.args)]), file=sys.stderr)
         return TERMINATED if isinstance(stopped, Terminated) else 1
 
 

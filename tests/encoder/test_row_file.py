@@ -117,7 +117,7 @@ def test_a_second_command_waits_its_turn(
 
 
 def test_gaps_that_were_allowed_once_are_not_for_ever(
-    tmp_path: Path, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first call skips unreadable files and is killed. A second call without --on_corrupt skip must refuse them."""
     broken = tmp_path / "broken.png"
@@ -125,6 +125,7 @@ def test_gaps_that_were_allowed_once_are_not_for_ever(
     with monkeypatch.context() as patch:
         patch.setattr(row_file, "_join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert embed(run, broken, pictures, "--out", tmp_path / "rows.npz", "--on_corrupt", "skip") == 1
+    assert capsys.readouterr().err == "crossbatch: stopped; the same command continues it\n"
     assert embed(run, broken, pictures, "--out", tmp_path / "rows.npz") == 2
     assert embed(run, broken, pictures, "--out", tmp_path / "rows.npz", "--on_corrupt", "skip") == 0
 

@@ -122,6 +122,7 @@ REFUSALS: dict[str, tuple[int, str, dict[str, object]]] = {
     "neither": (422, "bad_request", {"data": {"top": 3}}),
     "both": (422, "bad_request", {"data": {"id": "0" * 32}, "files": {"image": ("x.png", b"x")}}),
     "unknown": (404, "unknown_image", {"data": {"id": "0" * 32}}),
+    "a label that no image has": (404, "unknown_label", {"data": {"id": "0" * 32, "label": "none"}}),
     "a path for an id": (404, "unknown_image", {"data": {"id": "../../etc/passwd"}}),
     "too many": (422, "bad_request", {"data": {"id": "0" * 32, "top": 51}}),
     "no number": (422, "bad_request", {"data": {"id": "0" * 32, "min_similarity": "nan"}}),

@@ -61,7 +61,7 @@ def compare(
         rates = [float(settings.optim.lr)] if "lr" in given.get("optim", {}) else usual
         if len(rates) == 1:
             console.print(f"learning rate {rates[0]:g} in both arms; --learning_rates searches")
-    with continuable(console):
+    with continuable():
         result = compare_runs(
             settings, run, console, seeds=seeds, learning_rates=rates, equal_time=equal_time, ks=k, own=arms
         )

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from crossbatch.commands.output import refuse_below_file
+from crossbatch.commands.output import continuable, refuse_below_file
 from crossbatch.errors import SettingError, UnreadableError
 from crossbatch.typed import typed
 
@@ -46,7 +46,8 @@ def embed(
     for note in notes:
         console.print(f"note: {note}")
     try:
-        gaps = write_rows(out, encoder, listing, skip=on_corrupt == "skip")
+        with continuable():
+            gaps = write_rows(out, encoder, listing, skip=on_corrupt == "skip")
     except UnreadableError as error:
         raise UnreadableError(error.reason, "leave it out, or give --on_corrupt skip") from error
     for reason in gaps.values():

@@ -15,6 +15,7 @@ from crossbatch.commands.galleries import (
     refuse_unread,
     show,
 )
+from crossbatch.commands.output import continuable
 from crossbatch.errors import RunError, SettingError
 from crossbatch.typed import typed
 
@@ -76,7 +77,8 @@ def index(
     _check(folder, remove, labels, found)
     outcome = Outcome()
     if not changing or images or server:
-        outcome = fill(folder, run, found, milvus, console, server)
+        with continuable():
+            outcome = fill(folder, run, found, milvus, console, server)
     changed = _change(folder, remove, labels, milvus) if changing else {}
     if prune:
         changed["pruned"] = _prune(folder, outcome, milvus)

@@ -70,13 +70,12 @@ def while_read() -> Iterator[None]:
 
 
 @contextmanager
-def continuable(console: Console) -> Iterator[None]:
-    """If the user interrupts the command, print that the same command continues it."""
+def continuable() -> Iterator[None]:
+    """If the user interrupts the command, the message says that the same command continues it."""
     try:
         yield
-    except KeyboardInterrupt:
-        console.print("stopped; the same command continues it")
-        raise
+    except KeyboardInterrupt as stopped:
+        raise type(stopped)("the same command continues it") from None
 
 
 def print_json(value: Any) -> None:

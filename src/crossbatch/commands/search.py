@@ -71,9 +71,7 @@ def search(
             raise DataError(
                 f"the gallery {opened.folder} is empty: add images with crossbatch index {typed(opened.folder)} IMAGES"
             )
-        unknown = [name for name in label if not opened.rows.spelt([name])]
-        if unknown:
-            raise DataError(f"no image of {opened.folder} has the label {unknown[0]}{_other_case(opened, unknown[0])}")
+        opened.rows.require(label)
         queries = asked(opened, files, id, box)
         vectors, without = np.stack([query.vector for query in queries]), [query.id for query in queries]
         found = opened.search(vectors, top, label or None, min_similarity=min_similarity, without=without)
@@ -91,12 +89,6 @@ def search(
     finally:
         opened.close()
     return results[0] if len(results) == 1 else results
-
-
-def _other_case(opened: "Gallery", label: str) -> str:
-    """A hint at the label that differs from an unknown one in capitals only; empty if there is none."""
-    alike = next((known for known in opened.rows.labels if known.casefold() == label.casefold()), None)
-    return f": did you mean {alike}?" if alike else ""
 
 
 def _refuse_page(file: Path | None) -> None:

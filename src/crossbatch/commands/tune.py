@@ -70,7 +70,7 @@ def tune(
     tuning.check(settings, space, allowed)
     console.print(_plan(settings, allowed))
     folder = out or Path("runs", f"tune-{settings.name}")
-    with continuable(console):
+    with continuable():
         result = tuning.tune(settings, folder, console, space, allowed)
     best = typed(result["best"])
     result["command"] = f"crossbatch train --config {best} --out {typed(folder / 'best')}"

@@ -15,6 +15,7 @@ ul { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
      padding: 0; margin: 0; }
 figure { margin: 0; } figcaption { font-size: .8rem; overflow-wrap: anywhere; }
 img { width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: .4rem; background: #8881; }
+section { content-visibility: auto; contain-intrinsic-size: auto 30rem; } nav { columns: 14rem; }
 .query { width: 9rem; } .similarity { font-variant-numeric: tabular-nums; }
 .path { opacity: .7; }
 """
@@ -32,10 +33,15 @@ class Shown(NamedTuple):
 def hits_page(gallery: str, searches: Sequence[tuple[Shown, Sequence[Shown]]]) -> str:
     """The page, as HTML; `searches`: each query with its hits, the most similar first."""
     parts = [
-        f'<section><h2>{html.escape(query.name)}</h2><div class="query">{_picture(query)}</div>'
+        f'<section id="{number}"><h2>{html.escape(query.name)}</h2><div class="query">{_picture(query)}</div>'
         f"<h2>{len(hits)} most similar</h2><ul>{''.join(f'<li>{_figure(hit)}</li>' for hit in hits)}</ul></section>"
-        for query, hits in searches
+        for number, (query, hits) in enumerate(searches, 1)
     ]
+    links = [
+        f'<a href="#{number}">{html.escape(query.name)}</a><br>' for number, (query, _) in enumerate(searches, 1)
+    ]
+    if len(searches) > 1:
+        parts.insert(0, f'<nav aria-label="queries">{"".join(links)}</nav>')
     title = html.escape(f"Similar images in {gallery}")
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'

@@ -41,14 +41,25 @@ def kept(gallery: Path) -> Path:
 
 
 def wants_graph(encoder: "Encoder", gallery: Path) -> bool:
-    """Whether a gallery lacks its model as a graph, which the extra `onnx` can write.
+    """Whether a gallery lacks its model as a graph that can be run, which the extra `onnx` can write.
 
     On a CPU a network of timm embeds a query in a third of the time with it, and a search from the command line need
     not import timm. The small network gains nothing.
     """
     installed = all(map(find_spec, ("onnx", "onnxscript", "onnxruntime")))
-    graph = gallery / FOLDER / GRAPH
-    return encoder.description.backbone != "small" and not kept(gallery).suffix and installed and not graph.exists()
+    if encoder.description.backbone == "small" or kept(gallery).suffix or not installed:
+        return False
+    return not _runs(gallery / FOLDER / GRAPH)
+
+
+def _runs(graph: Path) -> bool:
+    """Whether a graph is there and can be loaded."""
+    from crossbatch.encoder import load  # noqa: PLC0415  (imports torch)
+
+    try:
+        return graph.is_file() and bool(load(graph).dim)
+    except RunError:
+        return False
 
 
 def add_graph(encoder: "Encoder", gallery: Path) -> str:
