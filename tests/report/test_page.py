@@ -441,10 +441,10 @@ def test_long_logs_are_averaged(run: Path) -> None:
 
 
 def test_errors_say_what_is_wrong(comparison: Path, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="nowhere is not a folder: name the folder of a run or of a comparison"):
+    with pytest.raises(RunError, match="nowhere is not a folder: name the folder of a run, a comparison or a search"):
         write_report(tmp_path / "nowhere")
     (run / "summary.json").unlink()
-    with pytest.raises(RunError, match=r"neither a finished run .* nor a finished comparison .*: let it finish"):
+    with pytest.raises(RunError, match=r"holds no finished run .*, comparison .* or search .*: let it finish"):
         write_report(run)
     (comparison / "comparison.json").write_text("{", encoding="utf-8")
     with pytest.raises(RunError, match=r"comparison\.json cannot be read"):

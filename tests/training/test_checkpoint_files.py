@@ -77,7 +77,7 @@ def test_a_damaged_one_is_named_and_the_one_before_it_is_used(damage: object, se
 def test_where_none_is_whole_all_are_named(run: Path) -> None:
     for name in ("last", "previous"):
         (run / f"checkpoints/{name}.ckpt").write_bytes(b"")
-    with pytest.raises(RunError, match=r"last.ckpt is damaged: it has 0 bytes.*previous.ckpt is damaged.*--init"):
+    with pytest.raises(RunError, match=r"last.ckpt is damaged: it has 0 bytes.*previous.ckpt is damaged.*train anew"):
         choose(run)
 
 

@@ -12,6 +12,7 @@ from crossbatch import runs
 from crossbatch.commands.options import parse
 from crossbatch.commands.tune import show
 from crossbatch.errors import DivergedError, RunError, SettingError
+from crossbatch.report import write_report
 from crossbatch.training import comparison, halving
 from crossbatch.training.comparable import WITH, WITHOUT
 from crossbatch.training.comparison import compare
@@ -103,6 +104,22 @@ def test_a_search_tells_what_is_wrong_with_its_runs(
     said = console.file.getvalue()
     assert f"warning: the memory never counted in {never} of {len(recipes)} recipes with memory" in said
     assert said.count("warning: best with memory: embeddings have collapsed") == 1
+
+
+def test_a_search_has_a_report(
+    trained: list[tuple[str, Settings]], quick: Quick, tmp_path: Path, console: Console
+) -> None:
+    folder = tmp_path / "t"
+    result = tune(quick(steps=90), folder, console, SPACE, Budget(90 * 16))
+    page = write_report(folder).read_text(encoding="utf-8")
+    rows = page[page.index('<section id="results">') :].count("<tr>")
+    assert rows == 1 + sum(len(arm["recipes"]) for arm in result["arms"])
+    assert f"{100 * result['winner']['validation R@1']:.2f} %" in page
+    assert f"crossbatch compare --config {folder / 'best.yaml'}" in page
+    assert "Queries and what was found" not in page
+    (folder / runs.TUNING).write_text('{"arms": [{}], "validation": {}}', encoding="utf-8")
+    with pytest.raises(RunError, match=r"tuning\.json is damaged: run the search again"):
+        write_report(folder)
 
 
 def _recipes(trained: list[tuple[str, Settings]], arm: str) -> list[tuple[str, float]]:

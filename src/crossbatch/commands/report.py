@@ -1,4 +1,4 @@
-"""`crossbatch report RUN`: the page that shows a run, or a comparison."""
+"""`crossbatch report RUN`: the page that shows a run, a comparison, or a search for settings."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from crossbatch.commands.output import refuse_below_file, refuse_read_only
 
 
 def report(run: Path, out: Path | None = None, *, console: Console) -> dict[str, str]:
-    """Write a page about a run or a comparison: curves, hard negatives, memory, examples.
+    """Write a page about a run or a comparison: curves, hard negatives, memory, examples. Or one about a search.
 
     Args:
-        run: Run folder, or the folder of a comparison.
+        run: Folder of a run, of a comparison, or of a search by `crossbatch tune`.
         out: File to write, by default report.html in that folder.
     """
     from crossbatch.report import write_report  # noqa: PLC0415  (imports matplotlib)

@@ -37,9 +37,7 @@ def hits_page(gallery: str, searches: Sequence[tuple[Shown, Sequence[Shown]]]) -
         f"<h2>{len(hits)} most similar</h2><ul>{''.join(f'<li>{_figure(hit)}</li>' for hit in hits)}</ul></section>"
         for number, (query, hits) in enumerate(searches, 1)
     ]
-    links = [
-        f'<a href="#{number}">{html.escape(query.name)}</a><br>' for number, (query, _) in enumerate(searches, 1)
-    ]
+    links = [f'<a href="#{number}">{html.escape(query.name)}</a><br>' for number, (query, _) in enumerate(searches, 1)]
     if len(searches) > 1:
         parts.insert(0, f'<nav aria-label="queries">{"".join(links)}</nav>')
     title = html.escape(f"Similar images in {gallery}")

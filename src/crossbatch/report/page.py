@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained page on a run folder or a comparison folder."""
+"""`report.html`: one self-contained page on the folder of a run, a comparison, or a search for settings."""
 
 from collections.abc import Sequence
 from importlib import resources
@@ -11,6 +11,7 @@ from crossbatch.errors import MissingExtraError, RunError
 from crossbatch.report import headline, results
 from crossbatch.report.curves import Arm, Chart, charts, read_arm, too_short
 from crossbatch.report.gallery import Gallery, gallery, picture_uri, suspicious
+from crossbatch.report.of_search import fields_of
 from crossbatch.report.plots import Colour, Stroke
 from crossbatch.report.results import LONGER, WITH, WITHOUT
 from crossbatch.report.verdict import verdict_of
@@ -32,12 +33,13 @@ class Page(NamedTuple):
     tiles: list[results.Tile]
     table: results.Table | None
     table_note: str
-    charts: list[Chart]
-    search: results.Table | None
-    gallery: Gallery | None
-    how_to_get_examples: str
     settings: list[tuple[str, str]]
-    notes: list[str]
+    charts: Sequence[Chart] = ()
+    search: results.Table | None = None
+    gallery: Gallery | None = None
+    how_to_get_examples: str = ""
+    notes: Sequence[str] = ()
+    commands: Sequence[tuple[str, str]] = ()  # commands to go on with: what each does, and its text
     suspects: Gallery | None = None
     warnings: Sequence[str] = ()
     charts_note: str = ""  # in place of charts
@@ -47,17 +49,19 @@ class Page(NamedTuple):
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the page of a run or a comparison to `out`, by default `report.html` in its folder; returns the path."""
+    """Write the page of a run, comparison or search, by default to `report.html` in its folder; returns the path."""
     if not folder.is_dir():
-        raise RunError(f"{folder} is not a folder: name the folder of a run or of a comparison")
+        raise RunError(f"{folder} is not a folder: name the folder of a run, a comparison or a search")
     if (folder / runs.COMPARISON).is_file():
         page = _of_comparison(folder)
     elif (folder / runs.SUMMARY).is_file():
         page = _of_run(folder)
+    elif (folder / runs.TUNING).is_file():
+        page = Page(**fields_of(folder))
     else:
         raise RunError(
-            f"{folder} holds neither a finished run ({runs.SUMMARY}) nor a finished comparison ({runs.COMPARISON}): "
-            "let it finish, or name another folder"
+            f"{folder} holds no finished run ({runs.SUMMARY}), comparison ({runs.COMPARISON}) or search "
+            f"({runs.TUNING}): let it finish, or name another folder"
         )
     path = out or folder / runs.REPORT
     if path.is_dir():

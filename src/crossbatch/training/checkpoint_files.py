@@ -104,8 +104,8 @@ def choose(run: Path) -> tuple[Path, int, list[str]]:
         return path, step, damaged
     if damaged:
         raise RunError(
-            f"no checkpoint of {run} can be read: {'; '.join(damaged)}: copy them again, or start anew with --init "
-            f"{run} and another --out"
+            f"no checkpoint of {run} can be read: {'; '.join(damaged)}: copy them again, or train "
+            "anew with another --out"
         )
     raise RunError(f"{run} has no checkpoint to go on from: start it anew with another --out")
 
