@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -179,3 +180,17 @@ class Pixels(Evenly):
     def __call__(self, views: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:  # noqa: ARG002
         """Crop the centre of each view."""
         return self.preprocessing.pixels(views)
+
+
+def sides_of(size: int | str | None) -> int | tuple[int, int] | None:
+    """Parse `--model.image_size` into a side, or into height and width; None where it is not given."""
+    if size is None:
+        return None
+    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", str(size))
+    high, wide = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
+    if not 8 <= min(high, wide) <= max(high, wide) <= MOST_PIXELS:
+        raise SettingError(
+            f"--model.image_size is a side of 8 to {MOST_PIXELS:,} pixels, as 224, or height and width, as 256x128; "
+            f"got {size}"
+        )
+    return high if high == wide else (high, wide)

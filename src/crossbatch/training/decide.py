@@ -11,6 +11,7 @@ from crossbatch.data.augment import Augment
 from crossbatch.data.batches import Reader
 from crossbatch.data.crops import View
 from crossbatch.data.data_set import DataSet
+from crossbatch.data.transforms import sides_of
 from crossbatch.errors import DataError
 from crossbatch.models import backbones
 from crossbatch.training.settings import ModelSettings, Settings
@@ -70,7 +71,8 @@ def _sized(settings: Settings, sizes: list[tuple[int, int]], reasons: dict[str, 
 
 def seen_of(sizes: list[tuple[int, int]], size: int | str) -> float:
     """The share of an image that the network sees if its middle is cropped to `size`, height × width; the median."""
-    high, wide = map(int, str(size).split("x")) if "x" in str(size) else (1, 1)
+    sides = sides_of(size)
+    high, wide = sides if isinstance(sides, tuple) else (1, 1)
     ratios = [(width / height) / (wide / high) for width, height in sizes]
     return statistics.median(min(ratio, 1 / ratio) for ratio in ratios)
 

@@ -1,6 +1,5 @@
 """The parts of a run, built from its settings: data, network, loss and data module."""
 
-import re
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -14,7 +13,7 @@ from crossbatch.data.checking import refuse_unreadable, without_unreadable
 from crossbatch.data.data_set import DataSet, Part
 from crossbatch.data.pk_batches import PKBatches
 from crossbatch.data.roots import with_notes
-from crossbatch.data.transforms import MOST_PIXELS, Preprocessing, background_colour
+from crossbatch.data.transforms import Preprocessing, background_colour, sides_of
 from crossbatch.errors import SettingError
 from crossbatch.following import Following
 from crossbatch.imported import imported_class
@@ -141,28 +140,14 @@ def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
     background_colour(chosen.background)  # refuses a text that names no colour
     config = backbones.image_settings(chosen.backbone)
     mean, std = ((0.5,) * loaded.channels,) * 2
-    size, crop = _sides(chosen.image_size) or loaded.image_size or LARGEST, 1.0
+    size, crop = sides_of(chosen.image_size) or loaded.image_size or LARGEST, 1.0
     if config is not None:
-        size, crop = _sides(chosen.image_size) or int(config["input_size"][-1]), float(config["crop_pct"])
+        size, crop = sides_of(chosen.image_size) or int(config["input_size"][-1]), float(config["crop_pct"])
         mean, std = tuple(config["mean"]), tuple(config["std"])
         if loaded.channels == 1:
             mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
     resize = round((size if isinstance(size, int) else min(size)) / crop)
     return Preprocessing(size, resize, loaded.channels, mean, std, chosen.background, chosen.fit)
-
-
-def _sides(size: int | str | None) -> int | tuple[int, int] | None:
-    """Parse `--model.image_size` into a side, or into height and width; None where it is not given."""
-    if size is None:
-        return None
-    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", str(size))
-    high, wide = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
-    if not 8 <= min(high, wide) <= max(high, wide) <= MOST_PIXELS:
-        raise SettingError(
-            f"--model.image_size is a side of 8 to {MOST_PIXELS:,} pixels, as 224, or height and width, as 256x128; "
-            f"got {size}"
-        )
-    return high if high == wide else (high, wide)
 
 
 def _network(settings: Settings, channels: int, sides: tuple[int, int]) -> tuple[Embedder, str | None]:
