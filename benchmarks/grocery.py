@@ -1,6 +1,6 @@
 """Grocery photographs with ImageNet weights: zero-shot, fine-tuned without memory, and fine-tuned with memory.
 
-    python scripts/efficientnet_lite0_weights.py lite0.safetensors
+    python scripts/efficientnet_lite_weights.py 0 lite0.safetensors
     python -m benchmarks.grocery --root grocery_store --weights lite0.safetensors
 
 `--root` has one folder for each class. File names begin with train-, val- or test-, the parts of the Grocery Store

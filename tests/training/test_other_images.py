@@ -117,4 +117,55 @@ def test_images_without_a_label_or_a_partner_are_refused(
         for file in list((others / name).iterdir())[1:]:
             file.unlink()
     assert main(["evaluate", str(run), "--on", str(others)]) == 2
-    assert "no class has two images that can be read" in capsys.readouterr().err
+    assert "no query has another image of its class in the gallery" in capsys.readouterr().err
+
+
+def divided(others: Path, folder: Path) -> tuple[Path, Path]:
+    """Two images of each class as queries, the others as gallery, in folders of these names."""
+    for number, file in enumerate(sorted(others.rglob("*.png"))):
+        place = folder / ("query" if number % 4 < 2 else "gallery") / file.parent.name
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place / file.name)
+    return folder / "query", folder / "gallery"
+
+
+def test_queries_are_searched_in_a_gallery_of_their_own(
+    run: Path, others: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By folders, by --among, and by the roles of a table: the same numbers, those of `evaluate` in Python."""
+    query, gallery = divided(others, tmp_path / "divided")
+    rows = [f"{file},{file.parent.name},{file.parts[-3]}" for file in sorted(query.parent.rglob("*.png"))]
+    (tmp_path / "roles.csv").write_text("\n".join(["path,label,role", *rows, f"{others / 'a' / '0.png'},a,train"]))
+    capsys.readouterr()
+    measured = []
+    for words in (["--on", query.parent], ["--on", query, "--among", gallery], ["--on", tmp_path / "roles.csv"]):
+        assert main(["evaluate", str(run), *map(str, words), "--worst", "2", "--classes", "1", "--json"]) == 0
+        measured.append(json.loads(capsys.readouterr().out))
+    files = [sorted(folder.rglob("*.png")) for folder in (query, gallery)]
+    labels = [torch.tensor(["abcl".index(file.parent.name[0]) for file in some]) for some in files]
+    embedded = [torch.from_numpy(crossbatch.load(run).embed(some)) for some in files]
+    expected = evaluate(embedded[0], labels[0], None, embedded[1], labels[1]).summary()
+    for found in measured:
+        assert {name: found[name] for name in expected} == pytest.approx(expected)
+        assert (found["queries"], found["gallery"], found["classes"]) == (6, 6, 4)
+        assert found["classes_left_out"] == ["lonely"]
+        assert (len(found["worst_queries"]), len(found["of_classes"])) == (2, 1)
+    assert [found["notes"] for found in measured] == [
+        [],
+        [],
+        ["images left out, since they are neither query nor gallery: 1"],
+    ]
+
+
+def test_an_image_that_is_also_in_the_gallery_is_not_its_own_hit(
+    run: Path, others: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    measured = []
+    for words in ([], ["--among", others]):
+        assert main(["evaluate", str(run), "--on", str(others), *map(str, words), "--json"]) == 0
+        measured.append(json.loads(capsys.readouterr().out))
+    for name in ("R@1", "MAP@R", "queries", "gallery", "classes_left_out", "worst_queries"):
+        assert measured[0][name] == measured[1][name]
+    assert main(["evaluate", str(run), "--among", str(others)]) == 2
+    assert "name the queries with --on" in capsys.readouterr().err

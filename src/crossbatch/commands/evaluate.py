@@ -13,6 +13,8 @@ from crossbatch.commands.run_data import data_of_run
 from crossbatch.data import called
 from crossbatch.errors import SettingError
 
+OF_CLASSES, WORST = "of_classes", "worst_queries"
+
 
 def evaluate(
     run: Path,
@@ -24,6 +26,7 @@ def evaluate(
     classes: NonNegativeInt = 0,
     suspects: NonNegativeInt = 0,
     on: list[Path] = [],  # noqa: B006
+    among: list[Path] = [],  # noqa: B006
     *,
     console: Console,
 ) -> dict[str, Any] | list[dict[str, Any]]:
@@ -42,11 +45,13 @@ def evaluate(
         suspects: Number of images to list whose neighbours agree on another label; pairs of classes that overlap
             and near copies are listed too, and the report shows them.
         on: Other images to measure on, each searched among the others: a folder with a folder for each class, or a
-            table of path,label. Nothing is written.
+            table of path,label. Images of the roles query and gallery, by a column role or by folders of these names,
+            are queries and gallery. Nothing is written.
+        among: Images to search those of --on among, as a gallery of its own: folders and tables alike.
     """
-    if on:
-        _refuse_beside_on(part=part != "test", root=root, data=data, worst=worst, classes=classes, suspects=suspects)
-        return _evaluate_on(run, on, k, console)
+    if on or among:
+        _refuse_beside_on(part=part != "test", root=root, data=data, suspects=suspects)
+        return _evaluate_on(run, on, k, among, {OF_CLASSES: classes, WORST: worst}, console)
     if run.is_dir():
         refuse_read_only(run, "copy it, or measure on images that --on names, which writes nothing")
     loaded = data_of_run(run, data, root)
@@ -75,13 +80,22 @@ def _refuse_beside_on(**given: object) -> None:
             raise SettingError(f"--{option} is about the data set of the run: leave it out beside --on")
 
 
-def _evaluate_on(model: Path, sources: list[Path], ks: list[int], console: Console) -> dict[str, Any]:
+def _evaluate_on(
+    model: Path, sources: list[Path], ks: list[int], among: list[Path], tables: Mapping[str, int], console: Console
+) -> dict[str, Any]:
+    if not sources:
+        raise SettingError("--among is the gallery for the images of --on: name the queries with --on")
     from crossbatch.training.other_images import evaluate_on  # noqa: PLC0415
 
-    result = evaluate_on(model, sources, ks)
+    result = evaluate_on(model, sources, ks, among)
     _tell(console, "note", result["notes"])
     _tell(console, "left out", [image["reason"] for image in result["unreadable"]])
-    _show(console, model.name, result, " ".join(map(str, sources)))
+    searched = " ".join(map(str, sources)) + (f" in {' '.join(map(str, among))}" if among else "")
+    _show(console, model.name, result, searched)
+    for table, rows in tables.items():
+        result[table], of = result[table][:rows], len(result[table])
+        if rows:
+            _print_rows(console, result[table], f"the worst {len(result[table])} of {of:,}")
     return result
 
 
@@ -130,5 +144,9 @@ def _left_out(result: Mapping[str, Any]) -> str:
 
 def _show_table(console: Console, path: Path, rows: int) -> None:
     table = runs.read_table(path)
-    title = f"the first {min(rows, len(table))} of {len(table):,} in {path}"
-    print_table(console, title, list(table[0]), [list(row.values()) for row in table[:rows]])
+    _print_rows(console, table[:rows], f"the first {min(rows, len(table))} of {len(table):,} in {path}")
+
+
+def _print_rows(console: Console, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    cells = [[f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
+    print_table(console, title, list(rows[0]), cells)

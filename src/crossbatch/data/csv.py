@@ -55,14 +55,10 @@ def rows_of(root: Path, *, skip_missing: bool = False) -> tuple[list[Row], list[
     """
     rows, _ = _read(root, skip_missing=skip_missing, labelled=False)
     existing = [row for row in rows if not skip_missing or _is_file(row.path)]
-    notes = [f"the roles in {root} are not read here"] if len({row.role for row in rows}) > 1 else []
     if len(existing) == len(rows):
-        return rows, notes
+        return rows, []
     first = shown(next(row.path for row in rows if not _is_file(row.path)))
-    return existing, [
-        *notes,
-        f"{len(rows) - len(existing):,} of the {len(rows):,} images of {root} are not there, as {first}",
-    ]
+    return existing, [f"{len(rows) - len(existing):,} of the {len(rows):,} images of {root} are not there, as {first}"]
 
 
 def labels_of(root: Path) -> list[tuple[str, str | None]]:

@@ -18,12 +18,14 @@ class Listed(NamedTuple):
     """An image file.
 
     `label`: None if unknown. `root`: the folder that the name is relative to. `labelled`: the label is from a table.
+    `role`: such as query or gallery, by the table or by the first folder; None if unknown.
     """
 
     path: Path
     label: str | None
     root: Path
     labelled: bool = False
+    role: str | None = None
 
     @property
     def name(self) -> str:
@@ -31,19 +33,22 @@ class Listed(NamedTuple):
         return shown(self.path.relative_to(self.root) if self.path.is_relative_to(self.root) else self.path)
 
 
-def listed(sources: Sequence[Path], *, skip_missing: bool = False) -> tuple[list[Listed], list[str]]:
+def listed(
+    sources: Sequence[Path], *, skip_missing: bool = False, roles: bool = False
+) -> tuple[list[Listed], list[str]]:
     """List the images of files, folders and tables, in order and each once; and notes, one sentence each.
 
     A table's label counts before a folder's. A folder's label is the first folder below the source: in the source
     `photos`, `photos/apple/3.jpg` has the label apple. If all first folders have names such as train or test, the
     label is the second folder. Raises DataError for a path that does not exist, a file with two labels in tables, and
     a source without images. `skip_missing` leaves out files that a table names but that do not exist.
+    A note says of a table's roles that they are not read, unless the caller reads them (`roles`).
     """
     by_path: dict[Path, Listed] = {}
     notes: list[str] = []
     repeats = 0
     for source in sources:
-        for image in _in(source, notes, skip_missing=skip_missing):
+        for image in _in(source, notes, skip_missing=skip_missing, roles=roles):
             earlier = by_path.setdefault(image.path, image)
             repeats += earlier is not image
             if earlier.label is None or (image.labelled and not earlier.labelled):  # a table's label is preferred
@@ -58,7 +63,7 @@ def listed(sources: Sequence[Path], *, skip_missing: bool = False) -> tuple[list
     return list(by_path.values()), notes
 
 
-def _in(source: Path, notes: list[str], *, skip_missing: bool) -> Iterator[Listed]:
+def _in(source: Path, notes: list[str], *, skip_missing: bool, roles: bool) -> Iterator[Listed]:
     if source.is_dir():
         tree = Tree()
         paths = tree.images(source, links=True)
@@ -70,8 +75,11 @@ def _in(source: Path, notes: list[str], *, skip_missing: bool) -> Iterator[Liste
     elif source.suffix.lower() in TABLES and source.is_file():
         rows, missing = rows_of(source, skip_missing=skip_missing)
         notes += missing
+        if not roles and len({row.role for row in rows}) > 1:
+            notes.append(f"the roles in {source} are not read here")
         for row in rows:
-            yield Listed(row.path, row.label or None, _root_of(row.path, source.parent), labelled=bool(row.label))
+            root = _root_of(row.path, source.parent)
+            yield Listed(row.path, row.label or None, root, labelled=bool(row.label), role=row.role)
     elif source.is_file():
         yield Listed(source, None, source.parent)
     else:
@@ -93,7 +101,8 @@ def _root_of(path: Path, table: Path) -> Path:
 def _labelled_by_folder(root: Path, paths: Sequence[Path]) -> Iterator[Listed]:
     deep = roles_come_first(path.relative_to(root).parts for path in paths)
     for path in paths:
-        yield Listed(path, label_below(path.relative_to(root).parts, deep=deep), root)
+        place = path.relative_to(root).parts
+        yield Listed(path, label_below(place, deep=deep), root, role=ROLE_OF.get(place[0].lower()) if deep else None)
 
 
 def roles_come_first(places: Iterable[Sequence[str]]) -> bool:

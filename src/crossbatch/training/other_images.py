@@ -1,8 +1,8 @@
-"""Evaluation of a trained model on other labelled images, each searched among the others."""
+"""Evaluation of a trained model on other labelled images: each among the others, or queries in a gallery."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,83 +10,145 @@ from torch import Tensor
 from crossbatch import runs
 from crossbatch.data.copies import copies
 from crossbatch.data.data_set import DataSet
+from crossbatch.data.labelled_files import GALLERY, QUERY
 from crossbatch.data.listing import Listed, listed
 from crossbatch.encoder import Encoder, load
 from crossbatch.errors import DataError
 from crossbatch.harmless import shown
 from crossbatch.metrics import effective_dimensions, evaluate
 from crossbatch.metrics.retrieval import refuse_ks
+from crossbatch.training.part_search import Searched
+from crossbatch.training.part_tables import of_classes, worst_queries
 from crossbatch.training.started_from import trained_classes
 
 
-def evaluate_on(model: Path, sources: Sequence[Path], ks: Sequence[int] = ()) -> dict[str, Any]:
-    """Embed labelled images and search each among the others; nothing is written. Unreadable images are named.
+class Given(NamedTuple):
+    """Labelled images; `query` and `gallery` are masks [images], alike where each image is searched among the others.
+
+    `ids` [images]: equal for an image that is both query and gallery, which is not its own hit.
+    """
+
+    images: list[Listed]
+    labels: Tensor
+    names: list[str]
+    ids: Tensor
+    query: Tensor
+    gallery: Tensor
+
+    def search(self, rows: Tensor, readable: Tensor, ks: Sequence[int]) -> Searched:
+        """Search the readable queries among the readable images of the gallery; `rows`: embeddings [images, dim]."""
+        query, gallery = (
+            (rows[mask], self.labels[mask], self.ids[mask]) for mask in (self.query & readable, self.gallery & readable)
+        )
+        return Searched(query, gallery, evaluate(*query, *gallery, ks=ks))
+
+
+def evaluate_on(
+    model: Path, sources: Sequence[Path], ks: Sequence[int] = (), among: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """Embed labelled images and search them; nothing is written. Unreadable images are named.
+
+    Each image is searched among the others. If `among` names images, or if the sources have images of both roles query
+    and gallery, the queries are searched in that gallery.
 
     Args:
         model: Run folder, a folder of `save_pretrained`, or an ONNX file.
         sources: Folders with a folder for each class, or tables of path,label.
         ks: The K of Recall@K beside 1.
+        among: The gallery, if it is not in `sources`: folders and tables alike.
 
     Returns:
-        Metrics; those of the weights before training too, where a run has kept them.
+        Metrics; those of the weights before training too, where a run has kept them; rows of classes and worst queries.
 
     Raises:
-        DataError: An image has no label, or no class has two images.
+        DataError: An image has no label, or no query has an image of its class to find.
     """
     ks = sorted({1, *(ks or DataSet.ks)})
     refuse_ks(ks)
-    images, notes = listed(sources)
-    images, stray = _without_stray(images, {source for source in sources if source.is_dir()})
-    labels, names = _labels(images)
-    notes += stray + _twins(images)
-    if len(names) == 1:
-        notes.append("there is one class, so R@1 is 1 for any model: bring more")
+    given, notes = _given(sources, among)
     encoder = load(model)
-    rows, unreadable = _rows(encoder, images)
-    readable = torch.ones(len(images), dtype=torch.bool)
+    rows, unreadable = _rows(encoder, given.images)
+    readable = torch.ones(len(given.images), dtype=torch.bool)
     readable[list(unreadable)] = False
-    labels = labels[readable]
-    images_of_class = labels.bincount(minlength=len(names))
-    if images_of_class.max() < 2:
-        raise DataError("no class has two images that can be read: there is nothing to find")
-    trained = (trained_classes(model) if model.is_dir() else set(encoder.description.class_names)) & set(names)
-    if trained:
-        notes = [*notes, f"the model was trained on {len(trained):,} of these {len(names):,} classes, by their names"]
+    searched = given.search(rows, readable, ks)
+    found, labels = searched.measured, searched.query[1]
+    apart = not torch.equal(given.query, given.gallery)
+    trained = trained_classes(model) if model.is_dir() else set(encoder.description.class_names)
+    if trained := trained & set(given.names):
+        count = f"{len(trained):,} of these {len(given.names):,} classes"
+        notes.append(f"the model was trained on {count}, by their names")
 
     def measured(rows: Tensor) -> dict[str, float]:
-        metrics = evaluate(rows, labels, ks=ks).summary()
-        return {**metrics, "effective_dimensions": effective_dimensions(rows)}
+        dimensions = effective_dimensions(rows[readable & (given.query | given.gallery)])
+        return {**given.search(rows, readable, ks).measured.summary(), "effective_dimensions": dimensions}
 
     before = None
     if (model / runs.START).is_file():
-        before = measured(_rows(load(model, weights=runs.START), images)[0][readable])
-    rows = rows[readable]
-    alone = images_of_class == 1
+        before = measured(_rows(load(model, weights=runs.START), given.images)[0])
+    alone = torch.ones(len(labels), dtype=torch.bool)
+    alone[found.query_positions] = False
+    name = {int(one): image.name for one, image in zip(given.ids, given.images, strict=True)}
     return {
         **measured(rows),
         "cut": {str(length): measured(rows[:, :length]) for length in encoder.description.dims[:-1]},
         "before_training": before,
         "model": encoder.fingerprint,
-        "queries": len(rows) - int(alone.sum()),
-        "left_out": int(alone.sum()),
-        "classes_left_out": [names[label] for label in alone.nonzero().flatten().tolist()],
-        "alone": True,
-        "gallery": len(rows),
-        "classes": int((images_of_class > 0).sum()),
-        "unreadable": [{"path": shown(images[place].path), "reason": why} for place, why in unreadable.items()],
+        "queries": found.queries,
+        "left_out": found.left_out,
+        "classes_left_out": [given.names[label] for label in labels[alone].unique().tolist()],
+        "alone": not apart,
+        "gallery": len(searched.gallery[1]),
+        "classes": len(labels.unique()),
+        "unreadable": [{"path": shown(given.images[place].path), "reason": why} for place, why in unreadable.items()],
         "notes": notes,
+        "of_classes": of_classes(searched, given.names),
+        "worst_queries": worst_queries(searched, given.names, name.__getitem__),
     }
 
 
-def _without_stray(images: Sequence[Listed], folders: Collection[Path]) -> tuple[list[Listed], list[str]]:
-    """Leave out images that lie beside the class folders instead of in one; and a note about them."""
+def _given(sources: Sequence[Path], among: Sequence[Path]) -> tuple[Given, list[str]]:
+    """The images of all sources, divided into queries and gallery; and notes."""
+    images, notes = _listed(sources, roles=True)
+    roles = {image.role for image in images}
+    if among:
+        shelf, more = _listed(among)
+        notes += [note for note in more if note not in notes]
+        images = [image._replace(role=QUERY) for image in images] + [image._replace(role=GALLERY) for image in shelf]
+    elif {QUERY, GALLERY} <= roles:
+        kept = [image for image in images if image.role in (QUERY, GALLERY)]
+        if len(kept) < len(images):
+            notes.append(f"images left out, since they are neither query nor gallery: {len(images) - len(kept):,}")
+        images = kept
+    else:
+        if len(roles) > 1:
+            notes.append("the roles of the images are not read here, but for query and gallery")
+        images = [image._replace(role=None) for image in images]
+    labels, names = _labels(images)
+    ids = _ids(images)
+    notes += _twins([image for place, image in enumerate(images) if ids[place] == place])
+    if len(names) == 1:
+        notes.append("there is one class, so R@1 is 1 for any model: bring more")
+    query, gallery = (torch.tensor([image.role in (role, None) for image in images]) for role in (QUERY, GALLERY))
+    return Given(images, labels, names, torch.tensor(ids), query, gallery), notes
+
+
+def _ids(images: Sequence[Listed]) -> list[int]:
+    """A number for each image; equal for the same file."""
+    first: dict[Path, int] = {}
+    return [first.setdefault(image.path.resolve(), place) for place, image in enumerate(images)]
+
+
+def _listed(sources: Sequence[Path], *, roles: bool = False) -> tuple[list[Listed], list[str]]:
+    """List the images of sources, without those that lie beside the class folders instead of in one; and notes."""
+    images, notes = listed(sources, roles=roles)
+    folders = {source for source in sources if source.is_dir()}
     bare = [image for image in images if image.label is None]
     stray = [image for image in bare if image.path.parent == image.root and image.root in folders]
     kept = [image for image in images if image.label is not None]
     if not stray or not kept or len(stray) < len(bare):
-        return list(images), []
+        return images, notes
     lie = "1 image lies" if len(stray) == 1 else f"{len(stray):,} images lie"
-    return kept, [f"{lie} beside the class folders, left out, as {shown(stray[0].path)}"]
+    return kept, [*notes, f"{lie} beside the class folders, left out, as {shown(stray[0].path)}"]
 
 
 def _labels(images: Sequence[Listed]) -> tuple[Tensor, list[str]]:
