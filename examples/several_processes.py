@@ -25,7 +25,7 @@ def main(steps: int = 100) -> tuple[list[float], CrossBatchMemory]:
     torch.manual_seed(0)
     labels = torch.arange(CLASSES).repeat_interleave(EACH)
     images = torch.randn(CLASSES, 3, 16, 16)[labels] + torch.randn(len(labels), 3, 16, 16)
-    batches = PKBatches(labels, classes=16, images=4, seed=0)  # the batch of all processes together
+    batches = PKBatches(labels, classes=16, images=4, seed=0, share=(rank, count))
     network = nn.Sequential(nn.Conv2d(3, 32, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 49, DIM)).to(device)
     model = DistributedDataParallel(network) if several else network
     memory = CrossBatchMemory(size=1024, dim=DIM)  # sharded=True keeps a share of the rows in each process
@@ -33,7 +33,7 @@ def main(steps: int = 100) -> tuple[list[float], CrossBatchMemory]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
     for step in range(steps):
-        ids = torch.from_numpy(batches[step]).chunk(count)[rank]  # the share of this process
+        ids = torch.from_numpy(batches[step])  # the share of this process
         embeddings = model(images[ids].to(device))
         loss = loss_fn(embeddings, labels[ids].to(device), ids=ids.to(device))  # gathers the whole batch
         optimizer.zero_grad()

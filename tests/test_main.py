@@ -113,7 +113,10 @@ SMALL = [
         ("compare --seeds 0", "--seeds must be at least 1"),
         ("evaluate EMPTY", "is not a run folder"),
         ("evaluate EMPTY --on NEW", "there is no NEW"),
-        ("evaluate EMPTY --on FULL --suspects 3", "--suspects is about the data set of the run: leave it out beside --on"),
+        (
+            "evaluate EMPTY --on FULL --suspects 3",
+            "--suspects is about the data set of the run: leave it out beside --on",
+        ),
         ("report EMPTY", "EMPTY"),
         ("drift EMPTY", "is not a run folder"),
         ("train --drift.sample -1", "--drift.sample takes a whole number that is not negative, got -1"),

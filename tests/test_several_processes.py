@@ -143,10 +143,17 @@ def refused() -> list[str]:
         with pytest.raises(SettingError) as error:
             loss_fn(rows, torch.arange(4) // 2)
         told.append(str(error.value))
+    for mode, size in ((first, 8), (True, 8 + first)):
+        loss_fn = CrossBatchLoss(ContrastiveLoss(), CrossBatchMemory(size, 4)).train(mode)
+        with pytest.raises(SettingError) as error:
+            loss_fn(torch.randn(4, 4), torch.arange(4) // 2)
+        told.append(str(error.value))
     return told
 
 
 def test_embeddings_that_differ_in_kind_are_refused_in_every_process() -> None:
-    for precision, gradient in together(2, refused):
+    for precision, gradient, mode, size in together(2, refused):
+        assert mode == "training mode differs between the processes (1, 0): make it the same in all of them"
+        assert size == "the size of the memory differs between the processes (9, 8): make it the same in all of them"
         assert precision == "embeddings are float32 in some processes and float64 in others: cast them alike"
         assert gradient.startswith("in 1 of 2 processes embeddings require no gradient, in the others they do")

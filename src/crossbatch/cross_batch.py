@@ -185,7 +185,8 @@ class CrossBatchLoss(KeepsTypes):
                 f"{type(getattr(self.loss, 'loss', self.loss)).__name__}: subclass PairLoss, or do not shard the memory"
             )
         anchors = unit(embeddings)
-        batch = self.memory.processes.gather(anchors, labels, ids)
+        alike = {"training mode": int(self.training), "the size of the memory": self.memory.size}
+        batch = self.memory.processes.gather(anchors, labels, ids, alike)
         within = Pairing.within(batch.labels, batch.ids)
         loss = self.loss.compare(batch.embeddings, batch.embeddings, within)
         self._last = {"batch_loss": loss.detach(), **self._counts("batch")}

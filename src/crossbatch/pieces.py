@@ -34,9 +34,14 @@ def embed_in_pieces(model: nn.Module, images: Tensor, size: int) -> Tensor:
     return torch.cat([checkpoint(run, model, piece, use_reentrant=False) for piece in images.split(size)])
 
 
+def learning_batch_norms(model: nn.Module) -> list[str]:
+    """Names of the BatchNorm layers in training mode, which use the statistics of a batch."""
+    return [name for name, layer in model.named_modules() if isinstance(layer, _BatchNorm) and layer.training]
+
+
 def refuse_batch_norm(model: nn.Module, size: int, images: int) -> None:
     """Refuse a model with BatchNorm layers in training mode: their statistics would be those of a piece."""
-    names = [name for name, layer in model.named_modules() if isinstance(layer, _BatchNorm) and layer.training]
+    names = learning_batch_norms(model)
     if names:
         raise SettingError(
             f"{len(names)} BatchNorm layers, the first is {names[0]!r}, would see the statistics of {size} images "

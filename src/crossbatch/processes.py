@@ -1,6 +1,6 @@
 """The processes that train one model together: their ranks, and the exchange of tensors in the order of ranks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -10,6 +10,8 @@ from torch.autograd.function import once_differentiable
 
 from crossbatch.errors import SettingError
 from crossbatch.launched import started, trains
+
+NOTHING: Mapping[str, int] = {}
 
 
 class Gathered(NamedTuple):
@@ -65,19 +67,26 @@ class Processes:
         """Slice of `length` things for this process; the lengths of all slices differ by at most one."""
         return part(length, self.rank, self.count)
 
-    def gather(self, embeddings: Tensor, labels: Tensor, ids: Tensor | None = None) -> Gathered:
+    def gather(
+        self, embeddings: Tensor, labels: Tensor, ids: Tensor | None = None, alike: Mapping[str, int] = NOTHING
+    ) -> Gathered:
         """Gather the batches of all processes, of any sizes; gradient flows to the own rows.
 
         In the backward pass the gradient of the own rows is multiplied by `count`, since DistributedDataParallel
         averages gradients over the processes later. If only some processes pass ids, those of the others are −1.
+        `alike`: numbers by name that must be the same in all processes.
         """
         count, n = self.count, len(embeddings)
         if count == 1:
             return Gathered(embeddings, labels, ids, slice(0, n), 1.0)
         learns = embeddings.requires_grad and torch.is_grad_enabled()
         kind = embeddings.element_size() * (1 if learns else -1)
-        header = torch.tensor([n, ids is not None, kind], device=embeddings.device)
-        sizes, have_ids, kinds = self.stack(header).T.tolist()
+        header = torch.tensor([n, ids is not None, kind, *alike.values()], device=embeddings.device)
+        sizes, have_ids, kinds, *numbers = self.stack(header).T.tolist()
+        for name, values in zip(alike, numbers, strict=True):
+            if len(set(values)) > 1:
+                told = ", ".join(map(str, values))
+                raise SettingError(f"{name} differs between the processes ({told}): make it the same in all of them")
         if len(set(map(abs, kinds))) > 1:
             raise SettingError("embeddings are float32 in some processes and float64 in others: cast them alike")
         learning = [kind > 0 for kind in kinds]

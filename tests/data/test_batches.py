@@ -187,6 +187,20 @@ def test_a_skipped_image_is_named_once_and_replaced_within_its_class(
         assert 8 not in found_ids
 
 
+def test_a_share_replaces_a_skipped_image_by_one_that_no_other_share_has(images: FileImages) -> None:
+    spoil(images, 8)
+    whole, twice = training(images, "skip"), 0
+    for step in STEPS:
+        shares = []
+        for rank in range(3):
+            own = training(images, "skip")
+            own.share = (rank, 3)
+            shares += own[step][2].tolist()
+        assert shares == whole[step][2].tolist()
+        twice += len(set(shares)) < len(shares)
+    assert twice == 0
+
+
 def test_what_replaces_a_skipped_image_is_a_pure_function_of_the_step_too(images: FileImages) -> None:
     spoil(images, 8, 5)
     batches = training(images, "skip")

@@ -121,6 +121,18 @@ def test_a_loader_draws_as_many_as_it_is_told(as_labels: Callable[[list[int]], A
         len(PKBatches(numbers, 3, 4))
 
 
+def test_the_shares_of_processes_make_up_the_batch() -> None:
+    labels = torch.arange(10).repeat_interleave(4)
+    whole = PKBatches(labels, 3, 3, steps=4)
+    shares = [PKBatches(labels, 3, 3, steps=4, share=(rank, 4)) for rank in range(4)]
+    for step, batch in enumerate(whole):
+        assert [place for share in shares for place in share[step]] == batch
+    assert [len(next(iter(share))) for share in shares] == [2, 2, 2, 3]
+    for share in ((1, 1), (-1, 2), (0, 0), (0, 10)):
+        with pytest.raises(DataError, match=r"share is \(rank, number of processes\), the rank from 0 on"):
+            PKBatches(labels, 3, 3, share=share)
+
+
 def test_every_image_of_a_class_is_drawn() -> None:
     """Also when a class with fewer than K images is drawn with replacement."""
     labels = torch.tensor([0] * 9 + [1] * 2)

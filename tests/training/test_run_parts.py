@@ -14,7 +14,14 @@ from torch.utils.data import DataLoader
 from crossbatch.data.split import Split
 from crossbatch.errors import SettingError
 from crossbatch.training.run_parts import build_parts
-from crossbatch.training.settings import BatchSettings, LoopSettings, LossSettings, MemorySettings, Settings
+from crossbatch.training.settings import (
+    BatchSettings,
+    LoopSettings,
+    LossSettings,
+    MemorySettings,
+    ModelSettings,
+    Settings,
+)
 
 Quick = Callable[..., Settings]
 
@@ -23,6 +30,21 @@ def test_batch_norm_and_pieces_of_a_batch_are_refused_at_once(quick: Quick) -> N
     with pytest.raises(SettingError, match=r"BatchNorm layers, the first is .*, would see the statistics of 4 images"):
         build_parts(quick(loop=LoopSettings(embed_at_once=4, accelerator="cpu")))
     build_parts(quick(loop=LoopSettings(embed_at_once=6, accelerator="cpu")))  # a piece is the whole batch
+
+
+@pytest.mark.parametrize(
+    ("processes", "freeze_bn", "told"),
+    [
+        (7, True, "has 0 for some of 7 processes: raise"),
+        (4, False, "has 1 for some of 4 processes, and BatchNorm needs"),
+    ],
+)
+def test_more_processes_than_a_batch_feeds_are_refused(
+    processes: int, freeze_bn: bool, told: str, quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    with pytest.raises(SettingError, match=f"a batch of 6 images {told}"):
+        build_parts(quick(model=ModelSettings(dim=8, image_size=16, pooling="avg", freeze_bn=freeze_bn)))
 
 
 @pytest.mark.parametrize("size", [0, None])

@@ -1,5 +1,7 @@
 """Tests of `crossbatch train` in several processes: it equals one process, and resumes with another number of them."""
 
+import os
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -15,9 +17,11 @@ from torch.testing import assert_close
 
 from crossbatch import runs
 from crossbatch.launched import started_rank
+from crossbatch.models.checkpoint import WEIGHTS, load_weights, tensors
 from crossbatch.training import follow_network
 from crossbatch.training.drift_meters import DriftMeters
 from crossbatch.training.fill_memory import FillMemory
+from crossbatch.training.floor import measure
 from crossbatch.training.metric_learner import MetricLearner
 from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import MemorySettings, Settings
@@ -82,6 +86,42 @@ def assert_as(found: dict[str, Any], wanted: dict[str, Any], within: float = 1e-
             )
         else:
             assert torch.equal(found["state"][name], value), name
+
+
+def asked_and_measured(settings: Settings, folder: Path) -> dict[str, Any]:
+    """A run in which the second process alone gets SIGTERM; a run without validation, and what its model measures."""
+
+    def step(self: MetricLearner, *given: Any) -> Any:
+        if self.trainer.global_step == 4 and started_rank() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, *given)
+
+    console, plain = Console(file=StringIO()), MetricLearner.training_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MetricLearner, "training_step", step)
+        outcome = fit(build_parts(settings), folder / "asked", console)
+    refit = replace(settings, refit=True)
+    summary = fit(build_parts(refit), folder / "refit", console).summary
+    parts = build_parts(refit)
+    load_weights(parts.learner.network, tensors(folder / "refit" / WEIGHTS), folder)
+    measured = measure(parts.learner, parts).summary
+    return {
+        "ended by": outcome.ended_by,
+        "steps": outcome.summary["steps"],
+        "processes": summary["processes"],
+        "summary": summary["after_training"],
+        "measured": measured,
+    }
+
+
+def test_processes_end_together_and_measure_the_model_that_is_saved(
+    quick: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = quick(steps=8, start=2)
+    for found in together(2, asked_and_measured, settings, tmp_path):
+        assert (found["ended by"], found["steps"], found["processes"]) == ("SIGTERM", 5, 2)
+        assert found["summary"] == pytest.approx(found["measured"])
+    assert runs.read_summary(tmp_path / "asked")["ended_by"] == "SIGTERM"
 
 
 @pytest.mark.long

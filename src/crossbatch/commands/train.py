@@ -128,6 +128,8 @@ def _of_run(
         raise RunError(f"{run} has no checkpoint to go on from: start it anew with another --out")
     from crossbatch.training.circumstances import with_given  # noqa: PLC0415  (imports Lightning)
 
+    if started() > 1:  # the launcher says how many processes there are now
+        kept = replace(kept, loop=replace(kept.loop, devices=None))
     settings = with_given(kept, settings, given)
     settings.check()
     if settings.root is not None and not settings.root.exists():

@@ -14,7 +14,7 @@ class Augment:
     """Random changes of training images; the policy sets what is not given.
 
     Args:
-        policy: drawn (shift, turn, scale, shear; for characters); photo (crop, mirror, colour);
+        policy: drawn (shift, turn, scale, shear; for characters); photo (crop, mirror);
             paper (a strong crop and mirror, as in the XBM paper); none; or auto, which chooses by the images.
         crop: Smallest share of the image that a random crop keeps; 1 does not crop.
         crop_ratio: Largest factor by which a crop is wider or higher than what the network takes; 1 keeps its shape.
@@ -75,7 +75,8 @@ class Amounts:
 POLICIES: dict[str, Amounts] = {
     "none": Amounts(),
     "drawn": Amounts(shift=0.1, rotation=8.6, zoom=0.15, shear=0.15),
-    "photo": Amounts(crop=0.7, mirror=0.5, colour=0.2),
+    # A change of colour by 0.2 cost up to 2.7 points of R@1 on validation on six sets, and helped on none of them.
+    "photo": Amounts(crop=0.7, mirror=0.5),
     # Wang et al., CVPR 2020: random resized crop and flip; the scale of the crop is that of the authors' code.
     "paper": Amounts(crop=0.2, mirror=0.5),
 }

@@ -105,7 +105,8 @@ class TrainingBatches(Dataset[Batch]):
         """Images float [batch, channels, size, size], labels and ids int64 [batch]."""
         size = self.batches.size
         own = part(size, *self.share)
-        chosen = self.batches[step][own].tolist()
+        batch = self.batches[step].tolist()
+        chosen = batch[own]
         numbers = range(self.variant * size, (self.variant + 1) * size)[own]
         seeds = [image_seed(self.batches.seed, step, number) for number in numbers]
         looks = [self.transform.look(seed) for seed in seeds]
@@ -113,13 +114,13 @@ class TrainingBatches(Dataset[Batch]):
         for number, view in enumerate(self.reader.see(self.part.ids[chosen].tolist(), looks)):
             position = chosen[number]
             chosen[number], readable = (
-                (position, view) if view is not None else self._another(position, looks[number], chosen)
+                (position, view) if view is not None else self._another(position, looks[number], {*batch, *chosen})
             )
             views.append(readable)
         pixels = self.transform(views, seeds) if views else torch.empty(0)
         return pixels, self.part.labels[chosen], self.ids[chosen]
 
-    def _another(self, position: int, look: Look, chosen: list[int]) -> tuple[int, Tensor]:
+    def _another(self, position: int, look: Look, chosen: set[int]) -> tuple[int, Tensor]:
         """The position and view of a readable image of the same class, if possible one that is not already chosen."""
         places = (self.part.labels == self.part.labels[position]).nonzero()[:, 0].tolist()
         for place in sorted(places, key=lambda place: place in chosen):

@@ -63,6 +63,11 @@ class PKBatches:
             raise DataError("no training class has two images: each needs another one of its class to be compared with")
         if seed < 0:
             raise DataError(f"the seed of the batches must be at least 0, got {seed}")
+        if not 0 <= share[0] < share[1] <= classes * images:
+            raise DataError(
+                f"share is (rank, number of processes), the rank from 0 on, and a batch has an image for each process; "
+                f"got {share} and {classes * images} images"
+            )
         if len(self.groups) < classes:
             raise DataError(
                 f"a batch of {classes} classes needs as many training classes with two images, "
@@ -77,7 +82,7 @@ class PKBatches:
 
     @property
     def size(self) -> int:
-        """Images in a batch."""
+        """Images in a batch, of all processes together."""
         return self.classes * self.images
 
     def __len__(self) -> int:
@@ -94,11 +99,13 @@ class PKBatches:
             first = self.steps[0] + self._passes * len(self.steps)
             steps = range(first, first + len(self.steps))
             self._passes += 1
-        own = part(self.size, *self.share)
-        return (self[step][own].tolist() for step in steps)
+        return (self[step].tolist() for step in steps)
 
     def __getitem__(self, step: int) -> NDArray[np.int64]:
-        """Positions in `labels` of the images of a step; the K images of a class are adjacent."""
+        """Positions in `labels` of the images of a step, or of a process's share; the K of a class are adjacent."""
+        return self._whole(step)[part(self.size, *self.share)]
+
+    def _whole(self, step: int) -> NDArray[np.int64]:
         number, place = divmod(step, self._round)
         chosen = self._shuffled(number)[place * self.classes : (place + 1) * self.classes]
         draw = np.random.default_rng((self.seed, 1, step))

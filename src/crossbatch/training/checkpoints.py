@@ -85,7 +85,7 @@ class SaveLast(Checkpoint):
         if trainer.enable_validation and due:
             self._random = _random_state()  # a repeated validation draws the same random numbers
             return
-        asked = self.asked.on_any(trainer)
+        asked = self.asked.on_any()
         if asked or (due and not trainer.enable_validation):
             trainer._logger_connector.update_train_step_metrics()  # Lightning logs a step after this
             self._save(trainer)
@@ -95,7 +95,7 @@ class SaveLast(Checkpoint):
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002
         """Reset the count of batches that an interrupted validation may have left; save if a signal asks for it."""
         trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.reset()
-        if not _has_ended(trainer) and self.asked.on_any(trainer):
+        if not _has_ended(trainer) and self.asked.on_any():
             self._save_before_validation(trainer)
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -110,7 +110,7 @@ class SaveLast(Checkpoint):
         assert isinstance(module, MetricLearner)  # noqa: S101
         self.validation = None if module.validation is None else module.validation.summary()
         self._save(trainer)
-        if self.asked.on_any(trainer) and not _has_ended(trainer):
+        if self.asked.on_any() and not _has_ended(trainer):
             raise Stopped
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:  # noqa: ARG002

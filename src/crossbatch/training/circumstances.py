@@ -26,9 +26,9 @@ from crossbatch.training.settings import LossSettings, Settings
 from crossbatch.typed import typed
 
 PACKAGES = ("crossbatch", "torch", "torchvision", "timm", "lightning")
-# Options that may change freely: where the data lies, the weights that the run began from, the loader processes; a race
-# is over before a run begins.
-FREE = ("root", "model.pretrained", "model.weights", "loop.workers", "loop.race")
+# Options that may change freely: where the data lies, the weights that the run began from, the processes; a race is
+# over before a run begins.
+FREE = ("root", "model.pretrained", "model.weights", "loop.workers", "loop.devices", "loop.race")
 
 
 def versions() -> dict[str, str]:

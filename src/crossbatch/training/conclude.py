@@ -8,8 +8,9 @@ import torch
 
 from crossbatch import runs
 from crossbatch.cross_batch import CrossBatchLoss
-from crossbatch.launched import started_rank
+from crossbatch.launched import started, started_rank
 from crossbatch.models import checkpoint
+from crossbatch.processes import Processes
 from crossbatch.training.checkpoint_files import read_whole
 from crossbatch.training.checkpoints import BestModel
 from crossbatch.training.circumstances import versions
@@ -26,6 +27,8 @@ def conclude(
 ) -> dict[str, Any]:
     """Keep the best model and return the summary; `ended_by`: the signal that ended the run early, if any."""
     best_step = _take_best(parts, run, watchers.best, steps)
+    if not ended_by:
+        _take_statistics_of_first(parts)
     after = None if ended_by else measure(parts.learner.to(device), parts).summary
     parts.learner.network.to("cpu").eval()
     first = started_rank() == 0
@@ -64,6 +67,13 @@ def _take_best(parts: RunParts, run: Path, saver: BestModel | None, steps: int) 
         # A forward pass before the stop may have changed the statistics of BatchNorm.
         checkpoint.load_weights(network, checkpoint.tensors(run / runs.START), run)
     return None
+
+
+def _take_statistics_of_first(parts: RunParts) -> None:
+    """Give all processes the BatchNorm statistics of the first, whose model is saved: each measures a share."""
+    processes = Processes()
+    for statistics in parts.learner.network.buffers():
+        statistics.copy_(processes.of_first(statistics))
 
 
 def _what_was_trained(parts: RunParts) -> dict[str, Any]:
@@ -111,6 +121,7 @@ def _what_it_took(parts: RunParts, throughput: Throughput) -> dict[str, Any]:
         "images_per_second": round(throughput.images_per_second, 1),
         "versions": versions(),
         "threads": parts.threads,
+        "processes": started(),
         "machine": cores if on_cpu else torch.cuda.get_device_name(),
     }
 

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from crossbatch import runs
 from crossbatch.data.data_set import DataSet
+from crossbatch.data.pk_batches import PKBatches
 from crossbatch.errors import DivergedError
+from crossbatch.launched import trains
 from crossbatch.typed import typed
 
 NAMED = 3  # files that the error names; diverged.json names all
@@ -22,8 +24,8 @@ class StopDiverged(L.Callback):
     weights that a step with such a loss has changed.
     """
 
-    def __init__(self, run: Path, data: DataSet) -> None:
-        self.run, self.data = run, data
+    def __init__(self, run: Path, data: DataSet, batches: PKBatches) -> None:
+        self.run, self.data, self.batches = run, data, batches
         self._unseen: tuple[int, Tensor, Tensor] | None = None
 
     def on_train_batch_end(self, trainer: L.Trainer, *step: Any) -> None:
@@ -47,6 +49,8 @@ class StopDiverged(L.Callback):
         value = float(loss)
         if math.isfinite(value):
             return
+        if trains():  # the batch of all processes: the image at fault may be in the share of another
+            ids = self.data.train.ids[self.batches[step - 1]]
         files = [self.data.images.name(image) for image in ids.tolist()]
         more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
         sentence = (

@@ -6,14 +6,17 @@ away. Under SLURM with requeueing, Lightning handles the signal to requeue, SIGU
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import lightning as L
+import torch
 
 from crossbatch.errors import TERMINATED
+from crossbatch.launched import started_rank
+from crossbatch.processes import Processes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME = 0.5  # seconds within which two SIGTERM are one: schedulers signal a process and also its group
@@ -30,6 +33,7 @@ class Asked:
         self.signal: int | None = None
         self.nothing_to_save = True  # no step is done yet: the run may end anywhere
         self._at = 0.0
+        self._heard = False  # another process told of the signal, which may reach this one a moment later
         self._listening = False
 
     @property
@@ -42,18 +46,20 @@ class Asked:
         """The name of the signal, if one came."""
         return None if self.signal is None else signal.Signals(self.signal).name
 
-    def on_any(self, trainer: L.Trainer) -> bool:
-        """Whether any process of the run has been asked: all of them then stop at the same step."""
-        if trainer.world_size == 1:
-            return self.yes
-        return bool(trainer.strategy.reduce_boolean_decision(self.yes, all=False))
+    def on_any(self) -> bool:
+        """Whether any process of the run has been asked: all of them then stop at the same step, by its signal."""
+        number = int(Processes().greatest(torch.tensor(self.signal or 0)))
+        if number and not self.yes:
+            self.signal, self._at, self._heard = number, time.monotonic(), True
+        return self.yes
 
     def ask(self, number: int, *_: Any) -> None:
         """The handler of both signals."""
         if self.yes:
-            if number == signal.SIGINT:
+            again = time.monotonic() - self._at > SAME
+            if number == signal.SIGINT and (again or not self._heard):
                 raise KeyboardInterrupt
-            if time.monotonic() - self._at > SAME:
+            if number == signal.SIGTERM and again:
                 os._exit(TERMINATED)
             return
         self.signal, self._at = number, time.monotonic()
@@ -70,14 +76,13 @@ class Asked:
 @contextmanager
 def stop_when_asked(asked: Asked) -> Iterator[None]:
     """Handle the signals within the block; it encloses `fit`, as Lightning restores the handlers found at its start."""
-    before = {}
-    try:
-        for number in SIGNALS:
-            before[number] = signal.signal(number, asked.ask)
-        asked._listening = True
-    except ValueError:  # only the main thread may listen
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
         yield
         return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    asked._listening = True
+    if started_rank() == 0:  # the others have nothing to save until training starts, and end at once where it refuses
+        asked.listen()
     try:
         yield
     finally:

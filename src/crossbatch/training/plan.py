@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from rich.console import Console
 
 from crossbatch.data import called
+from crossbatch.launched import started
+from crossbatch.pieces import learning_batch_norms
 from crossbatch.training import memory_need
 from crossbatch.training.follow_network import every
 from crossbatch.training.metric_learner import lr_factor
@@ -65,6 +67,9 @@ def _batch(parts: RunParts) -> list[str]:
         f"each image is compared with {size - per_class} of other classes"
         + "".join(f" ({why})" for option, why in parts.reasons.items() if option == "batch.classes")
     ]
+    if (count := started()) > 1:
+        statistics = "; BatchNorm sees these alone" if learning_batch_norms(parts.learner.embedder) else ""
+        lines.append(f"{INDENT}{count} processes take {size / count:g} images each{statistics}")
     if batches.classes == 1:
         lines.append(f"{INDENT}a batch has one class and no negative: raise --batch.classes")
     if batches.short_classes:

@@ -17,6 +17,7 @@ from crossbatch.data.transforms import Preprocessing, background_colour, sides_o
 from crossbatch.errors import SettingError
 from crossbatch.following import Following
 from crossbatch.imported import imported_class
+from crossbatch.launched import started
 from crossbatch.losses import MatryoshkaLoss
 from crossbatch.losses.any_loss import AnyLoss, comparing
 from crossbatch.losses.comparing import Comparing
@@ -27,7 +28,7 @@ from crossbatch.models.checkpoint import Description
 from crossbatch.models.embedder import Embedder, build
 from crossbatch.models.freezing import freeze
 from crossbatch.models.weights import load_backbone
-from crossbatch.pieces import refuse_batch_norm
+from crossbatch.pieces import learning_batch_norms, refuse_batch_norm
 from crossbatch.training.cores import share_cores
 from crossbatch.training.data_module import PKDataModule
 from crossbatch.training.decide import LARGEST, decide
@@ -108,7 +109,8 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
         raise SettingError("--loop.precision 16-mixed needs a GPU: on a CPU give bf16-mixed, or leave it out")
     if settings.loop.channels_last or (settings.loop.channels_last is None and on_cpu):
         network.to(memory_format=torch.channels_last)  # convolutions train in 0.6 to 0.9 of the time there
-    at_once, images = settings.loop.embed_at_once, len(batches[0])
+    at_once, images = settings.loop.embed_at_once, batches.size
+    _refuse_shares(network.train(), images, _processes(settings))
     if at_once is not None and at_once < images:
         refuse_batch_norm(network.train(), at_once, images)
     loss_fn = _loss(settings, loaded.train)
@@ -132,6 +134,21 @@ def build_parts(settings: Settings, loaded: DataSet | None = None) -> RunParts:
         list(settings.model.dims),
     )
     return RunParts(settings, loaded, learner, feed, description, threads, reasons, weights)
+
+
+def _processes(settings: Settings) -> int:
+    """How many processes train together: those that a launcher started, or those that Lightning will start."""
+    return max(started(), settings.loop.devices or 1)
+
+
+def _refuse_shares(network: nn.Module, images: int, processes: int) -> None:
+    """Refuse more processes than images in a batch, or one image for a process where BatchNorm needs two."""
+    fewest = images // processes
+    needed = 2 if processes > 1 and learning_batch_norms(network) else 1
+    if fewest < needed:
+        problem = f"a batch of {images} images has {fewest} for some of {processes} processes"
+        why = ", and BatchNorm needs two (--model.freeze_bn true does without)" if fewest else ""
+        raise SettingError(f"{problem}{why}: raise --batch.classes, or start fewer processes")
 
 
 def preprocess(settings: Settings, loaded: DataSet) -> Preprocessing:
@@ -175,6 +192,11 @@ def _loss(settings: Settings, train: Part) -> CrossBatchLoss | Comparing:
     if size == 0:
         return loss
     refuse_rows(settings, size)
+    if chosen.sharded and not loss.mean_over_anchors and _processes(settings) > 1:
+        raise SettingError(
+            f"--memory.sharded needs a loss of this package, or a PairLoss of yours, whose sums over the shards can be "
+            f"merged; got {settings.loss.name}: leave --memory.sharded out"
+        )
     memory = CrossBatchMemory(size, settings.model.dim, dtype=getattr(torch, chosen.dtype), sharded=chosen.sharded)
     start = FOREVER if chosen.start is None else int(chosen.start)  # until `MemoryStart` measures that rows are fresh
     return CrossBatchLoss(

@@ -122,12 +122,13 @@ def _trainer(
     watchers: Watchers,
     files: CheckpointFiles,
 ) -> L.Trainer:
+    processes = layout(settings.loop.devices)
     try:
         return L.Trainer(
             max_steps=settings.optim.steps,
             max_epochs=-1,
             accelerator=settings.loop.hardware,
-            **layout(settings.loop.devices),
+            **processes,
             precision=settings.loop.precision,
             gradient_clip_val=settings.optim.clip or None,
             val_check_interval=settings.check_every,

@@ -70,7 +70,7 @@ def watchers_of(parts: RunParts, run: Path, asked: Asked) -> Watchers:
     settings, folder = parts.settings, run / runs.CHECKPOINTS
     validates = len(parts.data.validation) and not settings.refit
     best = BestModel(dirpath=folder, filename=runs.BEST, monitor=MONITOR, mode="max", enable_version_counter=False)
-    finite = StopDiverged(run, parts.data)
+    finite = StopDiverged(run, parts.data, parts.feed.batches)
     return Watchers(
         Throughput(),
         best if validates else None,
