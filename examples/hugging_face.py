@@ -21,7 +21,8 @@ def main(
 ) -> tuple[list[float], CrossBatchMemory]:
     """Return the loss of each step, and the memory."""
     torch.manual_seed(0)
-    photos = load_dataset("imagefolder", data_dir=root, split="train")  # columns: image, label
+    # Named files: from a folder alone, the library would take names with "test" in them for another split.
+    photos = load_dataset("imagefolder", data_files={"train": f"{root}/**"}, split="train")  # columns: image, label
     model = timm.create_model(backbone, pretrained=pretrained, num_classes=DIM)
     augment = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=True, scale=(0.7, 1))
 

@@ -105,4 +105,21 @@ def cars(root: Path, train: int = 6, test: int = 5, images: int = 4, write: Writ
     return root
 
 
+def cars_of_devkit(root: Path) -> Path:
+    """The same cars in the later layout, half of each class in either folder."""
+    for part in ("train", "test"):
+        rows = []
+        for label in (*range(1, 7), *range(99, 104)):
+            for _ in range(2):
+                rows.append((1, 1, 20, 20, label, f"{len(rows) + 1:05d}.jpg"))
+                picture(root / f"cars_{part}" / rows[-1][-1])
+        names = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname"]
+        annotations = np.empty((1, len(rows)), dtype=[(name, object) for name in names])
+        annotations[0] = rows
+        (root / "devkit").mkdir(exist_ok=True)
+        labelled = "_withlabels" if part == "test" else ""
+        savemat(root / "devkit" / f"cars_{part}_annos{labelled}.mat", {"annotations": annotations})
+    return root
+
+
 RELEASES = {"sop": sop, "in_shop": in_shop, "vehicle_id": vehicle_id, "cub": cub, "cars": cars}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from releases import RELEASES, empty, in_shop, sop, text, vehicle_id
+from releases import RELEASES, cars, cars_of_devkit, empty, in_shop, sop, text, vehicle_id
 
 from crossbatch import data
 from crossbatch.data.data_set import DataSet
@@ -257,4 +257,29 @@ def test_an_image_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
     root = sop(tmp_path / "release")
     edit(root / "Ebay_test.txt", lambda listing: listing.rstrip() + "\n" + listing.rstrip().split("\n")[-1] + "\n")
     with pytest.raises(DataError, match="is listed twice, and would find itself"):
+        data.load("sop", root, SOME)
+
+
+def test_cars_are_read_in_their_later_layout_too(tmp_path: Path) -> None:
+    old = data.load("cars", cars(tmp_path / "old"), SOME)
+    new = data.load("cars", cars_of_devkit(tmp_path / "new"), SOME)
+    assert [len(new.train), len(new.validation), len(new.query)] == [
+        len(old.train),
+        len(old.validation),
+        len(old.query),
+    ]
+    assert {name.split("/")[0] for name in map(new.images.name, range(len(new.images)))} == {"cars_train", "cars_test"}
+    (tmp_path / "new" / "devkit" / "cars_test_annos_withlabels.mat").unlink()
+    with pytest.raises(DataError, match=r"lacks cars_test_annos_withlabels.mat, the classes of cars_test: bring it"):
+        data.load("cars", tmp_path / "new", SOME)
+
+
+def test_a_wrong_root_is_told_as_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"nowhere does not exist: --data sop takes the folder Stanford_Online_Products"
+    ):
+        data.load("sop", tmp_path / "nowhere")
+    root = sop(tmp_path / "sop")
+    edit(root / "Ebay_train.txt", lambda lines: lines.partition("\n")[2])
+    with pytest.raises(DataError, match=r"Ebay_train.txt begins with an image and not with image_id"):
         data.load("sop", root, SOME)

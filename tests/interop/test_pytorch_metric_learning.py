@@ -78,9 +78,11 @@ def test_mined_pairs_are_shifted_and_none_is_ignored(miner: torch.nn.Module, mon
     loss = PMLLoss(Spy(), miner)
     loss.compare(anchors, refs, pairing)
     ((indices, ref_emb, ref_labels),) = seen
-    strange = pairing.live & ~torch.isin(pairing.ref_ids, pairing.ids)  # no row or copy of the batch
-    assert torch.equal(ref_emb, refs[strange])
-    kept_ids = pairing.ref_ids[strange]
+    shown = ~torch.isin(pairing.ref_ids, pairing.ids)
+    shown[pairing.own_slots] = True  # a row of the batch is shown, older copies of it are not
+    shown &= pairing.live
+    assert torch.equal(ref_emb, refs[shown])
+    kept_ids = pairing.ref_ids[shown]
     of_pos, pos, of_neg, neg = (indices[0], indices[1], indices[-3 if len(indices) == 4 else 0], indices[-1])
     if len(indices) == 4:
         of_neg = indices[2]
@@ -247,3 +249,16 @@ def test_a_loss_of_theirs_is_taken_as_it_is() -> None:
     held = loss_fn.memory.embeddings[kept].clone(), loss_fn.memory.labels[kept].clone()
     found = loss_fn(embeddings, labels, ids=ids)
     assert_close(found, theirs.SupConLoss()(embeddings, labels, ref_emb=held[0], ref_labels=held[1]))
+
+
+@pytest.mark.parametrize("miner", [None, MultiSimilarityMiner(), BatchHardMiner(), TripletMarginMiner()], ids=str)
+@pytest.mark.parametrize("loss", [theirs.MultiSimilarityLoss(), theirs.TripletMarginLoss()], ids=str)
+def test_their_memory_is_reproduced_with_all_anchors_and_no_batch_term(
+    loss: torch.nn.Module, miner: BaseMiner | None
+) -> None:
+    labels = torch.arange(4).repeat_interleave(4)
+    their_memory = theirs.CrossBatchMemory(loss, 8, memory_size=40, miner=miner)
+    ours = CrossBatchLoss(PMLLoss(loss, miner), CrossBatchMemory(40, 8), batch_weight=0, earlier_only=False)
+    for step in range(5):
+        embeddings = normalize(rows(16, seed=step) + labels[:, None])
+        assert ours(embeddings, labels).item() == pytest.approx(their_memory(embeddings, labels).item(), rel=1e-4)

@@ -142,5 +142,7 @@ def test_without_a_network_the_hub_is_not_asked_again_and_again(monkeypatch: pyt
 def test_ours_without_a_hub_say_so() -> None:
     with pytest.raises(SettingError, match="the small network has no pretrained weights: name a timm backbone"):
         create("small", 3, pretrained=True)
-    with pytest.raises(SettingError, match=r"no weights on a hub: give .*52deb4733.pth with --model.weights"):
+    with pytest.raises(
+        SettingError, match=r"no weights on a hub: give .*52deb4733.pth with --model.pretrained false --model.weights"
+    ):
         create("bn_inception", 3, pretrained=True)

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from releases import in_shop, sop
 
 import crossbatch
+from crossbatch import data
 from crossbatch.__main__ import main
+from crossbatch.data.split import Split
 from crossbatch.metrics import evaluate
 
 SMALL = "--batch.classes 3 --batch.images 2 --model.dim 8 --model.image_size 16 --optim.steps 4 --optim.warmup 1"
@@ -169,3 +172,22 @@ def test_an_image_that_is_also_in_the_gallery_is_not_its_own_hit(
         assert measured[0][name] == measured[1][name]
     assert main(["evaluate", str(run), "--among", str(others)]) == 2
     assert "name the queries with --on" in capsys.readouterr().err
+
+
+def test_a_published_set_is_measured_by_its_listing(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured, sets = [], []
+    (tmp_path / "in_shop" / "Anno").mkdir(parents=True)
+    (tmp_path / "in_shop" / "Anno" / "list_item_inshop.txt").touch()  # by which the set is known
+    for root in (sop(tmp_path / "sop"), in_shop(tmp_path / "in_shop")):
+        capsys.readouterr()
+        assert main(["evaluate", str(run), "--on", str(root), "--json"]) == 0
+        measured.append(json.loads(capsys.readouterr().out))
+        sets.append(data.load(root.name, root, Split(complete=False)))
+        assert (measured[-1]["queries"], measured[-1]["classes"]) == (len(sets[-1].query), sets[-1].query.classes)
+    assert measured[0]["gallery"] == measured[0]["queries"]
+    assert measured[1]["gallery"] == len(sets[1].tests["test"].gallery)
+    assert measured[1]["notes"][0] == "measured on the test part of in_shop"
+    assert main(["embed", str(run), str(tmp_path / "sop"), "--out", str(tmp_path / "rows.npz")]) == 0
+    assert "is read by its folders here, and not by the listing of sop" in capsys.readouterr().out

@@ -26,12 +26,12 @@ DATA_SETS = {
     "cars": "crossbatch.data.cars.load",
 }
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
-LISTINGS = {  # a file that identifies a published data set; similar ones, as NABirds or Consumer-to-shop, lack it
-    "sop": "Ebay_train.txt",
-    "in_shop": "Anno/list_item_inshop.txt",
-    "vehicle_id": "train_test_split/train_list.txt",
-    "cub": "attributes/class_attribute_labels_continuous.txt",
-    "cars": "cars_annos.mat",
+LISTINGS = {  # files that identify a published data set; similar ones, as NABirds or Consumer-to-shop, lack them
+    "sop": ("Ebay_train.txt",),
+    "in_shop": ("Anno/list_item_inshop.txt",),
+    "vehicle_id": ("train_test_split/train_list.txt",),
+    "cub": ("attributes/class_attribute_labels_continuous.txt",),
+    "cars": ("cars_annos.mat", "devkit/cars_train_annos.mat"),
 }
 
 
@@ -42,7 +42,7 @@ def name_for(root: Path | None) -> str:
     if root.suffix.lower() in TABLES:
         return "csv"
     with suppress(OSError):  # the path is too long
-        return next((name for name, file in LISTINGS.items() if (root / file).is_file()), "folder")
+        return next((name for name in LISTINGS if any((root / file).is_file() for file in LISTINGS[name])), "folder")
     return "folder"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from crossbatch.data import TABLES
+from crossbatch.data import LISTINGS, TABLES, name_for
 from crossbatch.data.csv import rows_of
 from crossbatch.data.folder import ROLE_OF
 from crossbatch.data.image_files import as_label
@@ -71,6 +71,8 @@ def _in(source: Path, notes: list[str], *, skip_missing: bool, roles: bool) -> I
         if not paths:
             raise with_notes(f"there is no image in {shown(source)}", left_out)
         notes += left_out
+        if (release := name_for(source)) in LISTINGS:
+            notes.append(f"{shown(source)} is read by its folders here, and not by the listing of {release}")
         yield from _labelled_by_folder(source, paths)
     elif source.suffix.lower() in TABLES and source.is_file():
         rows, missing = rows_of(source, skip_missing=skip_missing)

@@ -12,6 +12,7 @@ import torch
 
 from crossbatch.data.data_set import DataSet, Part, Search, hold_out
 from crossbatch.data.image_files import FileImages
+from crossbatch.data.roots import wrong_root
 from crossbatch.data.split import Split
 from crossbatch.errors import DataError
 
@@ -36,6 +37,8 @@ class Release:
 
     def find(self, root: Path | None) -> tuple[Path, Path]:
         """Find the folder of the release, which is `root` or its subfolder `self.folder`, and the listing in it."""
+        if root is not None and not root.is_dir():
+            raise wrong_root(self.name, root, f"the folder {self.folder} as the release of {self.title} unpacks")
         for folder in () if root is None else (root, root / self.folder):
             for listing in self.listings:
                 if (folder / listing).is_file():

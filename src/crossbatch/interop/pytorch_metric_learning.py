@@ -27,9 +27,10 @@ class PMLLoss(Comparing):
     """A loss of pytorch-metric-learning, with or without one of its miners, to use in `CrossBatchLoss` like our losses.
 
     Without a miner, all pairs count. Pairs of a row with itself or with a copy of its image never count, and neither do
-    rows dropped from the memory. A miner does not see memory rows of the batch's images, or of copies of these.
-    Value and reduction are theirs: a mean over pairs, not over anchors. If only some anchors count against a memory,
-    the loss is multiplied by their share of the batch, as for every loss. Every pair is listed, at 32 bytes each.
+    rows dropped from the memory. A miner does not see memory rows of earlier batches that show images of the batch.
+    Rows have unit length. Value and reduction are theirs: a mean over pairs, not over anchors. If only some anchors
+    count against a memory, the loss is multiplied by their share of the batch, as for every loss. Every pair is listed,
+    at 32 bytes each.
 
     Examples:
         >>> loss = PMLLoss(TripletMarginLoss(), MultiSimilarityMiner())
@@ -55,8 +56,12 @@ class PMLLoss(Comparing):
         kept = slice(None) if pairing.live is None else pairing.live.nonzero()[:, 0]
         positive, negative = pairing.masks(torch.arange(len(refs), device=refs.device)[kept])
         if self.miner is not None and refs is not anchors:  # the easiest positive would be the row itself
-            visible = (positive | negative).all(0)
-            kept = torch.arange(len(refs), device=refs.device)[kept][visible]
+            visible, columns = (positive | negative).all(0), torch.arange(len(refs), device=refs.device)[kept]
+            if (
+                pairing.own_slots is not None
+            ):  # seen by the other anchors; the pair of a row with itself is dropped later
+                visible |= torch.isin(columns, pairing.own_slots)
+            kept = columns[visible]
             positive, negative = positive[:, visible], negative[:, visible]
         counted = positive.any(1) if pairing.with_positive_only else torch.ones_like(pairing.labels, dtype=torch.bool)
         share = counted.to(anchors).mean()

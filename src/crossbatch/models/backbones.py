@@ -39,7 +39,7 @@ def create(
             raise SettingError(f"the backbone {name} cannot be built: {reason}") from error
         raise SettingError(
             f"the pretrained weights of {name} could not be fetched ({reason}): connect to a network, "
-            "or give them as a file with --model.weights instead of --model.pretrained"
+            "or give them as a file with --model.pretrained false --model.weights FILE"
         ) from error
     if pooling is None:
         return network, nn.Identity(), features

@@ -65,7 +65,8 @@ class BNInception(nn.Module):
         super().__init__()
         if pretrained:
             raise SettingError(
-                "bn_inception has no weights on a hub: give the file bn_inception-52deb4733.pth with --model.weights"
+                "bn_inception has no weights on a hub: give the file bn_inception-52deb4733.pth with "
+                "--model.pretrained false --model.weights FILE"
             )
         self._add("conv1_7x7_s2", channels, 64, 7, stride=2)
         self._add("conv2_3x3_reduce", 64, 64, 1)

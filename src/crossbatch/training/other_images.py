@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from crossbatch import runs
+from crossbatch import data, runs
+from crossbatch.data import LISTINGS, name_for
 from crossbatch.data.copies import copies
-from crossbatch.data.data_set import DataSet
+from crossbatch.data.data_set import DataSet, Part
+from crossbatch.data.image_files import FileImages
 from crossbatch.data.labelled_files import GALLERY, QUERY
 from crossbatch.data.listing import Listed, listed
+from crossbatch.data.split import Split
 from crossbatch.encoder import Encoder, load
 from crossbatch.errors import DataError
 from crossbatch.harmless import shown
@@ -140,6 +143,9 @@ def _ids(images: Sequence[Listed]) -> list[int]:
 
 def _listed(sources: Sequence[Path], *, roles: bool = False) -> tuple[list[Listed], list[str]]:
     """List the images of sources, without those that lie beside the class folders instead of in one; and notes."""
+    release = name_for(sources[0])
+    if release in LISTINGS and len(sources) == 1:
+        return _of_release(sources[0], release)
     images, notes = listed(sources, roles=roles)
     folders = {source for source in sources if source.is_dir()}
     bare = [image for image in images if image.label is None]
@@ -149,6 +155,26 @@ def _listed(sources: Sequence[Path], *, roles: bool = False) -> tuple[list[Liste
         return images, notes
     lie = "1 image lies" if len(stray) == 1 else f"{len(stray):,} images lie"
     return kept, [*notes, f"{lie} beside the class folders, left out, as {shown(stray[0].path)}"]
+
+
+def _of_release(root: Path, name: str) -> tuple[list[Listed], list[str]]:
+    """The first test list of a published data set, by its own listing."""
+    loaded = data.load(name, root, Split(complete=False))
+    part, search = next(iter(loaded.tests.items()))
+    files = loaded.images
+    assert isinstance(files, FileImages)  # noqa: S101
+
+    def images_of(part: Part, role: str | None) -> list[Listed]:
+        return [
+            Listed(Path(files.paths[image]), loaded.class_names[label], files.root, role=role)
+            for label, image in zip(part.labels.tolist(), part.ids.tolist(), strict=True)
+        ]
+
+    if search.gallery is None:
+        images = images_of(search.query, None)
+    else:
+        images = images_of(search.query, QUERY) + images_of(search.gallery, GALLERY)
+    return images, [f"measured on the {part} part of {name}", *loaded.notes]
 
 
 def _labels(images: Sequence[Listed]) -> tuple[Tensor, list[str]]:

@@ -93,7 +93,10 @@ class Settings:
         """Refuse options that contradict each other, before anything is read or written."""
         self._check_batch()
         if self.model.pretrained and self.model.weights is not None:
-            raise SettingError("--model.pretrained and --model.weights both say what to start from: give one of them")
+            raise SettingError(
+                "--model.pretrained (also from a recipe) and --model.weights both say what to start from: leave the "
+                "weights out, or give --model.pretrained false beside them"
+            )
         dims, dim = list(self.model.dims), self.model.dim
         if dims and (dims != sorted(set(dims)) or dims[-1] != dim):
             raise SettingError(
