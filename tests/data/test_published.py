@@ -115,7 +115,7 @@ def test_a_missing_image_is_named(name: str, root: Path) -> None:
     (found.images.root / victim).unlink()
     listed = str(victim).replace(".jpg", ".JPG") if name == "sop" else str(victim)
     with pytest.raises(
-        DataError, match=rf"1 of {len(found.images)} listed images are not in .*, the first is {listed}:"
+        DataError, match=rf"1 of {len(found.images)} listed images not found in .*, the first is {listed}:"
     ):
         data.load(name, root, SOME)
 
@@ -123,16 +123,16 @@ def test_a_missing_image_is_named(name: str, root: Path) -> None:
 def test_a_class_in_both_halves_is_named(tmp_path: Path) -> None:
     root = sop(tmp_path / "sop")
     edit(root / "Ebay_test.txt", lambda lines: lines.replace(" 7 1 ", " 3 1 "))
-    with pytest.raises(DataError, match="1 classes are in both the train and the test part, the first is 3:"):
+    with pytest.raises(DataError, match="classes in both the train and the test part: 1, the first is 3:"):
         data.load("sop", root, SOME)
     root = in_shop(tmp_path / "in_shop")
     listing = root / "Eval" / "list_eval_partition.txt"
     edit(listing, lambda lines: lines.replace("train", "gallery", 1))
-    with pytest.raises(DataError, match="in both the train and the gallery part, the first is id_00000001:"):
+    with pytest.raises(DataError, match="in both the train and the gallery part: 1, the first is id_00000001:"):
         data.load("in_shop", root, SOME)
     root = vehicle_id(tmp_path / "vehicle_id")
     edit(root / "train_test_split" / "train_list.txt", lambda lines: lines + "00100 10\n")
-    with pytest.raises(DataError, match="in both the train and the large part, the first is 10:"):
+    with pytest.raises(DataError, match="in both the train and the large part: 1, the first is 10:"):
         data.load("vehicle_id", root, SOME)
 
 

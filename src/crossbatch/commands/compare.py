@@ -93,8 +93,10 @@ def show(console: Console, result: dict[str, Any], name: str) -> None:
     if before.get(metrics[0]):
         rows.insert(0, ["before training", "", "0", *(spread(before[metric]) for metric in metrics), ""])
     seeds = "1 seed" if result["seeds"] == 1 else f"{result['seeds']} seeds"
+    part = result["test"].get("part", "test")
+    part = part if part == "test" else f"test list {part}"
     title = (
-        f"{name} ({result['fingerprint']}), {result['loss']} loss, test: {result['test']['queries']:,} "
+        f"{name} ({result['fingerprint']}), {result['loss']} loss, {part}: {result['test']['queries']:,} "
         f"queries of {result['test']['classes']:,} classes, {seeds}"
     )
     print_table(console, title, ["arm", "lr", "steps", *metrics, "time, s"], rows)

@@ -133,7 +133,7 @@ def present(release: Release, base: Path, paths: Sequence[str]) -> list[str]:
             paths_on_disk.append(path_on_disk)
     if missing:
         raise DataError(
-            f"{release.title}: {len(missing):,} of {len(paths):,} listed images are not in {base}, "
+            f"{release.title}: {len(missing):,} of {len(paths):,} listed images not found in {base}, "
             f"the first is {missing[0]}: unpack the images again"
         )
     return paths_on_disk
@@ -156,7 +156,7 @@ def _refuse_shared(release: Release, parts: Mapping[str, Part], names: Sequence[
         shared = tested[torch.isin(tested, trained)]
         if name != TRAIN and len(shared):
             raise DataError(
-                f"{release.title}: {len(shared):,} classes are in both the {TRAIN} and the {name} part, "
+                f"{release.title}: classes in both the {TRAIN} and the {name} part: {len(shared):,}, "
                 f"the first is {names[int(shared[0])]}: mend the listing, the test would be of classes trained on"
             )
 

@@ -204,7 +204,11 @@ def _result(
         "fingerprint": runs_here.data.fingerprint,
         "loss": " / ".join(dict.fromkeys(runs_here.arm(name).loss.name for name in (WITHOUT, WITH))),
         "seeds": seeds,
-        "test": {"queries": len(runs_here.data.query), "classes": runs_here.data.query.classes},
+        "test": {
+            "part": next(iter(runs_here.data.tests)),
+            "queries": len(runs_here.data.query),
+            "classes": runs_here.data.query.classes,
+        },
         "search": search,
         "arms": arms,
         "before_training": {metric: [start[metric] for start in before if start] for metric in arms[0]["test"]},
