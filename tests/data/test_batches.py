@@ -201,6 +201,22 @@ def test_a_share_replaces_a_skipped_image_by_one_that_no_other_share_has(images:
     assert twice == 0
 
 
+def test_shares_replace_two_skipped_images_of_a_class_by_two_others(tmp_path: Path) -> None:
+    for image in range(16):
+        Image.new("L", (9, 8), 10 * image).save(tmp_path / f"{image}.png")
+    files = FileImages([tmp_path / f"{image}.png" for image in range(16)], tmp_path)
+    spoil(files, 0, 1)
+    labels = torch.arange(2).repeat_interleave(8)
+    parts = Part(labels, torch.arange(16)), PKBatches(labels, 2, 4, seed=0), Evenly(PREPROCESSING)
+    for step in STEPS:
+        whole = TrainingBatches(Reader(files, "skip"), *parts)[step][2].tolist()
+        shares = [
+            TrainingBatches(Reader(files, "skip"), *parts, share=(rank, 8))[step][2].tolist() for rank in range(8)
+        ]
+        assert [image for share in shares for image in share] == whole
+        assert len(set(whole)) == 8
+
+
 def test_what_replaces_a_skipped_image_is_a_pure_function_of_the_step_too(images: FileImages) -> None:
     spoil(images, 8, 5)
     batches = training(images, "skip")

@@ -160,13 +160,46 @@ def test_queries_are_searched_in_a_gallery_of_their_own(
     ]
 
 
+def test_roles_are_read_as_in_training(
+    run: Path, others: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Folders query and gallery beside class folders; a file of both roles; --among takes the side that it asks for."""
+    query, _ = divided(others, tmp_path / "divided")
+    shutil.copytree(others / "a", query.parent / "trained")
+    both = [f"{others / label / '0.png'},{label},{role}" for label in "abc" for role in ("query", "gallery")]
+    both += [f"{others / label / '1.png'},{label},gallery" for label in "abc"]
+    (tmp_path / "both.csv").write_text("\n".join(["path,label,role", *both]))
+    counts = []
+    for words in (
+        ["--on", query.parent],
+        ["--on", tmp_path / "both.csv"],
+        ["--on", tmp_path / "both.csv", "--among", query.parent],
+    ):
+        capsys.readouterr()
+        assert main(["evaluate", str(run), *map(str, words), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        counts.append((found["queries"] + found["left_out"], found["gallery"]))
+        assert "of_classes" not in found
+    assert counts == [(7, 6), (3, 6), (3, 6)]
+
+
+def test_queries_that_cannot_be_read_are_named(
+    run: Path, others: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query, gallery = divided(others, tmp_path / "divided")
+    for file in query.rglob("*.png"):
+        file.write_bytes(b"x")
+    assert main(["evaluate", str(run), "--on", str(query), "--among", str(gallery)]) == 2
+    assert "images that cannot be read: 7, as" in capsys.readouterr().err
+
+
 def test_an_image_that_is_also_in_the_gallery_is_not_its_own_hit(
     run: Path, others: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     measured = []
     for words in ([], ["--among", others]):
-        assert main(["evaluate", str(run), "--on", str(others), *map(str, words), "--json"]) == 0
+        assert main(["evaluate", str(run), "--on", str(others), *map(str, words), "--worst", "3", "--json"]) == 0
         measured.append(json.loads(capsys.readouterr().out))
     for name in ("R@1", "MAP@R", "queries", "gallery", "classes_left_out", "worst_queries"):
         assert measured[0][name] == measured[1][name]

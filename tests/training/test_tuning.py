@@ -117,9 +117,11 @@ def test_a_search_has_a_report(
     assert f"{100 * result['winner']['validation R@1']:.2f} %" in page
     assert f"crossbatch compare --config {folder / 'best.yaml'}" in page
     assert "Queries and what was found" not in page
-    (folder / runs.TUNING).write_text('{"arms": [{}], "validation": {}}', encoding="utf-8")
-    with pytest.raises(RunError, match=r"tuning\.json is damaged: run the search again"):
-        write_report(folder)
+    kept = runs.read_json(folder / runs.TUNING)
+    for damaged in ({"arms": [{}], "validation": {}}, {**kept, "winner": {"arm": "?"}}, {**kept, "arms": "abc"}):
+        runs.write_json(folder / runs.TUNING, damaged)
+        with pytest.raises(RunError, match=r"tuning\.json is damaged: run the search again"):
+            write_report(folder)
 
 
 def _recipes(trained: list[tuple[str, Settings]], arm: str) -> list[tuple[str, float]]:

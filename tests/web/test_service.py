@@ -122,7 +122,6 @@ REFUSALS: dict[str, tuple[int, str, dict[str, object]]] = {
     "neither": (422, "bad_request", {"data": {"top": 3}}),
     "both": (422, "bad_request", {"data": {"id": "0" * 32}, "files": {"image": ("x.png", b"x")}}),
     "unknown": (404, "unknown_image", {"data": {"id": "0" * 32}}),
-    "a label that no image has": (404, "unknown_label", {"data": {"id": "0" * 32, "label": "none"}}),
     "a path for an id": (404, "unknown_image", {"data": {"id": "../../etc/passwd"}}),
     "too many": (422, "bad_request", {"data": {"id": "0" * 32, "top": 51}}),
     "no number": (422, "bad_request", {"data": {"id": "0" * 32, "min_similarity": "nan"}}),
@@ -163,6 +162,13 @@ def test_a_misspelt_filter_is_told(client: TestClient) -> None:
         assert client.get(address).status_code == 422, address
     for address in ("/?id=1&picture=2", "/healthz?probe=1", "/gallery?_=1", f"/thumbnails/{one}?v=1"):
         assert client.get(address).status_code == 200, address
+
+
+def test_a_label_that_no_image_has_is_told(client: TestClient) -> None:
+    one = client.get("/images").json()["images"][0]["id"]
+    answer = client.post("/search", data={"id": one, "label": "none"}).json()
+    assert (answer["hits"], answer["notes"]) == ([], ["no image has the label none"])
+    assert client.post("/search", data={"id": one}).json()["notes"] == []
 
 
 def test_an_id_may_be_shortened(client: TestClient) -> None:

@@ -93,9 +93,10 @@ def _evaluate_on(
     searched = " ".join(map(str, sources)) + (f" in {' '.join(map(str, among))}" if among else "")
     _show(console, model.name, result, searched)
     for table, rows in tables.items():
-        result[table], of = result[table][:rows], len(result[table])
-        if rows:
-            _print_rows(console, result[table], f"the worst {len(result[table])} of {of:,}")
+        found = result.pop(table)[:rows]
+        if found:
+            result[table] = found
+            _print_rows(console, found, f"the worst {len(found)} {'classes' if table == OF_CLASSES else 'queries'}")
     return result
 
 

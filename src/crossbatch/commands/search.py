@@ -71,7 +71,8 @@ def search(
             raise DataError(
                 f"the gallery {opened.folder} is empty: add images with crossbatch index {typed(opened.folder)} IMAGES"
             )
-        opened.rows.require(label)
+        if unknown := opened.rows.unknown(label):
+            raise DataError(f"{opened.folder}: {unknown[0]}")
         queries = asked(opened, files, id, box)
         vectors, without = np.stack([query.vector for query in queries]), [query.id for query in queries]
         found = opened.search(vectors, top, label or None, min_similarity=min_similarity, without=without)

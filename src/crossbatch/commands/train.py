@@ -127,8 +127,9 @@ def _of_run(
     if not runs.is_begun(run):
         raise RunError(f"{run} has no checkpoint to go on from: start it anew with another --out")
     from crossbatch.training.circumstances import with_given  # noqa: PLC0415  (imports Lightning)
+    from crossbatch.training.launch import by_launcher  # noqa: PLC0415
 
-    if started() > 1:  # the launcher says how many processes there are now
+    if by_launcher()[0] > 1:  # the launcher says how many processes there are now
         kept = replace(kept, loop=replace(kept.loop, devices=None))
     settings = with_given(kept, settings, given)
     settings.check()

@@ -112,18 +112,26 @@ class TrainingBatches(Dataset[Batch]):
         looks = [self.transform.look(seed) for seed in seeds]
         views = []
         for number, view in enumerate(self.reader.see(self.part.ids[chosen].tolist(), looks)):
-            position = chosen[number]
-            chosen[number], readable = (
-                (position, view) if view is not None else self._another(position, looks[number], {*batch, *chosen})
-            )
-            views.append(readable)
+            if view is None:
+                chosen[number], found = self._another(own.start + number, chosen[number], looks[number], batch, chosen)
+                views.append(found)
+            else:
+                views.append(view)
         pixels = self.transform(views, seeds) if views else torch.empty(0)
         return pixels, self.part.labels[chosen], self.ids[chosen]
 
-    def _another(self, position: int, look: Look, chosen: set[int]) -> tuple[int, Tensor]:
-        """The position and view of a readable image of the same class, if possible one that is not already chosen."""
+    def _another(
+        self, number: int, position: int, look: Look, batch: Sequence[int], chosen: Sequence[int]
+    ) -> tuple[int, Tensor]:
+        """The position and view of a readable image of the same class, if possible one that is not in the batch.
+
+        `batch`: that of all processes, `chosen`: the present share. The search begins at another image for each
+        `number` in the batch, so that two processes seldom find the same.
+        """
         places = (self.part.labels == self.part.labels[position]).nonzero()[:, 0].tolist()
-        for place in sorted(places, key=lambda place: place in chosen):
+        free = [place for place in places if place not in batch]
+        turn = number % max(len(free), 1)
+        for place in sorted([*free[turn:], *free[:turn], *places], key=lambda place: place in chosen):
             (view,) = self.reader.see([int(self.part.ids[place])], [look])
             if view is not None:
                 return place, view

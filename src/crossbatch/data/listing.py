@@ -9,6 +9,7 @@ from crossbatch.data.csv import rows_of
 from crossbatch.data.folder import ROLE_OF
 from crossbatch.data.image_files import as_label
 from crossbatch.data.image_tree import Tree
+from crossbatch.data.labelled_files import GALLERY, QUERY, TRAIN
 from crossbatch.data.roots import with_notes
 from crossbatch.errors import DataError
 from crossbatch.harmless import shown
@@ -44,15 +45,16 @@ def listed(
     a source without images. `skip_missing` leaves out files that a table names but that do not exist.
     A note says of a table's roles that they are not read, unless the caller reads them (`roles`).
     """
-    by_path: dict[Path, Listed] = {}
+    by_path: dict[tuple[Path, str | None], Listed] = {}
     notes: list[str] = []
     repeats = 0
     for source in sources:
         for image in _in(source, notes, skip_missing=skip_missing, roles=roles):
-            earlier = by_path.setdefault(image.path, image)
+            key = image.path, image.role if roles else None  # a file may be both query and gallery
+            earlier = by_path.setdefault(key, image)
             repeats += earlier is not image
             if earlier.label is None or (image.labelled and not earlier.labelled):  # a table's label is preferred
-                by_path[image.path] = image
+                by_path[key] = image
             if earlier.labelled and image.labelled and earlier.label != image.label:
                 raise DataError(
                     f"{image.name} is one file under two labels, {earlier.label!r} and {image.label!r}: "
@@ -77,11 +79,12 @@ def _in(source: Path, notes: list[str], *, skip_missing: bool, roles: bool) -> I
     elif source.suffix.lower() in TABLES and source.is_file():
         rows, missing = rows_of(source, skip_missing=skip_missing)
         notes += missing
-        if not roles and len({row.role for row in rows}) > 1:
+        given = {row.role for row in rows}
+        if not roles and len(given) > 1:
             notes.append(f"the roles in {source} are not read here")
         for row in rows:
-            root = _root_of(row.path, source.parent)
-            yield Listed(row.path, row.label or None, root, labelled=bool(row.label), role=row.role)
+            root, role = _root_of(row.path, source.parent), row.role if given != {TRAIN} else None
+            yield Listed(row.path, row.label or None, root, labelled=bool(row.label), role=role)
     elif source.is_file():
         yield Listed(source, None, source.parent)
     else:
@@ -101,10 +104,13 @@ def _root_of(path: Path, table: Path) -> Path:
 
 
 def _labelled_by_folder(root: Path, paths: Sequence[Path]) -> Iterator[Listed]:
-    deep = roles_come_first(path.relative_to(root).parts for path in paths)
-    for path in paths:
-        place = path.relative_to(root).parts
-        yield Listed(path, label_below(place, deep=deep), root, role=ROLE_OF.get(place[0].lower()) if deep else None)
+    places = [path.relative_to(root).parts for path in paths]
+    every = roles_come_first(places)
+    named = {ROLE_OF.get(place[0].lower()) for place in places if len(place) > 2}
+    for path, place in zip(paths, places, strict=True):
+        role = ROLE_OF.get(place[0].lower())
+        deep = every or ({QUERY, GALLERY} <= named and role in (QUERY, GALLERY))
+        yield Listed(path, label_below(place, deep=deep), root, role=role if deep else None)
 
 
 def roles_come_first(places: Iterable[Sequence[str]]) -> bool:

@@ -20,8 +20,9 @@ RELEASE = Release(
 
 def load(root: Path | None, split: Split | None = None) -> DataSet:
     """Read rows `image_id class_id super_class_id path` of Ebay_train.txt and Ebay_test.txt, after one header line."""
-    base, listing = RELEASE.find(root)
-    _refuse_without_header(listing)
+    base, _ = RELEASE.find(root)
+    for part in (TRAIN, "test"):
+        _refuse_without_header(base / f"Ebay_{part}.txt")
     rows = [
         Row(path, label, (part,))
         for part in (TRAIN, "test")

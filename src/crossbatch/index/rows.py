@@ -158,12 +158,13 @@ class Rows:
             ids[self.place(row)].append(id_)
         return ids
 
-    def require(self, labels: Sequence[str]) -> None:
-        """Refuse a label that no image has; name one that differs from it only in capitals."""
+    def unknown(self, labels: Sequence[str]) -> list[str]:
+        """A sentence for each label that no image has; it names one that differs only in capitals."""
+        told = []
         for unknown in (label for label in labels if not self.spelt([label])):
             alike = next((known for known in self.labels if known.casefold() == unknown.casefold()), None)
-            hint = f": did you mean {alike}?" if alike else ""
-            raise DataError(f"no image of the gallery has the label {unknown}{hint}")
+            told.append(f"no image has the label {unknown}" + (f": did you mean {alike}?" if alike else ""))
+        return told
 
     def labelled(self, labels: Sequence[str]) -> NDArray[np.bool_]:
         """Mask [images] of the images with one of these labels."""

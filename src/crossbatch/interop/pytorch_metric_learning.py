@@ -55,11 +55,9 @@ class PMLLoss(Comparing):
         """Their loss of anchors against references; sets `per_anchor`, as every loss does."""
         kept = slice(None) if pairing.live is None else pairing.live.nonzero()[:, 0]
         positive, negative = pairing.masks(torch.arange(len(refs), device=refs.device)[kept])
-        if self.miner is not None and refs is not anchors:  # the easiest positive would be the row itself
+        if self.miner is not None and refs is not anchors:  # older rows of an image are not mined for it
             visible, columns = (positive | negative).all(0), torch.arange(len(refs), device=refs.device)[kept]
-            if (
-                pairing.own_slots is not None
-            ):  # seen by the other anchors; the pair of a row with itself is dropped later
+            if pairing.own_slots is not None:  # the batch's rows are; pairs of a row with itself are dropped afterwards
                 visible |= torch.isin(columns, pairing.own_slots)
             kept = columns[visible]
             positive, negative = positive[:, visible], negative[:, visible]

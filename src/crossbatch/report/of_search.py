@@ -5,7 +5,7 @@ from typing import Any
 
 from crossbatch import runs
 from crossbatch.data import called
-from crossbatch.errors import RunError
+from crossbatch.errors import CrossBatchError, RunError
 from crossbatch.report.results import WITH, WITHOUT, Cell, Table, Tile, duration, percent, plain
 from crossbatch.typed import typed
 
@@ -21,7 +21,9 @@ def fields_of(folder: Path) -> dict[str, Any]:
     result = runs.read_json(folder / runs.TUNING)
     try:
         return _fields(folder, result)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except CrossBatchError:
+        raise
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, StopIteration) as error:
         raise RunError(f"{folder / runs.TUNING} is damaged: run the search again, it goes on") from error
 
 

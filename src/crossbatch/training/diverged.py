@@ -49,7 +49,7 @@ class StopDiverged(L.Callback):
         value = float(loss)
         if math.isfinite(value):
             return
-        if trains():  # the batch of all processes: the image at fault may be in the share of another
+        if trains():  # the batch of all processes, before images that cannot be read were replaced
             ids = self.data.train.ids[self.batches[step - 1]]
         files = [self.data.images.name(image) for image in ids.tolist()]
         more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""

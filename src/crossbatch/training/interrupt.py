@@ -51,7 +51,7 @@ class Asked:
         number = int(Processes().greatest(torch.tensor(self.signal or 0)))
         if number and not self.yes:
             self.signal, self._at, self._heard = number, time.monotonic(), True
-        return self.yes
+        return bool(number)  # and not `self.yes`: a signal that came since is for the next step, in all processes
 
     def ask(self, number: int, *_: Any) -> None:
         """The handler of both signals."""

@@ -16,9 +16,9 @@ from crossbatch.data.labelled_files import GALLERY, QUERY
 from crossbatch.data.listing import Listed, listed
 from crossbatch.data.split import Split
 from crossbatch.encoder import Encoder, load
-from crossbatch.errors import DataError
+from crossbatch.errors import DataError, ShapeError
 from crossbatch.harmless import shown
-from crossbatch.metrics import effective_dimensions, evaluate
+from crossbatch.metrics import Retrieval, effective_dimensions, evaluate
 from crossbatch.metrics.retrieval import refuse_ks
 from crossbatch.training.part_search import Searched
 from crossbatch.training.part_tables import of_classes, worst_queries
@@ -73,7 +73,12 @@ def evaluate_on(
     rows, unreadable = _rows(encoder, given.images)
     readable = torch.ones(len(given.images), dtype=torch.bool)
     readable[list(unreadable)] = False
-    searched = given.search(rows, readable, ks)
+    try:
+        searched = given.search(rows, readable, ks)
+    except ShapeError as error:
+        path, why = next(((given.images[place].path, why) for place, why in unreadable.items()), (None, ""))
+        unread = f"; images that cannot be read: {len(unreadable):,}, as {shown(path)}: {why}" if path else ""
+        raise DataError(f"{error}{unread}") from error
     found, labels = searched.measured, searched.query[1]
     apart = not torch.equal(given.query, given.gallery)
     trained = trained_classes(model) if model.is_dir() else set(encoder.description.class_names)
@@ -81,9 +86,9 @@ def evaluate_on(
         count = f"{len(trained):,} of these {len(given.names):,} classes"
         notes.append(f"the model was trained on {count}, by their names")
 
-    def measured(rows: Tensor) -> dict[str, float]:
-        dimensions = effective_dimensions(rows[readable & (given.query | given.gallery)])
-        return {**given.search(rows, readable, ks).measured.summary(), "effective_dimensions": dimensions}
+    def measured(rows: Tensor, found: Retrieval | None = None) -> dict[str, float]:
+        found = found or given.search(rows, readable, ks).measured
+        return {**found.summary(), "effective_dimensions": effective_dimensions(rows[readable])}
 
     before = None
     if (model / runs.START).is_file():
@@ -92,7 +97,7 @@ def evaluate_on(
     alone[found.query_positions] = False
     name = {int(one): image.name for one, image in zip(given.ids, given.images, strict=True)}
     return {
-        **measured(rows),
+        **measured(rows, found),
         "cut": {str(length): measured(rows[:, :length]) for length in encoder.description.dims[:-1]},
         "before_training": before,
         "model": encoder.fingerprint,
@@ -114,9 +119,9 @@ def _given(sources: Sequence[Path], among: Sequence[Path]) -> tuple[Given, list[
     images, notes = _listed(sources, roles=True)
     roles = {image.role for image in images}
     if among:
-        shelf, more = _listed(among)
+        shelf, more = _listed(among, roles=True)
         notes += [note for note in more if note not in notes]
-        images = [image._replace(role=QUERY) for image in images] + [image._replace(role=GALLERY) for image in shelf]
+        images = _as(QUERY, images) + _as(GALLERY, shelf)
     elif {QUERY, GALLERY} <= roles:
         kept = [image for image in images if image.role in (QUERY, GALLERY)]
         if len(kept) < len(images):
@@ -125,7 +130,7 @@ def _given(sources: Sequence[Path], among: Sequence[Path]) -> tuple[Given, list[
     else:
         if len(roles) > 1:
             notes.append("the roles of the images are not read here, but for query and gallery")
-        images = [image._replace(role=None) for image in images]
+        images = list({image.path: image._replace(role=None) for image in images}.values())
     labels, names = _labels(images)
     ids = _ids(images)
     notes += _twins([image for place, image in enumerate(images) if ids[place] == place])
@@ -133,6 +138,12 @@ def _given(sources: Sequence[Path], among: Sequence[Path]) -> tuple[Given, list[
         notes.append("there is one class, so R@1 is 1 for any model: bring more")
     query, gallery = (torch.tensor([image.role in (role, None) for image in images]) for role in (QUERY, GALLERY))
     return Given(images, labels, names, torch.tensor(ids), query, gallery), notes
+
+
+def _as(role: str, images: Sequence[Listed]) -> list[Listed]:
+    """The images in this role: those that have it where both roles are given, else all."""
+    divided = {QUERY, GALLERY} <= {image.role for image in images}
+    return [image._replace(role=role) for image in images if not divided or image.role == role]
 
 
 def _ids(images: Sequence[Listed]) -> list[int]:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-KEPT = ("steps", "validation R@1", "memory_steps", "warnings")  # values that are kept of a recipe's longest run
+# Values that are kept of a recipe's longest run.
+KEPT = ("steps", "validation R@1", "validation MAP@R", "memory_steps", "warnings")
 
 
 def tune(settings: Settings, out: Path, console: Console, space: Space, budget: Budget) -> dict[str, Any]:
@@ -133,10 +134,10 @@ def _rungs(trial: "FrozenTrial | None") -> list[dict[str, Any]]:
 
 
 def _recipes(study: "Study") -> list[dict[str, Any]]:
-    """Every recipe of an arm with its longest run; sorted by steps, then by R@1 on validation, both descending."""
+    """Every recipe of an arm with its longest run; sorted by steps, R@1 and MAP@R on validation, descending."""
     rows = [
         {**shown(trial), **{name: trial.user_attrs[RUNGS][-1].get(name) for name in KEPT}}
         for trial in study.get_trials(deepcopy=False)
         if trial.user_attrs.get(RUNGS)
     ]
-    return sorted(rows, key=lambda row: (-row["steps"], -row["validation R@1"]))
+    return sorted(rows, key=lambda row: (-row["steps"], -row["validation R@1"], -(row["validation MAP@R"] or 0)))

@@ -116,10 +116,11 @@ class TimesAnswer(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """The images found, the most similar first."""
+    """The images found, the most similar first; `notes`: on labels that no image has, a sentence each."""
 
     query: QueryAnswer
     hits: list[HitAnswer]
+    notes: list[str]
     search: MethodAnswer
     milliseconds: TimesAnswer
 

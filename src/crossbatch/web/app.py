@@ -21,7 +21,7 @@ from crossbatch.web.guard import COOKIE, Guard, same, session_of
 from crossbatch.web.limits import Limits, RefusedError
 from crossbatch.web.page_files import page_files
 from crossbatch.web.refusals import ONLY_KNOWN, a_form, add_errors
-from crossbatch.web.searching import Wish, require_labels, row_of
+from crossbatch.web.searching import Wish, row_of
 from crossbatch.web.service import Service
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -149,7 +149,6 @@ def _add_gallery(app: FastAPI, service: Service) -> None:
     ) -> answers.ImagesAnswer:
         """Images, in the order of indexing."""
         rows = service.gallery.rows
-        require_labels(rows, label)
         chosen = np.flatnonzero(rows.labelled(label)) if label else np.arange(len(rows))
         some = chosen[offset : offset + limit].tolist()
         return answers.ImagesAnswer(images=_images(rows, some), total=len(chosen))
