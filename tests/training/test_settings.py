@@ -64,7 +64,7 @@ def test_options_of_another_version_are_named() -> None:
         ),
         (
             {"model": ModelSettings("resnet50", pretrained=True, weights=Path("w.pth"))},
-            "--model.pretrained and --model.weights both say what to start from: give one of them",
+            "--model.weights both say what to start from: leave the weights out, or give",
         ),
     ],
 )
