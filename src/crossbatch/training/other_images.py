@@ -116,10 +116,10 @@ def evaluate_on(
 
 def _given(sources: Sequence[Path], among: Sequence[Path]) -> tuple[Given, list[str]]:
     """The images of all sources, divided into queries and gallery; and notes."""
-    images, notes = _listed(sources, roles=True)
+    images, notes = _listed(sources)
     roles = {image.role for image in images}
     if among:
-        shelf, more = _listed(among, roles=True)
+        shelf, more = _listed(among)
         notes += [note for note in more if note not in notes]
         images = _as(QUERY, images) + _as(GALLERY, shelf)
     elif {QUERY, GALLERY} <= roles:
@@ -152,12 +152,12 @@ def _ids(images: Sequence[Listed]) -> list[int]:
     return [first.setdefault(image.path.resolve(), place) for place, image in enumerate(images)]
 
 
-def _listed(sources: Sequence[Path], *, roles: bool = False) -> tuple[list[Listed], list[str]]:
+def _listed(sources: Sequence[Path]) -> tuple[list[Listed], list[str]]:
     """List the images of sources, without those that lie beside the class folders instead of in one; and notes."""
     release = name_for(sources[0])
     if release in LISTINGS and len(sources) == 1:
         return _of_release(sources[0], release)
-    images, notes = listed(sources, roles=roles)
+    images, notes = listed(sources, roles=True)
     folders = {source for source in sources if source.is_dir()}
     bare = [image for image in images if image.label is None]
     stray = [image for image in bare if image.path.parent == image.root and image.root in folders]
