@@ -12,8 +12,9 @@ from crossbatch import runs
 from crossbatch.data.split import Split
 from crossbatch.errors import RunError, SettingError
 from crossbatch.training import comparison, rate_search
+from crossbatch.training.arm_results import error_ratios
 from crossbatch.training.comparable import WITH, WITHOUT
-from crossbatch.training.comparison import LONGER, _error_ratios, compare
+from crossbatch.training.comparison import LONGER, compare
 from crossbatch.training.fill_memory import FillMemory
 from crossbatch.training.run_parts import build_parts
 from crossbatch.training.settings import LoopSettings, OptimSettings, Settings
@@ -68,7 +69,7 @@ def test_measures_what_a_step_costs(quick: Callable[..., Settings]) -> None:
 def test_errors_with_memory_are_told_as_multiples_of_those_without_by_means_and_by_seed() -> None:
     """A seed without errors has no ratio, and an arm without errors has none at all."""
     recall = {WITHOUT: [0.5, 0.75, 1.0], LONGER: [1.0, 1.0, 1.0], WITH: [0.75, 0.5, 0.75]}
-    assert _error_ratios([{"name": name, "test": {"R@1": values}} for name, values in recall.items()]) == {
+    assert error_ratios([{"name": name, "test": {"R@1": values}} for name, values in recall.items()]) == {
         WITHOUT: {"of means": pytest.approx(1 / 0.75), "by seed": [0.5, 2.0, None]},
         LONGER: {"of means": None, "by seed": [None, None, None]},
     }

@@ -15,6 +15,7 @@ from crossbatch.data.data_set import DataSet
 from crossbatch.errors import DivergedError, SettingError
 from crossbatch.models import checkpoint
 from crossbatch.training import rate_search
+from crossbatch.training.arm_results import error_ratios, tested_arm, warnings_of
 from crossbatch.training.comparable import (
     WITH,
     WITHOUT,
@@ -26,7 +27,6 @@ from crossbatch.training.comparable import (
     with_options,
 )
 from crossbatch.training.decide import decide
-from crossbatch.training.evaluation import evaluate_run
 from crossbatch.training.lock import locked
 from crossbatch.training.plan import plan_of, print_plan
 from crossbatch.training.race import NO_RACE, Race, race_of
@@ -197,7 +197,7 @@ def _result(
     arms: list[dict[str, Any]] = []
     before: Sequence[dict[str, float] | None] = [None] * seeds  # arms of a seed start from the same weights
     for name in (name for name in (WITHOUT, LONGER, WITH) if name in folders):
-        arm, before = _arm(name, folders[name], steps[name], chosen[name], runs_here.data, ks, before)
+        arm, before = tested_arm(name, folders[name], steps[name], chosen[name], runs_here.data, ks, before)
         arms.append(arm)
     return {
         "data": runs_here.data.name,
@@ -213,10 +213,10 @@ def _result(
         "arms": arms,
         "before_training": {metric: [start[metric] for start in before if start] for metric in arms[0]["test"]},
         "warnings": {
-            folder.name: warned for of_arm in folders.values() for folder in of_arm if (warned := _warnings(folder))
+            folder.name: warned for of_arm in folders.values() for folder in of_arm if (warned := warnings_of(folder))
         },
         "step_cost": {"without": cost.without, "with": cost.with_memory, "ratio": cost.ratio, "fill": cost.fill},
-        "error_ratio": _error_ratios(arms),
+        "error_ratio": error_ratios(arms),
     }
 
 
@@ -257,63 +257,3 @@ def _longer(out: Path, cost: StepCost, steps: int, folders: Sequence[Path]) -> i
     return steps + cost.steps_worth(
         round(statistics.mean(runs.read_summary(folder)["memory_steps"] for folder in folders))
     )
-
-
-def _warnings(folder: Path) -> list[str]:
-    warned: list[str] = runs.read_summary(folder).get("warnings", [])
-    return warned
-
-
-def _arm(
-    name: str,
-    folders: Sequence[Path],
-    steps: int,
-    rate: float,
-    loaded: DataSet,
-    ks: Sequence[int],
-    before: Sequence[dict[str, float] | None],
-) -> tuple[dict[str, Any], list[dict[str, float] | None]]:
-    """Evaluate each run of an arm once, on the first test list; returns the arm and the metrics before training."""
-    part = next(iter(loaded.tests))
-    tests = [
-        _looked(folder, part, ks) or evaluate_run(folder, loaded, part, ks, before=start)
-        for folder, start in zip(folders, before, strict=True)
-    ]
-    summaries = [runs.read_summary(folder) for folder in folders]
-    metrics = list(filter(runs.is_metric, tests[0]))
-    arm = {
-        "name": name,
-        "lr": rate,
-        "steps": steps,
-        "memory_rows": summaries[0]["memory_rows"],
-        "runs": [folder.name for folder in folders],
-        "validation R@1": [summary["best_validation_R@1"] for summary in summaries],
-        "training_seconds": statistics.mean(summary["training_seconds"] for summary in summaries),
-        "test": {metric: [test[metric] for test in tests] for metric in metrics},
-        "effective_dimensions": [test["effective_dimensions"] for test in tests],
-        "training R@1": [(summary.get("after_training") or {}).get("training R@1") for summary in summaries],
-    }
-    return arm, [test["before_training"] for test in tests]
-
-
-def _looked(folder: Path, part: str, ks: Sequence[int]) -> dict[str, Any] | None:
-    """The finished evaluation of a part by a stopped comparison, so that test is evaluated once; None without one."""
-    if not (folder / runs.EXAMPLES / part / runs.WORST).is_file():
-        return None
-    return next(
-        (look for look in runs.read_evaluations(folder) if look["part"] == part and all(f"R@{k}" in look for k in ks)),
-        None,
-    )
-
-
-def _error_ratios(arms: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """(1 − R@1) with memory ÷ (1 − R@1) of each arm without memory: of the means, and seed by seed."""
-    errors = {arm["name"]: [1 - value for value in arm["test"]["R@1"]] for arm in arms}
-    return {
-        name: {
-            "of means": sum(errors[WITH]) / sum(errors[name]) if sum(errors[name]) else None,
-            "by seed": [a / b if b else None for a, b in zip(errors[WITH], errors[name], strict=True)],
-        }
-        for name in errors
-        if name != WITH
-    }
