@@ -123,6 +123,21 @@ def test_a_part_of_a_known_folder_is_labelled_as_the_whole_was(
     }
 
 
+def test_a_query_folder_of_a_known_album_is_labelled_as_before(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Query and gallery beside training classes: their images are labelled by the second folder, also given alone."""
+    album = tmp_path / "album"
+    for number, name in enumerate(("query/apple", "gallery/apple", "pear", "plum", "fig")):
+        (album / name).mkdir(parents=True)
+        shutil.copy(pictures / "class 5" / f"{number}.png", album / name / "0.png")
+    gallery = str(tmp_path / "gallery")
+    asked(capsys, "index", str(run), "--to", gallery, str(album))
+    assert asked(capsys, "index", gallery, str(album / "query"))["changed"] == 0
+    rows = opened(tmp_path / "gallery").rows
+    assert {path: rows.label(row) for row, path in enumerate(rows.paths)}["query/apple/0.png"] == "apple"
+
+
 def test_a_gallery_that_another_has_filled_meanwhile_stays(
     run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

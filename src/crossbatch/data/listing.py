@@ -1,6 +1,6 @@
 """Images that a command gets as files, folders and tables, with the labels that these give."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,20 +105,25 @@ def _root_of(path: Path, table: Path) -> Path:
 
 def _labelled_by_folder(root: Path, paths: Sequence[Path]) -> Iterator[Listed]:
     places = [path.relative_to(root).parts for path in paths]
-    every = roles_come_first(places)
-    named = {ROLE_OF.get(place[0].lower()) for place in places if len(place) > 2}
+    roles = role_folders(places)
     for path, place in zip(paths, places, strict=True):
-        role = ROLE_OF.get(place[0].lower())
-        deep = every or ({QUERY, GALLERY} <= named and role in (QUERY, GALLERY))
-        yield Listed(path, label_below(place, deep=deep), root, role=role if deep else None)
+        first = place[0].lower()
+        yield Listed(path, label_below(place, roles), root, role=ROLE_OF[first] if first in roles else None)
 
 
-def roles_come_first(places: Iterable[Sequence[str]]) -> bool:
-    """Tell whether all first folders have names such as train or test; the label is then the second folder."""
-    first = {place[0].lower() for place in places if len(place) > 1}
-    return bool(first) and first <= ROLE_OF.keys()
+def role_folders(places: Collection[Sequence[str]]) -> frozenset[str]:
+    """The first folders, in small letters, that name a role: the label of an image in them is the second folder.
+
+    All, if every first folder has a name such as train or test; else query and gallery, if both hold folders.
+    """
+    first = frozenset(place[0].lower() for place in places if len(place) > 1)
+    if first <= ROLE_OF.keys():
+        return first
+    pair = frozenset({QUERY, GALLERY})
+    return pair if pair <= {place[0].lower() for place in places if len(place) > 2} else frozenset()
 
 
-def label_below(place: Sequence[str], *, deep: bool) -> str | None:
-    """The label from the folders above an image, or None; `deep` takes the second folder instead of the first."""
+def label_below(place: Sequence[str], roles: Collection[str]) -> str | None:
+    """The label from the folders above an image, or None; below a folder of `roles` it is the second folder."""
+    deep = place[0].lower() in roles
     return as_label(place[deep]) if len(place) > deep + 1 else None

@@ -103,15 +103,13 @@ class PKBatches:
 
     def __getitem__(self, step: int) -> NDArray[np.int64]:
         """Positions in `labels` of the images of a step, or of a process's share; the K of a class are adjacent."""
-        return self._whole(step)[part(self.size, *self.share)]
-
-    def _whole(self, step: int) -> NDArray[np.int64]:
         number, place = divmod(step, self._round)
         chosen = self._shuffled(number)[place * self.classes : (place + 1) * self.classes]
         draw = np.random.default_rng((self.seed, 1, step))
-        return np.concatenate(
+        batch = np.concatenate(
             [draw.choice(self.groups[c], self.images, replace=len(self.groups[c]) < self.images) for c in chosen]
         )
+        return batch[part(self.size, *self.share)]
 
     def share_seen(self, steps: int) -> float:
         """Mean share of a batch's classes that are also in one of the `steps` batches before it.

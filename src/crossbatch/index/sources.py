@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crossbatch.data.data_set import DataSet, Images
 from crossbatch.data.image_files import FileImages, as_label
-from crossbatch.data.listing import Listed, label_below, listed, roles_come_first
+from crossbatch.data.listing import Listed, label_below, listed, role_folders
 from crossbatch.index.rows import Rows
 
 
@@ -54,18 +54,20 @@ def found_in(places: Sequence[Path], rows: Rows | None = None, folder: Path = Pa
     return [_below(image, above, known, real) for image in images], notes
 
 
-def _below(one: Listed, above: Sequence[Path], roles: Mapping[Path, bool], real: Callable[[Path], str]) -> Found:
+def _below(
+    one: Listed, above: Sequence[Path], roles: Mapping[Path, frozenset[str]], real: Callable[[Path], str]
+) -> Found:
     """An image, relative to the first of the folders `above` that holds it, else to the place that was given."""
     file = Path(real(one.path.parent)) / one.path.name
     root = next((folder for folder in above if file.is_relative_to(folder)), None)
     if root is None or root == Path(real(one.root)):
         return Found(one.name, one.label, one.root, one.path)
-    label = one.label if one.labelled else label_below(file.relative_to(root).parts, deep=roles[root])
+    label = one.label if one.labelled else label_below(file.relative_to(root).parts, roles[root])
     return Found(Listed(file, label, root).name, label, root, file)
 
 
-def _labelled_folders(rows: Rows, gallery: Path) -> dict[Path, bool]:
-    """The folders of a gallery in which most labels are names of folders; True if roles such as train come first."""
+def _labelled_folders(rows: Rows, gallery: Path) -> dict[Path, frozenset[str]]:
+    """The folders of a gallery in which most labels are names of folders, each with its `role_folders`."""
     places: dict[int, list[tuple[tuple[str, ...], str | None]]] = defaultdict(list)
     for row in range(len(rows)):
         root, file = rows.place(row)
@@ -74,10 +76,10 @@ def _labelled_folders(rows: Rows, gallery: Path) -> dict[Path, bool]:
     labelled = {}
     for number, files in places.items():
         folder = rows.description.roots[number].now(gallery)
-        deep = roles_come_first(parts for parts, _ in files)
-        right = sum(label is not None and label == label_below(parts, deep=deep) for parts, label in files)
+        roles = role_folders([parts for parts, _ in files])
+        right = sum(label is not None and label == label_below(parts, roles) for parts, label in files)
         if folder is not None and 2 * right > len(files):
-            labelled[Path(os.path.realpath(folder))] = deep
+            labelled[Path(os.path.realpath(folder))] = roles
     return labelled
 
 
